@@ -1,0 +1,69 @@
+# Paysaga: `make run` starts everything; `make` alone lists what there is.
+# Needs Python 3.11 or newer and make, nothing else.
+
+.DEFAULT_GOAL := help
+VENV := .venv/bin
+
+# The first Python that is new enough; name another one with `make PYTHON=/path/to/python3.12 …`.
+CANDIDATES := python3 python3.11 python3.12 python3.13 python3.14 python
+PYTHON ?= $(shell for p in $(CANDIDATES); do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo "$$p"; exit; }; done; \
+	command -v python3 || echo python3)
+
+.PHONY: help
+help: ## show this list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
+
+.PHONY: run
+run: .venv/.installed ## start everything and send a first checkout; Ctrl-C stops it, the data stays in .paysaga
+	@$(VENV)/paysaga run
+
+.PHONY: demo
+demo: .venv/.installed ## the stack and a story of checkouts, each with its outcome and its ledger
+	@$(VENV)/paysaga demo
+
+.PHONY: audit
+audit: .venv/.installed ## check the money invariants of the running stack (or of PAYSAGA_DATABASE_URL)
+	@$(VENV)/paysaga audit
+
+.PHONY: bench
+bench: .venv/.installed ## throughput, latency and cost; JSON at the end
+	@$(VENV)/python -m bench
+
+.PHONY: test
+test: .venv/.installed ## the whole suite against real PostgreSQL, Temporal and sandbox
+	@$(VENV)/pytest
+
+.PHONY: check
+check: .venv/.installed ## format, lint, types, import contracts
+	@echo "format"    && $(VENV)/ruff format --check .
+	@echo "lint"      && $(VENV)/ruff check .
+	@echo "types"     && $(VENV)/mypy
+	@echo "contracts" && $(VENV)/lint-imports
+
+.PHONY: format
+format: .venv/.installed ## format the code and fix what the linter can fix
+	@$(VENV)/ruff format .
+	@$(VENV)/ruff check --fix .
+
+.PHONY: install
+install: .venv/.installed ## build .venv from requirements.lock (the other targets do it by themselves)
+
+.venv/.installed: requirements.lock pyproject.toml stack/install.py
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "paysaga: Python 3.11 or newer is needed, and $(PYTHON) is not: install one, or name it with" \
+			"'make PYTHON=/path/to/python3.12'." >&2; exit 1; }
+	@$(PYTHON) stack/install.py
+
+# The lock holds for Linux and macOS and every Python from 3.11 on. It names no index: pip's own settings decide.
+.PHONY: lock
+lock: .venv/.installed ## refresh requirements.lock to the newest versions that pyproject.toml allows
+	@$(VENV)/pip install -q uv
+	@$(VENV)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+		--extra embedded --extra dev pyproject.toml -o requirements.lock
+	@echo "requirements.lock is fresh: run 'make test' before you commit it"
+
+.PHONY: clean
+clean: ## remove .venv and caches; the data in .paysaga stays
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis *.egg-info
+	@echo "removed .venv and the caches; the data in .paysaga is untouched"

@@ -1,0 +1,88 @@
+"""The steps of a payment's saga that write to our own database: each one transaction, each safe to repeat."""
+
+from temporalio import activity
+
+from activities.handover import Handover
+from db import progress, refund, settlement
+from db.database import Database
+from domain.payment import (
+    CancelStep,
+    CloseStep,
+    CompensateStep,
+    Compensation,
+    HoldStep,
+    ResolutionStep,
+    RestState,
+    RestStep,
+    Settlement,
+    SettleStep,
+)
+from domain.errors import Conflict
+from domain.status import Status
+
+
+class PaymentActivities:
+    """`send_for_s`: how long a refund may be sent under its key (the PSP's key lifetime less a margin)."""
+
+    def __init__(self, database: Database, handover: Handover, *, send_for_s: float) -> None:
+        self._database = database
+        self._handover = handover
+        self._send_for_s = send_for_s
+
+    @activity.defn
+    async def await_confirmation(self, step: RestStep) -> RestState:
+        """Start to wait for the confirm message, unless the row says that it has come."""
+        assert step.deadline_s is not None, "an unconfirmed payment has a deadline"
+        deadline_s = step.deadline_s
+        state = await self._database.run(lambda c: progress.await_confirmation(c, step.payment_id, deadline_s, step.at))
+        self._handover.announce(step.payment_id)
+        return state
+
+    @activity.defn
+    async def close_unconfirmed(self, step: CloseStep) -> Status:
+        status = await self._database.run(lambda c: progress.close_unconfirmed(c, step))
+        self._handover.announce(step.payment_id)
+        return status
+
+    @activity.defn
+    async def settle(self, step: SettleStep) -> Settlement:
+        """Credit the wallet and post the ledger for one order; the last one ends the payment."""
+        settled = await self._database.run(lambda c: settlement.settle(c, step))
+        self._handover.announce(step.payment_id)
+        return settled
+
+    @activity.defn
+    async def rest(self, step: RestStep) -> RestState:
+        state = await self._database.run(lambda c: progress.rest(c, step))
+        self._handover.announce(step.payment_id)
+        return state
+
+    @activity.defn
+    async def request_cancel(self, step: CancelStep) -> bool:
+        """Mark a cancel that came through Temporal. False: too late, everything is settled."""
+        try:
+            await self._database.run(lambda c: progress.request_cancel(c, step))
+        except Conflict:
+            return False
+        return True
+
+    @activity.defn
+    async def begin_compensation(self, step: CompensateStep) -> Compensation:
+        compensation = await self._database.run(lambda c: refund.begin_compensation(c, step, self._send_for_s))
+        self._handover.announce(step.payment_id)
+        return compensation
+
+    @activity.defn
+    async def hold(self, step: HoldStep) -> None:
+        await self._database.run(lambda c: refund.hold(c, step))
+
+    @activity.defn
+    async def close(self, step: CloseStep) -> Status:
+        status = await self._database.run(lambda c: progress.close(c, step))
+        self._handover.announce(step.payment_id)
+        return status
+
+    @activity.defn
+    async def record_resolution(self, step: ResolutionStep) -> None:
+        """A person's decision, written down with a name before it is acted on."""
+        await self._database.run(lambda c: progress.record_resolution(c, step))

@@ -1,0 +1,104 @@
+"""The refund of a charge that is undone."""
+
+from collections.abc import Mapping
+
+from temporalio import activity
+
+from activities.charge import CACHED_ERROR, try_again
+from activities.handover import Handover
+from db import charge, payment, refund
+from db.database import Database
+from db.records import Payment, Refund
+from domain.ids import refund_key
+from domain.payment import BookRefundStep, Compensation, LateChargeStep, RefundState, RefundStep
+from domain.psp import RefundOutcome, RefundRequest, RefundResult
+from domain.status import RefundStatus
+from gateways.psp import Psp
+
+
+class RefundActivities:
+    """`send_for_s`: how long a request may be sent under its key."""
+
+    def __init__(
+        self,
+        database: Database,
+        psps: Mapping[str, Psp],
+        handover: Handover,
+        *,
+        timeout_s: float,
+        send_for_s: float,
+    ) -> None:
+        self._database = database
+        self._psps = psps
+        self._handover = handover
+        self._timeout_s = timeout_s
+        self._send_for_s = send_for_s
+
+    @activity.defn
+    async def begin_late_charge(self, step: LateChargeStep) -> Compensation:
+        return await self._database.run(lambda c: refund.begin_late_charge(c, step, self._send_for_s))
+
+    @activity.defn
+    async def refund_until_known(self, step: RefundStep) -> RefundResult:
+        """Ask for the refund until the PSP's word is known, always under the same key; past its time, look it up."""
+        row, owner = await self._read(step)
+        result = await self._send_or_look(row, owner)
+        if result.outcome is RefundOutcome.UNKNOWN:
+            await self._database.run(lambda c: refund.unknown(c, row.id, result.reason or ""))
+            raise try_again(result.reason or "")
+        return result
+
+    @activity.defn
+    async def check_refund(self, step: RefundStep) -> RefundResult:
+        """Poll a pending refund; UNKNOWN means look again later."""
+        row, owner = await self._read(step)
+        psp = self._psps[owner.psp]
+        if row.reference is not None:
+            return await psp.retrieve_refund(row.reference, timeout_s=self._timeout_s)
+        return await psp.find_refund(row.id, _charge_reference(owner), timeout_s=self._timeout_s)
+
+    @activity.defn
+    async def book_refund(self, step: BookRefundStep) -> RefundState:
+        state = await self._database.run(lambda c: refund.book(c, step))
+        row = await self._database.read(lambda c: refund.get(c, step.refund_id))
+        self._handover.announce(row.payment_id)
+        return state
+
+    @activity.defn
+    async def retry_refund(self, step: RefundStep) -> None:
+        """A person wants a failed refund tried again: a new attempt with a key of its own."""
+        await self._database.run(lambda c: refund.next_attempt(c, step.refund_id, self._send_for_s))
+
+    async def _read(self, step: RefundStep) -> tuple[Refund, Payment]:
+        row = await self._database.read(lambda c: refund.get(c, step.refund_id))
+        owner = await self._database.read(lambda c: payment.get(c, row.payment_id))
+        assert owner is not None, "a refund has a payment"
+        return row, owner
+
+    async def _send_or_look(self, row: Refund, owner: Payment) -> RefundResult:
+        psp = self._psps[owner.psp]
+        if row.status is RefundStatus.SUCCEEDED:
+            return RefundResult(outcome=RefundOutcome.SUCCEEDED, reference=row.reference, amount=row.amount)
+        if row.reference is not None:
+            return await psp.retrieve_refund(row.reference, timeout_s=self._timeout_s)
+        check = await self._database.read(lambda c: charge.may_send(c, row.send_until))
+        if not check.may_send:
+            return await psp.find_refund(row.id, _charge_reference(owner), timeout_s=self._timeout_s)
+        request = RefundRequest(
+            key=refund_key(row.id, row.attempt),
+            refund_id=row.id,
+            charge_reference=_charge_reference(owner),
+            amount=row.amount,
+            currency=row.currency,
+            reason=row.origin,
+        )
+        result = await psp.refund(request, timeout_s=self._timeout_s)
+        if result.outcome is RefundOutcome.UNKNOWN and result.reason == CACHED_ERROR:
+            found = await psp.find_refund(row.id, request.charge_reference, timeout_s=self._timeout_s)
+            return result if found.outcome is RefundOutcome.NOT_FOUND else found
+        return result
+
+
+def _charge_reference(owner: Payment) -> str:
+    assert owner.charge.reference is not None, "only a charge that is known at the PSP is refunded"
+    return owner.charge.reference

@@ -1,0 +1,169 @@
+"""Starting and nudging workflows: the only place that knows their ids, names and start options."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
+from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes, WorkflowIDReusePolicy
+from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCError, RPCStatusCode
+
+from db.records import Payment
+from domain.errors import Unavailable
+from domain.ids import late_charge_workflow_id, payment_workflow_id
+from domain.money import Money
+from domain.payment import (
+    LATE_CHARGE_WORKFLOW,
+    PAYMENT_WORKFLOW,
+    CancelRequest,
+    LateChargeInput,
+    Nudge,
+    Patience,
+    PaymentInput,
+    Resolution,
+)
+from domain.status import Status
+
+TENANT = SearchAttributeKey.for_keyword("PaysagaTenant")
+CHECKOUT = SearchAttributeKey.for_keyword("PaysagaCheckout")
+SEARCH_ATTRIBUTES = (TENANT, CHECKOUT)
+"""Shown in clear in the Temporal UI, so: no name, no e-mail, no token."""
+
+_RPC_TIMEOUT = timedelta(seconds=5)
+
+
+class Starter:
+    """`task_timeout_s` decides how soon another worker takes over from one that died in the middle of a task."""
+
+    def __init__(self, client: Client, task_queue: str, patience: Patience, *, task_timeout_s: float) -> None:
+        self._client = client
+        self._task_queue = task_queue
+        self._patience = patience
+        self._task_timeout = timedelta(seconds=task_timeout_s)
+
+    def payment_input(
+        self,
+        payment_id: str,
+        tenant_id: str,
+        psp: str,
+        total: Money,
+        orders: Sequence[str],
+        *,
+        confirmed: bool,
+        keep: bool,
+    ) -> PaymentInput:
+        """What starts a payment's workflow. `orders`: our ids in settling order; `keep`: keep_successful."""
+        return PaymentInput(
+            payment_id=payment_id,
+            tenant_id=tenant_id,
+            psp=psp,
+            amount=total.amount,
+            currency=total.currency,
+            confirmed=confirmed,
+            order_ids=tuple(orders),
+            keep_successful=keep,
+            task_queue=self._task_queue,
+            patience=self._patience,
+        )
+
+    def input_of(self, row: Payment) -> PaymentInput:
+        """The same from the rows, at any time of the payment's life."""
+        return self.payment_input(
+            row.id,
+            row.tenant_id,
+            row.psp,
+            Money(amount=row.amount, currency=row.currency),
+            [order.id for order in row.orders],
+            confirmed=row.status is not Status.NOT_STARTED,
+            keep=row.on_partial_failure == "keep_successful",
+        )
+
+    async def start_payment(self, inp: PaymentInput, checkout_id: str | None, *, again: bool = False) -> bool:
+        """Start a payment's workflow; `again` also if an earlier run of it has ended. False: it was there already.
+
+        Eager: a worker in this process gets the first task with the answer, without a round through the queue.
+        Raises Unavailable; the row is stored then, and the sweeper starts it.
+        """
+        checkout = [SearchAttributePair(CHECKOUT, checkout_id)] if checkout_id else []
+        total = Money(amount=inp.amount, currency=inp.currency)
+        try:
+            await self._client.start_workflow(
+                PAYMENT_WORKFLOW,
+                inp,
+                id=payment_workflow_id(inp.payment_id),
+                task_queue=self._task_queue,
+                task_timeout=self._task_timeout,
+                id_reuse_policy=(
+                    WorkflowIDReusePolicy.ALLOW_DUPLICATE if again else WorkflowIDReusePolicy.REJECT_DUPLICATE
+                ),
+                request_eager_start=True,
+                search_attributes=TypedSearchAttributes([SearchAttributePair(TENANT, inp.tenant_id), *checkout]),
+                static_summary=f"{total} · {len(inp.order_ids)} order{'s' if len(inp.order_ids) > 1 else ''}",
+                rpc_timeout=_RPC_TIMEOUT,
+            )
+        except WorkflowAlreadyStartedError:
+            return False
+        except RPCError as error:
+            raise Unavailable("Temporal does not answer; the payment is stored and will be started.") from error
+        return True
+
+    async def start_late_charge(self, row: Payment, charge_id: str, reference: str) -> None:
+        """Once per charge and for ever; while it runs, a repetition nudges it."""
+        inp = LateChargeInput(
+            payment_id=row.id,
+            charge_id=charge_id,
+            reference=reference,
+            psp=row.psp,
+            task_queue=self._task_queue,
+            patience=self._patience,
+        )
+        try:
+            await self._client.start_workflow(
+                LATE_CHARGE_WORKFLOW,
+                inp,
+                id=late_charge_workflow_id(charge_id),
+                task_queue=self._task_queue,
+                task_timeout=self._task_timeout,
+                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+                search_attributes=TypedSearchAttributes([SearchAttributePair(TENANT, row.tenant_id)]),
+                static_summary=f"{row.id} was paid after it had ended",
+                rpc_timeout=_RPC_TIMEOUT,
+            )
+        except WorkflowAlreadyStartedError:
+            return
+        except RPCError as error:
+            raise Unavailable("Temporal does not answer.") from error
+
+    async def nudge(self, payment_id: str, message: Nudge) -> bool:
+        return await self._signal(payment_id, "nudge", message)
+
+    async def cancel(self, payment_id: str, message: CancelRequest) -> bool:
+        return await self._signal(payment_id, "cancel", message)
+
+    async def resolve(self, payment_id: str, message: Resolution) -> str:
+        """Hand a person's decision to the payment's workflow; it answers what it made of it."""
+        answer: str = await self._handle(payment_id).execute_update("resolve", message, result_type=str)
+        return answer
+
+    async def _signal(self, payment_id: str, name: str, message: Nudge | CancelRequest) -> bool:
+        """False: there is no running workflow to tell. Raises Unavailable."""
+        try:
+            await self._handle(payment_id).signal(name, message, rpc_timeout=_RPC_TIMEOUT)
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                return False
+            raise Unavailable("Temporal does not answer.") from error
+        return True
+
+    async def is_running(self, workflow_id: str) -> bool:
+        """Whether a run of this workflow is open now."""
+        try:
+            description = await self._client.get_workflow_handle(workflow_id).describe(rpc_timeout=_RPC_TIMEOUT)
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                return False
+            raise Unavailable("Temporal does not answer.") from error
+        return description.status is WorkflowExecutionStatus.RUNNING
+
+    def _handle(self, payment_id: str) -> WorkflowHandle[object, object]:
+        return self._client.get_workflow_handle(payment_workflow_id(payment_id))

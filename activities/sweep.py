@@ -1,0 +1,81 @@
+"""The sweeper: finds what fell between two stools and puts it back on its way. It never touches money itself."""
+
+from temporalio import activity
+
+from activities.start import Starter
+from db import payment, sweep, webhook
+from db.database import Database
+from domain.ids import payment_workflow_id
+from domain.payment import Nudge, SweepReport
+
+_PAGE = 200
+_STUCK_S_MIN = 300.0
+
+
+class SweepActivities:
+    """`after_s`: how long a payment may be without progress before its workflow is looked for."""
+
+    def __init__(self, database: Database, starter: Starter, *, after_s: float) -> None:
+        self._database = database
+        self._starter = starter
+        self._after_s = after_s
+
+    @activity.defn
+    async def sweep_payments(self) -> SweepReport:
+        """Start again every open payment whose workflow is missing, failed or was terminated: it goes on from its rows.
+
+        A workflow that runs is left alone: it has its own timers.
+        """
+        restarted, after_id = 0, ""
+        while True:
+            page = await self._database.read(
+                lambda c, a=after_id: sweep.without_progress(  # type: ignore[misc]
+                    c, after_s=self._after_s, after_id=a, limit=_PAGE
+                )
+            )
+            for payment_id in page:
+                restarted += await self._restart(payment_id)
+                activity.heartbeat(payment_id)
+            if len(page) < _PAGE:
+                break
+            after_id = page[-1]
+        stuck_s = max(10 * self._after_s, _STUCK_S_MIN)
+        tasks = await self._database.run(lambda c: sweep.open_tasks_for_stuck(c, after_s=stuck_s))
+        return SweepReport(restarted=restarted, tasks=tasks)
+
+    async def _restart(self, payment_id: str) -> bool:
+        if await self._starter.is_running(payment_workflow_id(payment_id)):
+            return False
+        row = await self._database.read(lambda c: payment.get(c, payment_id))
+        if row is None or not row.open:
+            return False
+        return await self._starter.start_payment(self._starter.input_of(row), row.checkout_id, again=True)
+
+    @activity.defn
+    async def sweep_inbox(self) -> SweepReport:
+        """Deliver again what was stored and not taken notice of."""
+        report = SweepReport()
+        ids = await self._database.read(lambda c: webhook.undelivered(c, self._after_s, _PAGE))
+        for inbox_id in ids:
+            stored = await self._database.run(lambda c, i=inbox_id: webhook.redeliver(c, i))  # type: ignore[misc]
+            report = await deliver(self._database, self._starter, stored, report)
+            activity.heartbeat(inbox_id)
+        return report
+
+
+async def deliver(
+    database: Database, starter: Starter, stored: webhook.Stored, report: SweepReport | None = None
+) -> SweepReport:
+    """Tell whoever has to hear of a stored event. The event stays in the inbox until a transaction has read it, so a
+    failure here loses nothing: the sweeper comes again. Raises Unavailable."""
+    report = report or SweepReport()
+    if stored.payment_id is None or stored.delivery is webhook.Delivery.NOTHING:
+        return report
+    if stored.delivery is webhook.Delivery.SIGNAL:
+        told = await starter.nudge(stored.payment_id, Nudge(reason="webhook", event_id=stored.inbox_id))
+        return report.model_copy(update={"nudged": report.nudged + told})
+    row = await database.read(lambda c: payment.get(c, stored.payment_id or ""))
+    if row is not None and stored.charge_id is not None and stored.reference is not None:
+        await starter.start_late_charge(row, stored.charge_id, stored.reference)
+        return report.model_copy(update={"late_charges": report.late_charges + 1})
+    return report

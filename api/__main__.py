@@ -1,0 +1,35 @@
+"""`python -m api`: one API process. Start as many as there are cores, behind a load balancer."""
+
+import sys
+
+import uvicorn
+
+from api.app import create_app
+from config.settings import Settings
+from workers.log import configure_logs
+from workers.services import SettingMissing
+
+
+def main() -> int:
+    settings = Settings()
+    configure_logs(settings.log_level, settings.log_format)
+    try:
+        app = create_app(settings)
+    except SettingMissing as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return 2
+    uvicorn.run(
+        app,
+        host=settings.api_host,
+        port=settings.api_port,
+        loop="uvloop",
+        http="httptools",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=30,
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

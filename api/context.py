@@ -1,0 +1,132 @@
+"""What every route gets: the services, who asks, under which key, and how long the client will wait."""
+
+import hashlib
+import re
+import time
+
+from typing import Annotated, Any
+
+import rfc8785
+from fastapi import Depends, Header, Request, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
+
+from pydantic import BaseModel
+
+from db import api_key
+from db.api_key import Principal
+from db.checkout import Request as KeyedRequest
+from domain.errors import BadRequest, Forbidden, Unauthorized
+from workers.services import Services
+
+WAIT_DEFAULT_S = 5.0
+WAIT_MAX_S = 25.0
+_KEY_LENGTH_MAX = 255
+_PRINCIPAL_LIFE_S = 10.0
+"""How long a revoked key may still be accepted by a process that has just seen it."""
+
+_bearer = HTTPBearer(auto_error=False, description="`Authorization: Bearer sk_…`")
+
+
+def services(request: Request) -> Services:
+    found: Services = request.app.state.services
+    return found
+
+
+ServicesOf = Annotated[Services, Depends(services)]
+
+
+class Principals:
+    """Keys seen lately, so that the hot path does not ask the database at each request."""
+
+    def __init__(self) -> None:
+        self._seen: dict[bytes, tuple[float, Principal]] = {}
+
+    async def of(self, secret: str, found: Services) -> Principal | None:
+        name, now = api_key.hash_of(secret), time.monotonic()
+        known = self._seen.get(name)
+        if known is not None and known[0] > now:
+            return known[1]
+        principal = await found.database.read(lambda c: api_key.find(c, secret))
+        if principal is None:
+            self._seen.pop(name, None)
+            return None
+        if len(self._seen) > 10_000:
+            self._seen.clear()
+        self._seen[name] = (now + _PRINCIPAL_LIFE_S, principal)
+        return principal
+
+
+async def principal(
+    request: Request,
+    scopes: SecurityScopes,
+    found: ServicesOf,
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+) -> Principal:
+    """Raises Unauthorized, Forbidden `scope_missing`."""
+    if credentials is None or not credentials.credentials.isascii():
+        raise Unauthorized("Send an API key: Authorization: Bearer sk_…", code="api_key_missing")
+    principals: Principals = request.app.state.principals
+    who = await principals.of(credentials.credentials, found)
+    if who is None:
+        raise Unauthorized("The API key is not known or was revoked.", code="api_key_invalid")
+    missing = [scope for scope in scopes.scopes if scope not in who.scopes]
+    if missing:
+        raise Forbidden(f"The API key lacks the scope {missing[0]}.", code="scope_missing")
+    return who
+
+
+PaymentsReader = Annotated[Principal, Security(principal, scopes=["payments:read"])]
+PaymentsWriter = Annotated[Principal, Security(principal, scopes=["payments:write"])]
+MerchantsReader = Annotated[Principal, Security(principal, scopes=["merchants:read"])]
+MerchantsWriter = Annotated[Principal, Security(principal, scopes=["merchants:write"])]
+LedgerReader = Annotated[Principal, Security(principal, scopes=["ledger:read"])]
+
+
+async def idempotency_key(
+    key: Annotated[
+        str | None,
+        Header(
+            alias="Idempotency-Key",
+            description="Required. Sending the same request again under it is safe for 30 days or more.",
+            examples=["8f14e45f-ceea-467f-a8b2-1f0c3b6d9e01"],
+        ),
+    ] = None,
+    alias: Annotated[str | None, Header(alias="X-Idempotency-Key", include_in_schema=False)] = None,
+) -> str:
+    """Raises BadRequest `idempotency_key_missing` or `idempotency_key_invalid`."""
+    if key is not None and alias is not None and key != alias:
+        raise BadRequest("Idempotency-Key and X-Idempotency-Key differ.", code="idempotency_key_invalid")
+    found = (key if key is not None else alias or "").strip()
+    if not found:
+        raise BadRequest("The header Idempotency-Key is required.", code="idempotency_key_missing")
+    if len(found) > _KEY_LENGTH_MAX or not found.isprintable():
+        raise BadRequest(
+            f"An Idempotency-Key has 1 to {_KEY_LENGTH_MAX} printable characters.", code="idempotency_key_invalid"
+        )
+    return found
+
+
+IdempotencyKey = Annotated[str, Depends(idempotency_key)]
+
+_WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?([0-9]{1,4})\"?", re.ASCII | re.IGNORECASE)
+
+
+def wait_s(
+    prefer: Annotated[
+        str | None,
+        Header(description="`wait=N` (RFC 7240): seconds to wait for an outcome, 0 to 25", examples=["wait=5"]),
+    ] = None,
+) -> float:
+    """A preference that cannot be read is ignored, as RFC 7240 asks for."""
+    match = _WAIT.search(prefer or "")
+    return WAIT_DEFAULT_S if match is None else min(float(match[1]), WAIT_MAX_S)
+
+
+Wait = Annotated[float, Depends(wait_s)]
+
+
+def keyed(request: Request, key: str, body: BaseModel | None) -> KeyedRequest:
+    """The request under its key: the same method, path and meaning make the same hash, whatever the white space."""
+    content: Any = body.model_dump(mode="json", exclude_defaults=True) if body is not None else None
+    canonical = rfc8785.dumps([request.method, request.url.path, content])
+    return KeyedRequest(key=key, hash=hashlib.sha256(canonical).digest())

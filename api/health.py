@@ -1,0 +1,35 @@
+"""`/healthz`, `/readyz`, `/metrics`: for the machines that watch over this one."""
+
+from datetime import timedelta
+
+from fastapi import APIRouter, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from temporalio.service import RPCError
+
+from api.context import ServicesOf
+from db.health import is_migrated
+from domain.errors import Unavailable
+
+router = APIRouter(tags=["operations"])
+
+
+@router.get("/healthz", summary="The process is alive")
+async def healthz() -> dict[str, str]:
+    return {"status": "ok"}
+
+
+@router.get("/readyz", summary="The process can take payments")
+async def readyz(services: ServicesOf) -> dict[str, str]:
+    """503 while PostgreSQL or Temporal does not answer, or while the schema is not this version's."""
+    if not await services.database.read(is_migrated):
+        raise Unavailable("The database schema is not of this version; run `paysaga migrate`.")
+    try:
+        await services.temporal.service_client.check_health(timeout=timedelta(seconds=2))
+    except RPCError as error:
+        raise Unavailable("Temporal does not answer.") from error
+    return {"status": "ready"}
+
+
+@router.get("/metrics", summary="Prometheus metrics", include_in_schema=False)
+async def metrics() -> Response:
+    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,389 @@
+"""`/v1/payments`: take a checkout, show it, confirm it, cancel it, explain it."""
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Annotated, Any
+from urllib.parse import quote
+
+from fastapi import APIRouter, Body, Path, Request, Response
+
+from api.context import IdempotencyKey, PaymentsReader, PaymentsWriter, ServicesOf, Wait, keyed
+from api.problems import PROBLEMS
+from api.schemas import ExplainOut, PaymentIn, PaymentOrderOut, PaymentOut, TaskOut, TransitionOut
+from api.strict import StrictRoute
+from api.views import attempt_out, order_out, payment_out, refund_out
+from db import charge, checkout, idempotency, payment, progress, refund, task
+from db.api_key import Principal
+from db.checkout import Request as KeyedRequest
+from db.database import LockTimeout
+from db.payment import NewOrder, NewPayment
+from db.records import Payment
+from domain.errors import NotFound, PaysagaError, Unavailable, Unprocessable
+from domain.ids import new_id, payment_workflow_id
+from domain.money import Money, parse_major
+from domain.payment import CancelRequest, CancelStep, Nudge
+from domain.status import RESTING, TERMINAL, Status
+from workers.services import Services
+
+router = APIRouter(prefix="/v1/payments", tags=["payments"], route_class=StrictRoute)
+
+PaymentId = Annotated[
+    str, Path(description="`pay_…`, `po_…` or your own payment_order_id", max_length=64, examples=["order-1001-1"])
+]
+
+_EXAMPLES: dict[str, Any] = {
+    name: {
+        "summary": summary,
+        "value": {
+            "checkout_id": f"checkout-{name}",
+            "buyer": {"id": "buyer_1", "email": "buyer@example.com"},
+            "payment_method": {"type": kind, "token": token},
+            "payment_orders": [
+                {
+                    "payment_order_id": f"order-{name}",
+                    "seller_account": "seller_anna",
+                    "amount": "500.00",
+                    "currency": "INR",
+                }
+            ],
+        },
+    }
+    for name, summary, kind, token in [
+        ("paid", "A card that is accepted", "card", "pm_card_visa"),
+        ("declined", "A card that is declined", "card", "pm_card_chargeDeclined"),
+        ("3ds", "A card that asks for 3-D Secure", "card", "pm_card_threeDSecure2Required"),
+        ("pending", "A method that the PSP confirms later", "upi", "pm_upi_success"),
+    ]
+}
+
+
+@router.post(
+    "",
+    response_model=PaymentOut,
+    status_code=201,
+    responses={
+        **PROBLEMS,
+        201: {
+            "description": "Ended (SUCCESS, FAILED, CANCELLED: a declined payment is a created payment) or NOT_STARTED"
+        },
+        202: {"model": PaymentOut, "description": "Stored, and waiting: for the buyer, the PSP, a person or more time"},
+    },
+    summary="Pay for a checkout",
+)
+async def create_payment(
+    request: Request,
+    body: Annotated[PaymentIn, Body(openapi_examples=_EXAMPLES)],
+    who: PaymentsWriter,
+    services: ServicesOf,
+    key: IdempotencyKey,
+    wait_s: Wait,
+) -> Response:
+    """Charges the buyer once for the sum of the orders, then credits each seller and posts the ledger.
+
+    The answer comes when the payment has ended (201), when it rests (202), or when `Prefer: wait` is over (202); the
+    payment goes on either way. Sending the request again under the same Idempotency-Key is always safe.
+    """
+    new = _new_payment(body, who, services)
+    claim = await checkout.store(services.database, new, keyed(request, key, body))
+    with services.handover.watch(claim.object_id) as changed:
+        if claim.replayed:
+            await _start_again(services, await _load(services, claim.object_id))
+            changed.set()
+        else:
+            await _start(services, new)
+        row = await _outcome(services, claim.object_id, changed, wait_s, until=_settled)
+    return _answer(row, replayed=claim.replayed)
+
+
+def _new_payment(body: PaymentIn, who: Principal, services: Services) -> NewPayment:
+    """Check what needs no database, and encrypt what must not be stored in clear. Raises Unprocessable."""
+    currency = body.payment_orders[0].currency
+    orders = [
+        NewOrder(
+            id=(order_id := new_id("po")),
+            payment_order_id=order.payment_order_id or f"auto-{order_id[3:]}",
+            seller_account=order.seller_account,
+            amount=parse_major(order.amount, currency),
+            platform_fee=0,
+        )
+        for order in body.payment_orders
+    ]
+    refusal = services.psp.check_amount(sum(order.amount for order in orders), currency)
+    for order in orders:
+        refusal = refusal or services.psp.check_part(order.amount, currency)
+    if refusal is not None:
+        raise Unprocessable(refusal.message, code=refusal.code)
+    payment_id, encrypt = new_id("pay"), services.keyring.encrypt
+    email = body.buyer.email
+    return NewPayment(
+        id=payment_id,
+        tenant_id=who.tenant_id,
+        checkout_id=body.checkout_id,
+        buyer_id=body.buyer.id,
+        buyer_email=encrypt(email, bound_to=f"{payment_id}:email") if email else None,
+        currency=currency,
+        psp=services.psp.name,
+        method=body.payment_method.type,
+        token=encrypt(body.payment_method.token, bound_to=f"{payment_id}:token"),
+        on_partial_failure=body.on_partial_failure,
+        metadata=body.metadata,
+        confirmed=body.confirm,
+        send_for_s=services.send_for_s,
+        actor=who.key_id,
+        orders=orders,
+    )
+
+
+async def _start(services: Services, new: NewPayment) -> None:
+    total = Money(amount=sum(order.amount for order in new.orders), currency=new.currency)
+    inp = services.starter.payment_input(
+        new.id,
+        new.tenant_id,
+        new.psp,
+        total,
+        [order.id for order in new.orders],
+        confirmed=new.confirmed,
+        keep=new.on_partial_failure == "keep_successful",
+    )
+    try:
+        await services.starter.start_payment(inp, new.checkout_id)
+    except Unavailable:
+        return  # it is stored: the sweeper starts it, and the client is told 202
+
+
+async def _start_again(services: Services, row: Payment) -> None:
+    """The first request may have died between storing and starting; starting what runs already changes nothing."""
+    if row.status in TERMINAL or row.status in RESTING:
+        return
+    try:
+        await services.starter.start_payment(services.starter.input_of(row), row.checkout_id)
+    except Unavailable:
+        return
+
+
+# --- waiting ---
+
+
+def _settled(row: Payment) -> bool:
+    """There is something to answer: it ended, rests, or waits to be confirmed."""
+    return row.status in TERMINAL or row.status in RESTING or row.status is Status.NOT_STARTED
+
+
+def _ended(row: Payment) -> bool:
+    return row.status in TERMINAL
+
+
+_LOOK_FIRST_S = 0.25
+_LOOK_MAX_S = 2.0
+
+
+async def _outcome(
+    services: Services, payment_id: str, changed: asyncio.Event, wait_s: float, *, until: Any
+) -> Payment:
+    """The payment once `until` holds, or as it is when the wait is over.
+
+    The worker of this process announces what it commits; another process's work is found by looking now and then.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + wait_s
+    gap = _LOOK_FIRST_S
+    while True:
+        left = deadline - loop.time()
+        if left > 0 and not changed.is_set():
+            try:
+                async with asyncio.timeout(min(gap, left)):
+                    await changed.wait()
+            except TimeoutError:
+                gap = min(gap * 2, _LOOK_MAX_S)
+        changed.clear()
+        row = await _load(services, payment_id)
+        if until(row) or loop.time() >= deadline:
+            return row
+
+
+async def _load(services: Services, payment_id: str) -> Payment:
+    row = await services.database.read(lambda c: payment.get(c, payment_id))
+    assert row is not None, "it was committed before it is loaded"
+    return row
+
+
+def _answer(row: Payment, *, replayed: bool, created: bool = True) -> Response:
+    waiting = row.status not in TERMINAL and row.status is not Status.NOT_STARTED
+    headers = {"Location": f"/v1/payments/{row.id}"}
+    if replayed:
+        headers["Idempotent-Replayed"] = "true"
+    status = 202 if waiting else 201 if created else 200
+    return Response(payment_out(row).model_dump_json(), status, headers, "application/json")
+
+
+# --- reading ---
+
+
+async def _find(services: Services, who: Principal, name: str) -> tuple[Payment, str | None]:
+    found = await services.database.read(lambda c: payment.find(c, who.tenant_id, name)) if name.isascii() else None
+    if found is None:
+        raise NotFound("There is no such payment.", code="payment_not_found")
+    return await _load(services, found[0]), found[1]
+
+
+@router.get(
+    "/{payment_id}",
+    response_model=PaymentOut | PaymentOrderOut,
+    responses=PROBLEMS,
+    summary="Show a payment or one of its orders",
+)
+async def show_payment(payment_id: PaymentId, who: PaymentsReader, services: ServicesOf) -> Response:
+    """By our payment id, our order id, or your own payment_order_id (the latest payment of it)."""
+    row, order_id = await _find(services, who, payment_id)
+    shown = payment_out(row) if order_id is None else order_out(row, row.order(order_id))
+    return Response(shown.model_dump_json(), media_type="application/json")
+
+
+# --- moving it on ---
+
+
+async def _keyed(
+    services: Services, who: Principal, request: KeyedRequest, row: Payment, work: Any
+) -> tuple[Payment, bool]:
+    """Do `work` once under the key, in the transaction that stores the key. (the payment as found, replayed?)"""
+
+    async def once(connection: Any) -> tuple[Payment, bool]:
+        claim = await idempotency.claim(connection, who.tenant_id, request.key, request.hash, row.id)
+        return await work(connection), claim.replayed
+
+    try:
+        found, replayed = await services.database.run(once)
+    except LockTimeout as error:
+        raise idempotency.in_progress(error) from error
+    return found, replayed
+
+
+@router.post(
+    "/{payment_id}/confirm",
+    response_model=PaymentOut,
+    responses={**PROBLEMS, 202: {"model": PaymentOut}},
+    summary="Charge a payment created with confirm:false, or look at the PSP now",
+)
+async def confirm_payment(
+    request: Request,
+    payment_id: PaymentId,
+    who: PaymentsWriter,
+    services: ServicesOf,
+    key: IdempotencyKey,
+    wait_s: Wait,
+) -> Response:
+    """NOT_STARTED: it is charged now. REQUIRES_ACTION or PENDING: the PSP is asked at once instead of at the next poll."""
+    row, _ = await _find(services, who, payment_id)
+    now = datetime.now(UTC)
+    with services.handover.watch(row.id) as changed:
+        found, replayed = await _keyed(
+            services,
+            who,
+            keyed(request, key, None),
+            row,
+            lambda c: progress.confirm(c, row.id, services.send_for_s, now, who.key_id),
+        )
+        if found.open:
+            await _tell(services, found, services.starter.nudge(found.id, Nudge(reason="confirm")))
+            before = found.status if found.status is not Status.NOT_STARTED else Status.EXECUTING
+            row = await _outcome(
+                services, row.id, changed, wait_s, until=lambda r: r.status is not before and _settled(r)
+            )
+    return _answer(row if found.open else found, replayed=replayed, created=False)
+
+
+@router.post(
+    "/{payment_id}/cancel",
+    response_model=PaymentOut,
+    responses={**PROBLEMS, 202: {"model": PaymentOut}},
+    summary="Cancel a payment that has not settled",
+)
+async def cancel_payment(
+    request: Request,
+    payment_id: PaymentId,
+    who: PaymentsWriter,
+    services: ServicesOf,
+    key: IdempotencyKey,
+    wait_s: Wait,
+) -> Response:
+    """Cancel wins until the settlement commits: what was charged is refunded and the payment ends CANCELLED.
+    Afterwards it is 409 `payment_settled`, and a refund is the way. Cancelling twice is no error."""
+    row, _ = await _find(services, who, payment_id)
+    step = CancelStep(payment_id=row.id, by=who.key_id, at=datetime.now(UTC))
+    with services.handover.watch(row.id) as changed:
+        found, replayed = await _keyed(
+            services, who, keyed(request, key, None), row, lambda c: progress.request_cancel(c, step)
+        )
+        if found.open:
+            await _tell(services, found, services.starter.cancel(found.id, CancelRequest(by=who.key_id)))
+            row = await _outcome(services, row.id, changed, wait_s, until=_ended)
+    return _answer(row if found.open else found, replayed=replayed, created=False)
+
+
+async def _tell(services: Services, found: Payment, signal: Any) -> None:
+    """Signal the workflow only while it listens. In its first task a signal would make it run twice; the row says it."""
+    if not progress.listens(found):
+        signal.close()
+        return
+    try:
+        told = await signal
+        if not told:
+            await _start_again(services, found)
+    except PaysagaError:
+        return  # the mark is on the row: the workflow's next step, or the sweeper, acts on it
+
+
+# --- explaining ---
+
+_WHY = {
+    Status.NOT_STARTED: "Waiting for POST /confirm; cancelled at the deadline otherwise.",
+    Status.EXECUTING: "On its way: the charge or the settlement is being made.",
+    Status.REQUIRES_ACTION: "Waiting for the buyer to authenticate (next_action); cancelled at the deadline otherwise.",
+    Status.PENDING: "Waiting for the PSP: a webhook or the next look moves it on, whichever is first.",
+    Status.IN_REVIEW: "Waiting for a person's decision.",
+    Status.AUTHORIZED: "The amount is reserved on the card and waits to be captured.",
+    Status.NEEDS_ATTENTION: "Waiting for a person: see tasks; decide through the workflow's `resolve`.",
+    Status.SUCCESS: "Paid: the sellers' wallets are credited and the ledger is posted.",
+    Status.FAILED: "Not paid; nothing of it is left on any account but fees that the PSP keeps.",
+    Status.CANCELLED: "Cancelled; whatever had been taken was refunded.",
+}
+
+
+@router.get("/{payment_id}/explain", response_model=ExplainOut, responses=PROBLEMS, summary="Why is it where it is?")
+async def explain_payment(payment_id: PaymentId, who: PaymentsReader, services: ServicesOf) -> Response:
+    """The step it is at, every attempt and the PSP's last answer, the next timer, the deadline, what was undone."""
+    row, _ = await _find(services, who, payment_id)
+    read = services.database.read
+    names = {order.id: order.payment_order_id for order in row.orders}
+    ui = services.settings.temporal_ui_url
+    workflow_id = payment_workflow_id(row.id)
+    explanation = ExplainOut(
+        payment_id=row.id,
+        status=row.status.value,
+        summary=_WHY[row.status],
+        next_check_at=row.next_check_at,
+        deadline_at=row.deadline_at,
+        cancel_requested_at=row.cancel_requested_at,
+        workflow_id=workflow_id,
+        workflow_url=(
+            f"{ui}/namespaces/{services.settings.temporal_namespace}/workflows/{quote(workflow_id)}" if ui else None
+        ),
+        attempts=[attempt_out(a) for a in await read(lambda c: charge.attempts(c, row.id))],
+        compensation=[refund_out(r) for r in await read(lambda c: refund.of_payment(c, row.id))],
+        tasks=[
+            TaskOut(id=t["id"], kind=t["kind"], detail=t["detail"], opened_at=t["opened_at"])
+            for t in await read(lambda c: task.open_tasks(c, payment_id=row.id))
+        ],
+        transitions=[
+            TransitionOut(
+                payment_order_id=names[t["order_id"]],
+                from_status=t["from_status"],
+                to_status=t["to_status"],
+                reason=t["reason"],
+                actor=t["actor"],
+                at=t["at"],
+            )
+            for t in await read(lambda c: payment.transitions(c, row.id))
+        ],
+    )
+    return Response(explanation.model_dump_json(), media_type="application/json")

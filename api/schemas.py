@@ -1,0 +1,336 @@
+"""The shapes of the HTTP contract. Amounts are decimal strings in major units; unknown fields are refused."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from domain.ids import is_client_id
+from domain.money import MoneyError, exponent, parse_major
+
+
+class In(BaseModel):
+    """A request body."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Out(BaseModel):
+    """An answer."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+def _client_id(text: str) -> str:
+    if not is_client_id(text):
+        raise PydanticCustomError(
+            "client_id",
+            "1 to 64 characters of A-Z a-z 0-9 _ -, and not one of our own prefixes",
+            {"code": "id_invalid"},
+        )
+    return text
+
+
+ClientId = Annotated[
+    str, Field(json_schema_extra={"pattern": "^[A-Za-z0-9_-]{1,64}$"}, max_length=64), AfterValidator(_client_id)
+]
+
+
+def _string(value: object) -> object:
+    if not isinstance(value, str):
+        raise PydanticCustomError(
+            "amount", 'An amount is a decimal string in major units, such as "500.00".', {"code": "amount_invalid"}
+        )
+    return value
+
+
+def _currency(text: str) -> str:
+    try:
+        exponent(text)
+    except MoneyError as error:
+        raise PydanticCustomError("currency", str(error).replace("{", "(").replace("}", ")"), {"code": error.code})  # noqa: B904
+    return text
+
+
+Amount = Annotated[
+    str,
+    BeforeValidator(_string),
+    Field(
+        description="decimal string in major units",
+        examples=["500.00"],
+        max_length=24,
+        json_schema_extra={"pattern": r"^(0|[1-9][0-9]*)(\.[0-9]+)?$"},
+    ),
+]
+Currency = Annotated[
+    str, Field(description="ISO 4217", examples=["INR"], min_length=3, max_length=3), AfterValidator(_currency)
+]
+Email = Annotated[str, Field(max_length=254, pattern=r"^[^@\s]+@[^@\s]+$")]
+
+
+class Buyer(In):
+    id: ClientId = Field(examples=["buyer_1"])
+    email: Email | None = Field(default=None, examples=["buyer@example.com"])
+
+
+class PaymentMethod(In):
+    """A token from the PSP's own form in the browser. Card data is never accepted here."""
+
+    type: Literal["card", "upi", "netbanking", "wallet"]
+    token: str = Field(min_length=1, max_length=255, pattern=r"^[A-Za-z0-9_]+$", examples=["pm_card_visa"], repr=False)
+
+
+class PaymentOrderIn(In):
+    payment_order_id: ClientId | None = Field(default=None, examples=["order-1001-1"])
+    seller_account: ClientId = Field(examples=["seller_anna"])
+    amount: Amount
+    currency: Currency
+
+    @model_validator(mode="after")
+    def _positive(self) -> "PaymentOrderIn":
+        try:
+            minor = parse_major(self.amount, self.currency)
+        except MoneyError as error:
+            raise PydanticCustomError("amount", "{why}", {"code": error.code, "why": str(error)}) from error
+        if minor <= 0:
+            raise PydanticCustomError("amount", "An amount is above zero.", {"code": "amount_not_positive"})
+        return self
+
+
+ORDERS_MAX = 50
+
+MetadataKey = Annotated[str, Field(min_length=1, max_length=40)]
+MetadataValue = Annotated[str, Field(max_length=500)]
+
+
+class PaymentIn(In):
+    """A checkout: one charge for the sum of its orders, one settlement for each."""
+
+    checkout_id: ClientId | None = Field(default=None, examples=["checkout-1001"])
+    buyer: Buyer
+    payment_method: PaymentMethod
+    payment_orders: list[PaymentOrderIn] = Field(min_length=1, max_length=ORDERS_MAX)
+    capture: Literal["automatic", "manual"] = "automatic"
+    confirm: bool = Field(default=True, description="false: store it, charge when /confirm is called")
+    on_partial_failure: Literal["compensate_all", "keep_successful"] = "compensate_all"
+    metadata: dict[MetadataKey, MetadataValue] = Field(default_factory=dict, max_length=20)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "PaymentIn":
+        if len({order.currency for order in self.payment_orders}) > 1:
+            raise PydanticCustomError(
+                "currency", "The orders of one checkout share a currency.", {"code": "currency_mixed"}
+            )
+        names = [order.payment_order_id for order in self.payment_orders if order.payment_order_id]
+        if len(set(names)) != len(names):
+            raise PydanticCustomError(
+                "payment_order_id", "A payment_order_id occurs twice.", {"code": "payment_order_repeated"}
+            )
+        if self.capture == "manual":
+            raise PydanticCustomError(
+                "capture", "Manual capture is not available yet.", {"code": "capture_manual_unavailable"}
+            )
+        return self
+
+
+class FailureOut(Out):
+    code: str = Field(examples=["card_declined"])
+    message: str
+    psp_code: str | None = Field(default=None, examples=["generic_decline"])
+
+
+class NextActionOut(Out):
+    type: Literal["redirect"] = "redirect"
+    url: str
+
+
+class PaymentOrderOut(Out):
+    id: str = Field(examples=["po_01kafm6e8r4t1d1w9p7zq3x5yv"])
+    object: Literal["payment_order"] = "payment_order"
+    payment_id: str
+    payment_order_id: str
+    seller_account: str
+    amount: str
+    currency: str
+    status: str
+    wallet_updated: bool
+    ledger_updated: bool
+    next_action: NextActionOut | None
+    failure: FailureOut | None
+    refund_status: str | None
+    dispute_status: str | None
+    created_at: datetime
+
+
+class PaymentOut(Out):
+    id: str = Field(examples=["pay_01kafm6e8q9v7s2c4n0b8k6h3j"])
+    object: Literal["payment"] = "payment"
+    status: str = Field(examples=["SUCCESS"])
+    is_payment_done: bool
+    checkout_id: str | None
+    buyer: dict[str, str]
+    amount: str
+    currency: str
+    next_action: NextActionOut | None
+    failure: FailureOut | None
+    cancel_requested: bool
+    metadata: dict[str, str]
+    payment_orders: list[PaymentOrderOut]
+    created_at: datetime
+
+
+DecimalString = Annotated[str, Field(pattern=r"^(0|[1-9][0-9]{0,6})(\.[0-9]{1,4})?$", max_length=16)]
+
+
+class FeeIn(In):
+    """The platform's fee per order: `percent` of its amount plus `fixed` in its own currency."""
+
+    percent: DecimalString = Field(default="0", examples=["2.9"])
+    fixed: DecimalString = Field(default="0", examples=["0.30"])
+
+    @model_validator(mode="after")
+    def _at_most_everything(self) -> "FeeIn":
+        if Decimal(self.percent) > 100:
+            raise PydanticCustomError("fee", "percent is at most 100.", {"code": "fee_invalid"})
+        return self
+
+
+class MerchantIn(In):
+    seller_account: ClientId = Field(examples=["seller_dora"])
+    name: str | None = Field(default=None, max_length=200, examples=["Dora's Dolls"])
+    fee: FeeIn = FeeIn()
+    psp_fee_payer: Literal["platform", "seller"] = "platform"
+
+
+class MerchantPatch(In):
+    name: str | None = Field(default=None, max_length=200)
+    status: Literal["ACTIVE", "FROZEN", "CLOSED"] | None = Field(default=None, examples=["FROZEN"])
+    fee: FeeIn | None = None
+    psp_fee_payer: Literal["platform", "seller"] | None = None
+
+
+class MerchantOut(Out):
+    id: str
+    object: Literal["merchant"] = "merchant"
+    seller_account: str
+    name: str | None
+    status: str
+    fee: dict[str, str]
+    psp_fee_payer: str
+    created_at: datetime
+
+
+class Balance(Out):
+    currency: str
+    pending: str
+    available: str
+    reserved: str
+
+
+class WalletOut(Out):
+    object: Literal["wallet"] = "wallet"
+    seller_account: str
+    balances: list[Balance]
+
+
+class PostingOut(Out):
+    account: str
+    currency: str
+    debit: str | None = None
+    credit: str | None = None
+
+
+class LedgerTransactionOut(Out):
+    id: str
+    object: Literal["ledger_transaction"] = "ledger_transaction"
+    kind: str
+    source_id: str
+    payment_id: str | None
+    payment_order_id: str | None
+    corrects: str | None
+    at: datetime
+    postings: list[PostingOut]
+
+
+class HistoryEntry(PaymentOrderOut):
+    checkout_id: str | None
+    buyer_id: str
+
+
+class MerchantList(Out):
+    object: Literal["list"] = "list"
+    data: list[MerchantOut]
+    next_cursor: str | None
+
+
+class LedgerList(Out):
+    object: Literal["list"] = "list"
+    data: list[LedgerTransactionOut]
+    next_cursor: str | None
+
+
+class HistoryList(Out):
+    object: Literal["list"] = "list"
+    data: list[HistoryEntry]
+    next_cursor: str | None = Field(description="pass it as `cursor` for the next page; null on the last one")
+
+
+class TransitionOut(Out):
+    payment_order_id: str
+    from_status: str | None
+    to_status: str
+    reason: str
+    actor: str
+    at: datetime
+
+
+class AttemptOut(Out):
+    """One charge attempt at the PSP, and its last word on it."""
+
+    attempt: int
+    psp: str
+    reference: str | None
+    outcome: str | None
+    unknown_answers: int
+    send_until: datetime
+    last_answer: dict[str, object] | None
+    last_answer_at: datetime | None
+
+
+class RefundOut(Out):
+    id: str
+    payment_order_id: str | None
+    origin: str
+    amount: str
+    currency: str
+    status: str
+    attempt: int
+    reference: str | None
+    failure: FailureOut | None
+
+
+class TaskOut(Out):
+    id: str
+    kind: str
+    detail: str
+    opened_at: datetime
+
+
+class ExplainOut(Out):
+    """Why a payment is where it is, from the rows alone: it answers also when no worker does."""
+
+    object: Literal["explanation"] = "explanation"
+    payment_id: str
+    status: str
+    summary: str = Field(examples=["Waiting for the buyer to authenticate; cancelled at the deadline otherwise."])
+    next_check_at: datetime | None
+    deadline_at: datetime | None
+    cancel_requested_at: datetime | None
+    workflow_id: str
+    workflow_url: str | None
+    attempts: list[AttemptOut]
+    compensation: list[RefundOut]
+    tasks: list[TaskOut]
+    transitions: list[TransitionOut]

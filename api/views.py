@@ -1,0 +1,139 @@
+"""From rows to the shapes of the contract."""
+
+from typing import Any
+
+from api.schemas import (
+    AttemptOut,
+    Balance,
+    FailureOut,
+    LedgerTransactionOut,
+    MerchantOut,
+    NextActionOut,
+    PaymentOrderOut,
+    PaymentOut,
+    PostingOut,
+    RefundOut,
+)
+from db.records import Order, Payment, Refund
+from domain.money import to_major
+from domain.psp import Failure
+
+
+def failure_out(failure: Failure | None) -> FailureOut | None:
+    return FailureOut(**failure.model_dump()) if failure else None
+
+
+def order_out(row: Payment, order: Order) -> PaymentOrderOut:
+    return PaymentOrderOut(
+        id=order.id,
+        payment_id=row.id,
+        payment_order_id=order.payment_order_id,
+        seller_account=order.seller_account,
+        amount=to_major(order.amount, order.currency),
+        currency=order.currency,
+        status=order.status.value,
+        wallet_updated=order.wallet_updated,
+        ledger_updated=order.ledger_updated,
+        next_action=_action(row) if order.open else None,
+        failure=failure_out(order.failure),
+        refund_status=order.refund_status,
+        dispute_status=order.dispute_status,
+        created_at=order.created_at,
+    )
+
+
+def payment_out(row: Payment) -> PaymentOut:
+    failure = next((order.failure for order in row.orders if order.failure), None)
+    return PaymentOut(
+        id=row.id,
+        status=row.status.value,
+        is_payment_done=row.is_payment_done,
+        checkout_id=row.checkout_id,
+        buyer={"id": row.buyer_id},
+        amount=to_major(row.amount, row.currency),
+        currency=row.currency,
+        next_action=_action(row),
+        failure=failure_out(failure),
+        cancel_requested=row.cancel_requested_at is not None,
+        metadata=row.metadata,
+        payment_orders=[order_out(row, order) for order in row.orders],
+        created_at=row.created_at,
+    )
+
+
+def _action(row: Payment) -> NextActionOut | None:
+    return NextActionOut(**row.next_action) if row.next_action else None
+
+
+def merchant_out(row: dict[str, Any]) -> MerchantOut:
+    return MerchantOut(
+        id=row["id"],
+        seller_account=row["seller_account"],
+        name=row["name"],
+        status=row["status"],
+        fee={"percent": _plain(row["fee_percent"]), "fixed": _plain(row["fee_fixed"])},
+        psp_fee_payer=row["psp_fee_payer"],
+        created_at=row["created_at"],
+    )
+
+
+def _plain(value: Any) -> str:
+    """`2.9000` as `2.9`, `100` as `100`."""
+    text = f"{value:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def balance_out(row: dict[str, Any]) -> Balance:
+    currency = row["currency"]
+    return Balance(
+        currency=currency,
+        pending=to_major(row["pending"], currency),
+        available=to_major(row["available"], currency),
+        reserved=to_major(row["reserved"], currency),
+    )
+
+
+def ledger_out(row: dict[str, Any]) -> LedgerTransactionOut:
+    return LedgerTransactionOut(
+        id=row["id"],
+        kind=row["kind"],
+        source_id=row["source_id"],
+        payment_id=row["payment_id"],
+        payment_order_id=row["order_id"],
+        corrects=row["corrects"],
+        at=row["at"],
+        postings=[_posting(line) for line in row["postings"]],
+    )
+
+
+def _posting(line: dict[str, Any]) -> PostingOut:
+    amount = to_major(abs(line["amount"]), line["currency"])
+    side = {"debit": amount} if line["amount"] > 0 else {"credit": amount}
+    return PostingOut(account=line["account"], currency=line["currency"], **side)
+
+
+def attempt_out(row: dict[str, Any]) -> AttemptOut:
+    return AttemptOut(
+        attempt=row["attempt"],
+        psp=row["psp"],
+        reference=row["reference"],
+        outcome=row["outcome"],
+        unknown_answers=row["unknown_count"],
+        send_until=row["send_until"],
+        last_answer=row["last_answer"],
+        last_answer_at=row["last_answer_at"],
+    )
+
+
+def refund_out(row: Refund) -> RefundOut:
+    return RefundOut(
+        id=row.id,
+        payment_order_id=row.order_id,
+        origin=row.origin,
+        amount=to_major(row.amount, row.currency),
+        currency=row.currency,
+        status=row.status.value,
+        attempt=row.attempt,
+        reference=row.reference,
+        failure=failure_out(row.failure),
+    )

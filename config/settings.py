@@ -1,0 +1,103 @@
+"""Every setting of Paysaga: `PAYSAGA_*` variables, read only where objects are wired.
+
+What is left unset is served by the embedded stack; set it to a real address and the same code uses that instead.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+DEVELOPMENT_API_KEY = "sk_test_paysaga"
+SANDBOX_STRIPE_KEY = "sk_test_sandbox"
+SANDBOX_WEBHOOK_SECRET = "whsec_sandbox"  # noqa: S105 - both ends of it are on this machine
+
+
+class Settings(BaseSettings):
+    """One instance per process. Durations end in their unit; amounts do not occur here."""
+
+    model_config = SettingsConfigDict(env_prefix="PAYSAGA_", env_file=None, extra="ignore")
+
+    # --- the embedded stack ---
+    home: Path = Field(default=Path(".paysaga"), description="data folder of the embedded stack")
+
+    # --- HTTP API ---
+    api_host: str = "127.0.0.1"
+    api_port: int = 8000
+    api_worker: bool = Field(default=True, description="the API process hosts a worker of its own (eager start)")
+    api_max_body_bytes: int = 256 * 1024
+
+    # --- Temporal ---
+    temporal_address: str | None = Field(default=None, description="host:port; unset: the embedded server")
+    temporal_port: int = 7233
+    temporal_ui_port: int = 8233
+    temporal_ui_url: str | None = Field(default=None, description="where operators open the UI, for the links we print")
+    temporal_namespace: str = "default"
+    temporal_task_queue: str = "paysaga"
+    temporal_api_key: SecretStr | None = None
+    temporal_tls: bool = False
+    temporal_tls_ca_path: Path | None = None
+    temporal_tls_cert_path: Path | None = None
+    temporal_tls_key_path: Path | None = None
+    worker_max_cached_workflows: int = 1000
+    worker_metrics_port: int | None = Field(default=None, description="Prometheus port of the worker; unset: none")
+    # A killed worker's first task is handed over after this; local activities stay well below it.
+    workflow_task_timeout_s: float = 5.0
+    sticky_queue_timeout_s: float = 2.0
+
+    # --- PostgreSQL ---
+    database_url: SecretStr | None = Field(
+        default=None, description="the application's login, postgresql://…; unset: the embedded server"
+    )
+    database_owner_url: SecretStr | None = Field(
+        default=None, description="the schema's owner, used by `paysaga migrate` alone"
+    )
+    database_pool_size: int = 20
+    database_timeout_s: float = 3.0
+
+    # --- Stripe (unset: the sandbox) ---
+    stripe_api_key: SecretStr | None = None
+    stripe_base_url: str | None = None
+    stripe_webhook_secret: SecretStr | None = Field(default=None, description="whsec_…; several with commas, to rotate")
+    stripe_return_url: str | None = Field(default=None, description="where 3DS sends the buyer back to")
+    stripe_currencies: Annotated[frozenset[str], NoDecode] = Field(
+        default=frozenset({"INR", "USD", "EUR", "GBP", "JPY", "KWD"}),
+        description="what the PSP account settles in, comma separated",
+    )
+    stripe_key_life_s: float = Field(default=86_400, description="how long Stripe keeps an idempotency key")
+    stripe_key_margin_s: float = Field(default=3_600, description="we stop sending this long before the key expires")
+    stripe_fast_timeout_s: float = Field(default=2.5, description="HTTP timeout of the first, in-task attempt")
+    stripe_timeout_s: float = Field(default=20.0, description="HTTP timeout of every later attempt")
+    stripe_rate_per_s: float = Field(default=80.0, description="requests a second; Stripe allows 100 an account")
+    stripe_concurrency_max: int = 64
+    stripe_breaker_failures: int = Field(default=8, description="unknown answers in a row that open the breaker")
+    stripe_breaker_open_s: float = 10.0
+
+    # --- the sandbox PSP ---
+    sandbox_host: str = "127.0.0.1"
+    sandbox_port: int = 8420
+
+    # --- the life of a payment ---
+    confirm_deadline_s: float = Field(default=86_400, description="an unconfirmed payment is cancelled after this")
+    action_deadline_s: float = Field(default=3_600, description="the buyer's time for 3DS")
+    pending_deadline_s: float = Field(default=259_200, description="the PSP's time for a pending payment")
+    poll_first_s: float = Field(default=5.0, description="first poll of a resting payment; the gaps double")
+    poll_max_s: float = 3_600
+    sweep_every_s: float = 30.0
+    sweep_after_s: float = Field(default=30.0, description="a payment without progress for this long is looked at")
+
+    # --- secrets of our own ---
+    encryption_keys: SecretStr | None = Field(
+        default=None,
+        description="AES-256 keys for stored tokens, `id:base64,id:base64`; the first encrypts, all decrypt",
+    )
+
+    # --- logs ---
+    log_level: str = "INFO"
+    log_format: str = Field(default="json", pattern="^(json|console)$")
+
+    @field_validator("stripe_currencies", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return frozenset(c.strip().upper() for c in value.split(",") if c.strip()) if isinstance(value, str) else value

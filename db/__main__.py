@@ -1,0 +1,37 @@
+"""`python -m db migrate|downgrade|check|seed`: the schema's owner at work. Reads PAYSAGA_DATABASE_OWNER_URL."""
+
+import asyncio
+import os
+import sys
+
+from db.migrate import grant_login, migrate
+from db.seed import seed
+
+USAGE = "usage: python -m db migrate | check | downgrade REVISION | seed"
+
+
+def main(arguments: list[str]) -> int:
+    owner_url = os.environ.get("PAYSAGA_DATABASE_OWNER_URL", "")
+    application_url = os.environ.get("PAYSAGA_DATABASE_URL", "")
+    if not owner_url:
+        print("PAYSAGA_DATABASE_OWNER_URL is not set.", file=sys.stderr)  # noqa: T201
+        return 2
+    match arguments:
+        case ["migrate"]:
+            asyncio.run(migrate(owner_url))
+            if application_url:
+                asyncio.run(grant_login(owner_url, application_url))
+        case ["check"]:
+            asyncio.run(migrate(owner_url, action="check"))
+        case ["downgrade", revision]:
+            asyncio.run(migrate(owner_url, action="downgrade", revision=revision))
+        case ["seed"]:
+            asyncio.run(seed(owner_url))
+        case _:
+            print(USAGE, file=sys.stderr)  # noqa: T201
+            return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,83 @@
+"""API keys: only the SHA-256 of a key is stored; the key itself is 256 random bits, so no slow hash is needed."""
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+
+from sqlalchemy import func, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from db.tables import api_key, tenant
+from domain.ids import new_id
+
+SCOPES = frozenset(
+    {
+        "payments:read",
+        "payments:write",
+        "merchants:read",
+        "merchants:write",
+        "ledger:read",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Principal:
+    """Who asks: the key's id is what the audit log and transitions name."""
+
+    key_id: str
+    tenant_id: str
+    scopes: frozenset[str]
+
+
+def hash_of(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode()).digest()
+
+
+def new_secret() -> str:
+    return f"sk_live_{secrets.token_urlsafe(32)}"
+
+
+async def find(connection: AsyncConnection, secret: str) -> Principal | None:
+    row = (
+        await connection.execute(
+            select(api_key.c.id, api_key.c.tenant_id, api_key.c.scopes).where(
+                api_key.c.secret_hash == hash_of(secret), api_key.c.revoked_at.is_(None)
+            )
+        )
+    ).one_or_none()
+    return None if row is None else Principal(row.id, row.tenant_id, frozenset(row.scopes))
+
+
+async def create(
+    connection: AsyncConnection, tenant_id: str, name: str, secret: str, scopes: frozenset[str] = SCOPES
+) -> str:
+    """Store a key for a tenant, creating the tenant if it is new. Returns the key's id; the same secret twice is one key."""
+    if not scopes <= SCOPES:
+        raise ValueError(f"unknown scope: {', '.join(sorted(scopes - SCOPES))}")
+    await connection.execute(upsert(tenant).values(id=tenant_id, name=tenant_id).on_conflict_do_nothing())
+    inserted: str | None = await connection.scalar(
+        upsert(api_key)
+        .values(
+            id=new_id("key"),
+            tenant_id=tenant_id,
+            name=name,
+            secret_hash=hash_of(secret),
+            scopes=sorted(scopes),
+        )
+        .on_conflict_do_nothing(index_elements=["secret_hash"])
+        .returning(api_key.c.id)
+    )
+    if inserted is not None:
+        return inserted
+    existing: str | None = await connection.scalar(select(api_key.c.id).where(api_key.c.secret_hash == hash_of(secret)))
+    assert existing is not None, "the conflicting key is there"
+    return existing
+
+
+async def revoke(connection: AsyncConnection, key_id: str) -> bool:
+    result = await connection.execute(
+        update(api_key).where(api_key.c.id == key_id, api_key.c.revoked_at.is_(None)).values(revoked_at=func.now())
+    )
+    return result.rowcount == 1

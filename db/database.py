@@ -1,0 +1,121 @@
+"""The connection to PostgreSQL: one engine per process, one transaction per piece of work."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from sqlalchemy import NullPool
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from domain.errors import Unavailable
+
+T = TypeVar("T")
+
+_TRY_AGAIN = frozenset({"40001", "40P01"})
+"""serialization_failure, deadlock_detected: PostgreSQL asks for the whole transaction again."""
+
+_ATTEMPTS_MAX = 4
+
+_UNAVAILABLE_CLASSES = ("08", "53", "57", "58", "XX")
+"""connection, resources (disk full, too many connections), operator intervention, system error, internal error."""
+
+LOCK_NOT_AVAILABLE = "55P03"
+
+
+class LockTimeout(Unavailable):
+    """Another transaction holds the row for longer than we wait; nothing was written."""
+
+    code = "locked"
+
+
+def sqlalchemy_url(url: str) -> str:
+    """`postgresql://…` as everyone writes it, for SQLAlchemy's asyncpg dialect."""
+    scheme, separator, rest = url.partition("://")
+    if not separator or not scheme.startswith("postgres"):
+        raise ValueError("a database URL starts with postgresql://")
+    return f"postgresql+asyncpg://{rest}"
+
+
+class Database:
+    """Runs units of work. Every statement and lock wait is bounded by `timeout_s`."""
+
+    def __init__(self, url: str, *, pool_size: int = 20, timeout_s: float = 3.0, application: str = "paysaga") -> None:
+        self._timeout_s = timeout_s
+        timeout_ms = str(int(timeout_s * 1000))
+        options = {
+            "timeout": timeout_s,
+            "command_timeout": timeout_s + 1,  # only if the server itself no longer answers
+            "server_settings": {
+                "application_name": application,
+                "statement_timeout": timeout_ms,
+                "lock_timeout": timeout_ms,
+                "idle_in_transaction_session_timeout": str(int(timeout_s * 1000) * 5),
+                "timezone": "UTC",
+            },
+        }
+        self.engine: AsyncEngine = create_async_engine(
+            sqlalchemy_url(url),
+            connect_args=options,
+            **({"poolclass": NullPool} if pool_size == 0 else {"pool_size": pool_size, "max_overflow": 0}),
+            **({} if pool_size == 0 else {"pool_timeout": timeout_s}),
+        )
+
+    async def run(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """`work` in one transaction, committed when it returns and rolled back when it raises.
+
+        A deadlock or serialization failure runs the whole of it again, so `work` does nothing but database work.
+        Raises Unavailable when PostgreSQL does not answer (a lost COMMIT included: the caller tries again and finds
+        the unique keys), LockTimeout when a row stays locked.
+        """
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                async with self.engine.begin() as connection:
+                    return await work(connection)
+            except DBAPIError as error:
+                if sqlstate(error) in _TRY_AGAIN and attempt < _ATTEMPTS_MAX:
+                    await asyncio.sleep(random.uniform(0.002, 0.02) * attempt)  # noqa: S311 - jitter
+                    continue
+                raise _translated(error) from error
+            except (PoolTimeout, TimeoutError, OSError) as error:
+                raise Unavailable("The database does not answer.") from error
+
+    async def read(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """The same for work that only reads: autocommit, so that no BEGIN and COMMIT travel."""
+        try:
+            async with self.engine.connect() as connection:
+                return await work(await connection.execution_options(isolation_level="AUTOCOMMIT"))
+        except DBAPIError as error:
+            raise _translated(error) from error
+        except (PoolTimeout, TimeoutError, OSError) as error:
+            raise Unavailable("The database does not answer.") from error
+
+    async def close(self) -> None:
+        await self.engine.dispose()
+
+
+def sqlstate(error: SQLAlchemyError) -> str | None:
+    """PostgreSQL's five-character code, as asyncpg carries it."""
+    return getattr(getattr(error, "orig", None), "sqlstate", None)
+
+
+def constraint(error: SQLAlchemyError) -> str | None:
+    """The name of the violated constraint or unique index, if there is one."""
+    cause = getattr(getattr(error, "orig", None), "__cause__", None)
+    return getattr(cause, "constraint_name", None)
+
+
+def _translated(error: DBAPIError) -> Exception:
+    """The one place that decides what a database error means to a caller."""
+    state = sqlstate(error) or ""
+    if state == LOCK_NOT_AVAILABLE:
+        return LockTimeout("Another request holds this object; try again.")
+    if state.startswith(_UNAVAILABLE_CLASSES) or error.connection_invalidated:
+        return Unavailable("The database does not answer.")
+    if not state and isinstance(error, (OperationalError, InterfaceError)):
+        return Unavailable("The database does not answer.")
+    return error

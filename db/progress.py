@@ -1,0 +1,162 @@
+"""How a payment comes to rest, is cancelled, is confirmed and ends: each under its row lock, each safe to repeat."""
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import func, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from db import charge as charges
+from db import payment, task
+from db.records import Payment
+from db.tables import charge
+from domain.errors import Conflict
+from domain.payment import CancelStep, CloseStep, Decision, ResolutionStep, RestState, RestStep
+from domain.status import RESTING, TERMINAL, Status
+
+
+async def rest(connection: AsyncConnection, step: RestStep) -> RestState:
+    """Let the payment wait in a status. From this commit on webhooks are signalled to the workflow; those that came
+    before are reported as `nudged`, so that none falls between the two."""
+    locked = await payment.lock(connection, step.payment_id)
+    if not locked.open:
+        return RestState(status=locked.status)
+    if step.result is not None:
+        await charges.record(connection, locked.charge.id, step.result)
+    waiting = [order for order in locked.orders if order.open]
+    same = all(order.status is step.status for order in waiting)
+    deadline = locked.deadline_at if same else None
+    if deadline is None and step.deadline_s is not None:
+        deadline = step.at + timedelta(seconds=step.deadline_s)
+    action = step.result.next_action if step.result is not None else None
+    shown = locked.next_action if step.result is None and same else (action.model_dump() if action else None)
+    fields = {
+        "deadline_at": deadline,
+        "next_check_at": step.at + timedelta(seconds=step.next_check_s),
+        "next_action": shown if step.status is Status.REQUIRES_ACTION else None,
+    }
+    if same:
+        await payment.touch(connection, locked.id, **fields)
+    else:
+        await payment.move(connection, locked, waiting, step.status, reason=step.reason, at=step.at, fields=fields)
+    if step.task is not None:
+        await task.open_task(connection, locked.tenant_id, locked.id, step.task, step.reason)
+    nudged = await payment.inbox_done(connection, locked.id, "read when the payment came to rest")
+    return RestState(
+        status=step.status,
+        deadline_at=deadline,
+        nudged=nudged,
+        cancel_requested=locked.cancel_requested_at is not None,
+    )
+
+
+async def close(connection: AsyncConnection, step: CloseStep) -> Status:
+    """End every open order as FAILED or CANCELLED; a requested cancel makes it CANCELLED. Returns the payment's status."""
+    locked = await payment.lock(connection, step.payment_id)
+    open_orders = [order for order in locked.orders if order.open]
+    if not open_orders:
+        return locked.status
+    if step.result is not None:
+        await charges.record(connection, locked.charge.id, step.result)
+    status = Status.CANCELLED if locked.cancel_requested_at else step.status
+    await task.close_tasks(connection, locked.id, by="workflow", resolution=f"ended {status}")
+    return await payment.move(
+        connection,
+        locked,
+        open_orders,
+        status,
+        reason=step.failure.code if step.failure else "cancelled",
+        at=step.at,
+        failure=step.failure,
+    )
+
+
+async def request_cancel(connection: AsyncConnection, step: CancelStep) -> Payment:
+    """Mark the wish to cancel; from here on no order of it is settled. Returns the payment as it was found.
+
+    Raises Conflict `payment_settled` when every order has succeeded: then a refund is the way.
+    """
+    locked = await payment.lock(connection, step.payment_id)
+    if locked.status is Status.SUCCESS and not any(order.open for order in locked.orders):
+        raise Conflict("The payment has succeeded; refund it instead.", code="payment_settled")
+    if locked.status is Status.FAILED:
+        raise Conflict("The payment has failed; there is nothing to cancel.", code="payment_failed")
+    if locked.open and locked.cancel_requested_at is None:
+        await payment.touch(connection, locked.id, cancel_requested_at=step.at, cancel_requested_by=step.by)
+    return locked
+
+
+async def confirm(connection: AsyncConnection, payment_id: str, send_for_s: float, at: datetime, actor: str) -> Payment:
+    """Release an unconfirmed payment for charging. Returns it as it was found; a payment on its way is left alone.
+
+    Attempt 1 gets a fresh `send_until`: nothing was sent under its key while the status was NOT_STARTED.
+    Raises Conflict `payment_closed` for one that has failed or was cancelled.
+    """
+    locked = await payment.lock(connection, payment_id)
+    if locked.status in TERMINAL - {Status.SUCCESS} or (locked.cancel_requested_at and locked.open):
+        raise Conflict("The payment has ended or is being cancelled.", code="payment_closed")
+    if locked.status is Status.NOT_STARTED:
+        await connection.execute(
+            update(charge)
+            .where(charge.c.id == locked.charge.id)
+            .values(send_until=func.now() + timedelta(seconds=send_for_s))
+        )
+        await payment.move(
+            connection,
+            locked,
+            locked.orders,
+            Status.EXECUTING,
+            reason="confirmed",
+            at=at,
+            actor=actor,
+            fields={"deadline_at": None, "next_check_at": None},
+        )
+    return locked
+
+
+async def await_confirmation(
+    connection: AsyncConnection, payment_id: str, deadline_s: float, at: datetime
+) -> RestState:
+    """An unconfirmed payment starts to wait; its deadline is fixed the first time. Any other status says go on."""
+    locked = await payment.lock(connection, payment_id)
+    deadline = locked.deadline_at
+    if locked.status is Status.NOT_STARTED and deadline is None:
+        deadline = at + timedelta(seconds=deadline_s)
+        await payment.touch(connection, payment_id, deadline_at=deadline, next_check_at=deadline)
+    return RestState(
+        status=locked.status, deadline_at=deadline, cancel_requested=locked.cancel_requested_at is not None
+    )
+
+
+async def close_unconfirmed(connection: AsyncConnection, step: CloseStep) -> Status:
+    """Cancel a payment that nobody confirmed. One that was confirmed meanwhile is left alone: see the status."""
+    locked = await payment.lock(connection, step.payment_id)
+    if locked.status is not Status.NOT_STARTED:
+        return locked.status
+    return await payment.move(
+        connection,
+        locked,
+        locked.orders,
+        step.status,
+        reason=step.failure.code if step.failure else "cancelled",
+        at=step.at,
+        failure=step.failure,
+    )
+
+
+async def record_resolution(connection: AsyncConnection, step: ResolutionStep) -> None:
+    """Write a person's decision to the audit log and close the tasks it answers; a PSP object that the person found
+    becomes the charge's own, so that from now on it is asked for by name."""
+    locked = await payment.lock(connection, step.payment_id)
+    decision = step.resolution
+    detail = decision.model_dump(mode="json")
+    await task.audit(connection, locked.tenant_id, decision.by, "payment.resolve", locked.id, detail)
+    await task.close_tasks(connection, locked.id, by=decision.by, resolution=decision.decision)
+    if decision.decision is Decision.REFERENCE and locked.open and locked.charge.reference is None:
+        await connection.execute(
+            update(charge).where(charge.c.id == locked.charge.id).values(reference=decision.reference)
+        )
+
+
+def listens(locked: Payment) -> bool:
+    """Whether a message to the payment's workflow is sent as a signal now; else the row is read by its next step."""
+    return locked.status in RESTING or locked.status is Status.NOT_STARTED

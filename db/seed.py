@@ -1,0 +1,37 @@
+"""What the embedded stack starts with: the development key and three sellers. It is never run on a real database."""
+
+from decimal import Decimal
+from typing import Any
+
+from db import api_key, merchant
+from db.database import Database
+from domain.errors import Conflict
+
+DEVELOPMENT_TENANT = "dev"
+DEVELOPMENT_API_KEY = "sk_test_paysaga"
+
+MERCHANTS: tuple[dict[str, Any], ...] = (
+    {"seller_account": "seller_anna", "name": "Anna's Books", "fee_percent": Decimal("3.0"), "fee_fixed": Decimal(0)},
+    {"seller_account": "seller_bo", "name": "Bo's Bikes", "fee_percent": Decimal("2.9"), "fee_fixed": Decimal("0.30")},
+    {
+        "seller_account": "seller_chen",
+        "name": "Chen's Tea",
+        "fee_percent": Decimal("5.0"),
+        "fee_fixed": Decimal(0),
+        "psp_fee_payer": "seller",
+    },
+)
+
+
+async def seed(url: str, *, tenant_id: str = DEVELOPMENT_TENANT, secret: str = DEVELOPMENT_API_KEY) -> None:
+    """Idempotent: what is there stays as it is."""
+    database = Database(url, pool_size=0)
+    try:
+        await database.run(lambda c: api_key.create(c, tenant_id, "development", secret))
+        for values in MERCHANTS:
+            try:
+                await database.run(lambda c, v=values: merchant.create(c, tenant_id, v))  # type: ignore[misc]
+            except Conflict:
+                continue
+    finally:
+        await database.close()

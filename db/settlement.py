@@ -1,0 +1,180 @@
+"""What one order's settlement writes, and what takes it back.
+
+Wallet credit and ledger posting are two named operations, each with its reversal. Both are idempotent: the ledger
+knows each fact by (kind, source), and the wallet follows only what the ledger newly booked. They run in one
+transaction, under the payment's lock, so that nothing between them can be seen.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from db import charge, ledger, payment, wallet
+from db.records import Order, Payment
+from db.tables import merchant, payment_order
+from domain import ledger as books
+from domain.ledger import Kind, Transaction
+from domain.money import allocate
+from domain.payment import Settlement, SettleOutcome, SettleStep
+from domain.psp import ChargeResult, Failure
+from domain.status import TERMINAL, Status
+
+
+@dataclass(frozen=True)
+class _Seller:
+    status: str
+    psp_fee_payer: str
+
+
+async def settle(connection: AsyncConnection, step: SettleStep) -> Settlement:
+    """Credit the seller's wallet and post the ledger for one order, or say why not, having written nothing."""
+    locked = await payment.lock(connection, step.payment_id)
+    order = locked.order(step.order_id)
+    refusal = _refusal(locked, order)
+    if refusal is not None:
+        return refusal
+    paid = (step.result.amount, step.result.currency)
+    assert paid == (locked.amount, locked.currency), "the workflow compares the amounts first"
+    seller = await _seller(connection, order)
+    if seller.status != "ACTIVE":
+        failure = Failure(code="wallet_refused", message=f"{order.seller_account} is {seller.status.lower()}.")
+        return Settlement(outcome=SettleOutcome.REFUSED, status=order.status, failure=failure)
+    booked = await post_capture(connection, locked, order, seller, step.result, step.at)
+    await credit_wallet(connection, order, booked)
+    if not locked.charge.booked:
+        await charge.record(connection, locked.charge.id, step.result, booked=True)
+    completed = [o for o in locked.orders if o.id in step.completes and o.open]
+    if not completed:
+        await _flag(connection, order, posted=True)
+        return Settlement(outcome=SettleOutcome.SETTLED, status=order.status)
+    await payment.move(
+        connection,
+        locked,
+        completed,
+        Status.SUCCESS,
+        reason="settled",
+        at=step.at,
+        order_fields={"wallet_updated": True, "ledger_updated": True},
+    )
+    return Settlement(outcome=SettleOutcome.SETTLED, status=Status.SUCCESS)
+
+
+def _refusal(locked: Payment, order: Order) -> Settlement | None:
+    """Why this order is not settled, from its own row; the seller is asked afterwards."""
+    if order.status is Status.SUCCESS:
+        return Settlement(outcome=SettleOutcome.SETTLED, status=order.status)
+    if order.status in TERMINAL:
+        return Settlement(outcome=SettleOutcome.CLOSED, status=order.status, failure=order.failure)
+    if order.compensating or locked.cancel_requested_at is not None:
+        return Settlement(outcome=SettleOutcome.CANCELLED, status=order.status)
+    return None
+
+
+async def _seller(connection: AsyncConnection, order: Order) -> _Seller:
+    row = (
+        await connection.execute(
+            select(merchant.c.status, merchant.c.psp_fee_payer).where(
+                merchant.c.tenant_id == order.tenant_id, merchant.c.seller_account == order.seller_account
+            )
+        )
+    ).one()
+    return _Seller(status=row.status, psp_fee_payer=row.psp_fee_payer)
+
+
+# --- the two operations ---
+
+
+async def post_capture(
+    connection: AsyncConnection, locked: Payment, order: Order, seller: _Seller, result: ChargeResult, at: datetime
+) -> list[Transaction]:
+    """Post the order's share of the charge, the PSP's fee once per charge, and the seller's part of that fee."""
+    capture = Transaction(
+        kind=Kind.CAPTURE,
+        source_id=order.id,
+        payment_id=locked.id,
+        payment_order_id=order.id,
+        postings=books.capture(locked.psp, order.seller_account, order.amount, order.platform_fee, order.currency),
+    )
+    transactions = [capture, *psp_fee(locked, result)]
+    fee = result.fee
+    if fee is not None and seller.psp_fee_payer == "seller" and fee.currency == order.currency:
+        share = allocate(fee.amount, [o.amount for o in locked.orders])[order.position]
+        transactions.append(
+            Transaction(
+                kind=Kind.PSP_FEE_SELLER,
+                source_id=order.id,
+                payment_id=locked.id,
+                payment_order_id=order.id,
+                # Never more than the order left the seller: what is above is the platform's.
+                postings=books.psp_fee_to_seller(
+                    order.seller_account, min(share, order.amount - order.platform_fee), order.currency
+                ),
+            )
+        )
+    return await ledger.post(connection, locked.tenant_id, transactions, at)
+
+
+async def credit_wallet(connection: AsyncConnection, order: Order, booked: Sequence[Transaction]) -> None:
+    """Carry what was newly posted over to the seller's balance."""
+    await wallet.apply(connection, order.tenant_id, booked)
+
+
+async def reverse_capture(
+    connection: AsyncConnection, locked: Payment, order: Order, at: datetime
+) -> list[Transaction]:
+    """Take a posted order back: its share goes to suspense, for the refund; the seller's part of the PSP fee returns."""
+    transactions = [
+        Transaction(
+            kind=Kind.CAPTURE_REVERSAL,
+            source_id=order.id,
+            payment_id=locked.id,
+            payment_order_id=order.id,
+            corrects=await ledger.transaction_id(connection, Kind.CAPTURE, order.id),
+            postings=books.capture_to_suspense(order.seller_account, order.amount, order.platform_fee, order.currency),
+        )
+    ]
+    seller_fee = await ledger.postings_of(connection, Kind.PSP_FEE_SELLER, order.id)
+    if seller_fee:
+        transactions.append(
+            Transaction(
+                kind=Kind.PSP_FEE_SELLER_REVERSAL,
+                source_id=order.id,
+                payment_id=locked.id,
+                payment_order_id=order.id,
+                corrects=await ledger.transaction_id(connection, Kind.PSP_FEE_SELLER, order.id),
+                postings=books.reversed_lines(seller_fee),
+            )
+        )
+    return await ledger.post(connection, locked.tenant_id, transactions, at)
+
+
+async def debit_wallet(connection: AsyncConnection, order: Order, booked: Sequence[Transaction]) -> None:
+    """The reversal of `credit_wallet`."""
+    await wallet.apply(connection, order.tenant_id, booked)
+    await _flag(connection, order, posted=False)
+
+
+def psp_fee(locked: Payment, result: ChargeResult) -> list[Transaction]:
+    """The PSP's own fee, a fact of its own: booked once per balance transaction, kept also when the charge is undone."""
+    fee = result.fee
+    if fee is None or fee.amount == 0:
+        return []
+    return [
+        Transaction(
+            kind=Kind.PSP_FEE,
+            source_id=f"{locked.psp}:{fee.reference}",
+            payment_id=locked.id,
+            postings=books.psp_fee(locked.psp, fee.amount, fee.currency),
+        )
+    ]
+
+
+async def _flag(connection: AsyncConnection, order: Order, *, posted: bool) -> None:
+    await connection.execute(
+        update(payment_order)
+        .where(payment_order.c.id == order.id)
+        .values(wallet_updated=posted, ledger_updated=posted, version=payment_order.c.version + 1)
+    )

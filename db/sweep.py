@@ -1,0 +1,45 @@
+"""What the sweeper looks for: payments without progress."""
+
+from datetime import timedelta
+
+from sqlalchemy import and_, exists, func, or_, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from db import task
+from db.tables import operator_task, payment
+from domain.status import TERMINAL, Status
+
+
+async def without_progress(connection: AsyncConnection, *, after_s: float, after_id: str, limit: int) -> list[str]:
+    """Open payments that nothing was written about for `after_s`; by id, a page at a time."""
+    due = func.now() - timedelta(seconds=after_s)
+    rows = await connection.execute(
+        select(payment.c.id)
+        .where(
+            payment.c.status.not_in([status.value for status in TERMINAL]),
+            payment.c.updated_at < due,
+            payment.c.id > after_id,
+        )
+        .order_by(payment.c.id)
+        .limit(limit)
+    )
+    return list(rows.scalars())
+
+
+async def open_tasks_for_stuck(connection: AsyncConnection, *, after_s: float) -> int:
+    """A task for a person where a payment is past its deadline, or EXECUTING, for longer than any step lasts."""
+    due = func.now() - timedelta(seconds=after_s)
+    stuck = await connection.execute(
+        select(payment.c.id, payment.c.tenant_id, payment.c.status).where(
+            payment.c.status.not_in([status.value for status in TERMINAL]),
+            or_(
+                payment.c.deadline_at < due,
+                and_(payment.c.status == Status.EXECUTING.value, payment.c.updated_at < due),
+            ),
+            ~exists().where(operator_task.c.payment_id == payment.c.id, operator_task.c.closed_at.is_(None)),
+        )
+    )
+    rows = stuck.all()
+    for row in rows:
+        await task.open_task(connection, row.tenant_id, row.id, "stuck", f"{row.status} and no step has moved it on")
+    return len(rows)

@@ -1,0 +1,396 @@
+"""The tables. Amounts are BIGINT minor units beside an ISO 4217 code; every row has its tenant.
+
+What no column can say (balanced transactions, append-only tables, terminal states) is in the migrations as triggers.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Numeric,
+    Table,
+    Text,
+    UniqueConstraint,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+
+from domain.status import RefundStatus, Status
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+PLATFORM_TENANT = "platform"
+"""Owns what belongs to no tenant, such as a webhook about an object nobody knows."""
+
+
+def _words(values: object) -> str:
+    return ", ".join(f"'{v}'" for v in values)  # type: ignore[attr-defined]
+
+
+def _id() -> Column[str]:
+    return Column("id", Text, primary_key=True)
+
+
+def _tenant() -> Column[str]:
+    return Column("tenant_id", Text, ForeignKey("tenant.id"), nullable=False)
+
+
+def _moment(name: str, *, required: bool = False) -> Column[datetime]:
+    return Column(name, DateTime(timezone=True), nullable=not required)
+
+
+def _created(name: str = "created_at") -> Column[datetime]:
+    return Column(name, DateTime(timezone=True), nullable=False, server_default=func.now())
+
+
+def _flag(name: str) -> Column[bool]:
+    return Column(name, Boolean, nullable=False, server_default=text("false"))
+
+
+def _json(name: str, *, required: bool = False) -> Column[Any]:
+    return Column(name, JSONB(none_as_null=True), nullable=not required)
+
+
+def _text(name: str, *, required: bool = True) -> Column[str]:
+    return Column(name, Text, nullable=not required)
+
+
+tenant = Table("tenant", metadata, _id(), _text("name"), _created())
+
+api_key = Table(
+    "api_key",
+    metadata,
+    _id(),
+    _tenant(),
+    _text("name"),
+    Column("secret_hash", LargeBinary, nullable=False, unique=True),
+    Column("scopes", ARRAY(Text), nullable=False),
+    _created(),
+    _moment("revoked_at"),
+)
+
+merchant = Table(
+    "merchant",
+    metadata,
+    _id(),
+    _tenant(),
+    _text("seller_account"),
+    _text("name", required=False),
+    Column("status", Text, nullable=False, server_default="ACTIVE"),
+    Column("fee_percent", Numeric(7, 4), nullable=False, server_default="0"),
+    Column("fee_fixed", Numeric(14, 4), nullable=False, server_default="0"),
+    Column("psp_fee_payer", Text, nullable=False, server_default="platform"),
+    _created(),
+    _created("updated_at"),
+    UniqueConstraint("tenant_id", "seller_account"),
+    CheckConstraint("status IN ('ACTIVE', 'FROZEN', 'CLOSED')", name="status"),
+    CheckConstraint("fee_percent BETWEEN 0 AND 100 AND fee_fixed >= 0", name="fee"),
+    CheckConstraint("psp_fee_payer IN ('platform', 'seller')", name="psp_fee_payer"),
+)
+
+payment = Table(
+    "payment",
+    metadata,
+    _id(),
+    _tenant(),
+    _text("checkout_id", required=False),
+    _text("buyer_id"),
+    Column("buyer_email", LargeBinary, comment="encrypted"),
+    Column("amount", BigInteger, nullable=False),
+    _text("currency"),
+    _text("status"),
+    _text("psp"),
+    _text("method"),
+    Column("token", LargeBinary, nullable=False, comment="encrypted payment method token"),
+    _text("on_partial_failure"),
+    _json("metadata", required=True),
+    _flag("is_payment_done"),
+    _moment("cancel_requested_at"),
+    _text("cancel_requested_by", required=False),
+    _json("next_action"),
+    _moment("deadline_at"),
+    _moment("next_check_at"),
+    Column("version", Integer, nullable=False, server_default="0"),
+    _created(),
+    _created("updated_at"),
+    CheckConstraint(f"status IN ({_words(Status)})", name="status"),
+    CheckConstraint("amount > 0", name="amount"),
+    CheckConstraint("on_partial_failure IN ('compensate_all', 'keep_successful')", name="on_partial_failure"),
+    # A double click with another key finds the first payment here; a failed checkout may be tried again.
+    Index(
+        "uq_payment_live_checkout",
+        "tenant_id",
+        "checkout_id",
+        unique=True,
+        postgresql_where=text("status NOT IN ('FAILED', 'CANCELLED')"),
+    ),
+    Index(
+        "ix_payment_open",
+        "updated_at",
+        postgresql_where=text("status NOT IN ('SUCCESS', 'FAILED', 'CANCELLED')"),
+    ),
+    Index("ix_payment_buyer", "tenant_id", "buyer_id", "id"),
+)
+
+payment_order = Table(
+    "payment_order",
+    metadata,
+    _id(),
+    _tenant(),
+    Column("payment_id", Text, ForeignKey("payment.id"), nullable=False, index=True),
+    Column("position", Integer, nullable=False),
+    _text("payment_order_id"),
+    _text("seller_account"),
+    Column("amount", BigInteger, nullable=False),
+    _text("currency"),
+    Column("platform_fee", BigInteger, nullable=False),
+    _text("status"),
+    _flag("wallet_updated"),
+    _flag("ledger_updated"),
+    _flag("compensating"),
+    _json("failure"),
+    _text("refund_status", required=False),
+    _text("dispute_status", required=False),
+    Column("version", Integer, nullable=False, server_default="0"),
+    _created(),
+    _created("updated_at"),
+    ForeignKeyConstraint(["tenant_id", "seller_account"], ["merchant.tenant_id", "merchant.seller_account"]),
+    UniqueConstraint("payment_id", "position"),
+    CheckConstraint(f"status IN ({_words(Status)})", name="status"),
+    CheckConstraint("amount > 0 AND platform_fee BETWEEN 0 AND amount", name="amount"),
+    Index(
+        "uq_payment_order_live",
+        "tenant_id",
+        "payment_order_id",
+        unique=True,
+        postgresql_where=text("status NOT IN ('FAILED', 'CANCELLED')"),
+    ),
+    Index("ix_payment_order_name", "tenant_id", "payment_order_id", "id"),
+    Index("ix_payment_order_seller", "tenant_id", "seller_account", "id"),
+)
+
+payment_order_transition = Table(
+    "payment_order_transition",
+    metadata,
+    Column("seq", BigInteger, Identity(always=True), primary_key=True),
+    _tenant(),
+    Column("payment_id", Text, ForeignKey("payment.id"), nullable=False, index=True),
+    Column("order_id", Text, ForeignKey("payment_order.id"), nullable=False),
+    _text("from_status", required=False),
+    _text("to_status"),
+    _text("reason"),
+    _text("actor"),
+    _moment("at", required=True),
+)
+
+charge = Table(
+    "charge",
+    metadata,
+    _id(),
+    _tenant(),
+    Column("payment_id", Text, ForeignKey("payment.id"), nullable=False),
+    Column("attempt", Integer, nullable=False),
+    _text("psp"),
+    Column("key", Text, nullable=False, unique=True),
+    Column("amount", BigInteger, nullable=False),
+    _text("currency"),
+    _moment("send_until", required=True),
+    _text("outcome", required=False),
+    _text("reference", required=False),
+    Column("received_amount", BigInteger),
+    _text("received_currency", required=False),
+    Column("refund_amount", BigInteger, nullable=False, server_default="0", comment="live refunds of it"),
+    _json("fee"),
+    _flag("booked"),
+    Column("unknown_count", Integer, nullable=False, server_default="0"),
+    _json("last_answer"),
+    _moment("last_answer_at"),
+    _created(),
+    UniqueConstraint("payment_id", "attempt"),
+    UniqueConstraint("psp", "reference"),
+    CheckConstraint("refund_amount BETWEEN 0 AND coalesce(received_amount, 0)", name="refunds"),
+)
+
+refund = Table(
+    "refund",
+    metadata,
+    _id(),
+    _tenant(),
+    Column("payment_id", Text, ForeignKey("payment.id"), nullable=False, index=True),
+    Column("order_id", Text, ForeignKey("payment_order.id"), comment="null: the whole charge"),
+    Column("charge_id", Text, ForeignKey("charge.id"), nullable=False),
+    _text("origin"),
+    Column("source_id", Text, nullable=False, unique=True, comment="what it undoes: an order's or a charge's id"),
+    Column("amount", BigInteger, nullable=False),
+    _text("currency"),
+    _text("status"),
+    _text("ends_as", required=False),
+    _json("ends_with"),
+    Column("attempt", Integer, nullable=False, server_default="1"),
+    _moment("send_until", required=True),
+    _text("reference", required=False),
+    _json("failure"),
+    Column("unknown_count", Integer, nullable=False, server_default="0"),
+    _created(),
+    _created("updated_at"),
+    UniqueConstraint("charge_id", "reference"),
+    CheckConstraint(f"status IN ({_words(RefundStatus)})", name="status"),
+    CheckConstraint("amount > 0", name="amount"),
+    CheckConstraint("origin IN ('compensation', 'late_charge')", name="origin"),
+)
+
+ledger_account = Table(
+    "ledger_account",
+    metadata,
+    Column("tenant_id", Text, ForeignKey("tenant.id"), primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("currency", Text, primary_key=True),
+    _text("kind"),
+    _created(),
+)
+
+ledger_transaction = Table(
+    "ledger_transaction",
+    metadata,
+    _id(),
+    Column("seq", BigInteger, Identity(always=True), nullable=False, unique=True),
+    _tenant(),
+    _text("kind"),
+    _text("source_id"),
+    _text("payment_id", required=False),
+    _text("order_id", required=False),
+    Column("corrects", Text, ForeignKey("ledger_transaction.id")),
+    _moment("at", required=True),
+    # Postings are accepted from the database transaction that wrote this row alone; the seal orders by it as well.
+    Column("xact", BigInteger, nullable=False, server_default=text("(pg_current_xact_id()::text)::bigint")),
+    UniqueConstraint("kind", "source_id"),
+    Index("ix_ledger_transaction_payment_id", "payment_id"),
+)
+
+ledger_posting = Table(
+    "ledger_posting",
+    metadata,
+    Column("seq", BigInteger, Identity(always=True), primary_key=True),
+    Column("tenant_id", Text, nullable=False),
+    Column("transaction_id", Text, ForeignKey("ledger_transaction.id"), nullable=False, index=True),
+    _text("account"),
+    _text("currency"),
+    Column("amount", BigInteger, nullable=False, comment="debit positive"),
+    ForeignKeyConstraint(
+        ["tenant_id", "account", "currency"],
+        ["ledger_account.tenant_id", "ledger_account.name", "ledger_account.currency"],
+        name="fk_ledger_posting_account",
+    ),
+    CheckConstraint("amount <> 0", name="amount"),
+    Index("ix_ledger_posting_account", "tenant_id", "account", "currency", "seq"),
+)
+
+wallet = Table(
+    "wallet",
+    metadata,
+    Column("tenant_id", Text, primary_key=True),
+    Column("seller_account", Text, primary_key=True),
+    Column("currency", Text, primary_key=True),
+    Column("pending", BigInteger, nullable=False, server_default="0"),
+    Column("available", BigInteger, nullable=False, server_default="0"),
+    Column("reserved", BigInteger, nullable=False, server_default="0"),
+    _created("updated_at"),
+    ForeignKeyConstraint(["tenant_id", "seller_account"], ["merchant.tenant_id", "merchant.seller_account"]),
+)
+
+idempotency_key = Table(
+    "idempotency_key",
+    metadata,
+    Column("tenant_id", Text, ForeignKey("tenant.id"), primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("request_hash", LargeBinary, nullable=False),
+    _text("object_id"),
+    _created(),
+)
+
+webhook_inbox = Table(
+    "webhook_inbox",
+    metadata,
+    _id(),
+    _tenant(),
+    _text("psp"),
+    _text("event_id"),
+    _text("type"),
+    _json("payload", required=True),
+    _text("reference", required=False),
+    Column("payment_id", Text, ForeignKey("payment.id")),
+    Column("charge_id", Text, ForeignKey("charge.id")),
+    _flag("paid"),
+    _text("status"),
+    _text("note", required=False),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    _created("received_at"),
+    _moment("processed_at"),
+    UniqueConstraint("psp", "event_id"),
+    CheckConstraint("status IN ('RECEIVED', 'PROCESSED', 'IGNORED', 'DEAD')", name="status"),
+    Index("ix_webhook_inbox_waiting", "payment_id", "received_at", postgresql_where=text("status = 'RECEIVED'")),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("seq", BigInteger, Identity(always=True), primary_key=True),
+    Column("id", Text, nullable=False, unique=True),
+    _tenant(),
+    _text("type"),
+    Column("schema_version", Integer, nullable=False),
+    _text("object_id"),
+    _json("payload", required=True),
+    _moment("at", required=True),
+    _moment("published_at"),
+    # By flag, never `seq > last`: sequences commit out of order and the relay would skip a late one.
+    Index("ix_outbox_unpublished", "seq", postgresql_where=text("published_at IS NULL")),
+)
+
+operator_task = Table(
+    "operator_task",
+    metadata,
+    _id(),
+    _tenant(),
+    Column("payment_id", Text, ForeignKey("payment.id"), index=True),
+    _text("kind"),
+    _text("detail"),
+    _created("opened_at"),
+    _moment("closed_at"),
+    _text("closed_by", required=False),
+    _text("resolution", required=False),
+    Index("uq_operator_task_open", "payment_id", "kind", unique=True, postgresql_where=text("closed_at IS NULL")),
+)
+
+audit_log = Table(
+    "audit_log",
+    metadata,
+    Column("seq", BigInteger, Identity(always=True), primary_key=True),
+    _tenant(),
+    _text("actor"),
+    _text("action"),
+    _text("object_id"),
+    _json("detail", required=True),
+    _created("at"),
+)

@@ -1,0 +1,44 @@
+"""Tasks for a person: opened once per payment and kind while open, closed with a name and a resolution, kept."""
+
+from typing import Any
+
+from sqlalchemy import func, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from db.tables import audit_log, operator_task
+from domain.ids import new_id
+
+
+async def open_task(
+    connection: AsyncConnection, tenant_id: str, payment_id: str | None, kind: str, detail: str
+) -> None:
+    await connection.execute(
+        upsert(operator_task)
+        .values(id=new_id("task"), tenant_id=tenant_id, payment_id=payment_id, kind=kind, detail=detail)
+        .on_conflict_do_nothing()
+    )
+
+
+async def close_tasks(connection: AsyncConnection, payment_id: str, *, by: str, resolution: str) -> None:
+    await connection.execute(
+        update(operator_task)
+        .where(operator_task.c.payment_id == payment_id, operator_task.c.closed_at.is_(None))
+        .values(closed_at=func.now(), closed_by=by, resolution=resolution)
+    )
+
+
+async def open_tasks(connection: AsyncConnection, *, payment_id: str | None = None) -> list[dict[str, Any]]:
+    query = select(operator_task).where(operator_task.c.closed_at.is_(None)).order_by(operator_task.c.id)
+    if payment_id is not None:
+        query = query.where(operator_task.c.payment_id == payment_id)
+    return [dict(row) for row in (await connection.execute(query)).mappings()]
+
+
+async def audit(
+    connection: AsyncConnection, tenant_id: str, actor: str, action: str, object_id: str, detail: dict[str, Any]
+) -> None:
+    """One append-only row per action of a person."""
+    await connection.execute(
+        audit_log.insert().values(tenant_id=tenant_id, actor=actor, action=action, object_id=object_id, detail=detail)
+    )

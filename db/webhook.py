@@ -1,0 +1,147 @@
+"""The webhook inbox: stored under the PSP's event id before anything is done with it, and never deleted."""
+
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import func, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from db import payment, task
+from db.progress import listens
+from db.records import Payment
+from db.tables import PLATFORM_TENANT, charge, refund, webhook_inbox
+from domain.ids import new_id
+from domain.psp import Frozen, PspEvent, PspEventKind
+
+
+class Delivery(StrEnum):
+    """What is to be done once the event is stored."""
+
+    NOTHING = "nothing"
+    SIGNAL = "signal"
+    """The payment's workflow rests: tell it."""
+    LATE_CHARGE = "late_charge"
+    """The payment had ended unpaid, and this says it was paid."""
+
+
+class Stored(Frozen):
+    delivery: Delivery
+    inbox_id: str | None = None
+    payment_id: str | None = None
+    charge_id: str | None = None
+    reference: str | None = None
+
+
+async def store(connection: AsyncConnection, psp: str, event: PspEvent) -> Stored:
+    """Keep the event once and decide, under the payment's lock, who has to hear of it."""
+    charge_row = await _charge_of(connection, psp, event)
+    locked = await payment.lock(connection, charge_row["payment_id"]) if charge_row else None
+    known = event.kind is not PspEventKind.OTHER and locked is not None
+    inbox_id = await connection.scalar(
+        upsert(webhook_inbox)
+        .values(
+            id=new_id("whk"),
+            tenant_id=locked.tenant_id if locked else PLATFORM_TENANT,
+            psp=psp,
+            event_id=event.event_id,
+            type=event.type,
+            payload=event.payload,
+            reference=event.reference,
+            payment_id=locked.id if locked else None,
+            charge_id=charge_row["id"] if charge_row else None,
+            paid=event.paid,
+            status="RECEIVED" if known else "IGNORED",
+            note=None if known else "nothing of ours is concerned",
+        )
+        .on_conflict_do_nothing(index_elements=["psp", "event_id"])
+        .returning(webhook_inbox.c.id)
+    )
+    if inbox_id is None or not known or locked is None:
+        return Stored(delivery=Delivery.NOTHING, inbox_id=inbox_id)
+    return await _delivery(connection, locked, inbox_id, event.reference, paid=event.paid)
+
+
+async def _delivery(
+    connection: AsyncConnection, locked: Payment, inbox_id: str, reference: str | None, *, paid: bool
+) -> Stored:
+    target = Stored(
+        delivery=Delivery.NOTHING,
+        inbox_id=inbox_id,
+        payment_id=locked.id,
+        charge_id=locked.charge.id,
+        reference=reference if reference and reference.startswith("pi_") else locked.charge.reference,
+    )
+    if locked.open and listens(locked):
+        return target.model_copy(update={"delivery": Delivery.SIGNAL})
+    if locked.open:
+        return target  # the fast path or the next step reads it from the inbox
+    if paid and not locked.charge.booked:
+        return target.model_copy(update={"delivery": Delivery.LATE_CHARGE})
+    await processed(connection, inbox_id, "the payment had ended; nothing to do")
+    return target
+
+
+async def _charge_of(connection: AsyncConnection, psp: str, event: PspEvent) -> Any:
+    """Our charge: by the id we wrote on the PSP's object, by the object itself, or by the refund it is about."""
+    if event.charge_id is not None:
+        query = select(charge.c.id, charge.c.payment_id).where(charge.c.id == event.charge_id, charge.c.psp == psp)
+    elif event.reference is None:
+        return None
+    elif event.kind is PspEventKind.REFUND:
+        query = (
+            select(charge.c.id, charge.c.payment_id)
+            .join(refund, refund.c.charge_id == charge.c.id)
+            .where(refund.c.reference == event.reference, charge.c.psp == psp)
+        )
+    else:
+        query = select(charge.c.id, charge.c.payment_id).where(
+            charge.c.psp == psp, charge.c.reference == event.reference
+        )
+    return (await connection.execute(query)).mappings().one_or_none()
+
+
+async def processed(connection: AsyncConnection, inbox_id: str, note: str) -> None:
+    await connection.execute(
+        update(webhook_inbox)
+        .where(webhook_inbox.c.id == inbox_id, webhook_inbox.c.status == "RECEIVED")
+        .values(status="PROCESSED", note=note, processed_at=func.now())
+    )
+
+
+_ATTEMPTS_MAX = 20
+
+
+async def undelivered(connection: AsyncConnection, older_than_s: float, limit: int) -> list[str]:
+    """Ids of events whose delivery is due again: the signal was lost, or the payment ended meanwhile."""
+    rows = await connection.execute(
+        select(webhook_inbox.c.id)
+        .where(
+            webhook_inbox.c.status == "RECEIVED",
+            webhook_inbox.c.received_at < func.now() - func.make_interval(0, 0, 0, 0, 0, 0, older_than_s),
+        )
+        .order_by(webhook_inbox.c.attempts, webhook_inbox.c.received_at)
+        .limit(limit)
+    )
+    return list(rows.scalars())
+
+
+async def redeliver(connection: AsyncConnection, inbox_id: str) -> Stored:
+    """Decide again for a stored event; one that nobody could take after many tries is set aside as DEAD."""
+    row = (await connection.execute(select(webhook_inbox).where(webhook_inbox.c.id == inbox_id))).mappings().one()
+    locked = await payment.lock(connection, row["payment_id"])
+    row = (await connection.execute(select(webhook_inbox).where(webhook_inbox.c.id == inbox_id))).mappings().one()
+    if row["status"] != "RECEIVED":
+        return Stored(delivery=Delivery.NOTHING)
+    dead = row["attempts"] + 1 >= _ATTEMPTS_MAX
+    await connection.execute(
+        update(webhook_inbox)
+        .where(webhook_inbox.c.id == inbox_id)
+        .values(attempts=row["attempts"] + 1, **({"status": "DEAD", "note": "given up"} if dead else {}))
+    )
+    if dead:
+        await task.open_task(
+            connection, locked.tenant_id, locked.id, "webhook_dead", f"{row['type']} {row['event_id']}"
+        )
+        return Stored(delivery=Delivery.NOTHING)
+    return await _delivery(connection, locked, inbox_id, row["reference"], paid=row["paid"])

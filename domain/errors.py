@@ -1,0 +1,53 @@
+"""The errors a caller can meet. `code` is the stable code of the HTTP contract; a bug is an assertion instead."""
+
+
+class PaysagaError(Exception):
+    """Base: `code` names the error for programs, `detail` for people. `extra` goes into the problem document."""
+
+    code = "internal_error"
+    status = 500
+
+    def __init__(self, detail: str, *, code: str | None = None, **extra: str | int | None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        if code is not None:
+            self.code = code
+        self.extra = extra
+
+
+class BadRequest(PaysagaError):
+    """The request cannot be read."""
+
+    code, status = "bad_request", 400
+
+
+class Unauthorized(PaysagaError):
+    code, status = "unauthorized", 401
+
+
+class Forbidden(PaysagaError):
+    code, status = "forbidden", 403
+
+
+class NotFound(PaysagaError):
+    """Unknown, malformed, or another tenant's: the three cannot be told apart from outside."""
+
+    code, status = "not_found", 404
+
+
+class Conflict(PaysagaError):
+    """The object's state does not allow it."""
+
+    code, status = "conflict", 409
+
+
+class Unprocessable(PaysagaError):
+    """Readable, but not acceptable."""
+
+    code, status = "unprocessable", 422
+
+
+class Unavailable(PaysagaError):
+    """Something we depend on does not answer; nothing was accepted. Try again with the same Idempotency-Key."""
+
+    code, status = "unavailable", 503

@@ -1,0 +1,50 @@
+"""Events of the outbox: what the rest of a company may build on. The schema is versioned and only grows."""
+
+from datetime import datetime
+from typing import Any
+
+from domain.money import to_major
+from domain.psp import Failure, Frozen
+from domain.status import Status
+
+SCHEMA_VERSION = 1
+
+
+class Event(Frozen):
+    """`type` is noun.verb; `data` is the object as the HTTP contract shows it, amounts as decimal strings."""
+
+    id: str
+    type: str
+    schema_version: int = SCHEMA_VERSION
+    tenant_id: str
+    object_id: str
+    at: datetime
+    data: dict[str, Any]
+
+
+def order_event_type(status: Status) -> str:
+    """`payment_order.success`, `payment_order.requires_action` …"""
+    return f"payment_order.{status.value.lower()}"
+
+
+def order_event_data(  # noqa: PLR0913 - these are the fields of the event's schema, each named at the call
+    *,
+    order_id: str,
+    payment_id: str,
+    payment_order_id: str,
+    seller_account: str,
+    amount: int,
+    currency: str,
+    status: Status,
+    failure: Failure | None,
+) -> dict[str, Any]:
+    return {
+        "id": order_id,
+        "payment_id": payment_id,
+        "payment_order_id": payment_order_id,
+        "seller_account": seller_account,
+        "amount": to_major(amount, currency),
+        "currency": currency,
+        "status": status.value,
+        "failure": failure.model_dump() if failure else None,
+    }

@@ -1,0 +1,146 @@
+"""The chart of accounts and the transactions that may be posted, each as a pure function from amounts to postings.
+
+Signs: a debit is positive, a credit negative; a transaction sums to zero per currency.
+"""
+
+from collections.abc import Sequence
+from enum import StrEnum
+
+from domain.psp import Frozen
+
+
+class Kind(StrEnum):
+    """What a ledger transaction is; (kind, source_id) is unique, so each fact is booked once."""
+
+    CAPTURE = "capture"
+    CAPTURE_REVERSAL = "capture_reversal"
+    PSP_FEE = "psp_fee"
+    PSP_FEE_SELLER = "psp_fee_seller"
+    PSP_FEE_SELLER_REVERSAL = "psp_fee_seller_reversal"
+    SUSPENSE = "suspense"
+    SUSPENSE_REFUND = "suspense_refund"
+    SUSPENSE_REFUND_REVERSAL = "suspense_refund_reversal"
+
+
+class Bucket(StrEnum):
+    """The three parts of a seller's wallet."""
+
+    PENDING = "pending"
+    AVAILABLE = "available"
+    RESERVED = "reserved"
+
+
+class AccountKind(StrEnum):
+    ASSET = "asset"
+    LIABILITY = "liability"
+    REVENUE = "revenue"
+    EXPENSE = "expense"
+
+
+PLATFORM_FEES = "platform_fees"
+PSP_FEES = "psp_fees"
+SUSPENSE = "suspense"
+
+
+def psp_clearing(psp: str) -> str:
+    return f"psp_clearing:{psp}"
+
+
+def wallet(seller_account: str, bucket: Bucket) -> str:
+    return f"wallet:{seller_account}:{bucket}"
+
+
+def account_kind(account: str) -> AccountKind:
+    """The kind of an account, from its name. Raises KeyError for a name that is not in the chart."""
+    return {
+        "psp_clearing": AccountKind.ASSET,
+        "wallet": AccountKind.LIABILITY,
+        "suspense": AccountKind.LIABILITY,
+        "platform_fees": AccountKind.REVENUE,
+        "psp_fees": AccountKind.EXPENSE,
+    }[account.partition(":")[0]]
+
+
+class Posting(Frozen):
+    """One line: `amount` in minor units, debit positive."""
+
+    account: str
+    currency: str
+    amount: int
+
+
+class Transaction(Frozen):
+    """What is posted. `source_id` is the id of ours (or the PSP's reference) that this books, once per kind."""
+
+    kind: Kind
+    source_id: str
+    postings: tuple[Posting, ...]
+    payment_id: str | None = None
+    payment_order_id: str | None = None
+    corrects: str | None = None
+
+
+def _lines(currency: str, lines: Sequence[tuple[str, int]]) -> tuple[Posting, ...]:
+    """Postings of one currency without the lines that are zero (a fee of nothing is no line)."""
+    postings = tuple(Posting(account=a, currency=currency, amount=n) for a, n in lines if n)
+    assert sum(p.amount for p in postings) == 0, "a transaction sums to zero"
+    return postings
+
+
+def capture(psp: str, seller: str, amount: int, platform_fee: int, currency: str) -> tuple[Posting, ...]:
+    """psp_clearing / wallet pending and platform_fees, gross."""
+    return _lines(
+        currency,
+        [
+            (psp_clearing(psp), amount),
+            (wallet(seller, Bucket.PENDING), -(amount - platform_fee)),
+            (PLATFORM_FEES, -platform_fee),
+        ],
+    )
+
+
+def capture_to_suspense(seller: str, amount: int, platform_fee: int, currency: str) -> tuple[Posting, ...]:
+    """Takes a posted capture back: wallet pending and platform_fees / suspense; the refund then empties suspense."""
+    return _lines(
+        currency,
+        [
+            (wallet(seller, Bucket.PENDING), amount - platform_fee),
+            (PLATFORM_FEES, platform_fee),
+            (SUSPENSE, -amount),
+        ],
+    )
+
+
+def to_suspense(psp: str, amount: int, currency: str) -> tuple[Posting, ...]:
+    """Money that came in and cannot be credited: psp_clearing / suspense."""
+    return _lines(currency, [(psp_clearing(psp), amount), (SUSPENSE, -amount)])
+
+
+def refund_from_suspense(psp: str, amount: int, currency: str) -> tuple[Posting, ...]:
+    """suspense / psp_clearing."""
+    return _lines(currency, [(SUSPENSE, amount), (psp_clearing(psp), -amount)])
+
+
+def psp_fee(psp: str, amount: int, currency: str) -> tuple[Posting, ...]:
+    """The PSP withheld its fee: psp_fees / psp_clearing."""
+    return _lines(currency, [(PSP_FEES, amount), (psp_clearing(psp), -amount)])
+
+
+def psp_fee_to_seller(seller: str, amount: int, currency: str) -> tuple[Posting, ...]:
+    """The seller bears the PSP's fee: wallet pending / psp_fees."""
+    return _lines(currency, [(wallet(seller, Bucket.PENDING), amount), (PSP_FEES, -amount)])
+
+
+def reversed_lines(postings: Sequence[Posting]) -> tuple[Posting, ...]:
+    return tuple(p.model_copy(update={"amount": -p.amount}) for p in postings)
+
+
+def wallet_changes(postings: Sequence[Posting]) -> dict[tuple[str, str, Bucket], int]:
+    """What postings do to wallets: (seller, currency, bucket) → change of what we owe the seller (credit is plus)."""
+    changes: dict[tuple[str, str, Bucket], int] = {}
+    for posting in postings:
+        if posting.account.startswith("wallet:"):
+            _, seller, bucket = posting.account.split(":")
+            place = (seller, posting.currency, Bucket(bucket))
+            changes[place] = changes.get(place, 0) - posting.amount
+    return changes

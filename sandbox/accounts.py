@@ -1,0 +1,122 @@
+"""Accounts: one per secret key, created on first use, with settings and a clock of its own."""
+
+import base64
+import hashlib
+import json
+import re
+import time
+from decimal import Decimal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from sandbox.errors import ApiError
+from sandbox.store import Store
+
+KEY = re.compile(r"sk_test_[A-Za-z0-9_]{1,200}")
+
+
+class Fee(BaseModel):
+    """What the provider keeps of a charge: percent of the amount, rounded half up, plus minor units."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    percent: Decimal = Field(Decimal("2.9"), ge=0, le=100)
+    fixed: int = Field(30, ge=0)
+
+
+class Settings(BaseModel):
+    """What `PATCH /_control/account` changes. Durations are seconds."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    webhook_url: str | None = None
+    webhook_secret: str = ""
+    webhook_events: list[str] = ["*"]
+    webhook_retry_base_s: float = Field(1.0, gt=0)
+    webhook_timeout_s: float = Field(10.0, gt=0)
+    key_life_s: float = Field(86_400, gt=0)
+    processing_delay_s: float | None = Field(2.0, ge=0)
+    available_delay_s: int = Field(172_800, ge=0)
+    fee: Fee = Fee()
+    enforce_single_use: bool = True
+
+
+class Account(BaseModel):
+    """A secret key's world. `clock_offset_s` is what the account's clock is ahead of the machine's."""
+
+    key: str
+    id: str
+    settings: Settings
+    clock_offset_s: float = 0.0
+
+    @property
+    def time(self) -> float:
+        """Seconds since 1970 by the account's clock."""
+        return time.time() + self.clock_offset_s
+
+    @property
+    def now(self) -> int:
+        """The account's clock in whole seconds, as Stripe stamps objects."""
+        return int(self.time)
+
+
+def _digest(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+class Accounts:
+    """The accounts that have been seen, kept in memory and written through to the store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        rows = store.db.execute("SELECT key, doc FROM accounts")
+        self._known = {key: Account.model_validate(json.loads(document)) for key, document in rows}
+
+    def of(self, key: str) -> Account:
+        """The account of a secret key, created on first use."""
+        account = self._known.get(key)
+        if account is None:
+            digest = _digest(key)
+            # Derived, not random: whoever knows the key knows the secret, also before the first request.
+            settings = Settings(webhook_secret=f"whsec_{digest[24:56]}")
+            account = Account(key=key, id=f"acct_{digest[:16]}", settings=settings)
+            self.save(account)
+        return account
+
+    def by_id(self, account_id: str) -> Account:
+        """The account with this id; it must exist."""
+        return next(account for account in self._known.values() if account.id == account_id)
+
+    def save(self, account: Account) -> None:
+        """Keep a changed account."""
+        self._known[account.key] = account
+        self._store.db.execute(
+            "INSERT INTO accounts (key, doc) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET doc = excluded.doc",
+            (account.key, account.model_dump_json()),
+        )
+
+    def authenticate(self, authorization: str | None) -> Account:
+        """The account behind an `Authorization` header (bearer, or basic with the key as user name)."""
+        key = _credential(authorization or "")
+        if not key:
+            text = (
+                "You did not provide an API key. You need to provide your API key in the Authorization header, using "
+                "Bearer auth (e.g. 'Authorization: Bearer YOUR_SECRET_KEY')."
+            )
+            raise ApiError(401, text)
+        if not KEY.fullmatch(key):
+            masked = key[:8] + "*" * max(len(key) - 12, 4) + key[-4:] if len(key) > 12 else "*" * len(key)
+            raise ApiError(401, f"Invalid API Key provided: {masked}")
+        return self.of(key)
+
+
+def _credential(authorization: str) -> str:
+    scheme, _, rest = authorization.partition(" ")
+    if scheme.lower() == "bearer":
+        return rest.strip()
+    if scheme.lower() == "basic":
+        try:
+            return base64.b64decode(rest, validate=True).decode().partition(":")[0]
+        except ValueError:
+            return ""
+    return ""

@@ -1,0 +1,182 @@
+"""Payment methods and tokens: from a test name to an object that behaves like it."""
+
+import hashlib
+
+from sandbox.context import Context
+from sandbox.errors import ApiError, Doc, missing, not_found
+from sandbox.store import new_id
+from sandbox.tokens import BEHAVIOURS, METHODS, TOKENS, Behaviour, look_up
+
+RAW_CARD = (
+    "Sending credit card numbers directly to the Stripe API is generally unsafe. We suggest you use test tokens that "
+    "map to the test card you are using, see https://stripe.com/docs/testing."
+)
+USED_BEFORE = (
+    "The provided PaymentMethod was previously used with a PaymentIntent without Customer attachment, shared with a "
+    "connected account without Customer attachment, or was detached from a Customer. It may not be used again. To use "
+    "a PaymentMethod multiple times, you must attach it to a Customer first."
+)
+EMPTY_ADDRESS = dict.fromkeys(("city", "country", "line1", "line2", "postal_code", "state"))
+
+
+def behaviour_of(method: Doc) -> Behaviour:
+    """What happens when this payment method is charged."""
+    return BEHAVIOURS[method["_behaviour"]]
+
+
+def create_token(ctx: Context, params: Doc) -> Doc:
+    """`POST /v1/tokens` with `card[test]=visa` (any name of the token table): a token that works once."""
+    card = params.get("card")
+    if not isinstance(card, dict):
+        raise missing("card")
+    _refuse_card_number(card)
+    name = card.get("test") or card.get("token")
+    if not name:
+        raise missing("card[test]")
+    found = look_up(str(name), TOKENS) or look_up(f"tok_{name}", TOKENS)
+    if not found:
+        raise not_found("token", str(name), "card[test]", 400)
+    token: Doc = {
+        "id": new_id("tok"),
+        "object": "token",
+        "card": _card(ctx, found[0]) | {"id": new_id("card"), "object": "card"},
+        "client_ip": None,
+        "created": ctx.account.now,
+        "livemode": False,
+        "type": "card",
+        "used": False,
+        "_behaviour": found[0],
+    }
+    ctx.insert("tokens", token)
+    return token
+
+
+def create(ctx: Context, params: Doc, prefix: str = "") -> Doc:
+    """A payment method from `type` and `card[token]`; `prefix` names the surrounding parameter in errors."""
+
+    def named(param: str) -> str:
+        outer, _, inner = param.partition("[")
+        whole = f"{prefix}[{outer}]" if prefix else outer
+        return whole + (f"[{inner}" if inner else "")
+
+    kind = params.get("type")
+    if not kind:
+        raise missing(named("type"))
+    if kind != "card":
+        base = {"us_bank_account": "usBankAccount"}.get(kind, f"{kind}_success")
+        if base not in BEHAVIOURS:
+            raise ApiError(400, f"Invalid {named('type')}: {kind}", param=named("type"))
+        return _store(ctx, base, params)
+    card = params.get("card")
+    if not isinstance(card, dict):
+        raise missing(named("card"))
+    _refuse_card_number(card)
+    if not card.get("token"):
+        raise missing(named("card[token]"))
+    return _store(ctx, _take_token(ctx, str(card["token"]), named("card[token]")), params)
+
+
+def resolve(ctx: Context, name: str) -> Doc:
+    """The payment method behind an id or a test name; a name makes a new object each time, as at Stripe."""
+    found = look_up(name, METHODS)
+    if found is None:
+        return ctx.load("payment_methods", name, "payment_method")
+    base, single_use = found
+    if not single_use or not ctx.account.settings.enforce_single_use:
+        return _store(ctx, base, {}, reusable=True)
+    query = "SELECT used_by FROM used_names WHERE account = ? AND name = ?"
+    used = ctx.store.db.execute(query, (ctx.account.id, name)).fetchone()
+    if used:
+        return ctx.load("payment_methods", used[0], "payment_method")
+    method = _store(ctx, base, {})
+    _mark_used(ctx, name, method["id"])
+    return method
+
+
+def consume(ctx: Context, method: Doc, intent_id: str) -> None:
+    """Bind a single-use payment method to the intent that confirms with it; refuse it to any other."""
+    if method["_reusable"] or not ctx.account.settings.enforce_single_use:
+        return
+    if method["_used_by"] not in (None, intent_id):
+        raise ApiError(400, USED_BEFORE, code="token_already_used", param="payment_method", executed=True)
+    method["_used_by"] = intent_id
+    ctx.store.update("payment_methods", method)
+
+
+def _take_token(ctx: Context, name: str, param: str) -> str:
+    minted = ctx.find("tokens", name)
+    found = (minted["_behaviour"], True) if minted else look_up(name, TOKENS)
+    if not found:
+        raise not_found("token", name, param, 400)
+    base, single_use = found
+    if single_use and ctx.account.settings.enforce_single_use:
+        query = "SELECT 1 FROM used_names WHERE account = ? AND name = ?"
+        if ctx.store.db.execute(query, (ctx.account.id, name)).fetchone():
+            text = f"You cannot use a Stripe token more than once: {name}."
+            raise ApiError(400, text, code="token_already_used", param=param, executed=True)
+        _mark_used(ctx, name, "")
+    if minted:
+        ctx.store.update("tokens", minted | {"used": True})
+    return base
+
+
+def _mark_used(ctx: Context, name: str, used_by: str) -> None:
+    ctx.store.db.execute("INSERT INTO used_names VALUES (?, ?, ?)", (ctx.account.id, name, used_by))
+
+
+def _refuse_card_number(card: Doc) -> None:
+    if card.keys() & {"number", "cvc", "exp_month", "exp_year"}:
+        raise ApiError(402, RAW_CARD)
+
+
+def _card(ctx: Context, base: str) -> Doc:
+    behaviour = BEHAVIOURS[base]
+    # The same card number has the same fingerprint within an account and another one elsewhere.
+    seed = f"{ctx.account.id}/{behaviour.brand}/{behaviour.last4}".encode()
+    return {
+        "brand": behaviour.brand,
+        "country": behaviour.country,
+        "exp_month": 12,
+        "exp_year": 2034,
+        "fingerprint": hashlib.sha256(seed).hexdigest()[:16],
+        "funding": behaviour.funding,
+        "last4": behaviour.last4,
+    }
+
+
+def _details(ctx: Context, base: str) -> Doc:
+    behaviour = BEHAVIOURS[base]
+    if behaviour.type == "card":
+        checks = {"address_line1_check": None, "address_postal_code_check": None, "cvc_check": behaviour.cvc_check}
+        extra = {"checks": checks, "display_brand": behaviour.brand, "three_d_secure_usage": {"supported": True}}
+        return _card(ctx, base) | extra | {"networks": {"available": [behaviour.brand], "preferred": None}}
+    if behaviour.type == "us_bank_account":
+        return {"bank_name": "STRIPE TEST BANK", "last4": behaviour.last4, "account_type": "checking"}
+    if behaviour.type == "upi":
+        return {"vpa": "test@upi"}
+    if behaviour.type == "netbanking":
+        return {"bank": "hdfc"}
+    return {}
+
+
+def _store(ctx: Context, base: str, params: Doc, *, reusable: bool = False) -> Doc:
+    kind = BEHAVIOURS[base].type
+    empty = {"address": EMPTY_ADDRESS, "email": None, "name": None, "phone": None, "tax_id": None}
+    billing = params.get("billing_details")
+    method: Doc = {
+        "id": new_id("pm"),
+        "object": "payment_method",
+        "allow_redisplay": "unspecified",
+        "billing_details": empty | (billing if isinstance(billing, dict) else {}),
+        kind: _details(ctx, base),
+        "created": ctx.account.now,
+        "customer": None,
+        "livemode": False,
+        "metadata": params.get("metadata") or {},
+        "type": kind,
+        "_behaviour": base,
+        "_reusable": reusable,
+        "_used_by": None,
+    }
+    ctx.insert("payment_methods", method)
+    return method

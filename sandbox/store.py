@@ -1,0 +1,150 @@
+"""Everything the sandbox must not forget, in one SQLite file.
+
+One JSON-document table per kind of object. Calls are synchronous on purpose: all of them run on the event
+loop's thread, so a transaction that contains no `await` is atomic without any further lock. WAL with
+synchronous=NORMAL survives a killed process (not a power cut), which is what the crash tests ask for.
+"""
+
+import json
+import secrets
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sandbox.errors import Doc
+
+KINDS = ("payment_intents", "charges", "payment_methods", "tokens", "refunds", "balance_transactions", "events")
+PREFIXES = {
+    "pi": "payment_intents", "ch": "charges", "pm": "payment_methods", "tok": "tokens",
+    "re": "refunds", "txn": "balance_transactions", "evt": "events",
+}  # fmt: skip
+COMPARISONS = {"eq": "=", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
+
+OBJECT_TABLE = """
+CREATE TABLE IF NOT EXISTS {kind} (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, account TEXT NOT NULL,
+    created INTEGER NOT NULL, payment_intent TEXT, doc TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS {kind}_by_account ON {kind} (account, seq);
+CREATE INDEX IF NOT EXISTS {kind}_by_intent ON {kind} (payment_intent) WHERE payment_intent IS NOT NULL;
+"""
+
+OTHER_TABLES = """
+CREATE TABLE IF NOT EXISTS accounts (key TEXT PRIMARY KEY, doc TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS idempotency_keys (
+    account TEXT NOT NULL, key TEXT NOT NULL, created REAL NOT NULL, route TEXT NOT NULL, params_hash TEXT NOT NULL,
+    status INTEGER NOT NULL, body TEXT NOT NULL, request_id TEXT NOT NULL, payment_intent TEXT,
+    PRIMARY KEY (account, key)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS used_names (
+    account TEXT NOT NULL, name TEXT NOT NULL, used_by TEXT NOT NULL, PRIMARY KEY (account, name)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS log (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, account TEXT NOT NULL, kind TEXT NOT NULL, payment_intent TEXT,
+    doc TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS log_by_account ON log (account, kind, seq);
+CREATE INDEX IF NOT EXISTS log_by_intent ON log (payment_intent) WHERE payment_intent IS NOT NULL;
+CREATE TABLE IF NOT EXISTS timers (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, account TEXT NOT NULL, due_at REAL NOT NULL, action TEXT NOT NULL,
+    target TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS timers_by_due ON timers (due_at);
+CREATE TABLE IF NOT EXISTS deliveries (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, account TEXT NOT NULL, event TEXT NOT NULL, lane TEXT NOT NULL,
+    waits_for TEXT, bad_signature INTEGER NOT NULL DEFAULT 0, state TEXT NOT NULL, due_at REAL NOT NULL,
+    attempts INTEGER NOT NULL DEFAULT 0, last_status INTEGER, last_attempt_at REAL);
+CREATE INDEX IF NOT EXISTS deliveries_by_due ON deliveries (state, due_at);
+CREATE INDEX IF NOT EXISTS deliveries_by_event ON deliveries (event);
+"""
+
+
+def new_id(prefix: str) -> str:
+    """A fresh id in Stripe's shape: `pi_` and 24 characters."""
+    return f"{prefix}_{secrets.token_hex(12)}"
+
+
+def dumps(document: Any) -> str:
+    """Compact JSON, as stored and as sent."""
+    return json.dumps(document, separators=(",", ":"), ensure_ascii=False)
+
+
+class Store:
+    """The open database file."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.db = sqlite3.connect(path, isolation_level=None, cached_statements=256)
+        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=5000", "temp_store=MEMORY"):
+            self.db.execute(f"PRAGMA {pragma}")
+        self.db.executescript(OTHER_TABLES + "".join(OBJECT_TABLE.format(kind=kind) for kind in KINDS))
+
+    def close(self) -> None:
+        """Fold the write-ahead log into the file and let go of it."""
+        self.db.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing. Must not contain an `await`."""
+        self.db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self.db.execute("ROLLBACK")
+            raise
+        self.db.execute("COMMIT")
+
+    def insert(self, kind: str, account: str, document: Doc) -> None:
+        """Add an object; its `payment_intent` field, where it has one, becomes searchable."""
+        row = (document["id"], account, document["created"], document.get("payment_intent"), dumps(document))
+        self.db.execute(
+            f"INSERT INTO {kind} (id, account, created, payment_intent, doc) VALUES (?, ?, ?, ?, ?)",  # noqa: S608
+            row,
+        )
+
+    def update(self, kind: str, document: Doc) -> None:
+        """Replace an object's document."""
+        self.db.execute(f"UPDATE {kind} SET doc = ? WHERE id = ?", (dumps(document), document["id"]))  # noqa: S608
+
+    def get(self, kind: str, account: str, object_id: str) -> Doc | None:
+        """One object of this account, or None: another account's object does not exist."""
+        query = f"SELECT doc FROM {kind} WHERE id = ? AND account = ?"  # noqa: S608
+        row = self.db.execute(query, (object_id, account)).fetchone()
+        return json.loads(row[0]) if row else None
+
+    def page(
+        self,
+        kind: str,
+        account: str,
+        *,
+        limit: int = 10,
+        after: str | None = None,
+        before: str | None = None,
+        created: dict[str, int] | None = None,
+        equal: dict[str, str] | None = None,
+        among: dict[str, list[str]] | None = None,
+    ) -> tuple[list[Doc], bool]:
+        """Newest first, as Stripe lists, and whether more follow in the direction of travel.
+
+        `equal` and `among` compare top-level fields of the document.
+        """
+        where, values = ["account = ?"], [account]
+        for field, value in (equal or {}).items():
+            where.append("payment_intent = ?" if field == "payment_intent" else f"json_extract(doc, '$.{field}') = ?")
+            values.append(value)
+        for field, options in (among or {}).items():
+            where.append(f"json_extract(doc, '$.{field}') IN ({', '.join('?' * len(options))})")
+            values += options
+        for comparison, moment in (created or {}).items():
+            where.append(f"created {COMPARISONS[comparison]} {moment:d}")
+        for object_id, sign in ((after, "<"), (before, ">")):
+            if object_id:
+                where.append(f"seq {sign} (SELECT seq FROM {kind} WHERE id = ?)")  # noqa: S608
+                values.append(object_id)
+        order = "ASC" if before else "DESC"
+        query = f"SELECT doc FROM {kind} WHERE {' AND '.join(where)} ORDER BY seq {order} LIMIT {limit + 1:d}"  # noqa: S608
+        found = [json.loads(row[0]) for row in self.db.execute(query, values)]
+        page = found[:limit]
+        return (page[::-1] if before else page), len(found) > limit
+
+    def find_by_intent(self, kind: str, payment_intent: str) -> list[Doc]:
+        """All objects of this kind that belong to a payment intent, oldest first."""
+        query = f"SELECT doc FROM {kind} WHERE payment_intent = ? ORDER BY seq"  # noqa: S608
+        return [json.loads(row[0]) for row in self.db.execute(query, (payment_intent,))]

@@ -1,0 +1,32 @@
+"""Is something up? Questions that answer False instead of raising while it is not."""
+
+import asyncio
+
+import httpx2
+
+_TIMEOUT_S = 2.0
+
+
+async def port_open(host: str, port: int) -> bool:
+    """Whether someone accepts connections there."""
+    try:
+        async with asyncio.timeout(_TIMEOUT_S):
+            _, writer = await asyncio.open_connection(host, port)
+    except (OSError, TimeoutError):
+        return False
+    writer.close()
+    try:
+        await writer.wait_closed()
+    except OSError:
+        return False
+    return True
+
+
+async def http_ok(url: str) -> bool:
+    """Whether a GET answers 200."""
+    try:
+        # Loopback, never a proxy: trust_env would send it to one.
+        async with httpx2.AsyncClient(timeout=_TIMEOUT_S, trust_env=False) as client:
+            return (await client.get(url)).status_code == 200
+    except httpx2.HTTPError:
+        return False

@@ -1,0 +1,249 @@
+"""The adapter against a server that speaks HTTP badly: what the wire can do, and what leaves this process."""
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from domain.psp import ChargeOutcome, ChargeRequest
+from gateways.guard import Guard
+from gateways.stripe import StripePsp
+
+SUCCEEDED = json.dumps(
+    {
+        "object": "payment_intent",
+        "id": "pi_1",
+        "status": "succeeded",
+        "amount": 500,
+        "amount_received": 500,
+        "currency": "usd",
+    }
+)
+REQUEST = ChargeRequest(
+    key="pay_1:charge:1",
+    charge_id="ch_1",
+    payment_id="pay_1",
+    amount=500,
+    currency="USD",
+    method="card",
+    token="tok_secretsecret",
+    description="An order",
+)
+
+
+def answer(status: int, body: str, *headers: str) -> bytes:
+    lines = [f"HTTP/1.1 {status} X", f"Content-Length: {len(body.encode())}", *headers, "", body]
+    return "\r\n".join(lines).encode()
+
+
+class Server:
+    """Answers every request with `reply` (None: never), and keeps what it was sent."""
+
+    def __init__(self, reply: bytes | None, *, then_close: bool = False) -> None:
+        self.reply, self.then_close = reply, then_close
+        self.requests: list[str] = []
+        self.asked, self.closed = asyncio.Event(), asyncio.Event()
+        self.connections = 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        try:
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                length = next((int(x.split(b":")[1]) for x in head.split(b"\r\n") if x.startswith(b"Content-Le")), 0)
+                self.requests.append((head + await reader.readexactly(length)).decode())
+                self.asked.set()
+                if self.reply is not None:
+                    writer.write(self.reply)
+                    await writer.drain()
+                if self.then_close:
+                    return
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            self.closed.set()
+            writer.close()
+
+
+@asynccontextmanager
+async def served(server: Server, **guard: Any) -> AsyncIterator[StripePsp]:
+    listener = await asyncio.start_server(server.serve, "127.0.0.1", 0)
+    port = listener.sockets[0].getsockname()[1]
+    psp = build(f"http://127.0.0.1:{port}/", **guard)
+    try:
+        yield psp
+    finally:
+        await psp.close()
+        listener.close()
+
+
+def build(base_url: str, **guard: Any) -> StripePsp:
+    limits = {"concurrency_max": 8, "rate_per_s": 1000, "breaker_failures": 3, "breaker_open_s": 60, **guard}
+    return StripePsp(
+        api_key="sk_test_x", guard=Guard("transport", **limits), currencies=["USD"], base_url=base_url, return_url="https://shop/back"
+    )  # fmt: skip
+
+
+async def test_what_a_charge_sends() -> None:
+    server = Server(answer(200, SUCCEEDED))
+    async with served(server) as psp:
+        for _ in range(3):
+            result = await psp.charge(REQUEST, timeout_s=2)
+            assert (result.outcome, result.amount) == (ChargeOutcome.SUCCEEDED, 500)
+    assert server.connections == 1  # kept alive
+    head, _, body = server.requests[0].partition("\r\n\r\n")
+    assert head.startswith("POST /v1/payment_intents HTTP/1.1")
+    assert "Idempotency-Key: pay_1:charge:1" in head
+    assert "X-Stripe-Client-Telemetry" not in server.requests[2]
+    for field in (
+        "amount=500",
+        "currency=usd",
+        "confirm=true",
+        "capture_method=automatic",
+        "payment_method_types[0]=card",
+        "payment_method_data[card][token]=tok_secretsecret",
+        "metadata[paysaga_payment]=pay_1",
+        "metadata[paysaga_charge]=ch_1",
+        "expand[0]=latest_charge.balance_transaction",
+    ):
+        assert field in body
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        (answer(200, SUCCEEDED[:-20]), "malformed"),
+        (answer(200, "<html>"), "malformed"),
+        (answer(200, "[]"), "malformed"),
+        (answer(200, "null"), "malformed"),
+        (answer(200, '"succeeded"'), "malformed"),
+        (answer(200, "{}"), "malformed"),
+        (answer(200, ""), "malformed"),
+        (answer(402, "{}"), "unrecognised"),
+        (answer(402, "no"), "unrecognised"),
+        (answer(402, '{"error":{}}'), "unrecognised"),
+        (answer(402, '{"error":[]}'), "malformed"),
+        (answer(402, '{"error":"invalid_grant"}'), "unrecognised"),
+        (answer(400, '{"error":{"type":"idempotency_error"}}'), "key_reused"),
+        (answer(409, '{"error":{"type":"idempotency_error"}}'), "in_flight"),
+        (answer(409, "no"), "in_flight"),
+        (answer(401, '{"error":{}}'), "credentials"),
+        (answer(403, "no"), "credentials"),
+        (answer(404, "no"), "unrecognised"),
+        (answer(429, '{"error":{}}'), "rate_limited"),
+        (answer(429, "no"), "rate_limited"),
+        (answer(500, '{"error":{}}'), "server_error"),
+        (answer(502, "<html>"), "server_error"),
+        (answer(500, "<html>", "Idempotent-Replayed: true"), "server_error_replayed"),
+        (answer(500, '{"error":{}}', "idempotent-replayed: true"), "server_error_replayed"),
+        (answer(302, "", "Location: /elsewhere"), "unrecognised"),
+        (b"not http\r\n\r\n", "connection"),
+        (SUCCEEDED.encode(), "connection"),
+    ],
+)
+async def test_answers_that_prove_nothing(reply: bytes, reason: str) -> None:
+    server = Server(reply)
+    async with served(server) as psp:
+        result = await psp.charge(REQUEST, timeout_s=2)
+    assert (result.outcome, result.reason) == (ChargeOutcome.UNKNOWN, reason)
+    assert len(server.requests) == 1  # no retry, no redirect
+
+
+@pytest.mark.parametrize("reply", [b"", answer(200, SUCCEEDED)[:-9], b"HTTP/1.1 200 X\r\nContent"])
+async def test_connection_cut(reply: bytes) -> None:
+    server = Server(reply, then_close=True)
+    async with served(server) as psp:
+        result = await psp.charge(REQUEST, timeout_s=2)
+    assert (result.outcome, result.reason) == (ChargeOutcome.UNKNOWN, "connection")
+
+
+async def test_nobody_there() -> None:
+    psp = build("http://127.0.0.1:1")
+    result = await psp.charge(REQUEST, timeout_s=2)
+    await psp.close()
+    assert (result.outcome, result.reason) == (ChargeOutcome.UNKNOWN, "connection")
+
+
+async def test_after_close() -> None:
+    server = Server(answer(200, SUCCEEDED))
+    async with served(server) as psp:
+        await psp.charge(REQUEST, timeout_s=2)
+        await psp.close()
+        result = await psp.charge(REQUEST, timeout_s=2)
+        assert result.outcome is ChargeOutcome.UNKNOWN
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("reply", [None, b"HTTP/1.1 200 X\r\nContent-Length: 99\r\n\r\n{"])
+async def test_timeout_is_exact_and_closes_the_connection(reply: bytes | None) -> None:
+    server = Server(reply)
+    async with served(server) as psp:
+        started = time.perf_counter()
+        result = await psp.charge(REQUEST, timeout_s=0.1)
+        took_s = time.perf_counter() - started
+        await asyncio.wait_for(server.closed.wait(), 1)
+    assert (result.outcome, result.reason) == (ChargeOutcome.UNKNOWN, "timeout")
+    assert 0.09 < took_s < 0.5
+
+
+async def test_cancellation_is_passed_on_and_closes_the_connection() -> None:
+    server = Server(None)
+    async with served(server) as psp:
+        task = asyncio.create_task(psp.charge(REQUEST, timeout_s=5))
+        await server.asked.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await asyncio.wait_for(server.closed.wait(), 1)
+
+
+async def test_the_breaker_stops_the_sending() -> None:
+    server = Server(answer(500, "no"))
+    async with served(server, breaker_failures=2) as psp:
+        reasons = [(await psp.charge(REQUEST, timeout_s=2)).reason for _ in range(4)]
+    assert reasons == ["server_error", "server_error", "breaker_open", "breaker_open"]
+    assert len(server.requests) == 2
+
+
+async def test_the_bulkhead_stops_the_sending() -> None:
+    server = Server(None)
+    async with served(server, concurrency_max=2) as psp:
+        results = await asyncio.gather(*(psp.charge(REQUEST, timeout_s=0.2) for _ in range(5)))
+    assert sorted(str(result.reason) for result in results) == ["busy"] * 3 + ["timeout"] * 2
+    assert len(server.requests) == 2
+
+
+async def test_an_answer_about_another_charge_is_not_ours() -> None:
+    other = {**json.loads(SUCCEEDED), "metadata": {"paysaga_charge": "ch_2"}}
+    async with served(Server(answer(200, json.dumps(other)))) as psp:
+        result = await psp.charge(REQUEST, timeout_s=2)
+    assert (result.outcome, result.reason) == (ChargeOutcome.UNKNOWN, "key_reused")
+
+
+async def test_an_amount_that_cannot_be_sent_is_not() -> None:
+    server = Server(answer(200, SUCCEEDED))
+    async with served(server) as psp:
+        result = await psp.charge(REQUEST.model_copy(update={"currency": "KWD", "amount": 501}), timeout_s=2)
+    assert (result.outcome, result.reason) == (ChargeOutcome.UNKNOWN, "amount_precision")
+    assert server.requests == []
+
+
+REFUSED = json.dumps(
+    {"error": {"type": "invalid_request_error", "code": "token_already_used", "message": "No: tok_secretsecret"}}
+)
+
+
+@pytest.mark.parametrize("reply", [answer(200, SUCCEEDED), answer(400, REFUSED), answer(500, REFUSED)])
+async def test_no_token_in_logs_output_or_results(
+    reply: bytes, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    async with served(Server(reply)) as psp:
+        result = await psp.charge(REQUEST, timeout_s=2)
+    captured = capfd.readouterr()
+    for text in (caplog.text, captured.out, captured.err, repr(result), result.model_dump_json(), repr(REQUEST)):
+        assert "secretsecret" not in text

@@ -1,0 +1,150 @@
+"""Webhooks in: only a genuine, fresh event of our own mode and account gets past `read_webhook`."""
+
+import json
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+import stripe
+
+from domain.psp import PspEventKind, WebhookRejected
+from gateways.guard import Guard
+from gateways.stripe import WEBHOOK_TOLERANCE_S, StripePsp
+
+SECRETS = ("whsec_new", "whsec_old")
+INTENT = {"object": "payment_intent", "id": "pi_1", "metadata": {"paysaga_charge": "ch_ours"}}
+
+
+def build(api_key: str = "sk_test_x", account_id: str | None = None) -> StripePsp:
+    guard = Guard("webhooks", concurrency_max=1, rate_per_s=1, breaker_failures=1, breaker_open_s=1)
+    return StripePsp(api_key=api_key, guard=guard, currencies=["USD"], webhook_secrets=SECRETS, account_id=account_id)
+
+
+def event(thing: dict[str, Any] = INTENT, **more: Any) -> dict[str, Any]:
+    base = {"object": "event", "id": "evt_1", "type": "payment_intent.succeeded", "created": 1_700_000_000}
+    return {**base, "livemode": False, "data": {"object": thing}, **more}
+
+
+def signed(body: bytes, secret: str = SECRETS[0], age_s: float = 0) -> dict[str, str]:
+    sign: Callable[..., str] = stripe.WebhookSignature.generate_signature_header
+    return {"Stripe-Signature": sign(body.decode("latin-1"), secret, int(time.time() - age_s))}
+
+
+def rejection(body: bytes, headers: dict[str, str], psp: StripePsp | None = None) -> str:
+    with pytest.raises(WebhookRejected) as caught:
+        (psp or build()).read_webhook(body, headers)
+    return caught.value.code
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+def test_a_genuine_event_under_either_secret(secret: str) -> None:
+    body = json.dumps(event()).encode()
+    read = build().read_webhook(body, signed(body, secret))
+    assert (read.event_id, read.type, read.kind) == ("evt_1", "payment_intent.succeeded", PspEventKind.CHARGE)
+    assert (read.reference, read.charge_id, read.paid) == ("pi_1", "ch_ours", True)
+    assert read.created_at == datetime.fromtimestamp(1_700_000_000, UTC)
+    assert read.payload == event()
+
+
+def test_the_header_is_found_in_any_case() -> None:
+    body = json.dumps(event()).encode()
+    headers = {"stripe-signature": signed(body)["Stripe-Signature"]}
+    assert build().read_webhook(body, headers).event_id == "evt_1"
+
+
+@pytest.mark.parametrize(
+    ("headers", "code"),
+    [
+        ({}, "webhook_signature_missing"),
+        ({"Stripe-Signature": ""}, "webhook_signature_missing"),
+        ({"Stripe-Signature": "nonsense"}, "webhook_signature_invalid"),
+        ({"Stripe-Signature": "t=1,v1=\u00e9"}, "webhook_signature_invalid"),
+        ({"Stripe-Signature": f"t={'9' * 5000},v1=a"}, "webhook_signature_invalid"),
+        (signed(b"another body"), "webhook_signature_invalid"),
+    ],
+)
+def test_signatures_that_are_none(headers: dict[str, str], code: str) -> None:
+    assert rejection(json.dumps(event()).encode(), headers) == code
+
+
+def test_unknown_secret_and_bodies_that_are_no_text() -> None:
+    body = json.dumps(event()).encode()
+    assert rejection(body, signed(body, "whsec_other")) == "webhook_signature_invalid"
+    assert rejection(b"\xff\xfe", signed(b"\xff\xfe")) == "webhook_signature_invalid"
+
+
+def test_without_a_secret_nothing_is_genuine() -> None:
+    guard = Guard("webhooks", concurrency_max=1, rate_per_s=1, breaker_failures=1, breaker_open_s=1)
+    body = json.dumps(event()).encode()
+    psp = StripePsp(api_key="sk_test_x", guard=guard, currencies=["USD"])
+    assert rejection(body, signed(body, ""), psp) == "webhook_signature_invalid"
+
+
+def test_stale() -> None:
+    body = json.dumps(event()).encode()
+    assert rejection(body, signed(body, age_s=WEBHOOK_TOLERANCE_S + 5)) == "webhook_stale"
+    assert build().read_webhook(body, signed(body, age_s=WEBHOOK_TOLERANCE_S - 5)).paid
+
+
+@pytest.mark.parametrize(("api_key", "livemode"), [("sk_test_x", True), ("sk_live_x", False), ("rk_live_x", False)])
+def test_wrong_mode(api_key: str, livemode: bool) -> None:
+    body = json.dumps(event(livemode=livemode)).encode()
+    assert rejection(body, signed(body), build(api_key)) == "webhook_wrong_mode"
+
+
+def test_wrong_account() -> None:
+    body = json.dumps(event(account="acct_2")).encode()
+    assert rejection(body, signed(body)) == "webhook_wrong_account"
+    assert rejection(body, signed(body), build(account_id="acct_1")) == "webhook_wrong_account"
+    assert build(account_id="acct_2").read_webhook(body, signed(body)).paid
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"no json",
+        b"[]",
+        b"null",
+        b"{}",
+        b"[" * 100_000,
+        json.dumps(event(object="v2.core.event")).encode(),
+        json.dumps(event(created="now")).encode(),
+        json.dumps(event(created=10**30)).encode(),
+        json.dumps(event(livemode=None)).encode(),
+        json.dumps(event(data={"object": []})).encode(),
+        json.dumps(event(thing={"object": ["payment_intent"], "id": "pi_1"})).encode(),
+        json.dumps(event(thing={"object": "payment_intent", "id": 5})).encode(),
+        json.dumps(event(thing={**INTENT, "metadata": "x"})).encode(),
+    ],
+)
+def test_what_is_no_event(body: bytes) -> None:
+    assert rejection(body, signed(body)) == "webhook_malformed"
+
+
+CHARGE = {"object": "charge", "id": "ch_1", "payment_intent": "pi_1", "captured": True, "metadata": {}}
+
+
+@pytest.mark.parametrize(
+    ("kind_of_event", "thing", "kind", "reference", "paid"),
+    [
+        ("payment_intent.succeeded", INTENT, PspEventKind.CHARGE, "pi_1", True),
+        ("payment_intent.payment_failed", INTENT, PspEventKind.CHARGE, "pi_1", False),
+        ("charge.succeeded", CHARGE, PspEventKind.CHARGE, "pi_1", True),
+        ("charge.succeeded", {**CHARGE, "captured": False}, PspEventKind.CHARGE, "pi_1", False),
+        ("charge.captured", CHARGE, PspEventKind.CHARGE, "pi_1", True),
+        ("charge.succeeded", {**CHARGE, "payment_intent": None}, PspEventKind.CHARGE, "ch_1", True),
+        ("charge.refunded", CHARGE, PspEventKind.CHARGE, "pi_1", False),
+        ("refund.failed", {"object": "refund", "id": "re_1"}, PspEventKind.REFUND, "re_1", False),
+        ("charge.dispute.created", {"object": "dispute", "id": "du_1"}, PspEventKind.OTHER, "du_1", False),
+        ("balance.available", {"object": "balance"}, PspEventKind.OTHER, None, False),
+    ],
+)
+def test_what_events_are_about(
+    kind_of_event: str, thing: dict[str, Any], kind: PspEventKind, reference: str | None, paid: bool
+) -> None:
+    body = json.dumps(event(thing, type=kind_of_event)).encode()
+    read = build().read_webhook(body, signed(body))
+    assert (read.kind, read.reference, read.paid) == (kind, reference, paid)

@@ -1,0 +1,112 @@
+"""The Temporal workers: which activities and workflows are served on which queue, with which limits."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+
+from temporalio.worker import PollerBehaviorAutoscaling, UnsandboxedWorkflowRunner, Worker, WorkerDeploymentConfig
+
+from activities.charge import ChargeActivities
+from activities.payment import PaymentActivities
+from activities.refund import RefundActivities
+from activities.sweep import SweepActivities
+from domain.payment import psp_queue
+from workers.services import Services
+from workflows.late_charge import LateChargeWorkflow
+from workflows.payment import PaymentWorkflow
+from workflows.sweep import SweepWorkflow
+
+WORKFLOWS = [PaymentWorkflow, LateChargeWorkflow, SweepWorkflow]
+
+
+class ActivitySet:
+    """The activities of a process, with everything they need handed in."""
+
+    def __init__(self, services: Services) -> None:
+        settings = services.settings
+        self.charge = ChargeActivities(
+            services.database,
+            services.psps,
+            services.keyring,
+            fast_timeout_s=settings.stripe_fast_timeout_s,
+            timeout_s=settings.stripe_timeout_s,
+        )
+        self.payment = PaymentActivities(services.database, services.handover, send_for_s=services.send_for_s)
+        self.refund = RefundActivities(
+            services.database,
+            services.psps,
+            services.handover,
+            timeout_s=settings.stripe_timeout_s,
+            send_for_s=services.send_for_s,
+        )
+        self.sweep = SweepActivities(services.database, services.starter, after_s=settings.sweep_after_s)
+
+    def database_steps(self) -> list:  # type: ignore[type-arg]
+        p, r = self.payment, self.refund
+        return [
+            p.await_confirmation, p.close_unconfirmed, p.settle, p.rest, p.request_cancel, p.begin_compensation,
+            p.hold, p.close, p.record_resolution, r.begin_late_charge, r.book_refund, r.retry_refund,
+        ]  # fmt: skip
+
+    def psp_steps(self) -> list:  # type: ignore[type-arg]
+        c, r = self.charge, self.refund
+        return [c.charge_until_known, c.check_charge, c.void_charge, r.refund_until_known, r.check_refund]
+
+    def local_steps(self) -> list:  # type: ignore[type-arg]
+        """PSP steps that also run inside a workflow task."""
+        return [self.charge.charge_once, self.charge.void_charge]
+
+    def sweep_steps(self) -> list:  # type: ignore[type-arg]
+        return [self.sweep.sweep_payments, self.sweep.sweep_inbox]
+
+
+def payment_worker(services: Services, activities: ActivitySet) -> Worker:
+    """Workflow tasks and database steps. A local activity holds its task's slot while the PSP answers, hence many."""
+    settings = services.settings
+    return Worker(
+        services.temporal,
+        task_queue=settings.temporal_task_queue,
+        workflows=WORKFLOWS,
+        activities=[*activities.database_steps(), *activities.local_steps(), *activities.sweep_steps()],
+        # The sandbox re-imports every module per run; the strict one runs in the tests.
+        workflow_runner=UnsandboxedWorkflowRunner(),
+        max_cached_workflows=settings.worker_max_cached_workflows,
+        max_concurrent_workflow_tasks=400,
+        max_concurrent_local_activities=400,
+        max_concurrent_activities=200,
+        workflow_task_poller_behavior=PollerBehaviorAutoscaling(minimum=2),
+        sticky_queue_schedule_to_start_timeout=timedelta(seconds=settings.sticky_queue_timeout_s),
+        graceful_shutdown_timeout=timedelta(seconds=10),
+        deployment_config=_deployment(),
+    )
+
+
+def psp_worker(services: Services, activities: ActivitySet, psp: str) -> Worker:
+    """The durable PSP calls of one PSP: a queue of its own, so that a slow PSP holds up no other.
+
+    The rate is the same on every worker of the queue: for Temporal the last poller wins.
+    """
+    settings = services.settings
+    return Worker(
+        services.temporal,
+        task_queue=psp_queue(settings.temporal_task_queue, psp),
+        activities=activities.psp_steps(),
+        max_concurrent_activities=settings.stripe_concurrency_max,
+        max_task_queue_activities_per_second=settings.stripe_rate_per_s,
+        graceful_shutdown_timeout=timedelta(seconds=10),
+        deployment_config=_deployment(),
+    )
+
+
+def _deployment() -> WorkerDeploymentConfig | None:
+    """Named, or each start would hash all bytecode; versioning is switched on by the deployment that uses it."""
+    return None
+
+
+@asynccontextmanager
+async def running(workers: list[Worker]) -> AsyncIterator[None]:
+    """All of them, stopped together."""
+    async with AsyncExitStack() as stack:
+        for worker in workers:
+            await stack.enter_async_context(worker)
+        yield

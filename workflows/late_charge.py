@@ -1,0 +1,58 @@
+"""A payment that had ended FAILED or CANCELLED was paid after all: book it, give it back, book that. No status changes."""
+
+from temporalio import workflow
+
+from workflows.compensation import make_refund
+from workflows.mailbox import Mailbox
+from workflows.steps import Steps
+
+with workflow.unsafe.imports_passed_through():
+    from datetime import timedelta
+
+    from domain.payment import (
+        LATE_CHARGE_WORKFLOW,
+        ChargeStep,
+        Decision,
+        LateChargeInput,
+        LateChargeStep,
+        Nudge,
+        Resolution,
+    )
+    from domain.payment import ResolutionStep
+    from domain.psp import ChargeOutcome
+
+
+@workflow.defn(name=LATE_CHARGE_WORKFLOW)
+class LateChargeWorkflow:
+    @workflow.init
+    def __init__(self, inp: LateChargeInput) -> None:
+        self._inp = inp
+        self._steps = Steps(inp.task_queue, inp.psp)
+        self._mailbox = Mailbox()
+
+    @workflow.run
+    async def run(self, inp: LateChargeInput) -> str:
+        """The event is a nudge: the PSP itself is asked whether it was paid. Returns what was done, for the reader."""
+        result = await self._steps.check_charge(ChargeStep(payment_id=inp.payment_id, reference=inp.reference))
+        while result.outcome is ChargeOutcome.UNKNOWN:
+            await self._mailbox.wait(timedelta(seconds=inp.patience.poll_first_s), None, "look again")
+            result = await self._steps.check_charge(ChargeStep(payment_id=inp.payment_id, reference=inp.reference))
+        if result.outcome is not ChargeOutcome.SUCCEEDED:
+            return f"not paid: {result.outcome}"
+        compensation = await self._steps.begin_late_charge(
+            LateChargeStep(payment_id=inp.payment_id, charge_id=inp.charge_id, result=result, at=workflow.now())
+        )
+        for refund_id in compensation.refund_ids:
+            await make_refund(self._steps, self._mailbox, inp.patience, inp.payment_id, refund_id)
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        return f"refunded: {', '.join(compensation.refund_ids) or 'nothing to refund'}"
+
+    @workflow.signal(description="Ask the PSP now.")
+    def nudge(self, message: Nudge) -> None:
+        self._mailbox.nudge(message)
+
+    @workflow.update(description="Decide about a refund that failed: decision retry, by whom.")
+    async def resolve(self, message: Resolution) -> str:
+        await self._steps.record_resolution(ResolutionStep(payment_id=self._inp.payment_id, resolution=message))
+        self._mailbox.resolution = message
+        return f"{message.decision} noted" if message.decision is Decision.RETRY else "only retry has an effect here"

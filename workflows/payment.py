@@ -1,0 +1,389 @@
+"""The payment: charge the buyer, credit each seller and post the ledger; or give everything back.
+
+`_saga` tells the story. No message decides anything before the end of its first task: a message that arrives there makes
+the server refuse the task's completion and run it again, so what was done must not depend on having seen it.
+"""
+
+import asyncio
+from datetime import timedelta
+
+from temporalio import workflow
+from temporalio.exceptions import ApplicationError
+
+from workflows.compensation import make_refund
+from workflows.mailbox import Mailbox
+from workflows.steps import Steps
+
+with workflow.unsafe.imports_passed_through():
+    from domain.money import Money
+    from domain.payment import (
+        PAYMENT_WORKFLOW,
+        CancelRequest,
+        CancelStep,
+        ChargeStep,
+        CloseStep,
+        CompensateStep,
+        Decision,
+        HoldStep,
+        Nudge,
+        PaymentEnd,
+        PaymentInput,
+        Resolution,
+        ResolutionStep,
+        RestState,
+        RestStep,
+        SettleOutcome,
+        SettleStep,
+    )
+    from domain.psp import ChargeOutcome, ChargeResult, Failure
+    from domain.status import TERMINAL, Status
+
+
+@workflow.defn(name=PAYMENT_WORKFLOW)
+class PaymentWorkflow:
+    """One payment with its orders, from the charge to the end of every order. One writer: all messages come here."""
+
+    @workflow.init
+    def __init__(self, inp: PaymentInput) -> None:
+        self._inp = inp
+        self._patience = inp.patience
+        self._steps = Steps(inp.task_queue, inp.psp)
+        self._mailbox = Mailbox()
+        self._status = Status.EXECUTING if inp.confirmed else Status.NOT_STARTED
+        self._in_first_task = True
+        self._cancel_marked = False
+        self._voids = 0
+        # How the payment ends if the PSP's object turns out to be voided; the cause is known before the void is sent.
+        at_psp = Failure(code="voided_at_psp", message="The payment was cancelled at the PSP.")
+        self._if_voided: tuple[Status, Failure | None] = (Status.CANCELLED, at_psp)
+
+    @workflow.run
+    async def run(self, _: PaymentInput) -> PaymentEnd:
+        """Temporal's own cancel is a message like every other: it never reaches the saga, which could stand anywhere."""
+        saga = asyncio.create_task(self._saga())
+        while True:
+            try:
+                end = await asyncio.shield(saga)
+                break
+            except asyncio.CancelledError:
+                if saga.cancelled():  # eviction from the cache, not a cancel
+                    raise
+                self._mailbox.request_cancel(CancelRequest(by="temporal"))
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        return end
+
+    # --- messages ---
+
+    @workflow.signal(description="Ask the PSP for the payment's state now; `reason` is for the reader.")
+    def nudge(self, message: Nudge) -> None:
+        self._mailbox.nudge(message)
+
+    @workflow.signal(description="Undo the payment: it ends CANCELLED with everything refunded, unless it has settled.")
+    def cancel(self, message: CancelRequest) -> None:
+        self._mailbox.request_cancel(message)
+
+    @workflow.update(
+        description="Decide about a payment that NEEDS_ATTENTION: decision retry, not_charged, cancel or reference, by whom."
+    )
+    async def resolve(self, message: Resolution) -> str:
+        await self._steps.record_resolution(ResolutionStep(payment_id=self._inp.payment_id, resolution=message))
+        if message.decision is Decision.CANCEL:
+            self._mailbox.request_cancel(CancelRequest(by=message.by))
+        self._mailbox.resolution = message
+        return f"{message.decision} noted"
+
+    @resolve.validator
+    def _may_resolve(self, message: Resolution) -> None:
+        if self._status is not Status.NEEDS_ATTENTION:
+            raise ApplicationError(f"The payment is {self._status}, not NEEDS_ATTENTION.", type="NotWaiting")
+        if message.decision is Decision.REFERENCE and not message.reference:
+            raise ApplicationError("decision reference needs the PSP's reference.", type="ReferenceMissing")
+
+    # --- the story ---
+
+    async def _saga(self) -> PaymentEnd:
+        if not self._inp.confirmed:
+            unconfirmed = await self._confirmation()
+            if unconfirmed is not None:
+                return unconfirmed
+        result = await self._steps.charge_once(self._charge_step(None))
+        if result.outcome is ChargeOutcome.UNKNOWN:
+            result = await self._resolve_unknown(result)
+        while True:
+            match result.outcome:
+                case ChargeOutcome.SUCCEEDED:
+                    return await self._paid(result)
+                case ChargeOutcome.DECLINED:
+                    after = await self._decline(result)
+                case ChargeOutcome.VOIDED:
+                    return await self._close(*self._if_voided, result)
+                case _:
+                    after = await self._wait(result)
+            if isinstance(after, PaymentEnd):
+                return after
+            result = after
+
+    async def _confirmation(self) -> PaymentEnd | None:
+        """Wait to be confirmed. None: go on and charge."""
+        step = RestStep(
+            payment_id=self._inp.payment_id,
+            status=Status.NOT_STARTED,
+            deadline_s=self._patience.confirm_s,
+            next_check_s=self._patience.confirm_s,
+            reason="waiting for confirm",
+            at=workflow.now(),
+        )
+        state = await self._steps.await_confirmation(step)
+        while state.status is Status.NOT_STARTED:
+            expired = state.deadline_at is not None and workflow.now() >= state.deadline_at
+            if state.cancel_requested or self._mailbox.cancel is not None or expired:
+                failure = Failure(code="confirmation_expired", message="The payment was not confirmed in time.")
+                await self._steps.close_unconfirmed(
+                    CloseStep(
+                        payment_id=self._inp.payment_id,
+                        status=Status.CANCELLED,
+                        failure=failure if expired else None,
+                        at=workflow.now(),
+                    )
+                )
+            else:
+                await self._mailbox.wait(timedelta(days=1), state.deadline_at, "deadline of the confirmation")
+            state = await self._steps.await_confirmation(step)
+        self._status = state.status
+        return PaymentEnd(status=state.status) if state.status in TERMINAL else None
+
+    async def _resolve_unknown(self, result: ChargeResult) -> ChargeResult:
+        """The charge was sent, or was not: nobody knows. PENDING until the PSP's word is known, never FAILED."""
+        await self._rest(Status.PENDING, result, gap_s=0, reason=f"psp_unknown: {result.reason}")
+        return await self._steps.charge_until_known(self._charge_step(None))
+
+    async def _decline(self, result: ChargeResult) -> ChargeResult | PaymentEnd:
+        """FAILED is written only once the PSP's object can no longer be paid: it is voided first."""
+        failure = result.failure or Failure(code="declined", message="The payment was declined.")
+        self._if_voided = (Status.FAILED, failure)
+        after = await self._void(result)
+        return await self._close(Status.FAILED, failure, result) if after.outcome is ChargeOutcome.VOIDED else after
+
+    async def _paid(self, result: ChargeResult) -> PaymentEnd:
+        """The PSP has the money: is it the right sum, and will every seller's wallet take it?"""
+        if not self._as_asked(result):
+            # One more look before a person is asked: it may be the answer that was wrong, not the charge.
+            again = await self._steps.check_charge(self._charge_step(result))
+            result = again if again.outcome is ChargeOutcome.SUCCEEDED else result
+            if not self._as_asked(result):
+                return await self._hold(result)
+        if not self._in_first_task:
+            await self._mark_cancel()
+        refused: list[tuple[str, Failure]] = []
+        for order_id in self._inp.order_ids:
+            settlement = await self._steps.settle(self._settle_step(order_id, result))
+            if settlement.outcome is SettleOutcome.CANCELLED:
+                return await self._compensate((), result, Status.CANCELLED, None)
+            if settlement.outcome is SettleOutcome.REFUSED:
+                failure = settlement.failure or Failure(code="wallet_refused", message="The wallet refused the credit.")
+                if not self._inp.keep_successful:
+                    return await self._compensate((), result, Status.FAILED, failure)
+                refused.append((order_id, failure))
+        for order_id, failure in reversed(refused):
+            await self._compensate((order_id,), result, Status.FAILED, failure)
+        everything_refused = len(refused) == len(self._inp.order_ids)
+        return PaymentEnd(status=Status.FAILED if everything_refused else Status.SUCCESS)
+
+    def _settle_step(self, order_id: str, result: ChargeResult) -> SettleStep:
+        """With compensate_all the orders become SUCCESS together, with the last one: SUCCESS is never taken back."""
+        last = order_id == self._inp.order_ids[-1]
+        together = self._inp.order_ids if last else ()
+        return SettleStep(
+            payment_id=self._inp.payment_id,
+            order_id=order_id,
+            result=result,
+            completes=(order_id,) if self._inp.keep_successful else together,
+            at=workflow.now(),
+        )
+
+    async def _compensate(
+        self, order_ids: tuple[str, ...], result: ChargeResult, ends_as: Status, failure: Failure | None
+    ) -> PaymentEnd:
+        """In reverse: take back what was posted, refund each order's share, end it. Nothing from outside stops this."""
+        self._in_first_task = False
+        compensation = await self._steps.begin_compensation(
+            CompensateStep(
+                payment_id=self._inp.payment_id,
+                order_ids=order_ids,
+                result=result,
+                ends_as=ends_as,
+                failure=failure,
+                at=workflow.now(),
+            )
+        )
+        for refund_id in compensation.refund_ids:
+            self._status = Status.NEEDS_ATTENTION  # a refund that fails may be resolved by a person
+            await make_refund(self._steps, self._mailbox, self._patience, self._inp.payment_id, refund_id)
+        self._status = ends_as
+        return PaymentEnd(status=ends_as, failure=failure)
+
+    async def _hold(self, result: ChargeResult) -> PaymentEnd:
+        """The PSP took another sum than we asked for: book what came, credit nobody, ask a person."""
+        await self._steps.hold(HoldStep(payment_id=self._inp.payment_id, result=result, at=workflow.now()))
+        got = Money(amount=result.amount or 0, currency=result.currency or self._inp.currency)
+        asked = Money(amount=self._inp.amount, currency=self._inp.currency)
+        while True:
+            state = await self._rest(
+                Status.NEEDS_ATTENTION,
+                result,
+                gap_s=self._patience.poll_max_s,
+                reason=f"amount_mismatch: asked for {asked}, the PSP took {got}",
+                task="amount_mismatch",
+            )
+            if state.cancel_requested or await self._mark_cancel():
+                failure = Failure(code="amount_mismatch", message=f"The PSP took {got} instead of {asked}.")
+                return await self._compensate((), result, Status.CANCELLED, failure)
+            await self._mailbox.wait(timedelta(days=7), None, "a person decides")
+            self._mailbox.take_resolution()
+
+    # --- waiting for the PSP ---
+
+    async def _wait(self, result: ChargeResult) -> ChargeResult | PaymentEnd:
+        """Rest until the PSP says something new: by webhook or by poll, whichever is first; at the deadline, or when a
+        cancel is wanted, void it there. Returns what the charge has become."""
+        status, deadline_s = self._resting_as(result)
+        gap = timedelta(seconds=self._patience.poll_first_s)
+        overdue = status is Status.NEEDS_ATTENTION
+        while True:
+            state = await self._rest(
+                Status.NEEDS_ATTENTION if overdue else status,
+                result,
+                gap_s=gap.total_seconds(),
+                deadline_s=None if overdue else deadline_s,
+                reason=self._why(result, overdue),
+                task=self._why(result, overdue) if overdue else None,
+            )
+            if state.status in TERMINAL:
+                return PaymentEnd(status=state.status)
+            if not state.nudged and not (state.cancel_requested and not self._voids):
+                await self._mailbox.wait(gap, state.deadline_at, f"next look at {self._inp.psp}")
+            gap = min(gap * 2, timedelta(seconds=self._patience.poll_max_s))
+            decided = self._take_decision(result)
+            if decided is not None:
+                return decided
+            newer = await self._look(result, state, overdue=overdue)
+            if newer.outcome not in (result.outcome, ChargeOutcome.UNKNOWN, ChargeOutcome.NOT_FOUND):
+                return newer
+            overdue = overdue or (state.deadline_at is not None and workflow.now() >= state.deadline_at)
+            self._continue_as_new_if_long()
+
+    async def _look(self, result: ChargeResult, state: RestState, *, overdue: bool) -> ChargeResult:
+        """Ask the PSP what has become of it; void it if it is not wanted any more."""
+        expired = overdue or (state.deadline_at is not None and workflow.now() >= state.deadline_at)
+        wanted = not (await self._mark_cancel() or state.cancel_requested)
+        if result.reference is None or (wanted and not expired):
+            return await self._steps.check_charge(self._charge_step(result))
+        if not wanted:
+            self._if_voided = (Status.CANCELLED, None)
+        elif result.outcome is ChargeOutcome.REQUIRES_ACTION:
+            failure = Failure(code="action_expired", message="The buyer did not complete the payment in time.")
+            self._if_voided = (Status.CANCELLED, failure)
+        else:
+            failure = Failure(code="pending_expired", message="The PSP did not complete the payment in time.")
+            self._if_voided = (Status.FAILED, failure)
+        return await self._void(result)
+
+    def _take_decision(self, result: ChargeResult) -> ChargeResult | None:
+        """A person's decision on a charge that cannot be found. Everything else is answered by looking again."""
+        resolution = self._mailbox.take_resolution()
+        if resolution is None or result.reference is not None:
+            return None
+        if resolution.decision is Decision.NOT_CHARGED:
+            failure = Failure(code="not_charged", message=f"{resolution.by} found no charge at the PSP.")
+            self._if_voided = (Status.FAILED, failure)
+            return ChargeResult(outcome=ChargeOutcome.VOIDED)
+        if resolution.decision is Decision.REFERENCE:
+            return ChargeResult(outcome=ChargeOutcome.PENDING, reference=resolution.reference)
+        return None
+
+    def _resting_as(self, result: ChargeResult) -> tuple[Status, float | None]:
+        match result.outcome:
+            case ChargeOutcome.REQUIRES_ACTION:
+                return Status.REQUIRES_ACTION, self._patience.action_s
+            case ChargeOutcome.PENDING:
+                return Status.PENDING, self._patience.pending_s
+            case _:
+                return Status.NEEDS_ATTENTION, None
+
+    @staticmethod
+    def _why(result: ChargeResult, overdue: bool) -> str:
+        match result.outcome:
+            case ChargeOutcome.NOT_FOUND:
+                return "charge_not_found"
+            case ChargeOutcome.UNKNOWN:
+                return "psp_unknown"
+            case ChargeOutcome.AUTHORIZED:
+                return "authorized_unexpectedly"
+            case _:
+                return "past_deadline" if overdue else result.outcome.value.lower()
+
+    # --- small parts ---
+
+    async def _rest(
+        self,
+        status: Status,
+        result: ChargeResult,
+        *,
+        gap_s: float,
+        reason: str,
+        deadline_s: float | None = None,
+        task: str | None = None,
+    ) -> RestState:
+        self._in_first_task = False
+        state = await self._steps.rest(
+            RestStep(
+                payment_id=self._inp.payment_id,
+                status=status,
+                result=result,
+                deadline_s=deadline_s,
+                next_check_s=gap_s,
+                reason=reason,
+                task=task,
+                at=workflow.now(),
+            )
+        )
+        self._status = state.status
+        deadline = f" · deadline {state.deadline_at:%Y-%m-%d %H:%M:%S} UTC" if state.deadline_at else ""
+        workflow.set_current_details(f"**{state.status}** · {reason} · looks again in {gap_s:.0f} s{deadline}")
+        return state
+
+    async def _void(self, result: ChargeResult) -> ChargeResult:
+        self._voids += 1
+        return await self._steps.void_charge(self._charge_step(result))
+
+    async def _close(self, status: Status, failure: Failure | None, result: ChargeResult) -> PaymentEnd:
+        if not self._in_first_task:
+            await self._mark_cancel()
+        ended = await self._steps.close(
+            CloseStep(payment_id=self._inp.payment_id, status=status, failure=failure, result=result, at=workflow.now())
+        )
+        self._status = ended
+        return PaymentEnd(status=ended, failure=failure)
+
+    async def _mark_cancel(self) -> bool:
+        """A cancel that came as a message is marked on the row, which is what settlement obeys. True: it is wanted."""
+        request = self._mailbox.cancel
+        if request is None:
+            return False
+        if not self._cancel_marked:
+            self._cancel_marked = await self._steps.request_cancel(
+                CancelStep(payment_id=self._inp.payment_id, by=request.by, at=workflow.now())
+            )
+        return True
+
+    def _as_asked(self, result: ChargeResult) -> bool:
+        return (result.amount, result.currency) == (self._inp.amount, self._inp.currency)
+
+    def _charge_step(self, result: ChargeResult | None) -> ChargeStep:
+        reference = result.reference if result is not None else None
+        return ChargeStep(payment_id=self._inp.payment_id, reference=reference, turn=self._voids)
+
+    def _continue_as_new_if_long(self) -> None:
+        """A payment that waits for months starts afresh from its rows before its history grows too long."""
+        if workflow.info().is_continue_as_new_suggested() and self._mailbox.cancel is None:
+            workflow.continue_as_new(self._inp.model_copy(update={"confirmed": True}))

@@ -1,0 +1,183 @@
+"""One typed call per activity, with its timeouts and retries: the only place that decides "retry?" for the sagas."""
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import FailureError
+
+with workflow.unsafe.imports_passed_through():
+    from activities.charge import ChargeActivities
+    from activities.payment import PaymentActivities
+    from activities.refund import RefundActivities
+    from domain.payment import (
+        BookRefundStep,
+        CancelStep,
+        ChargeStep,
+        CloseStep,
+        CompensateStep,
+        Compensation,
+        HoldStep,
+        LateChargeStep,
+        RefundState,
+        RefundStep,
+        ResolutionStep,
+        RestState,
+        RestStep,
+        Settlement,
+        SettleStep,
+        psp_queue,
+    )
+    from domain.psp import ChargeOutcome, ChargeResult, RefundResult
+    from domain.status import Status
+
+S = TypeVar("S")
+R = TypeVar("R")
+
+LOCAL_TIMEOUT = timedelta(seconds=3)
+"""Below the workflow task's own five seconds, above what the activities allow themselves."""
+
+ONCE = RetryPolicy(maximum_attempts=1)
+"""schedule_to_close does not bound local retries; this does."""
+
+FOR_EVER = RetryPolicy(
+    initial_interval=timedelta(seconds=1), backoff_coefficient=2, maximum_interval=timedelta(minutes=1)
+)
+"""Money is never given up: a step that fails is tried again until it succeeds or a person steps in. PSP activities
+bring a delay of their own with jitter."""
+
+PSP_TIMEOUT = timedelta(seconds=60)
+DATABASE_TIMEOUT = timedelta(seconds=15)
+
+
+class Steps:
+    """The steps of one payment. `task_queue` is the payment's own; PSP calls that wait go to the PSP's queue."""
+
+    def __init__(self, task_queue: str, psp: str) -> None:
+        self._task_queue = task_queue
+        self._psp = psp
+        self._psp_queue = psp_queue(task_queue, psp)
+
+    # --- PSP ---
+
+    async def charge_once(self, step: ChargeStep) -> ChargeResult:
+        try:
+            return await workflow.execute_local_activity_method(
+                ChargeActivities.charge_once,
+                step,
+                start_to_close_timeout=LOCAL_TIMEOUT,
+                retry_policy=ONCE,
+                summary=f"charge at {self._psp}",
+            )
+        except FailureError as error:
+            # Live it is an ActivityError around a TimeoutError, on replay the bare TimeoutError: both are FailureErrors.
+            # The request may have left this machine, so nothing is known.
+            return ChargeResult(outcome=ChargeOutcome.UNKNOWN, reason=_reason(error))
+
+    async def charge_until_known(self, step: ChargeStep) -> ChargeResult:
+        return await self._durable(ChargeActivities.charge_until_known, step, f"charge at {self._psp} until known")
+
+    async def check_charge(self, step: ChargeStep) -> ChargeResult:
+        """One look; UNKNOWN when there was no answer: the saga's own timer looks again."""
+        try:
+            return await workflow.execute_activity_method(
+                ChargeActivities.check_charge,
+                step,
+                task_queue=self._psp_queue,
+                start_to_close_timeout=PSP_TIMEOUT,
+                schedule_to_close_timeout=timedelta(minutes=10),
+                retry_policy=FOR_EVER,
+                summary=f"look at {self._psp}",
+            )
+        except FailureError as error:
+            return ChargeResult(outcome=ChargeOutcome.UNKNOWN, reason=_reason(error))
+
+    async def void_charge(self, step: ChargeStep) -> ChargeResult:
+        try:
+            return await workflow.execute_local_activity_method(
+                ChargeActivities.void_charge,
+                step,
+                start_to_close_timeout=LOCAL_TIMEOUT,
+                retry_policy=ONCE,
+                summary=f"void at {self._psp}",
+            )
+        except FailureError:
+            return await self._durable(ChargeActivities.void_charge, step, f"void at {self._psp} until known")
+
+    async def refund_until_known(self, step: RefundStep) -> RefundResult:
+        return await self._durable(RefundActivities.refund_until_known, step, f"refund at {self._psp}")
+
+    async def check_refund(self, step: RefundStep) -> RefundResult:
+        return await self._durable(RefundActivities.check_refund, step, f"look at the refund at {self._psp}")
+
+    async def _durable(self, method: Callable[[Any, S], Awaitable[R]], step: S, summary: str) -> R:
+        return await workflow.execute_activity_method(
+            method,
+            step,
+            task_queue=self._psp_queue,
+            start_to_close_timeout=PSP_TIMEOUT,
+            retry_policy=FOR_EVER,
+            summary=summary,
+        )
+
+    # --- our own database: in the task first, as an activity of its own if that fails ---
+
+    async def await_confirmation(self, step: RestStep) -> RestState:
+        return await self._commit(PaymentActivities.await_confirmation, step, "wait for confirm")
+
+    async def close_unconfirmed(self, step: CloseStep) -> Status:
+        return await self._commit(PaymentActivities.close_unconfirmed, step, "cancel unconfirmed")
+
+    async def settle(self, step: SettleStep) -> Settlement:
+        return await self._commit(PaymentActivities.settle, step, f"credit wallet, post ledger: {step.order_id}")
+
+    async def rest(self, step: RestStep) -> RestState:
+        return await self._commit(PaymentActivities.rest, step, f"rest: {step.status}")
+
+    async def request_cancel(self, step: CancelStep) -> bool:
+        return await self._commit(PaymentActivities.request_cancel, step, "mark cancel")
+
+    async def begin_compensation(self, step: CompensateStep) -> Compensation:
+        return await self._commit(
+            PaymentActivities.begin_compensation, step, "compensate: reverse and hold in suspense"
+        )
+
+    async def hold(self, step: HoldStep) -> None:
+        await self._commit(PaymentActivities.hold, step, "hold in suspense")
+
+    async def close(self, step: CloseStep) -> Status:
+        return await self._commit(PaymentActivities.close, step, f"end: {step.status}")
+
+    async def record_resolution(self, step: ResolutionStep) -> None:
+        await self._commit(PaymentActivities.record_resolution, step, f"resolved by {step.resolution.by}")
+
+    async def begin_late_charge(self, step: LateChargeStep) -> Compensation:
+        return await self._commit(RefundActivities.begin_late_charge, step, "late charge: hold in suspense")
+
+    async def book_refund(self, step: BookRefundStep) -> RefundState:
+        return await self._commit(RefundActivities.book_refund, step, f"book refund: {step.result.outcome}")
+
+    async def retry_refund(self, step: RefundStep) -> None:
+        await self._commit(RefundActivities.retry_refund, step, "new refund attempt")
+
+    async def _commit(self, method: Callable[[Any, S], Awaitable[R]], step: S, summary: str) -> R:
+        try:
+            return await workflow.execute_local_activity_method(
+                method, step, start_to_close_timeout=LOCAL_TIMEOUT, retry_policy=ONCE, summary=summary
+            )
+        except FailureError:
+            return await workflow.execute_activity_method(
+                method,
+                step,
+                task_queue=self._task_queue,
+                start_to_close_timeout=DATABASE_TIMEOUT,
+                retry_policy=FOR_EVER,
+                summary=summary,
+            )
+
+
+def _reason(error: FailureError) -> str:
+    cause = error.cause or error
+    return f"not_answered: {type(cause).__name__}"

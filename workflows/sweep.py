@@ -1,0 +1,32 @@
+"""The sweeper, on a schedule."""
+
+from datetime import timedelta
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+
+with workflow.unsafe.imports_passed_through():
+    from activities.sweep import SweepActivities
+    from domain.payment import SWEEP_WORKFLOW, SweepReport
+
+
+@workflow.defn(name=SWEEP_WORKFLOW)
+class SweepWorkflow:
+    @workflow.run
+    async def run(self) -> SweepReport:
+        """Look once for payments without a workflow, then for webhooks that nobody took notice of."""
+        payments = await self._sweep(SweepActivities.sweep_payments)
+        inbox = await self._sweep(SweepActivities.sweep_inbox)
+        return SweepReport(
+            restarted=payments.restarted, nudged=inbox.nudged, late_charges=inbox.late_charges, tasks=payments.tasks
+        )
+
+    @staticmethod
+    async def _sweep(method) -> SweepReport:  # type: ignore[no-untyped-def]
+        report: SweepReport = await workflow.execute_activity_method(
+            method,
+            start_to_close_timeout=timedelta(minutes=10),
+            heartbeat_timeout=timedelta(seconds=30),
+            retry_policy=RetryPolicy(maximum_attempts=3),  # the next run of the schedule is the real retry
+        )
+        return report
