@@ -11,6 +11,7 @@ from db import charge, payment
 from db.database import Database
 from db.keyring import Keyring
 from db.records import Payment
+from domain.ids import void_key
 from domain.money import Money
 from domain.payment import ChargeStep
 from domain.psp import ChargeLookup, ChargeOutcome, ChargeRequest, ChargeResult
@@ -94,10 +95,8 @@ class ChargeActivities:
         reference = step.reference or locked.charge.reference
         if reference is None:
             return ChargeResult(outcome=ChargeOutcome.VOIDED)  # declined without an object: there is nothing to pay
-        info = activity.info()
-        key = f"{locked.charge.id}:void:{step.turn}.{info.attempt}"
-        timeout_s = self._fast_timeout_s if info.is_local else self._timeout_s
-        result = await self._psp(locked).void_charge(reference, key=key, timeout_s=timeout_s)
+        timeout_s = self._fast_timeout_s if activity.info().is_local else self._timeout_s
+        result = await self._psp(locked).void_charge(reference, key=void_key(locked.charge.id), timeout_s=timeout_s)
         if result.outcome is ChargeOutcome.UNKNOWN:
             raise try_again(result.reason or "")
         return result

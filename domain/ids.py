@@ -42,6 +42,11 @@ def charge_key(payment_id: str, attempt: int) -> str:
     return f"{payment_id}:charge:{attempt}"
 
 
+def void_key(charge_id: str) -> str:
+    """The PSP's idempotency key of voiding a charge; the adapter varies it where the PSP would replay a refusal."""
+    return f"{charge_id}:void"
+
+
 def refund_key(refund_id: str, attempt: int) -> str:
     """The PSP's idempotency key of a refund's n-th request (a new one only after the PSP refused or failed the last)."""
     return f"{refund_id}:refund:{attempt}"

@@ -52,14 +52,10 @@ class PaymentEnd(Frozen):
 
 
 class ChargeStep(Frozen):
-    """`reference`: the PSP's object, where one is known; without it the attempt's key is all there is.
-
-    `turn` counts a workflow's attempts to void: a PSP keeps the refusal of one under its key, so the next needs another.
-    """
+    """`reference`: the PSP's object, where one is known; without it the attempt's key is all there is."""
 
     payment_id: str
     reference: str | None = None
-    turn: int = 0
 
 
 class RestStep(Frozen):

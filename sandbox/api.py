@@ -59,7 +59,7 @@ class Call:
     @property
     def ids(self) -> set[str]:
         """The objects that the request names."""
-        named = {self.object_id, self.raw.get("charge"), self.intent["id"] if self.intent else None}
+        named = (self.object_id, self.raw.get("charge"), self.intent["id"] if self.intent else None)
         return {name for name in named if isinstance(name, str) and name}
 
 

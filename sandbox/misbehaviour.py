@@ -1,6 +1,7 @@
 """What each kind of fault does to a request, by the moment it strikes: before, during or after the work."""
 
 import asyncio
+import re
 
 from sandbox.connection import Connection
 from sandbox.errors import ApiError, Doc, internal, rate_limited
@@ -52,10 +53,10 @@ def distorted_params(fault: Fault | None, raw: Doc) -> Doc:
     """The parameters with which a persistent lie is executed: another amount or currency than was asked for."""
     if fault is None or not fault.spec.persist:
         return raw
-    if fault.spec.kind == "wrong_amount" and str(raw.get("amount", "")).isdigit():
+    if fault.spec.kind == "wrong_amount" and re.fullmatch("[0-9]{1,18}", str(raw.get("amount"))):
         fault.hit()
         return raw | {"amount": str(int(raw["amount"]) + fault.spec.delta)}
-    if fault.spec.kind == "wrong_currency" and "currency" in raw:
+    if fault.spec.kind == "wrong_currency" and isinstance(raw.get("currency"), str):
         fault.hit()
         return raw | {"currency": _other_currency(fault, raw["currency"])}
     return raw

@@ -6,6 +6,7 @@ from sandbox.context import Context
 from sandbox.errors import ApiError, Doc, missing, not_found
 from sandbox.store import new_id
 from sandbox.tokens import BEHAVIOURS, METHODS, TOKENS, Behaviour, look_up
+from sandbox.wire import text
 
 RAW_CARD = (
     "Sending credit card numbers directly to the Stripe API is generally unsafe. We suggest you use test tokens that "
@@ -59,9 +60,9 @@ def create(ctx: Context, params: Doc, prefix: str = "") -> Doc:
         whole = f"{prefix}[{outer}]" if prefix else outer
         return whole + (f"[{inner}" if inner else "")
 
-    kind = params.get("type")
-    if not kind:
+    if "type" not in params:
         raise missing(named("type"))
+    kind = text(named("type"), params["type"])
     if kind != "card":
         base = {"us_bank_account": "usBankAccount"}.get(kind, f"{kind}_success")
         if base not in BEHAVIOURS:
@@ -112,8 +113,8 @@ def _take_token(ctx: Context, name: str, param: str) -> str:
     if single_use and ctx.account.settings.enforce_single_use:
         query = "SELECT 1 FROM used_names WHERE account = ? AND name = ?"
         if ctx.store.db.execute(query, (ctx.account.id, name)).fetchone():
-            text = f"You cannot use a Stripe token more than once: {name}."
-            raise ApiError(400, text, code="token_already_used", param=param, executed=True)
+            message = f"You cannot use a Stripe token more than once: {name}."
+            raise ApiError(400, message, code="token_already_used", param=param, executed=True)
         _mark_used(ctx, name, "")
     if minted:
         ctx.store.update("tokens", minted | {"used": True})

@@ -61,9 +61,13 @@ def new_id(prefix: str) -> str:
     return f"{prefix}_{secrets.token_hex(12)}"
 
 
+# One encoder for all: json.dumps with options builds a new one on every call.
+_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+
+
 def dumps(document: Any) -> str:
     """Compact JSON, as stored and as sent."""
-    return json.dumps(document, separators=(",", ":"), ensure_ascii=False)
+    return _encode(document)
 
 
 class Store:

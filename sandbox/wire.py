@@ -69,7 +69,7 @@ def read_params(raw: Doc, table: Table, required: Iterable[str] = ()) -> Doc:
             raise missing(name)
     params = {name: table[name](name, value) for name, value in raw.items() if name != "expand"}
     expand = raw.get("expand", [])
-    params["expand"] = expand if isinstance(expand, list) else [expand]
+    params["expand"] = words("expand", [expand] if isinstance(expand, str) else expand)
     return params
 
 

@@ -1,5 +1,6 @@
 """One checkout through the front door, as a shop would send it: the proof that the whole chain works."""
 
+import secrets
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -35,7 +36,8 @@ class FirstCheckout:
 
 async def send_first_checkout(api_url: str) -> FirstCheckout:
     """Buyer pays seller 500.00 INR with a test card; raises StackError with the API's own words when it refuses."""
-    checkout_id = f"first-checkout-{time.time_ns() // 1_000_000}"  # one a start: the same id would be the same payment
+    # One a start, as the same id would be the same payment; short, as thirteen digits may be taken for a card number.
+    checkout_id = f"first-checkout-{secrets.token_hex(4)}"
     headers = {"Authorization": f"Bearer {DEVELOPMENT_API_KEY}", "Idempotency-Key": checkout_id}
     began_s = time.perf_counter()
     try:

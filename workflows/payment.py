@@ -52,7 +52,7 @@ class PaymentWorkflow:
         self._status = Status.EXECUTING if inp.confirmed else Status.NOT_STARTED
         self._in_first_task = True
         self._cancel_marked = False
-        self._voids = 0
+        self._void_tried = False
         # How the payment ends if the PSP's object turns out to be voided; the cause is known before the void is sent.
         at_psp = Failure(code="voided_at_psp", message="The payment was cancelled at the PSP.")
         self._if_voided: tuple[Status, Failure | None] = (Status.CANCELLED, at_psp)
@@ -260,7 +260,7 @@ class PaymentWorkflow:
             )
             if state.status in TERMINAL:
                 return PaymentEnd(status=state.status)
-            if not state.nudged and not (state.cancel_requested and not self._voids):
+            if not state.nudged and not (state.cancel_requested and not self._void_tried):
                 await self._mailbox.wait(gap, state.deadline_at, f"next look at {self._inp.psp}")
             gap = min(gap * 2, timedelta(seconds=self._patience.poll_max_s))
             decided = self._take_decision(result)
@@ -353,7 +353,7 @@ class PaymentWorkflow:
         return state
 
     async def _void(self, result: ChargeResult) -> ChargeResult:
-        self._voids += 1
+        self._void_tried = True
         return await self._steps.void_charge(self._charge_step(result))
 
     async def _close(self, status: Status, failure: Failure | None, result: ChargeResult) -> PaymentEnd:
@@ -381,7 +381,7 @@ class PaymentWorkflow:
 
     def _charge_step(self, result: ChargeResult | None) -> ChargeStep:
         reference = result.reference if result is not None else None
-        return ChargeStep(payment_id=self._inp.payment_id, reference=reference, turn=self._voids)
+        return ChargeStep(payment_id=self._inp.payment_id, reference=reference)
 
     def _continue_as_new_if_long(self) -> None:
         """A payment that waits for months starts afresh from its rows before its history grows too long."""

@@ -32,7 +32,7 @@ async def charged(account: "Account", card: str = "pm_card_visa") -> str:
 
 
 async def replayed(account: "Account", request: ChargeRequest) -> ChargeResult:
-    """The same key again, as a caller does it: the first request may be in flight until the server sees that we left."""
+    """The same key again, as a caller does: the first is in flight until the server sees that we have left."""
     for _ in range(100):
         result = await account.psp.charge(request, timeout_s=T)
         if result.reason != "in_flight":

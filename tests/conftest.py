@@ -1,0 +1,52 @@
+"""The servers that all tests share, and a Paysaga on them. Everything is real; ports are free ones, folders temporary."""
+
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from db.migrate import grant_login, migrate
+from stack.embedded import SERVERS, EmbeddedStack, free_settings
+from tests.support.deployment import TEMPLATE, Deployment
+from tests.support.shop import Shop
+
+
+@pytest.fixture(scope="session")
+async def servers(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[EmbeddedStack]:
+    """PostgreSQL, Temporal and the sandbox PSP, with a migrated database to copy."""
+    settings = free_settings(tmp_path_factory.mktemp("servers"))
+    async with EmbeddedStack(settings, pieces=SERVERS) as stack:
+        await stack.postgres.create_database(TEMPLATE)
+        await migrate(stack.postgres.url(TEMPLATE))
+        await grant_login(stack.postgres.url(TEMPLATE), stack.postgres.url(TEMPLATE, "paysaga"))
+        yield stack
+
+
+Deploy = Callable[..., Awaitable[Deployment]]
+
+
+@pytest.fixture
+async def deploy(servers: EmbeddedStack, tmp_path: Path) -> AsyncIterator[Deploy]:
+    """`await deploy(setting=…)`: a Paysaga with settings of its own, stopped when the test ends."""
+    async with AsyncExitStack() as stack:
+
+        async def start(**overrides: Any) -> Deployment:
+            name = f"t{secrets.token_hex(5)}"
+            return await stack.enter_async_context(Deployment(servers, tmp_path, name, **overrides))
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+async def paysaga(servers: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Deployment]:
+    """The Paysaga that most tests share; each with a tenant of its own."""
+    async with Deployment(servers, tmp_path_factory.mktemp("shared"), "shared") as deployment:
+        yield deployment
+
+
+@pytest.fixture
+async def shop(paysaga: Deployment) -> Shop:
+    return await paysaga.shop(f"shop-{secrets.token_hex(5)}")

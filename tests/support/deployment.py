@@ -1,0 +1,186 @@
+"""A whole Paysaga of a test's own: an API process and a worker process on shared servers, killed as real processes are."""
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any, Self
+
+import asyncpg
+import httpx2
+from pydantic import SecretStr
+from temporalio.client import Client
+
+from config.settings import Settings
+from db import api_key, merchant
+from db.database import Database
+from stack.embedded import EmbeddedStack
+from stack.ports import free_port
+from tests.support.eventually import eventually
+from tests.support.sandbox import SandboxAccount
+from tests.support.shop import Shop
+from workers.services import connect
+
+class Process:
+    """One of our programs, by its own pid."""
+
+    def __init__(self, module: str, env: dict[str, str], log: Path) -> None:
+        self.module, self._env, self._log = module, env, log
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        with self._log.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", self.module, env=self._env, stdout=log, stderr=log, start_new_session=True
+            )
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, "not started"
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.returncode is None
+
+    async def kill(self) -> None:
+        """SIGKILL: nothing is finished, nothing is said."""
+        assert self._process is not None, "not started"
+        if self._process.returncode is None:
+            self._process.send_signal(signal.SIGKILL)
+        await self._process.wait()
+
+    async def stop(self) -> None:
+        if self._process is None or self._process.returncode is not None:
+            return
+        self._process.terminate()
+        try:
+            async with asyncio.timeout(15):
+                await self._process.wait()
+        except TimeoutError:
+            await self.kill()
+
+    def pause(self) -> None:
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        os.kill(self.pid, signal.SIGCONT)
+
+
+class Deployment:
+    """`async with Deployment(stack, folder, name, **settings) as paysaga`: database, sandbox account and task queue of
+    its own, so that several run side by side on one PostgreSQL, one Temporal and one sandbox."""
+
+    def __init__(self, stack: EmbeddedStack, folder: Path, name: str, **overrides: Any) -> None:
+        self.stack, self.name = stack, name
+        self.folder = folder / name
+        self.folder.mkdir(parents=True)
+        self.sandbox = SandboxAccount(stack.sandbox_url, f"sk_test_{name}")
+        quick = {"poll_first_s": 0.3, "poll_max_s": 2.0, "sweep_every_s": 3600.0, "sweep_after_s": 0.0}
+        self.settings = stack.settings.model_copy(
+            update={
+                "api_port": free_port(),
+                "temporal_task_queue": name,
+                "database_url": SecretStr(stack.postgres.url(name, "paysaga")),
+                "database_owner_url": SecretStr(stack.postgres.url(name)),
+                "stripe_api_key": SecretStr(self.sandbox.key),
+                "stripe_base_url": stack.sandbox_url,
+                "stripe_webhook_secret": SecretStr("whsec_test"),
+            }
+            | quick
+            | overrides
+        )
+        ready = {"PAYSAGA_READY_FILE": str(self.folder / "worker.ready")}
+        self.api = Process("api", self.environment(), self.folder / "api.log")
+        self.worker = Process("workers", self.environment() | ready, self.folder / "worker.log")
+        self._ready = Path(ready["PAYSAGA_READY_FILE"])
+        self.http: httpx2.AsyncClient
+        self.temporal: Client
+        self.database: Database
+        self._owner_pool: asyncpg.Pool[asyncpg.Record]
+
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, **settings_environment(self.settings)}
+
+    async def __aenter__(self) -> Self:
+        await self.stack.postgres.create_database(self.name, template=TEMPLATE)
+        self.http = httpx2.AsyncClient(base_url=f"http://127.0.0.1:{self.settings.api_port}", timeout=60)
+        self.database = Database(self._url(), pool_size=0)
+        self._owner_pool = await asyncpg.create_pool(self.stack.postgres.url(self.name), min_size=0, max_size=4)
+        self.temporal = await connect(self.settings)
+        await self.sandbox.open()
+        webhooks = {
+            "webhook_url": f"http://127.0.0.1:{self.settings.api_port}/webhooks/stripe",
+            "webhook_secret": "whsec_test",
+            "webhook_retry_base_s": 0.2,
+            "processing_delay_s": 0.5,
+        }
+        await self.sandbox.configure(**webhooks)
+        await asyncio.gather(self.start_worker(), self.start_api())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await asyncio.gather(self.api.stop(), self.worker.stop())
+        await self.http.aclose()
+        await self.sandbox.close()
+        await self.database.close()
+        await self._owner_pool.close()
+
+    async def start_worker(self) -> None:
+        self._ready.unlink(missing_ok=True)
+        await self.worker.start()
+        await eventually(self._worker_ready, what=f"worker, see {self.folder}/worker.log")
+
+    async def _worker_ready(self) -> bool:
+        assert self.worker.running, (self.folder / "worker.log").read_text()[-2000:]
+        return self._ready.exists()
+
+    async def start_api(self) -> None:
+        await self.api.start()
+        await eventually(self._api_ready, what=f"API, see {self.folder}/api.log")
+
+    async def _api_ready(self) -> bool:
+        assert self.api.running, (self.folder / "api.log").read_text()[-2000:]
+        try:
+            return (await self.http.get("/readyz")).status_code == 200
+        except httpx2.TransportError:
+            return False
+
+    def _url(self) -> str:
+        assert self.settings.database_url is not None, "set above"
+        return self.settings.database_url.get_secret_value()
+
+    async def sql(self, query: str, *arguments: Any) -> list[asyncpg.Record]:
+        """As the schema's owner, past the application."""
+        return await self._owner_pool.fetch(query, *arguments)
+
+    def connection(self) -> Any:
+        """`async with paysaga.connection() as c`: to hold locks."""
+        return self._owner_pool.acquire()
+
+    async def shop(self, name: str, *, sellers: tuple[str, ...] = ("anna", "bo", "chen"), **fields: Any) -> Shop:
+        """A tenant of its own with an API key and sellers (3 % platform fee unless told otherwise)."""
+        secret = f"sk_test_{self.name}_{name}"
+        await self.database.run(lambda c: api_key.create(c, name, "test", secret))
+        for seller in sellers:
+            values = {"seller_account": seller, "name": seller, "fee_percent": 3, "fee_fixed": 0} | fields
+            await self.database.run(lambda c, v=values: merchant.create(c, name, v))  # type: ignore[misc]
+        return Shop(self, name, secret)
+
+
+TEMPLATE = "paysaga_template"
+
+
+def settings_environment(settings: Settings) -> dict[str, str]:
+    """PAYSAGA_* variables that make the same settings in another process."""
+    variables = {}
+    for name, value in settings:
+        if value is None:
+            continue
+        if hasattr(value, "get_secret_value"):
+            value = value.get_secret_value()
+        if isinstance(value, frozenset):
+            value = ",".join(sorted(value))
+        variables[f"PAYSAGA_{name.upper()}"] = str(value)
+    return variables

@@ -1,0 +1,93 @@
+"""One account of the sandbox PSP: its faults, its steering wheel and its log, which is the ground truth."""
+
+from typing import Any
+
+import httpx2
+
+
+class SandboxAccount:
+    """`key` is the Stripe key that names the account."""
+
+    def __init__(self, url: str, key: str) -> None:
+        self.url, self.key = url, key
+        self._http: httpx2.AsyncClient
+
+    async def open(self) -> None:
+        headers = {"Authorization": f"Bearer {self.key}"}
+        self._http = httpx2.AsyncClient(base_url=self.url, headers=headers, timeout=60)
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def configure(self, **settings: Any) -> None:
+        await self._call("PATCH", "/_control/account", settings)
+
+    async def fault(self, operation: str, kind: str, *, checkout: str | None = None, **more: Any) -> str:
+        """Plan a fault, for one checkout if told; returns its id."""
+        match = {"match": {"metadata": {"checkout_id": checkout}}} if checkout else {}
+        fault = await self._call("POST", "/_control/faults", {"operation": operation, "kind": kind} | match | more)
+        return str(fault["id"])
+
+    async def struck(self, fault_id: str, hits: int = 1) -> None:
+        """Wait until the fault has taken effect."""
+        await self._call("GET", f"/_control/faults/{fault_id}?wait_hits={hits}&timeout_s=20")
+
+    async def release(self, fault_id: str) -> None:
+        await self._call("POST", f"/_control/faults/{fault_id}/release")
+
+    async def clear(self, fault_id: str) -> None:
+        await self._call("DELETE", f"/_control/faults/{fault_id}")
+
+    async def webhook_fault(self, event_type: str, kind: str, *, checkout: str | None = None, **more: Any) -> str:
+        match = {"match": {"metadata": {"checkout_id": checkout}}} if checkout else {}
+        body = {"event_type": event_type, "kind": kind} | match | more
+        return str((await self._call("POST", "/_control/webhook_faults", body))["id"])
+
+    async def flush_webhooks(self) -> None:
+        await self._call("POST", "/_control/webhooks/flush")
+
+    async def steer(self, intent: str, step: str) -> None:
+        """authenticate, fail_authentication, complete_processing, fail_processing, force_success."""
+        await self._call("POST", f"/_control/payment_intents/{intent}/{step}")
+
+    async def steer_refund(self, refund: str, step: str) -> None:
+        await self._call("POST", f"/_control/refunds/{refund}/{step}")
+
+    async def advance(self, seconds: float) -> None:
+        await self._call("POST", "/_control/clock/advance", {"seconds": seconds})
+
+    async def log(self, checkout: str) -> "Log":
+        """Everything that really happened to a checkout's charge."""
+        found = await self._call("GET", f"/_control/log?metadata[checkout_id]={checkout}")
+        return Log(found)
+
+    async def stripe(self, path: str) -> dict[str, Any]:
+        """Stripe's own API, by hand."""
+        found: dict[str, Any] = (await self._http.get(path)).raise_for_status().json()
+        return found
+
+    async def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        response = await self._http.request(method, path, json=body)
+        assert response.status_code < 400, f"{method} {path}: {response.status_code} {response.text}"
+        answer: dict[str, Any] = response.json() if response.content else {}
+        return answer
+
+
+class Log:
+    """The ground truth of one checkout."""
+
+    def __init__(self, log: dict[str, Any]) -> None:
+        self.charges: list[dict[str, Any]] = log["charges"]
+        self.refunds: list[dict[str, Any]] = log["refunds"]
+        self.requests: list[dict[str, Any]] = log["requests"]
+
+    def sent(self, operation: str) -> int:
+        return sum(1 for request in self.requests if request["operation"] == operation)
+
+    @property
+    def charged(self) -> list[int]:
+        return [charge["amount"] for charge in self.charges]
+
+    @property
+    def refunded(self) -> list[int]:
+        return [refund["amount"] for refund in self.refunds if refund["status"] == "succeeded"]

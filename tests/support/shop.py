@@ -1,0 +1,120 @@
+"""A shop that uses Paysaga over HTTP, as a checkout frontend would."""
+
+import secrets
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+
+from tests.support.eventually import eventually
+
+if TYPE_CHECKING:
+    from tests.support.deployment import Deployment
+
+Answer = httpx2.Response
+
+
+class Shop:
+    """One tenant's API key. Names of checkouts are made unique, since the sandbox's log is shared by its account."""
+
+    def __init__(self, paysaga: "Deployment", tenant: str, secret: str) -> None:
+        self.paysaga, self.tenant, self.secret = paysaga, tenant, secret
+        self.headers = {"Authorization": f"Bearer {secret}"}
+
+    def checkout(self, label: str = "checkout") -> str:
+        return f"{label}-{secrets.token_hex(6)}"
+
+    def body(self, checkout: str, token: str = "pm_card_visa", **fields: Any) -> dict[str, Any]:
+        """A single order of 500.00 INR to anna; `orders`: [(seller, amount)] for several."""
+        orders = fields.pop("orders", [("anna", "500.00")])
+        currency = fields.pop("currency", "INR")
+        kind = next((k for k in ("upi", "netbanking", "wallet") if token.startswith(f"pm_{k}")), "card")
+        return {
+            "checkout_id": checkout,
+            "buyer": {"id": "buyer_1", "email": "buyer@example.com"},
+            "payment_method": {"type": kind, "token": token},
+            "payment_orders": [
+                {
+                    "payment_order_id": f"{checkout}-{number}",
+                    "seller_account": seller,
+                    "amount": amount,
+                    "currency": currency,
+                }
+                for number, (seller, amount) in enumerate(orders, 1)
+            ],
+        } | fields
+
+    async def post(
+        self, path: str, body: Any = None, *, key: str | None = None, wait: float | None = None, **headers: str
+    ) -> Answer:
+        more = {"Idempotency-Key": key or secrets.token_hex(12)} | headers
+        if wait is not None:
+            more["Prefer"] = f"wait={wait:g}"
+        return await self.paysaga.http.post(path, json=body, headers=self.headers | more)
+
+    async def pay(
+        self,
+        checkout: str,
+        token: str = "pm_card_visa",
+        *,
+        key: str | None = None,
+        wait: float | None = None,
+        **fields: Any,
+    ) -> Answer:
+        return await self.post("/v1/payments", self.body(checkout, token, **fields), key=key, wait=wait)
+
+    async def paid(self, checkout: str, token: str = "pm_card_visa", **fields: Any) -> dict[str, Any]:
+        """Pay and expect to be taken on (201 or 202); the payment."""
+        answer = await self.pay(checkout, token, **fields)
+        assert answer.status_code in (201, 202), answer.text
+        payment: dict[str, Any] = answer.json()
+        return payment
+
+    async def get(self, path: str, **parameters: Any) -> Answer:
+        return await self.paysaga.http.get(path, headers=self.headers, params=parameters or None)
+
+    async def payment(self, payment_id: str) -> dict[str, Any]:
+        payment: dict[str, Any] = (await self.get(f"/v1/payments/{payment_id}")).raise_for_status().json()
+        return payment
+
+    async def explain(self, payment_id: str) -> dict[str, Any]:
+        found: dict[str, Any] = (await self.get(f"/v1/payments/{payment_id}/explain")).raise_for_status().json()
+        return found
+
+    async def until(self, payment_id: str, *statuses: str, timeout_s: float = 30.0) -> dict[str, Any]:
+        """The payment once it has one of the statuses (default: an end)."""
+        wanted = statuses or ("SUCCESS", "FAILED", "CANCELLED")
+
+        async def probe() -> dict[str, Any] | None:
+            payment = await self.payment(payment_id)
+            return payment if payment["status"] in wanted else None
+
+        return await eventually(probe, timeout_s=timeout_s, what=f"{payment_id} {wanted}")
+
+    async def reference(self, payment_id: str) -> str:
+        """The PSP's object of the payment, once it is known."""
+
+        async def probe() -> str | None:
+            reference: str | None = (await self.explain(payment_id))["attempts"][-1]["reference"]
+            return reference
+
+        return await eventually(probe, what=f"reference of {payment_id}")
+
+    async def set_merchant(self, seller: str, **fields: Any) -> None:
+        answer = await self.paysaga.http.patch(f"/v1/merchants/{seller}", json=fields, headers=self.headers)
+        assert answer.status_code == 200, answer.text
+
+    async def balances(self) -> dict[tuple[str, str], int]:
+        """(account, currency) → sum of the postings, minor units, of this tenant; accounts at zero are left out."""
+        rows = await self.paysaga.sql(
+            "SELECT account, currency, sum(amount)::bigint AS total FROM ledger_posting WHERE tenant_id = $1"
+            " GROUP BY account, currency HAVING sum(amount) <> 0",
+            self.tenant,
+        )
+        return {(row["account"], row["currency"]): row["total"] for row in rows}
+
+    async def kinds(self, payment_id: str) -> list[str]:
+        """Kinds of the ledger transactions of a payment, in the order in which they were booked."""
+        rows = await self.paysaga.sql(
+            "SELECT kind FROM ledger_transaction WHERE payment_id = $1 ORDER BY seq", payment_id
+        )
+        return [row["kind"] for row in rows]
