@@ -7,6 +7,7 @@ from datetime import timedelta
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
+from activities.heartbeat import heartbeating
 from db import charge, payment
 from db.database import Database
 from db.keyring import Keyring
@@ -65,6 +66,7 @@ class ChargeActivities:
         return await self._send_or_look(locked, step, self._fast_timeout_s)
 
     @activity.defn
+    @heartbeating
     async def charge_until_known(self, step: ChargeStep) -> ChargeResult:
         """Ask again until the PSP's word is known. Past the key's `send_until` nothing is sent: the charge is looked up,
         and NOT_FOUND is returned for a person to decide, since not finding it proves nothing."""
@@ -80,6 +82,7 @@ class ChargeActivities:
         return result
 
     @activity.defn
+    @heartbeating
     async def check_charge(self, step: ChargeStep) -> ChargeResult:
         """Poll: the PSP's object as it is now. One call; UNKNOWN means look again later."""
         locked = await self._payment(step)
@@ -89,6 +92,7 @@ class ChargeActivities:
         return await self._look(locked, self._timeout_s)
 
     @activity.defn
+    @heartbeating
     async def void_charge(self, step: ChargeStep) -> ChargeResult:
         """Make sure the PSP's object cannot be paid any more. Returns VOIDED, or what it has become instead."""
         locked = await self._payment(step)

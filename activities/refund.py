@@ -6,6 +6,7 @@ from temporalio import activity
 
 from activities.charge import CACHED_ERROR, try_again
 from activities.handover import Handover
+from activities.heartbeat import heartbeating
 from db import charge, payment, refund
 from db.database import Database
 from db.records import Payment, Refund
@@ -39,6 +40,7 @@ class RefundActivities:
         return await self._database.run(lambda c: refund.begin_late_charge(c, step, self._send_for_s))
 
     @activity.defn
+    @heartbeating
     async def refund_until_known(self, step: RefundStep) -> RefundResult:
         """Ask for the refund until the PSP's word is known, always under the same key; past its time, look it up."""
         row, owner = await self._read(step)
@@ -49,6 +51,7 @@ class RefundActivities:
         return result
 
     @activity.defn
+    @heartbeating
     async def check_refund(self, step: RefundStep) -> RefundResult:
         """Poll a pending refund; UNKNOWN means look again later."""
         row, owner = await self._read(step)

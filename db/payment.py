@@ -8,13 +8,16 @@ from typing import Any
 from sqlalchemy import and_, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from db import outbox
+from db import outbox, task
 from db.records import Charge, Order, Payment, payment_of
 from db.tables import charge, payment, payment_order, payment_order_transition, webhook_inbox
 from domain.events import Event, order_event_data, order_event_type
 from domain.ids import charge_key, new_id
 from domain.psp import Failure
 from domain.status import TERMINAL, Status, can_become, combined
+
+
+_TASKS_AFTER = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
@@ -269,6 +272,9 @@ async def move(
         # A webhook that says "paid" about a payment that ends unpaid is left for the sweeper: it is a late charge.
         booked = status is Status.SUCCESS or locked.charge.booked
         await inbox_done(connection, locked.id, "the payment has ended", paid=booked)
+        # Tasks are opened for payments that rest or are stuck: the happy path need not look for any.
+        if locked.status is not Status.EXECUTING or at - locked.created_at > _TASKS_AFTER:
+            await task.close_tasks(connection, locked.id, by="workflow", resolution=f"ended {status}")
     return status
 
 

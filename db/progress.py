@@ -58,7 +58,6 @@ async def close(connection: AsyncConnection, step: CloseStep) -> Status:
     if step.result is not None:
         await charges.record(connection, locked.charge.id, step.result)
     status = Status.CANCELLED if locked.cancel_requested_at else step.status
-    await task.close_tasks(connection, locked.id, by="workflow", resolution=f"ended {status}")
     return await payment.move(
         connection,
         locked,

@@ -68,7 +68,7 @@ def parse_major(text: str, currency: str) -> int:
     digits = exponent(currency)
     if len(fraction) > digits:
         raise MoneyError("amount_precision", f"{currency} has {digits} decimals, {text!r} has {len(fraction)}.")
-    amount = int(whole) * 10**digits + int(fraction.ljust(digits, "0") or "0")
+    amount: int = int(whole) * 10**digits + int(fraction.ljust(digits, "0") or "0")
     if amount > AMOUNT_MINOR_MAX:
         raise MoneyError("amount_too_large", f"{text} {currency} is above the largest amount that is accepted.")
     return amount

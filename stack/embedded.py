@@ -77,6 +77,10 @@ class EmbeddedStack:
             theirs.add("sandbox")
         return frozenset(wanted) - theirs
 
+    def pid_of(self, name: str) -> int:
+        """The process of a child (`temporal`, `worker`, …) that runs now. Raises StackError."""
+        return self._supervisor.pid_of(name)
+
     # --- life ---
 
     async def __aenter__(self) -> Self:

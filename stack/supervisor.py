@@ -191,6 +191,13 @@ class Supervisor:
         self._running.clear()
         self._forget_stopped()
 
+    def pid_of(self, name: str) -> int:
+        """Raises StackError for a child that does not run."""
+        running = self._running.get(name)
+        if running is None or running.process.poll() is not None:
+            raise StackError(f"{name} does not run.")
+        return running.process.pid
+
     def hurry(self) -> None:
         """Second Ctrl-C: no more patience with anyone."""
         self._hurried.set()

@@ -49,6 +49,9 @@ FOR_EVER = RetryPolicy(
 bring a delay of their own with jitter."""
 
 PSP_TIMEOUT = timedelta(seconds=60)
+HEARTBEAT_TIMEOUT = timedelta(seconds=6)
+"""A killed worker's call is taken over after this; most calls end before their first heartbeat, which would cost one."""
+
 DATABASE_TIMEOUT = timedelta(seconds=15)
 
 
@@ -87,6 +90,7 @@ class Steps:
                 step,
                 task_queue=self._psp_queue,
                 start_to_close_timeout=PSP_TIMEOUT,
+                heartbeat_timeout=HEARTBEAT_TIMEOUT,
                 schedule_to_close_timeout=timedelta(minutes=10),
                 retry_policy=FOR_EVER,
                 summary=f"look at {self._psp}",
@@ -118,6 +122,7 @@ class Steps:
             step,
             task_queue=self._psp_queue,
             start_to_close_timeout=PSP_TIMEOUT,
+            heartbeat_timeout=HEARTBEAT_TIMEOUT,
             retry_policy=FOR_EVER,
             summary=summary,
         )
