@@ -5,22 +5,12 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from api import health, history, merchant, payment, problems, webhook
-from api.context import Principals
+from api import docs, explain, health, history, merchant, openapi, payment, problems, webhook
+from api.context import Admission, Principals
 from api.strict import BodyLimit
 from config.settings import Settings
 from workers.services import open_services, register_search_attributes
 from workers.worker import ActivitySet, payment_worker, running
-
-DESCRIPTION = """
-A payment system that a shop or marketplace runs itself.
-
-* Amounts are decimal strings in major units: `"500.00"`.
-* Every POST that moves money needs an `Idempotency-Key`: sending it again is always safe.
-* Errors are `application/problem+json` with a stable `code`.
-* A declined payment is a created payment: `201`, status `FAILED`, `failure.code`.
-"""
-
 
 def create_app(settings: Settings) -> FastAPI:
     """One per process. Its services live as long as the application."""
@@ -31,13 +21,25 @@ def create_app(settings: Settings) -> FastAPI:
             await register_search_attributes(services.temporal)
             app.state.services = services
             app.state.principals = Principals()
+            app.state.admission = Admission(settings.api_payments_max)
             workers = [payment_worker(services, ActivitySet(services))] if settings.api_worker else []
             async with running(workers):
                 yield
 
-    app = FastAPI(title="Paysaga", version="1", description=DESCRIPTION, lifespan=lifespan, redirect_slashes=False)
+    app = FastAPI(
+        title="Paysaga",
+        version="1",
+        description=openapi.DESCRIPTION,
+        lifespan=lifespan,
+        redirect_slashes=False,
+        docs_url=None,
+        redoc_url=None,
+        generate_unique_id_function=lambda route: route.name,
+    )
     problems.install(app)
+    openapi.install(app)
+    docs.install(app, settings)
     app.add_middleware(BodyLimit, bytes_max=settings.api_max_body_bytes)
-    for module in (payment, merchant, history, webhook, health):
+    for module in (payment, explain, merchant, history, webhook, health):
         app.include_router(module.router)
     return app

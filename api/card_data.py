@@ -1,29 +1,31 @@
 """Card numbers and security codes are refused wherever they turn up: what never comes in cannot leak.
 
-A number is one when its grouping, length, first digits and check digit all fit, so that order numbers, dates and hex
-ids pass; a security code is known by the word beside it.
+Digits are a card number when their grouping, length, first digits and check digit all fit, so that order numbers,
+dates and ids pass; a security code is known by the word beside it. The time is linear in the text.
 """
 
 import re
 import unicodedata
-from itertools import pairwise
+from itertools import accumulate
 
 from domain.errors import Unprocessable
 
-_WORD = re.compile(r"[^\W_]+")
-_SEPARATORS = re.compile(r"[\s._/:,;|*~+-]{0,3}")
-_HEX = re.compile(r"[0-9a-f]+", re.IGNORECASE | re.ASCII)
-_DIGITS = re.compile(r"[0-9]+", re.ASCII)
+_RUN = re.compile(r"[0-9](?:[\s._/:,;|*~+-]{0,3}[0-9]){12,}", re.ASCII)
+_GROUP = re.compile(r"[0-9]+", re.ASCII)
+_NEIGHBOUR = re.compile(r"[0-9A-Za-z]*", re.ASCII)
+_UUID = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", re.ASCII | re.IGNORECASE)
 
 _FIRST_DIGITS: dict[int, re.Pattern[str]] = {
-    # ISO/IEC 7812 issuer ranges by length, as the networks use them: Visa, Mastercard (2 and 5), American Express,
-    # Diners Club, Discover, JCB, UnionPay, RuPay (6, 8), Maestro (5, 6).
+    # The networks' ranges (ISO/IEC 7812) by length: Visa 4, Mastercard 222100-272099 and 51-55, American Express 34 and
+    # 37, Diners Club 30, 36, 38, 39, JCB 3528-3589, Maestro 50, 56-58 and 6, RuPay 60, 65, 81, 82, UnionPay 62, Mir 2200-2204.
     13: re.compile("4"),
     14: re.compile("30[0-5]|3095|3[689]"),
     15: re.compile("3[47]"),
-    **dict.fromkeys((16, 17, 18, 19), re.compile("[2-6]|8[12]")),
+    16: re.compile("4|5[0-8]|6|8[12]|3(?:[689]|52[89]|5[3-8])|220[0-4]|22[2-9]|2[3-6]|27[01]|2720"),
+    17: re.compile("5[06-8]|6"),
+    18: re.compile("5[06-8]|6"),
+    19: re.compile("4|5[06-8]|6|3(?:52[89]|5[3-8])|220[0-4]"),
 }
-_LENGTH_MAX = max(_FIRST_DIGITS)
 
 _FIELDS = frozenset(
     {
@@ -33,7 +35,7 @@ _FIELDS = frozenset(
     }
 )
 _CODE_BESIDE_ITS_NAME = re.compile(
-    r"\b(?:cvc|cvv|cvn|csc|card security code|security code)2?\W{0,3}(?:is\W{0,3})?\d{3,4}\b", re.IGNORECASE
+    r"\b(?:cvc|cvv|cvn|csc|security code)2?\W{0,3}(?:is\W{1,3})?[0-9]{3,4}\b", re.ASCII | re.IGNORECASE
 )
 
 
@@ -50,56 +52,42 @@ def refuse_card_field(name: str) -> None:
 
 
 def has_card_data(text: str) -> bool:
-    """Whether a card number or a named security code is in it. Full-width and other digits count as digits."""
-    plain = unicodedata.normalize("NFKC", text)
-    if sum(character.isdigit() for character in plain) < 3:
-        return False
-    return bool(_CODE_BESIDE_ITS_NAME.search(plain)) or any(_is_card_number(number) for number in _candidates(plain))
+    """Whether a card number or a named security code is in it. Full-width and other forms of digits count."""
+    plain = text if text.isascii() else unicodedata.normalize("NFKC", text)
+    if _CODE_BESIDE_ITS_NAME.search(plain):
+        return True
+    plain = _UUID.sub("-", plain)
+    return any(not _within_hex(plain, run) and _has_number(run[0]) for run in _RUN.finditer(plain))
 
 
-def _candidates(text: str) -> list[str]:
-    """Every way to read neighbouring groups of digits as one number: a card number may be followed by its expiry."""
-    runs = _runs(text)
-    found = []
-    for run in runs:
-        for start in range(len(run)):
-            number = ""
-            for group in run[start:]:
-                number += group
-                if len(number) > _LENGTH_MAX:
-                    break
-                found.append(number)
-    return found
+def _within_hex(text: str, run: re.Match[str]) -> bool:
+    """The digits of a hex id are letters like the rest of it; `card4242…` is no hex id."""
+    after = _NEIGHBOUR.match(text, run.end())
+    before = _NEIGHBOUR.match(text[max(0, run.start() - 64) : run.start()][::-1])
+    letters = (before[0] if before else "") + (after[0] if after else "")
+    return letters != "" and not letters.isdecimal() and all(letter in "0123456789abcdefABCDEF" for letter in letters)
 
 
-def _runs(text: str) -> list[list[str]]:
-    """Groups of digits with nothing but separators between them."""
-    groups = list(_groups(text))
-    runs = [[text[slice(*groups[0])]]] if groups else []
-    for before, after in pairwise(groups):
-        if _SEPARATORS.fullmatch(text, before[1], after[0]):
-            runs[-1].append(text[slice(*after)])
-        else:
-            runs.append([text[slice(*after)]])
-    return runs
+def _has_number(run: str) -> bool:
+    """Whether neighbouring groups of digits read as a card number: it may be followed by its expiry or code."""
+    groups = _GROUP.findall(run)
+    digits = "".join(groups)
+    edges = [0, *accumulate(len(group) for group in groups)]
+    ends = set(edges)
+    sums = _check_sums(digits)
+    return any(
+        start + length in ends
+        and first.match(digits, start) is not None
+        and (sums[length % 2 ^ start % 2][start + length] - sums[length % 2 ^ start % 2][start]) % 10 == 0
+        for start in edges
+        for length, first in _FIRST_DIGITS.items()
+    )
 
 
-def _groups(text: str) -> list[tuple[int, int]]:
-    """Where the digits are. Those within a hex id are letters like the rest of it; `card4242…` is no hex id."""
-    places = []
-    for word in _WORD.finditer(text):
-        if _HEX.fullmatch(word[0]) and not word[0].isdecimal():
-            continue
-        places += [(word.start() + m.start(), word.start() + m.end()) for m in _DIGITS.finditer(word[0])]
-    return places
-
-
-def _is_card_number(digits: str) -> bool:
-    first = _FIRST_DIGITS.get(len(digits))
-    return first is not None and first.match(digits) is not None and _luhn(digits)
-
-
-def _luhn(digits: str) -> bool:
-    numbers = [int(digit) for digit in digits]
-    doubled = [sum(divmod(2 * number, 10)) for number in numbers[-2::-2]]
-    return (sum(numbers[-1::-2]) + sum(doubled)) % 10 == 0
+def _check_sums(digits: str) -> tuple[list[int], list[int]]:
+    """Luhn's sums up to each place, for numbers whose last digit is at an odd and at an even index."""
+    plain = [int(digit) for digit in digits]
+    doubled = [sum(divmod(2 * digit, 10)) for digit in plain]
+    last_odd = [d if i % 2 else t for i, (d, t) in enumerate(zip(plain, doubled, strict=True))]
+    last_even = [t if i % 2 else d for i, (d, t) in enumerate(zip(plain, doubled, strict=True))]
+    return [0, *accumulate(last_odd)], [0, *accumulate(last_even)]

@@ -3,28 +3,46 @@
 import hashlib
 import re
 import time
-
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import rfc8785
 from fastapi import Depends, Header, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
-
 from pydantic import BaseModel
 
+from api.strict import require_text
+from config.settings import DEVELOPMENT_API_KEY
 from db import api_key
 from db.api_key import Principal
 from db.checkout import Request as KeyedRequest
-from domain.errors import BadRequest, Forbidden, Unauthorized
+from domain.errors import BadRequest, Forbidden, Unauthorized, Unavailable
 from workers.services import Services
 
 WAIT_DEFAULT_S = 5.0
 WAIT_MAX_S = 25.0
 _KEY_LENGTH_MAX = 255
-_PRINCIPAL_LIFE_S = 10.0
+_PRINCIPAL_LIFE_S = 5.0
 """How long a revoked key may still be accepted by a process that has just seen it."""
 
-_bearer = HTTPBearer(auto_error=False, description="`Authorization: Bearer sk_…`")
+SCOPES = {
+    "payments:read": "show payments, explanations and history",
+    "payments:write": "create, confirm and cancel payments",
+    "merchants:read": "show sellers",
+    "merchants:write": "add, change, freeze and close sellers",
+    "ledger:read": "show the ledger and the sellers' wallets",
+}
+
+_bearer = HTTPBearer(
+    auto_error=False,
+    scheme_name="apiKey",
+    description=(
+        "`Authorization: Bearer sk_…`. Each operation names the scope that the key needs:\n\n"
+        + "\n".join(f"* `{scope}`: {meaning}" for scope, meaning in SCOPES.items())
+        + f"\n\nIn the stack that `make run` starts: `{DEVELOPMENT_API_KEY}` (all scopes)."
+    ),
+)
 
 
 def services(request: Request) -> Services:
@@ -93,7 +111,7 @@ async def idempotency_key(
     ] = None,
     alias: Annotated[str | None, Header(alias="X-Idempotency-Key", include_in_schema=False)] = None,
 ) -> str:
-    """Raises BadRequest `idempotency_key_missing` or `idempotency_key_invalid`."""
+    """Raises BadRequest `idempotency_key_missing`, `idempotency_key_invalid`; Unprocessable `card_data_forbidden`."""
     if key is not None and alias is not None and key != alias:
         raise BadRequest("Idempotency-Key and X-Idempotency-Key differ.", code="idempotency_key_invalid")
     found = (key if key is not None else alias or "").strip()
@@ -103,10 +121,38 @@ async def idempotency_key(
         raise BadRequest(
             f"An Idempotency-Key has 1 to {_KEY_LENGTH_MAX} printable characters.", code="idempotency_key_invalid"
         )
+    require_text(found)
     return found
 
 
 IdempotencyKey = Annotated[str, Depends(idempotency_key)]
+
+
+class Admission:
+    """How many payments a process takes on at once. More would only wait for the database and time out late; refused
+    before anything is stored, a request keeps its key and loses nothing."""
+
+    def __init__(self, payments_max: int) -> None:
+        self._free = payments_max
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Raises Unavailable `overloaded`."""
+        if self._free <= 0:
+            raise Unavailable("Too many payments at once; try again with the same key.", code="overloaded")
+        self._free -= 1
+        try:
+            yield
+        finally:
+            self._free += 1
+
+
+def admission(request: Request) -> Admission:
+    found: Admission = request.app.state.admission
+    return found
+
+
+AdmissionOf = Annotated[Admission, Depends(admission)]
 
 _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?([0-9]{1,4})\"?", re.ASCII | re.IGNORECASE)
 

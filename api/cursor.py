@@ -2,11 +2,17 @@
 
 import base64
 import binascii
+from typing import Annotated
+
+from fastapi import Query
 
 from domain.errors import Unprocessable
 
 LIMIT_DEFAULT = 50
 LIMIT_MAX = 200
+
+Cursor = Annotated[str | None, Query(max_length=200, description="`next_cursor` of the page before")]
+Limit = Annotated[int, Query(ge=1, le=LIMIT_MAX, description="entries of a page")]
 
 
 def encode(kind: str, position: str | int) -> str:

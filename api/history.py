@@ -1,32 +1,30 @@
 """`/v1/transactions`: a buyer's or seller's history. `/v1/ledger/transactions`: the books."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query, Response
 
 from api.context import LedgerReader, PaymentsReader, ServicesOf
-from api.cursor import LIMIT_DEFAULT, LIMIT_MAX, decode, encode
-from api.problems import PROBLEMS
+from api.cursor import LIMIT_DEFAULT, Cursor, Limit, decode, encode
+from api.problems import READ_PROBLEMS
 from api.schemas import HistoryEntry, HistoryList, LedgerList
 from api.views import failure_out, ledger_out
 from db import history, ledger
 from domain.errors import Unprocessable
+from domain.ids import is_client_id
 from domain.money import to_major
 from domain.psp import Failure
 from domain.status import Status
 
 router = APIRouter(prefix="/v1", tags=["history"])
 
-Cursor = Annotated[str | None, Query(max_length=200, description="`next_cursor` of the page before")]
-Limit = Annotated[int, Query(ge=1, le=LIMIT_MAX)]
-
 
 @router.get(
-    "/transactions/{user_id}", response_model=HistoryList, responses=PROBLEMS, summary="What a buyer or seller did"
+    "/transactions/{user_id}", response_model=HistoryList, responses=READ_PROBLEMS, summary="What a buyer or seller did"
 )
 async def list_transactions(
-    user_id: Annotated[str, Path(max_length=64, examples=["buyer_1"])],
+    user_id: Annotated[str, Path(description="your own id of the buyer, or the seller_account", examples=["buyer_1"])],
     who: PaymentsReader,
     services: ServicesOf,
     role: Literal["buyer", "seller"] = "buyer",
@@ -36,6 +34,8 @@ async def list_transactions(
 ) -> Response:
     """Payment orders, newest first. Somebody without any is an empty list."""
     before = decode("order", cursor)
+    if not is_client_id(user_id):
+        return _json(HistoryList(data=[], next_cursor=None))
     rows = await services.database.read(
         lambda c: history.orders_of(
             c,
@@ -48,7 +48,10 @@ async def list_transactions(
         )
     )
     following = encode("order", rows[limit - 1]["id"]) if len(rows) > limit else None
-    page = HistoryList(data=[_entry(row) for row in rows[:limit]], next_cursor=following)
+    return _json(HistoryList(data=[_entry(row) for row in rows[:limit]], next_cursor=following))
+
+
+def _json(page: HistoryList | LedgerList) -> Response:
     return Response(page.model_dump_json(), media_type="application/json")
 
 
@@ -62,15 +65,15 @@ def _entry(row: dict[str, object]) -> HistoryEntry:
     )
 
 
-@router.get("/ledger/transactions", response_model=LedgerList, responses=PROBLEMS, summary="The books, newest first")
+@router.get("/ledger/transactions", response_model=LedgerList, responses=READ_PROBLEMS, summary="The books, newest first")
 async def list_ledger_transactions(
     who: LedgerReader,
     services: ServicesOf,
     payment_id: Annotated[str | None, Query(max_length=64)] = None,
     payment_order_id: Annotated[str | None, Query(max_length=64, description="our id, `po_…`")] = None,
     account: Annotated[str | None, Query(max_length=120, examples=["psp_clearing:stripe"])] = None,
-    since: datetime | None = None,
-    until: datetime | None = None,
+    since: Annotated[datetime | None, Query(description="from this moment on", examples=["2026-01-01T00:00:00Z"])] = None,
+    until: Annotated[datetime | None, Query(description="before this moment", examples=["2099-01-01T00:00:00Z"])] = None,
     cursor: Cursor = None,
     limit: Limit = LIMIT_DEFAULT,
 ) -> Response:
@@ -79,9 +82,7 @@ async def list_ledger_transactions(
     for text in (payment_id, payment_order_id, account):
         if text is not None and not text.isprintable():
             raise Unprocessable("The text has a character that cannot be stored.", code="text_invalid")
-    for moment in (since, until):
-        if moment is not None and moment.tzinfo is None:
-            raise Unprocessable("A time names its zone, such as 2026-11-20T00:00:00Z.", code="time_invalid")
+    since, until = _moment(since), _moment(until)
     position = decode("ledger", cursor)
     if position is not None and not (position.isdigit() and len(position) < 19):
         raise Unprocessable("The cursor is not one of ours.", code="cursor_invalid")
@@ -99,5 +100,16 @@ async def list_ledger_transactions(
         )
     )
     following = encode("ledger", rows[limit - 1]["seq"]) if len(rows) > limit else None
-    page = LedgerList(data=[ledger_out(row) for row in rows[:limit]], next_cursor=following)
-    return Response(page.model_dump_json(), media_type="application/json")
+    return _json(LedgerList(data=[ledger_out(row) for row in rows[:limit]], next_cursor=following))
+
+
+def _moment(moment: datetime | None) -> datetime | None:
+    """In UTC. Raises Unprocessable `time_invalid` for one without a zone, and where UTC has no such year."""
+    if moment is None:
+        return None
+    if moment.tzinfo is None:
+        raise Unprocessable("A time names its zone, such as 2026-11-20T00:00:00Z.", code="time_invalid")
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise Unprocessable("The time is out of range.", code="time_invalid") from error

@@ -3,27 +3,34 @@
 from decimal import Decimal
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Body, Path, Response
 
 from api.context import LedgerReader, MerchantsReader, MerchantsWriter, ServicesOf
-from api.cursor import LIMIT_DEFAULT, LIMIT_MAX, decode, encode
-from api.problems import PROBLEMS
+from api.cursor import LIMIT_DEFAULT, Cursor, Limit, decode, encode
+from api.examples import MERCHANT, MERCHANT_CHANGE
+from api.problems import READ_PROBLEMS, WRITE_PROBLEMS
 from api.schemas import MerchantIn, MerchantList, MerchantOut, MerchantPatch, WalletOut
 from api.strict import StrictRoute
 from api.views import balance_out, merchant_out
 from db import merchant, task, wallet
+from db.api_key import Principal
+from domain.errors import NotFound
+from domain.ids import CLIENT_ID
+from workers.services import Services
 
 router = APIRouter(prefix="/v1", tags=["merchants"], route_class=StrictRoute)
 
-SellerAccount = Annotated[str, Path(max_length=64, examples=["seller_anna"])]
+SellerAccount = Annotated[str, Path(description="your own id of the seller, or ours, `mer_…`", examples=["seller_anna"])]
 
 
 def _json(model: Any, status: int = 200) -> Response:
     return Response(model.model_dump_json(), status, media_type="application/json")
 
 
-@router.post("/merchants", response_model=MerchantOut, status_code=201, responses=PROBLEMS, summary="Add a seller")
-async def create_merchant(body: MerchantIn, who: MerchantsWriter, services: ServicesOf) -> Response:
+@router.post("/merchants", response_model=MerchantOut, status_code=201, responses=WRITE_PROBLEMS, summary="Add a seller")
+async def create_merchant(
+    body: Annotated[MerchantIn, Body(openapi_examples=MERCHANT)], who: MerchantsWriter, services: ServicesOf
+) -> Response:
     """Before its first order. A second one of the same name is 409 `merchant_exists`."""
     values = {
         "seller_account": body.seller_account,
@@ -44,19 +51,25 @@ async def create_merchant(body: MerchantIn, who: MerchantsWriter, services: Serv
 
 
 @router.patch(
-    "/merchants/{seller_account}", response_model=MerchantOut, responses=PROBLEMS, summary="Change, freeze or close"
+    "/merchants/{seller_account}", response_model=MerchantOut, responses=WRITE_PROBLEMS, summary="Change, freeze or close"
 )
 async def change_merchant(
-    seller_account: SellerAccount, body: MerchantPatch, who: MerchantsWriter, services: ServicesOf
+    seller_account: SellerAccount,
+    body: Annotated[MerchantPatch, Body(openapi_examples=MERCHANT_CHANGE)],
+    who: MerchantsWriter,
+    services: ServicesOf,
 ) -> Response:
     """FROZEN or CLOSED: new orders are refused, and an order that is under way is refunded instead of credited.
-    ACTIVE unfreezes; CLOSED is for ever. New fees hold for new orders."""
-    values: dict[str, Any] = body.model_dump(exclude_unset=True, exclude={"fee"}, exclude_none=True)
+    ACTIVE unfreezes; CLOSED is for ever. New fees replace the old ones, both parts, and hold for new orders."""
+    values: dict[str, Any] = body.model_dump(exclude_unset=True, exclude={"fee", "name"}, exclude_none=True)
+    if "name" in body.model_fields_set:
+        values["name"] = body.name
     if body.fee is not None:
         values |= {"fee_percent": Decimal(body.fee.percent), "fee_fixed": Decimal(body.fee.fixed)}
 
+    current = await _find(services, who, seller_account)
+
     async def work(connection: Any) -> dict[str, Any]:
-        current = await merchant.get(connection, who.tenant_id, seller_account)
         row = await merchant.change(connection, who.tenant_id, current["seller_account"], values)
         await task.audit(
             connection, who.tenant_id, who.key_id, "merchant.change", row["id"], body.model_dump(mode="json")
@@ -66,28 +79,37 @@ async def change_merchant(
     return _json(merchant_out(await services.database.run(work)))
 
 
-@router.get("/merchants/{seller_account}", response_model=MerchantOut, responses=PROBLEMS, summary="Show a seller")
+@router.get("/merchants/{seller_account}", response_model=MerchantOut, responses=READ_PROBLEMS, summary="Show a seller")
 async def show_merchant(seller_account: SellerAccount, who: MerchantsReader, services: ServicesOf) -> Response:
-    return _json(merchant_out(await services.database.read(lambda c: merchant.get(c, who.tenant_id, seller_account))))
+    """The seller's state and terms, by your own id of it or ours."""
+    return _json(merchant_out(await _find(services, who, seller_account)))
 
 
-@router.get("/merchants", response_model=MerchantList, responses=PROBLEMS, summary="List the sellers")
+async def _find(services: Services, who: Principal, seller_account: str) -> dict[str, Any]:
+    """Raises NotFound, also for a name that nobody could have."""
+    if CLIENT_ID.fullmatch(seller_account) is None:
+        raise NotFound("There is no such merchant.", code="merchant_not_found")
+    return await services.database.read(lambda c: merchant.get(c, who.tenant_id, seller_account))
+
+
+@router.get("/merchants", response_model=MerchantList, responses=READ_PROBLEMS, summary="List the sellers")
 async def list_merchants(
     who: MerchantsReader,
     services: ServicesOf,
-    cursor: Annotated[str | None, Query(max_length=200)] = None,
-    limit: Annotated[int, Query(ge=1, le=LIMIT_MAX)] = LIMIT_DEFAULT,
+    cursor: Cursor = None,
+    limit: Limit = LIMIT_DEFAULT,
 ) -> Response:
+    """In the order in which they were added."""
     after = decode("merchant", cursor)
     rows = await services.database.read(lambda c: merchant.page(c, who.tenant_id, after=after, limit=limit + 1))
     following = encode("merchant", rows[limit - 1]["id"]) if len(rows) > limit else None
     return _json(MerchantList(data=[merchant_out(row) for row in rows[:limit]], next_cursor=following))
 
 
-@router.get("/wallets/{seller_account}", response_model=WalletOut, responses=PROBLEMS, summary="What we owe a seller")
+@router.get("/wallets/{seller_account}", response_model=WalletOut, responses=READ_PROBLEMS, summary="What we owe a seller")
 async def show_wallet(seller_account: SellerAccount, who: LedgerReader, services: ServicesOf) -> Response:
     """Per currency: `pending` is not yet released, `available` can be paid out, `reserved` is held for a refund."""
-    row = await services.database.read(lambda c: merchant.get(c, who.tenant_id, seller_account))
+    row = await _find(services, who, seller_account)
     balances = await services.database.read(lambda c: wallet.of_seller(c, who.tenant_id, row["seller_account"]))
     return _json(
         WalletOut(seller_account=row["seller_account"], balances=[balance_out(balance) for balance in balances])

@@ -52,14 +52,21 @@ class Problem(BaseModel):
     errors: list[FieldProblem] | None = None
 
 
-PROBLEMS: dict[int | str, dict[str, Any]] = {
-    status: {
-        "description": _TITLES[status],
-        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
-    }
-    for status in (400, 401, 403, 404, 409, 413, 415, 422, 503)
-}
-"""What every route may answer, for its OpenAPI description."""
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """What a route may answer instead, for its OpenAPI description."""
+    return {status: _described(status) for status in statuses}
+
+
+def _described(status: int) -> dict[str, Any]:
+    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    if status != 503:
+        return {"description": _TITLES[status], "content": content}
+    header = {"description": "seconds", "required": True, "schema": {"type": "string", "pattern": "^[0-9]+$"}}
+    return {"description": _TITLES[status], "content": content, "headers": {"Retry-After": header}}
+
+
+READ_PROBLEMS = problems(400, 401, 403, 404, 422, 503)
+WRITE_PROBLEMS = problems(400, 401, 403, 404, 409, 413, 415, 422, 503)
 
 
 def problem(

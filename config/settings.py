@@ -27,6 +27,7 @@ class Settings(BaseSettings):
     api_port: int = 8000
     api_worker: bool = Field(default=True, description="the API process hosts a worker of its own (eager start)")
     api_max_body_bytes: int = 256 * 1024
+    api_payments_max: int = Field(default=400, description="payments taken on at once, by process; beyond it 503")
 
     # --- Temporal ---
     temporal_address: str | None = Field(default=None, description="host:port; unset: the embedded server")
@@ -41,6 +42,9 @@ class Settings(BaseSettings):
     temporal_tls_cert_path: Path | None = None
     temporal_tls_key_path: Path | None = None
     worker_max_cached_workflows: int = 1000
+    worker_strict_sandbox: bool = Field(
+        default=False, description="run workflows in Temporal's sandbox, which finds what is not deterministic; slower"
+    )
     worker_metrics_port: int | None = Field(default=None, description="Prometheus port of the worker; unset: none")
     # A killed worker's first task is handed over after this; local activities stay well below it.
     workflow_task_timeout_s: float = 5.0

@@ -4,7 +4,14 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 
-from temporalio.worker import PollerBehaviorAutoscaling, UnsandboxedWorkflowRunner, Worker, WorkerDeploymentConfig
+from temporalio.worker import (
+    PollerBehaviorAutoscaling,
+    UnsandboxedWorkflowRunner,
+    Worker,
+    WorkerDeploymentConfig,
+    WorkflowRunner,
+)
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from activities.charge import ChargeActivities
 from activities.payment import PaymentActivities
@@ -68,8 +75,7 @@ def payment_worker(services: Services, activities: ActivitySet) -> Worker:
         task_queue=settings.temporal_task_queue,
         workflows=WORKFLOWS,
         activities=[*activities.database_steps(), *activities.local_steps(), *activities.sweep_steps()],
-        # The sandbox re-imports every module per run; the strict one runs in the tests.
-        workflow_runner=UnsandboxedWorkflowRunner(),
+        workflow_runner=_runner(strict=settings.worker_strict_sandbox),
         max_cached_workflows=settings.worker_max_cached_workflows,
         max_concurrent_workflow_tasks=400,
         max_concurrent_local_activities=400,
@@ -96,6 +102,14 @@ def psp_worker(services: Services, activities: ActivitySet, psp: str) -> Worker:
         graceful_shutdown_timeout=timedelta(seconds=10),
         deployment_config=_deployment(),
     )
+
+
+def _runner(*, strict: bool) -> WorkflowRunner:
+    """The sandbox re-imports the workflow's modules at each run: a price for the tests to pay, not for each payment."""
+    if not strict:
+        return UnsandboxedWorkflowRunner()
+    ours = ("domain", "activities", "db", "gateways", "pydantic", "pydantic_core", "iso4217")
+    return SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules(*ours))
 
 
 def _deployment() -> WorkerDeploymentConfig | None:

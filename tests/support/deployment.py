@@ -108,8 +108,16 @@ class Deployment:
         self.http = httpx2.AsyncClient(base_url=f"http://127.0.0.1:{self.settings.api_port}", timeout=60)
         self.database = Database(self._url(), pool_size=0)
         self._owner_pool = await asyncpg.create_pool(self.stack.postgres.url(self.name), min_size=0, max_size=4)
-        self.temporal = await connect(self.settings)
         await self.sandbox.open()
+        try:
+            await self._start()
+        except BaseException:
+            await self.__aexit__()
+            raise
+        return self
+
+    async def _start(self) -> None:
+        self.temporal = await connect(self.settings)
         webhooks = {
             "webhook_url": f"http://127.0.0.1:{self.settings.api_port}/webhooks/stripe",
             "webhook_secret": "whsec_test",
@@ -118,7 +126,6 @@ class Deployment:
         }
         await self.sandbox.configure(**webhooks)
         await asyncio.gather(self.start_worker(), self.start_api())
-        return self
 
     async def __aexit__(self, *_: object) -> None:
         await asyncio.gather(self.api.stop(), self.worker.stop())

@@ -1,0 +1,58 @@
+# One image for every role: `docker run paysaga api | worker | migrate | sandbox`.
+
+# --- build: the packages and the compiled sources ---
+FROM python:3.13.14-slim-trixie AS build
+
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    PIP_NO_CACHE_DIR=1 \
+    PIP_ROOT_USER_ACTION=ignore
+
+WORKDIR /app
+
+# There is one lock, and it also holds what tests and the embedded stack need. The whole lock is installed, so that every
+# byte is checked against its hash and no resolver is asked; then what the application does not need is taken out again.
+# The layer is thrown away with this stage and changes only with these three files. Wheels only: no package runs code here.
+COPY requirements.lock pyproject.toml ./
+COPY deploy/unneeded.py deploy/unneeded.py
+RUN python -m venv --without-pip /venv \
+    && pip --python /venv/bin/python install --no-deps --only-binary=:all: --require-hashes --requirement requirements.lock \
+    && /venv/bin/python deploy/unneeded.py pyproject.toml > /tmp/unneeded.txt \
+    && pip --python /venv/bin/python uninstall --yes --requirement /tmp/unneeded.txt
+
+COPY activities activities
+COPY api api
+COPY config config
+COPY db db
+COPY domain domain
+COPY gateways gateways
+COPY sandbox sandbox
+COPY stack stack
+COPY workers workers
+COPY workflows workflows
+# Compiled here, since nothing can be written where it runs; unchecked, since the sources below never change.
+RUN python -m compileall -q --invalidation-mode unchecked-hash .
+
+# --- the image ---
+FROM python:3.13.14-slim-trixie
+
+ENV PATH=/venv/bin:$PATH \
+    PYTHONPATH=/app \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    PAYSAGA_HOME=/var/lib/paysaga
+
+# The one folder that is written to, and only by the sandbox; all else works on a read-only file system.
+RUN groupadd --system --gid 10001 paysaga \
+    && useradd --system --uid 10001 --gid 10001 --no-create-home --home-dir /var/lib/paysaga --shell /usr/sbin/nologin paysaga \
+    && install --directory --owner=paysaga --group=paysaga --mode=0700 /var/lib/paysaga
+
+COPY --from=build /venv /venv
+COPY --from=build /app /app
+
+WORKDIR /app
+USER 10001:10001
+
+# Each command replaces this process by its own (exec), so that SIGTERM reaches it. The health checks differ by role:
+# docker-compose.yml has them.
+ENTRYPOINT ["python", "-m", "stack.cli"]
+CMD ["--help"]

@@ -1,0 +1,71 @@
+"""The API's description: FastAPI's own, with what FastAPI cannot say."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from api.problems import Problem
+
+_REFERENCES = "#/components/schemas/{model}"
+
+DESCRIPTION = """
+A payment system that a shop or marketplace runs itself.
+
+* **Amounts** are decimal strings in major units: `"500.00"`, with at most the decimals of their currency.
+* **Retry safely.** Every POST that moves money needs an `Idempotency-Key`. The same request under the same key is
+  answered with the same payment, in its current state, and `Idempotent-Replayed: true`. A refused request does not
+  burn its key. On this page the example key stands for a new one at each click.
+* **201** means that the payment has ended, **202** that it waits: for the buyer, the PSP, a person or more time. Ask
+  `GET /v1/payments/{payment_id}` again. `Prefer: wait=N` says how long an answer may take.
+* **A declined payment is a created payment**: `201`, status `FAILED`, `failure.code`.
+* **Errors** are `application/problem+json` (RFC 9457): `code` is stable and for programs, `detail` is for people.
+* **Authorize** with an API key. The stack that `make run` starts has `sk_test_paysaga`, and the sellers `seller_anna`,
+  `seller_bo` and `seller_chen`. Payment methods there are Stripe's test names: `pm_card_visa`,
+  `pm_card_chargeDeclined`, `pm_card_threeDSecure2Required`, `pm_upi_success` …
+"""
+
+TAGS = [
+    {"name": "payments", "description": "Take a checkout, show it, move it on, and see why it is where it is."},
+    {"name": "merchants", "description": "The sellers that orders are credited to, and what they are owed."},
+    {"name": "history", "description": "What a buyer paid, what a seller earned, and the books behind it."},
+    {"name": "webhooks", "description": "What PSPs send us. Not for you."},
+    {"name": "operations", "description": "For the machines that watch over this one."},
+]
+
+
+def install(app: FastAPI) -> None:
+    """Build the document once, at its first reader."""
+
+    def document() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _build(app)
+        return app.openapi_schema
+
+    app.openapi = document  # type: ignore[method-assign]
+
+
+def _build(app: FastAPI) -> dict[str, Any]:
+    document = get_openapi(
+        title=app.title,
+        version=app.version,
+        description=app.description,
+        routes=app.routes,
+        tags=TAGS,
+        servers=[{"url": "/"}],
+    )
+    schemas = document["components"]["schemas"]
+    problem = Problem.model_json_schema(ref_template=_REFERENCES)
+    schemas |= problem.pop("$defs", {}) | {"Problem": problem}
+    for path in document["paths"].values():
+        for operation in path.values():
+            for parameter in operation.get("parameters", ()):
+                _require_key(parameter)
+    return document
+
+
+def _require_key(parameter: dict[str, Any]) -> None:
+    """It is required, though its alias will do, which FastAPI cannot express."""
+    if parameter["name"] == "Idempotency-Key":
+        parameter["required"] = True
+        parameter["schema"] = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[!-~]+$"}

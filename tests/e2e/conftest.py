@@ -1,0 +1,24 @@
+"""The saga's tests run twice: with cached workflows, as in production; and with each task replaying the whole history
+in Temporal's strict sandbox, which finds every step that is not deterministic."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from stack.embedded import EmbeddedStack
+from tests.support.deployment import Deployment
+
+VARIANTS = {
+    "cached": {},
+    "replayed": {"worker_max_cached_workflows": 0, "worker_strict_sandbox": True},
+}
+
+
+@pytest.fixture(scope="session", params=VARIANTS)
+async def paysaga(
+    request: pytest.FixtureRequest, servers: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Deployment]:
+    variant: str = request.param
+    folder = tmp_path_factory.mktemp(variant)
+    async with Deployment(servers, folder, f"e2e_{variant}", **VARIANTS[variant]) as deployment:
+        yield deployment
