@@ -1,4 +1,4 @@
-"""The HTTP API. It translates; the process also hosts a worker of its own, so that a payment starts where it arrives."""
+"""The HTTP API. It translates; its process also hosts a worker, so that a payment starts where it arrives."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,6 +11,7 @@ from api.strict import BodyLimit
 from config.settings import Settings
 from workers.services import open_services, register_search_attributes
 from workers.worker import ActivitySet, payment_worker, running
+
 
 def create_app(settings: Settings) -> FastAPI:
     """One per process. Its services live as long as the application."""

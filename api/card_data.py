@@ -16,8 +16,9 @@ _NEIGHBOUR = re.compile(r"[0-9A-Za-z]*", re.ASCII)
 _UUID = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", re.ASCII | re.IGNORECASE)
 
 _FIRST_DIGITS: dict[int, re.Pattern[str]] = {
-    # The networks' ranges (ISO/IEC 7812) by length: Visa 4, Mastercard 222100-272099 and 51-55, American Express 34 and
-    # 37, Diners Club 30, 36, 38, 39, JCB 3528-3589, Maestro 50, 56-58 and 6, RuPay 60, 65, 81, 82, UnionPay 62, Mir 2200-2204.
+    # The networks' ranges (ISO/IEC 7812) by length: Visa 4, Mastercard 2221-2720 and 51-55, American Express 34 and 37,
+    # Diners Club 30, 36, 38, 39, JCB 3528-3589, Maestro 50, 56-58 and 6, RuPay 60, 65, 81, 82, UnionPay 62,
+    # Mir 2200-2204.
     13: re.compile("4"),
     14: re.compile("30[0-5]|3095|3[689]"),
     15: re.compile("3[47]"),

@@ -12,6 +12,7 @@ from fastapi import Depends, Header, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
 from pydantic import BaseModel
 
+from api.examples import IDEMPOTENCY_KEY
 from api.strict import require_text
 from config.settings import DEVELOPMENT_API_KEY
 from db import api_key
@@ -106,7 +107,7 @@ async def idempotency_key(
         Header(
             alias="Idempotency-Key",
             description="Required. Sending the same request again under it is safe for 30 days or more.",
-            examples=["8f14e45f-ceea-467f-a8b2-1f0c3b6d9e01"],
+            examples=[IDEMPOTENCY_KEY],
         ),
     ] = None,
     alias: Annotated[str | None, Header(alias="X-Idempotency-Key", include_in_schema=False)] = None,
@@ -160,7 +161,11 @@ _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?([0-9]{1,4})\"?", re.ASCII | re.I
 def wait_s(
     prefer: Annotated[
         str | None,
-        Header(description="`wait=N` (RFC 7240): seconds to wait for an outcome, 0 to 25", examples=["wait=5"]),
+        Header(
+            alias="Prefer",
+            description="`wait=N` (RFC 7240): seconds to wait for an outcome, 0 to 25; 5 if it is left out",
+            examples=["wait=5"],
+        ),
     ] = None,
 ) -> float:
     """A preference that cannot be read is ignored, as RFC 7240 asks for."""

@@ -2,17 +2,28 @@
 
 import base64
 import binascii
+from collections.abc import Callable
+from functools import partial
 from typing import Annotated
 
 from fastapi import Query
 
 from domain.errors import Unprocessable
+from domain.ids import is_id
 
 LIMIT_DEFAULT = 50
 LIMIT_MAX = 200
 
 Cursor = Annotated[str | None, Query(max_length=200, description="`next_cursor` of the page before")]
 Limit = Annotated[int, Query(ge=1, le=LIMIT_MAX, description="entries of a page")]
+
+
+_IS_POSITION: dict[str, Callable[[str], bool]] = {
+    "order": partial(is_id, "po"),
+    "merchant": partial(is_id, "mer"),
+    "ledger": lambda text: text.isdigit() and len(text) < 19,
+}
+"""What a page of each kind ends with."""
 
 
 def encode(kind: str, position: str | int) -> str:
@@ -27,7 +38,7 @@ def decode(kind: str, cursor: str | None) -> str | None:
         text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode("ascii")
     except (binascii.Error, ValueError) as error:
         raise Unprocessable("The cursor is not one of ours.", code="cursor_invalid") from error
-    found, separator, position = text.partition(":")
-    if found != kind or not separator or not position or not position.isprintable():
+    found, _, position = text.partition(":")
+    if found != kind or not _IS_POSITION[kind](position):
         raise Unprocessable("The cursor is not one of ours.", code="cursor_invalid")
     return position

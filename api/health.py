@@ -7,6 +7,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from temporalio.service import RPCError
 
 from api.context import ServicesOf
+from api.problems import problems
 from db.health import is_migrated
 from domain.errors import Unavailable
 
@@ -15,10 +16,11 @@ router = APIRouter(tags=["operations"])
 
 @router.get("/healthz", summary="The process is alive")
 async def healthz() -> dict[str, str]:
+    """It asks nothing of anybody else: a database that is down is no reason to restart this process."""
     return {"status": "ok"}
 
 
-@router.get("/readyz", summary="The process can take payments")
+@router.get("/readyz", responses=problems(503), summary="The process can take payments")
 async def readyz(services: ServicesOf) -> dict[str, str]:
     """503 while PostgreSQL or Temporal does not answer, or while the schema is not this version's."""
     if not await services.database.read(is_migrated):

@@ -20,14 +20,18 @@ from workers.services import Services
 
 router = APIRouter(prefix="/v1", tags=["merchants"], route_class=StrictRoute)
 
-SellerAccount = Annotated[str, Path(description="your own id of the seller, or ours, `mer_…`", examples=["seller_anna"])]
+SellerAccount = Annotated[
+    str, Path(description="your own id of the seller, or ours, `mer_…`", examples=["seller_anna"])
+]
 
 
 def _json(model: Any, status: int = 200) -> Response:
     return Response(model.model_dump_json(), status, media_type="application/json")
 
 
-@router.post("/merchants", response_model=MerchantOut, status_code=201, responses=WRITE_PROBLEMS, summary="Add a seller")
+@router.post(
+    "/merchants", response_model=MerchantOut, status_code=201, responses=WRITE_PROBLEMS, summary="Add a seller"
+)
 async def create_merchant(
     body: Annotated[MerchantIn, Body(openapi_examples=MERCHANT)], who: MerchantsWriter, services: ServicesOf
 ) -> Response:
@@ -51,7 +55,10 @@ async def create_merchant(
 
 
 @router.patch(
-    "/merchants/{seller_account}", response_model=MerchantOut, responses=WRITE_PROBLEMS, summary="Change, freeze or close"
+    "/merchants/{seller_account}",
+    response_model=MerchantOut,
+    responses=WRITE_PROBLEMS,
+    summary="Change, freeze or close",
 )
 async def change_merchant(
     seller_account: SellerAccount,
@@ -106,7 +113,9 @@ async def list_merchants(
     return _json(MerchantList(data=[merchant_out(row) for row in rows[:limit]], next_cursor=following))
 
 
-@router.get("/wallets/{seller_account}", response_model=WalletOut, responses=READ_PROBLEMS, summary="What we owe a seller")
+@router.get(
+    "/wallets/{seller_account}", response_model=WalletOut, responses=READ_PROBLEMS, summary="What we owe a seller"
+)
 async def show_wallet(seller_account: SellerAccount, who: LedgerReader, services: ServicesOf) -> Response:
     """Per currency: `pending` is not yet released, `available` can be paid out, `reserved` is held for a refund."""
     row = await _find(services, who, seller_account)

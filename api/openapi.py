@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from api.problems import Problem
+from api.problems import MEDIA_TYPE, Problem
 
 _REFERENCES = "#/components/schemas/{model}"
 
@@ -59,13 +59,25 @@ def _build(app: FastAPI) -> dict[str, Any]:
     schemas |= problem.pop("$defs", {}) | {"Problem": problem}
     for path in document["paths"].values():
         for operation in path.values():
+            _without_fastapis_error(operation["responses"])
             for parameter in operation.get("parameters", ()):
-                _require_key(parameter)
+                _complete(parameter)
+    for unused in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(unused, None)
     return document
 
 
-def _require_key(parameter: dict[str, Any]) -> None:
-    """It is required, though its alias will do, which FastAPI cannot express."""
+def _without_fastapis_error(responses: dict[str, Any]) -> None:
+    """FastAPI adds its own shape of a 422 wherever there is a parameter."""
+    if MEDIA_TYPE not in responses.get("422", {}).get("content", {MEDIA_TYPE: None}):
+        del responses["422"]
+
+
+def _complete(parameter: dict[str, Any]) -> None:
+    """Examples go where Swagger UI fills in the form; the key is required, though its alias will do."""
+    examples = parameter["schema"].pop("examples", None)
+    if examples:
+        parameter["example"] = examples[0]
     if parameter["name"] == "Idempotency-Key":
         parameter["required"] = True
         parameter["schema"] = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[!-~]+$"}

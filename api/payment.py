@@ -1,25 +1,25 @@
-"""`/v1/payments`: take a checkout, show it, confirm it, cancel it, explain it."""
+"""`/v1/payments`: take a checkout, show it, confirm it, cancel it."""
 
 import asyncio
 from datetime import UTC, datetime
 from typing import Annotated, Any
-from urllib.parse import quote
 
 from fastapi import APIRouter, Body, Path, Request, Response
 
-from api.context import IdempotencyKey, PaymentsReader, PaymentsWriter, ServicesOf, Wait, keyed
-from api.problems import PROBLEMS
-from api.schemas import ExplainOut, PaymentIn, PaymentOrderOut, PaymentOut, TaskOut, TransitionOut
+from api import examples
+from api.context import AdmissionOf, IdempotencyKey, PaymentsReader, PaymentsWriter, ServicesOf, Wait, keyed
+from api.problems import READ_PROBLEMS, WRITE_PROBLEMS
+from api.schemas import PaymentIn, PaymentOrderOut, PaymentOut
 from api.strict import StrictRoute
-from api.views import attempt_out, order_out, payment_out, refund_out
-from db import charge, checkout, idempotency, payment, progress, refund, task
+from api.views import order_out, payment_out
+from db import checkout, idempotency, payment, progress
 from db.api_key import Principal
 from db.checkout import Request as KeyedRequest
 from db.database import LockTimeout
 from db.payment import NewOrder, NewPayment
 from db.records import Payment
 from domain.errors import NotFound, PaysagaError, Unavailable, Unprocessable
-from domain.ids import new_id, payment_workflow_id
+from domain.ids import CLIENT_ID, new_id
 from domain.money import Money, parse_major
 from domain.payment import CancelRequest, CancelStep, Nudge
 from domain.status import RESTING, TERMINAL, Status
@@ -28,32 +28,25 @@ from workers.services import Services
 router = APIRouter(prefix="/v1/payments", tags=["payments"], route_class=StrictRoute)
 
 PaymentId = Annotated[
-    str, Path(description="`pay_…`, `po_…` or your own payment_order_id", max_length=64, examples=["order-1001-1"])
+    str, Path(description="our id, `pay_…` or `po_…`, or your own payment_order_id", examples=[examples.ORDER])
+]
+UnconfirmedId = Annotated[
+    str,
+    Path(description="our id, `pay_…` or `po_…`, or your own payment_order_id", examples=[examples.UNCONFIRMED_ORDER]),
 ]
 
-_EXAMPLES: dict[str, Any] = {
-    name: {
-        "summary": summary,
-        "value": {
-            "checkout_id": f"checkout-{name}",
-            "buyer": {"id": "buyer_1", "email": "buyer@example.com"},
-            "payment_method": {"type": kind, "token": token},
-            "payment_orders": [
-                {
-                    "payment_order_id": f"order-{name}",
-                    "seller_account": "seller_anna",
-                    "amount": "500.00",
-                    "currency": "INR",
-                }
-            ],
-        },
-    }
-    for name, summary, kind, token in [
-        ("paid", "A card that is accepted", "card", "pm_card_visa"),
-        ("declined", "A card that is declined", "card", "pm_card_chargeDeclined"),
-        ("3ds", "A card that asks for 3-D Secure", "card", "pm_card_threeDSecure2Required"),
-        ("pending", "A method that the PSP confirms later", "upi", "pm_upi_success"),
-    ]
+
+HEADERS: dict[str, Any] = {
+    "Location": {"description": "where to ask again", "schema": {"type": "string"}},
+    "Idempotent-Replayed": {
+        "description": "`true` if the key was seen before: this is the payment of then, in its present state",
+        "schema": {"type": "string", "enum": ["true"]},
+    },
+}
+WAITING: dict[str, Any] = {
+    "model": PaymentOut,
+    "description": "Stored, and waiting: for the buyer, the PSP, a person or more time",
+    "headers": HEADERS,
 }
 
 
@@ -62,19 +55,21 @@ _EXAMPLES: dict[str, Any] = {
     response_model=PaymentOut,
     status_code=201,
     responses={
-        **PROBLEMS,
+        **WRITE_PROBLEMS,
         201: {
-            "description": "Ended (SUCCESS, FAILED, CANCELLED: a declined payment is a created payment) or NOT_STARTED"
+            "description": "Ended (SUCCESS, FAILED, CANCELLED: a declined payment is a created payment) or NOT_STARTED",
+            "headers": HEADERS,
         },
-        202: {"model": PaymentOut, "description": "Stored, and waiting: for the buyer, the PSP, a person or more time"},
+        202: WAITING,
     },
     summary="Pay for a checkout",
 )
 async def create_payment(
     request: Request,
-    body: Annotated[PaymentIn, Body(openapi_examples=_EXAMPLES)],
+    body: Annotated[PaymentIn, Body(openapi_examples=examples.PAYMENTS)],
     who: PaymentsWriter,
     services: ServicesOf,
+    places: AdmissionOf,
     key: IdempotencyKey,
     wait_s: Wait,
 ) -> Response:
@@ -84,14 +79,15 @@ async def create_payment(
     payment goes on either way. Sending the request again under the same Idempotency-Key is always safe.
     """
     new = _new_payment(body, who, services)
-    claim = await checkout.store(services.database, new, keyed(request, key, body))
-    with services.handover.watch(claim.object_id) as changed:
-        if claim.replayed:
-            await _start_again(services, await _load(services, claim.object_id))
-            changed.set()
-        else:
-            await _start(services, new)
-        row = await _outcome(services, claim.object_id, changed, wait_s, until=_settled)
+    with places.place():
+        claim = await checkout.store(services.database, new, keyed(request, key, body))
+        with services.handover.watch(claim.object_id) as changed:
+            if claim.replayed:
+                await _start_again(services, await _load(services, claim.object_id))
+                changed.set()
+            else:
+                await _start(services, new)
+            row = await _outcome(services, claim.object_id, changed, wait_s, until=_settled)
     return _answer(row, replayed=claim.replayed)
 
 
@@ -219,8 +215,10 @@ def _answer(row: Payment, *, replayed: bool, created: bool = True) -> Response:
 # --- reading ---
 
 
-async def _find(services: Services, who: Principal, name: str) -> tuple[Payment, str | None]:
-    found = await services.database.read(lambda c: payment.find(c, who.tenant_id, name)) if name.isascii() else None
+async def find_payment(services: Services, who: Principal, name: str) -> tuple[Payment, str | None]:
+    """The payment, and the id of the order if one was named. Raises NotFound, also for what is no id at all."""
+    known = CLIENT_ID.fullmatch(name) is not None
+    found = await services.database.read(lambda c: payment.find(c, who.tenant_id, name)) if known else None
     if found is None:
         raise NotFound("There is no such payment.", code="payment_not_found")
     return await _load(services, found[0]), found[1]
@@ -229,12 +227,12 @@ async def _find(services: Services, who: Principal, name: str) -> tuple[Payment,
 @router.get(
     "/{payment_id}",
     response_model=PaymentOut | PaymentOrderOut,
-    responses=PROBLEMS,
+    responses=READ_PROBLEMS,
     summary="Show a payment or one of its orders",
 )
 async def show_payment(payment_id: PaymentId, who: PaymentsReader, services: ServicesOf) -> Response:
     """By our payment id, our order id, or your own payment_order_id (the latest payment of it)."""
-    row, order_id = await _find(services, who, payment_id)
+    row, order_id = await find_payment(services, who, payment_id)
     shown = payment_out(row) if order_id is None else order_out(row, row.order(order_id))
     return Response(shown.model_dump_json(), media_type="application/json")
 
@@ -261,19 +259,19 @@ async def _keyed(
 @router.post(
     "/{payment_id}/confirm",
     response_model=PaymentOut,
-    responses={**PROBLEMS, 202: {"model": PaymentOut}},
+    responses={**WRITE_PROBLEMS, 200: {"headers": HEADERS}, 202: WAITING},
     summary="Charge a payment created with confirm:false, or look at the PSP now",
 )
 async def confirm_payment(
     request: Request,
-    payment_id: PaymentId,
+    payment_id: UnconfirmedId,
     who: PaymentsWriter,
     services: ServicesOf,
     key: IdempotencyKey,
     wait_s: Wait,
 ) -> Response:
-    """NOT_STARTED: it is charged now. REQUIRES_ACTION or PENDING: the PSP is asked at once instead of at the next poll."""
-    row, _ = await _find(services, who, payment_id)
+    """NOT_STARTED: it is charged now. REQUIRES_ACTION or PENDING: the PSP is asked at once, not at the next poll."""
+    row, _ = await find_payment(services, who, payment_id)
     now = datetime.now(UTC)
     with services.handover.watch(row.id) as changed:
         found, replayed = await _keyed(
@@ -295,12 +293,12 @@ async def confirm_payment(
 @router.post(
     "/{payment_id}/cancel",
     response_model=PaymentOut,
-    responses={**PROBLEMS, 202: {"model": PaymentOut}},
+    responses={**WRITE_PROBLEMS, 200: {"headers": HEADERS}, 202: WAITING},
     summary="Cancel a payment that has not settled",
 )
 async def cancel_payment(
     request: Request,
-    payment_id: PaymentId,
+    payment_id: UnconfirmedId,
     who: PaymentsWriter,
     services: ServicesOf,
     key: IdempotencyKey,
@@ -308,7 +306,7 @@ async def cancel_payment(
 ) -> Response:
     """Cancel wins until the settlement commits: what was charged is refunded and the payment ends CANCELLED.
     Afterwards it is 409 `payment_settled`, and a refund is the way. Cancelling twice is no error."""
-    row, _ = await _find(services, who, payment_id)
+    row, _ = await find_payment(services, who, payment_id)
     step = CancelStep(payment_id=row.id, by=who.key_id, at=datetime.now(UTC))
     with services.handover.watch(row.id) as changed:
         found, replayed = await _keyed(
@@ -321,7 +319,7 @@ async def cancel_payment(
 
 
 async def _tell(services: Services, found: Payment, signal: Any) -> None:
-    """Signal the workflow only while it listens. In its first task a signal would make it run twice; the row says it."""
+    """Signal the workflow only while it listens. A signal would make its first task run twice; the row says it then."""
     if not progress.listens(found):
         signal.close()
         return
@@ -331,59 +329,3 @@ async def _tell(services: Services, found: Payment, signal: Any) -> None:
             await _start_again(services, found)
     except PaysagaError:
         return  # the mark is on the row: the workflow's next step, or the sweeper, acts on it
-
-
-# --- explaining ---
-
-_WHY = {
-    Status.NOT_STARTED: "Waiting for POST /confirm; cancelled at the deadline otherwise.",
-    Status.EXECUTING: "On its way: the charge or the settlement is being made.",
-    Status.REQUIRES_ACTION: "Waiting for the buyer to authenticate (next_action); cancelled at the deadline otherwise.",
-    Status.PENDING: "Waiting for the PSP: a webhook or the next look moves it on, whichever is first.",
-    Status.IN_REVIEW: "Waiting for a person's decision.",
-    Status.AUTHORIZED: "The amount is reserved on the card and waits to be captured.",
-    Status.NEEDS_ATTENTION: "Waiting for a person: see tasks; decide through the workflow's `resolve`.",
-    Status.SUCCESS: "Paid: the sellers' wallets are credited and the ledger is posted.",
-    Status.FAILED: "Not paid; nothing of it is left on any account but fees that the PSP keeps.",
-    Status.CANCELLED: "Cancelled; whatever had been taken was refunded.",
-}
-
-
-@router.get("/{payment_id}/explain", response_model=ExplainOut, responses=PROBLEMS, summary="Why is it where it is?")
-async def explain_payment(payment_id: PaymentId, who: PaymentsReader, services: ServicesOf) -> Response:
-    """The step it is at, every attempt and the PSP's last answer, the next timer, the deadline, what was undone."""
-    row, _ = await _find(services, who, payment_id)
-    read = services.database.read
-    names = {order.id: order.payment_order_id for order in row.orders}
-    ui = services.settings.temporal_ui_url
-    workflow_id = payment_workflow_id(row.id)
-    explanation = ExplainOut(
-        payment_id=row.id,
-        status=row.status.value,
-        summary=_WHY[row.status],
-        next_check_at=row.next_check_at,
-        deadline_at=row.deadline_at,
-        cancel_requested_at=row.cancel_requested_at,
-        workflow_id=workflow_id,
-        workflow_url=(
-            f"{ui}/namespaces/{services.settings.temporal_namespace}/workflows/{quote(workflow_id)}" if ui else None
-        ),
-        attempts=[attempt_out(a) for a in await read(lambda c: charge.attempts(c, row.id))],
-        compensation=[refund_out(r) for r in await read(lambda c: refund.of_payment(c, row.id))],
-        tasks=[
-            TaskOut(id=t["id"], kind=t["kind"], detail=t["detail"], opened_at=t["opened_at"])
-            for t in await read(lambda c: task.open_tasks(c, payment_id=row.id))
-        ],
-        transitions=[
-            TransitionOut(
-                payment_order_id=names[t["order_id"]],
-                from_status=t["from_status"],
-                to_status=t["to_status"],
-                reason=t["reason"],
-                actor=t["actor"],
-                at=t["at"],
-            )
-            for t in await read(lambda c: payment.transitions(c, row.id))
-        ],
-    )
-    return Response(explanation.model_dump_json(), media_type="application/json")

@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from domain.ids import is_client_id
 from domain.money import MoneyError, exponent, parse_major
+from domain.status import RefundStatus, Status
 
 
 class In(BaseModel):
@@ -154,7 +155,7 @@ class PaymentOrderOut(Out):
     seller_account: str
     amount: str
     currency: str
-    status: str
+    status: Status
     wallet_updated: bool
     ledger_updated: bool
     next_action: NextActionOut | None
@@ -167,7 +168,7 @@ class PaymentOrderOut(Out):
 class PaymentOut(Out):
     id: str = Field(examples=["pay_01kafm6e8q9v7s2c4n0b8k6h3j"])
     object: Literal["payment"] = "payment"
-    status: str = Field(examples=["SUCCESS"])
+    status: Status = Field(examples=["SUCCESS"])
     is_payment_done: bool
     checkout_id: str | None
     buyer: dict[str, str]
@@ -181,6 +182,7 @@ class PaymentOut(Out):
     created_at: datetime
 
 
+MerchantStatus = Literal["ACTIVE", "FROZEN", "CLOSED"]
 DecimalString = Annotated[str, Field(pattern=r"^(0|[1-9][0-9]{0,6})(\.[0-9]{1,4})?$", max_length=16)]
 
 
@@ -206,7 +208,7 @@ class MerchantIn(In):
 
 class MerchantPatch(In):
     name: str | None = Field(default=None, max_length=200)
-    status: Literal["ACTIVE", "FROZEN", "CLOSED"] | None = Field(default=None, examples=["FROZEN"])
+    status: MerchantStatus | None = Field(default=None, examples=["FROZEN"])
     fee: FeeIn | None = None
     psp_fee_payer: Literal["platform", "seller"] | None = None
 
@@ -216,7 +218,7 @@ class MerchantOut(Out):
     object: Literal["merchant"] = "merchant"
     seller_account: str
     name: str | None
-    status: str
+    status: MerchantStatus
     fee: dict[str, str]
     psp_fee_payer: str
     created_at: datetime
@@ -279,8 +281,8 @@ class HistoryList(Out):
 
 class TransitionOut(Out):
     payment_order_id: str
-    from_status: str | None
-    to_status: str
+    from_status: Status | None
+    to_status: Status
     reason: str
     actor: str
     at: datetime
@@ -305,7 +307,7 @@ class RefundOut(Out):
     origin: str
     amount: str
     currency: str
-    status: str
+    status: RefundStatus
     attempt: int
     reference: str | None
     failure: FailureOut | None
@@ -323,7 +325,7 @@ class ExplainOut(Out):
 
     object: Literal["explanation"] = "explanation"
     payment_id: str
-    status: str
+    status: Status
     summary: str = Field(examples=["Waiting for the buyer to authenticate; cancelled at the deadline otherwise."])
     next_check_at: datetime | None
     deadline_at: datetime | None

@@ -19,11 +19,11 @@ JSON_BYTES_MAX = 96 * 1024
 """Fifty orders and full metadata fit; the search for card data in it stays well below a tenth of a second."""
 
 
-class UnsupportedMediaType(PaysagaError):
+class UnsupportedMediaType(PaysagaError):  # noqa: N818 - named as in RFC 9110
     code, status = "unsupported_media_type", 415
 
 
-class BodyTooLarge(PaysagaError):
+class BodyTooLarge(PaysagaError):  # noqa: N818
     code, status = "body_too_large", 413
 
 

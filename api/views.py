@@ -13,6 +13,8 @@ from api.schemas import (
     PaymentOut,
     PostingOut,
     RefundOut,
+    TaskOut,
+    TransitionOut,
 )
 from db.records import Order, Payment, Refund
 from domain.money import to_major
@@ -31,7 +33,7 @@ def order_out(row: Payment, order: Order) -> PaymentOrderOut:
         seller_account=order.seller_account,
         amount=to_major(order.amount, order.currency),
         currency=order.currency,
-        status=order.status.value,
+        status=order.status,
         wallet_updated=order.wallet_updated,
         ledger_updated=order.ledger_updated,
         next_action=_action(row) if order.open else None,
@@ -46,7 +48,7 @@ def payment_out(row: Payment) -> PaymentOut:
     failure = next((order.failure for order in row.orders if order.failure), None)
     return PaymentOut(
         id=row.id,
-        status=row.status.value,
+        status=row.status,
         is_payment_done=row.is_payment_done,
         checkout_id=row.checkout_id,
         buyer={"id": row.buyer_id},
@@ -132,8 +134,24 @@ def refund_out(row: Refund) -> RefundOut:
         origin=row.origin,
         amount=to_major(row.amount, row.currency),
         currency=row.currency,
-        status=row.status.value,
+        status=row.status,
         attempt=row.attempt,
         reference=row.reference,
         failure=failure_out(row.failure),
+    )
+
+
+def task_out(row: dict[str, Any]) -> TaskOut:
+    return TaskOut(id=row["id"], kind=row["kind"], detail=row["detail"], opened_at=row["opened_at"])
+
+
+def transition_out(row: dict[str, Any], names: dict[str, str]) -> TransitionOut:
+    """`names`: our order ids → the client's."""
+    return TransitionOut(
+        payment_order_id=names[row["order_id"]],
+        from_status=row["from_status"],
+        to_status=row["to_status"],
+        reason=row["reason"],
+        actor=row["actor"],
+        at=row["at"],
     )

@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from db.migrate import grant_login, migrate
 from stack.embedded import SERVERS, EmbeddedStack, free_settings
-from tests.support.deployment import TEMPLATE, Deployment
+from tests.support.deployment import Deployment, make_template
 from tests.support.shop import Shop
 
 
@@ -19,9 +18,7 @@ async def servers(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Emb
     """PostgreSQL, Temporal and the sandbox PSP, with a migrated database to copy."""
     settings = free_settings(tmp_path_factory.mktemp("servers"))
     async with EmbeddedStack(settings, pieces=SERVERS) as stack:
-        await stack.postgres.create_database(TEMPLATE)
-        await migrate(stack.postgres.url(TEMPLATE))
-        await grant_login(stack.postgres.url(TEMPLATE), stack.postgres.url(TEMPLATE, "paysaga"))
+        await make_template(stack)
         yield stack
 
 

@@ -205,10 +205,12 @@ async def test_a_terminated_workflow_is_picked_up_by_the_sweeper(deploy: Deploy,
             await sandbox.release(hold)
             await sandbox.struck(refund)
     await paysaga.temporal.get_workflow_handle(f"payment:{payment['id']}").terminate("by an operator's mistake")
-    await sandbox.release(refund if moment == "compensation" else hold) if moment != "rest" else None
+    # The worker does not know yet that the run it works for is gone: two runs meet at the PSP and at the row.
     assert (await sweep(paysaga))["restarted"] == 1
     if moment == "rest":
         await sandbox.steer(await shop.reference(payment["id"]), "complete_processing")
+    else:
+        await sandbox.release(refund if moment == "compensation" else hold)
     status = await ends_well(shop, payment["id"], checkout)
     assert status == ("CANCELLED" if moment == "compensation" else "SUCCESS")
     assert await audit_database(paysaga.database) == []

@@ -17,7 +17,7 @@ async def test_an_unknown_answer_ends_in_one_charge(shop: Shop, kind: str) -> No
     checkout = shop.checkout()
     await shop.paysaga.sandbox.fault("payment_intents.create", kind, checkout=checkout)
     payment = await shop.paid(checkout)
-    assert payment["status"] in ("PENDING", "SUCCESS"), "never FAILED"
+    assert payment["status"] != "FAILED"
     assert (await shop.until(payment["id"]))["status"] == "SUCCESS"
     log = await shop.paysaga.sandbox.log(checkout)
     assert log.charged == [50000]

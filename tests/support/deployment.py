@@ -15,6 +15,7 @@ from temporalio.client import Client
 from config.settings import Settings
 from db import api_key, merchant
 from db.database import Database
+from db.migrate import grant_login, migrate
 from stack.embedded import EmbeddedStack
 from stack.ports import free_port
 from tests.support.eventually import eventually
@@ -177,6 +178,13 @@ class Deployment:
 
 
 TEMPLATE = "paysaga_template"
+
+
+async def make_template(stack: EmbeddedStack) -> None:
+    """A migrated database that every test copies."""
+    await stack.postgres.create_database(TEMPLATE)
+    await migrate(stack.postgres.url(TEMPLATE))
+    await grant_login(stack.postgres.url(TEMPLATE), stack.postgres.url(TEMPLATE, "paysaga"))
 
 
 def settings_environment(settings: Settings) -> dict[str, str]:

@@ -1,0 +1,206 @@
+"""`paysaga demo`: a stack, a book of checkouts told through its HTTP API, and the books audited afterwards."""
+
+import asyncio
+import os
+import signal
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx2
+from rich.console import Console
+from rich.rule import Rule
+from rich.text import Text
+
+from config.settings import DEVELOPMENT_API_KEY, SANDBOX_STRIPE_KEY, Settings
+from db.audit import trial_balance
+from db.database import Database
+from db.seed import DEVELOPMENT_TENANT
+from stack.audit import audit_report, check_everything, is_clean
+from stack.demo_facts import Facts, differences, facts_of
+from stack.demo_shop import Psp, Shop, Unexpected
+from stack.demo_table import WIDTH, Book, Entry, trial_balance_table
+from stack.embedded import EmbeddedStack, free_settings
+from stack.errors import StackError
+from stack.ports import local_url
+from stack.progress import Step, TerminalDisplay
+from workers.services import connect
+
+_PATIENCE_S = 25.0
+_GAP_S = 0.15
+_AT_ONCE = 6
+"""Stories told side by side: a laptop with two cores stays quick."""
+
+
+class _StartDisplay(TerminalDisplay):
+    """Shows how the stack starts and then falls silent: what dies in the middle dies on purpose."""
+
+    silent = False
+
+    @contextmanager
+    def step(self, title: str, detail: str = "") -> Iterator[Step]:
+        if self.silent:
+            yield Step(title, detail)
+            return
+        with super().step(title, detail) as step:
+            yield step
+
+    def note(self, text: str) -> None:
+        if not self.silent:
+            super().note(text)
+
+
+@dataclass(frozen=True)
+class _Theatre:
+    """Where the stories are told."""
+
+    settings: Settings
+    shop: Shop
+    psp: Psp
+    kill: Callable[[], None] | None
+
+
+async def run_demo(console: Console, *, attach: Settings | None = None) -> bool:
+    """Tell every story; False if one ended otherwise than it should, or the audit is not clean.
+
+    In a stack of its own on free ports, in a folder that is removed; `attach`: in the stack that runs there.
+    """
+    console = console if console.is_terminal else Console(width=WIDTH, highlight=False, file=console.file)
+    began_s = time.monotonic()
+    book = Book(console)
+    async with _own_theatre(console) if attach is None else _attached(attach) as theatre:
+        await _tell_all(book, theatre)
+        sound = await _show_books(console, theatre)
+    told = [entry for entry in book.entries if not entry.skipped]
+    right = sum(not entry.wrong for entry in told)
+    everything = right == len(told)
+    audit = "the audit is clean" if sound else "the audit is NOT clean"
+    console.print(
+        "",
+        Text.assemble(
+            (" ✓ " if everything and sound else " ✗ ", "bold"),
+            (f"{right} of {len(told)} stories ended as they should, {audit}", "bold"),
+            f" · {time.monotonic() - began_s:.0f} s",
+            style="green" if everything and sound else "red",
+        ),
+        sep="\n",
+    )
+    if attach is None:
+        console.print(Text("   Everything was stopped and removed. `make run` starts a stack that stays.", "dim"))
+    return everything and sound
+
+
+# --- where ---
+
+
+@asynccontextmanager
+async def _own_theatre(console: Console) -> AsyncIterator[_Theatre]:
+    console.print(
+        Text.assemble(("Paysaga", "bold"), " tells what can happen to a checkout. First, a stack of its own:")
+    )
+    with tempfile.TemporaryDirectory(prefix="paysaga-demo-", ignore_cleanup_errors=True) as folder:
+        display = _StartDisplay(console)
+        stack = EmbeddedStack(_own_settings(Path(folder)), display=display)
+        async with stack, _open(stack.settings, stack.sandbox_url, kill=lambda: _kill(stack)) as theatre:
+            display.silent = True
+            console.print("")
+            yield theatre
+            console.print("", Text(" Stopping …", "dim"), sep="\n")
+
+
+def _own_settings(home: Path) -> Settings:
+    """Nothing of the person's own settings: no real PSP, database or cluster is ever touched."""
+    for name in [name for name in os.environ if name.startswith("PAYSAGA_")]:
+        del os.environ[name]
+    return free_settings(home, log_level="WARNING")
+
+
+def _kill(stack: EmbeddedStack) -> None:
+    """Nothing is finished, nothing is said. The supervisor starts both again."""
+    for name in ("api", "worker"):
+        os.kill(stack.pid_of(name), signal.SIGKILL)
+
+
+@asynccontextmanager
+async def _attached(settings: Settings) -> AsyncIterator[_Theatre]:
+    """Beside a running stack nothing is killed."""
+    key = settings.stripe_api_key.get_secret_value() if settings.stripe_api_key else None
+    if key != SANDBOX_STRIPE_KEY or not settings.stripe_base_url:
+        raise StackError("The demo attaches to an embedded stack with its sandbox PSP, and none runs: try `make run`.")
+    async with _open(settings, settings.stripe_base_url, kill=None) as theatre:
+        yield theatre
+
+
+@asynccontextmanager
+async def _open(settings: Settings, sandbox_url: str, *, kill: Callable[[], None] | None) -> AsyncIterator[_Theatre]:
+    shop = Shop(local_url(settings.api_host, settings.api_port), DEVELOPMENT_API_KEY)
+    psp = Psp(sandbox_url, SANDBOX_STRIPE_KEY)
+    try:
+        yield _Theatre(settings, shop, psp, kill)
+    finally:
+        await shop.close()
+        await psp.close()
+
+
+# --- what ---
+
+
+async def _tell_all(book: Book, theatre: _Theatre) -> None:
+    """Side by side, a few at a time; what kills processes comes last and alone."""
+    seats = asyncio.Semaphore(_AT_ONCE)
+
+    async def tell(entry: Entry) -> None:
+        async with seats:
+            await _tell(entry, theatre)
+
+    async with book.shown():
+        await asyncio.gather(*(tell(entry) for entry in book.entries if not entry.story.alone))
+        for entry in book.entries:
+            if entry.story.alone and theatre.kill is None:
+                entry.skip()
+            elif entry.story.alone:
+                await _tell(entry, theatre)
+
+
+async def _tell(entry: Entry, theatre: _Theatre) -> None:
+    """Play a story and wait until everything is as it should be, or for too long."""
+    stage = entry.story.stage(theatre.shop, theatre.psp, theatre.kill)
+    facts: Facts | None = None
+    entry.begin()
+    try:
+        payment_id = await entry.story.tell(stage)
+        deadline_s = time.monotonic() + _PATIENCE_S
+        while True:
+            facts = await facts_of(theatre.shop, theatre.psp, payment_id, stage.checkout)
+            wrong = differences(entry.story, facts)
+            if not wrong or time.monotonic() > deadline_s:
+                break
+            await asyncio.sleep(_GAP_S)
+    except Unexpected as error:
+        wrong = [str(error)]
+    except httpx2.HTTPError as error:
+        wrong = [f"no answer: {error!r}"]
+    entry.end(facts, wrong)
+
+
+async def _show_books(console: Console, theatre: _Theatre) -> bool:
+    """The trial balance of all stories together, and the audit of the database that they left behind."""
+    url = theatre.settings.database_url
+    if url is None:
+        raise StackError("The stack has no database to audit.")
+    database = Database(url.get_secret_value(), pool_size=0, timeout_s=30.0, application="demo")
+    try:
+        balance = await database.read(lambda c: trial_balance(c, DEVELOPMENT_TENANT))
+        console.print("", _title("The books after all that"), trial_balance_table(balance), sep="\n")
+        checked = await check_everything(database, await connect(theatre.settings))
+    finally:
+        await database.close()
+    console.print("", _title("The money invariants"), audit_report(checked), sep="\n")
+    return is_clean(checked)
+
+
+def _title(text: str) -> Rule:
+    return Rule(Text(f"{text} ", "bold cyan"), align="left", style="cyan dim", characters="─")

@@ -1,0 +1,167 @@
+"""The two sides of the demo: a shop that pays through Paysaga's HTTP API, and the sandbox PSP's steering wheel."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import httpx2
+
+T = TypeVar("T")
+
+CURRENCY = "INR"
+
+_TIMEOUT_S = 40.0
+_PATIENCE_S = 25.0
+_GAP_S = 0.1
+
+
+class Unexpected(Exception):  # noqa: N818 - reads as what it is: the sentence is shown beside the story
+    """Something in a story went another way than it should."""
+
+
+async def eventually(probe: Callable[[], Awaitable[T | None]], what: str) -> T:
+    """The first result that is true. Raises Unexpected when it takes too long."""
+    deadline_s = time.monotonic() + _PATIENCE_S
+    while not (result := await probe()):
+        if time.monotonic() > deadline_s:
+            raise Unexpected(f"not within {_PATIENCE_S:.0f} s: {what}")
+        await asyncio.sleep(_GAP_S)
+    return result
+
+
+class Shop:
+    """A checkout frontend with an API key."""
+
+    def __init__(self, url: str, api_key: str) -> None:
+        headers = {"Authorization": f"Bearer {api_key}"}
+        # Loopback, never a proxy.
+        self._http = httpx2.AsyncClient(base_url=url, headers=headers, timeout=_TIMEOUT_S, trust_env=False)
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def post(self, path: str, body: Any = None, *, key: str | None = None) -> httpx2.Response:
+        """Each call under a key of its own, unless one is given."""
+        return await self._http.post(path, json=body, headers={"Idempotency-Key": key or secrets.token_hex(12)})
+
+    async def pay(self, checkout: dict[str, Any], *, key: str | None = None) -> dict[str, Any]:
+        """Send a checkout that is expected to be taken on; the payment."""
+        return taken(await self.post("/v1/payments", checkout, key=key))
+
+    async def cancel(self, payment_id: str) -> None:
+        answer = await self.post(f"/v1/payments/{payment_id}/cancel")
+        if not answer.is_success:
+            raise Unexpected(f"cancel was refused: {reason(answer)}")
+
+    async def payment(self, payment_id: str) -> dict[str, Any]:
+        return await self._get(f"/v1/payments/{payment_id}")
+
+    async def until(self, payment_id: str, *statuses: str) -> dict[str, Any]:
+        """The payment once it has one of the statuses (default: an end)."""
+        wanted = statuses or ("SUCCESS", "FAILED", "CANCELLED")
+
+        async def probe() -> dict[str, Any] | None:
+            payment = await self.payment(payment_id)
+            return payment if payment["status"] in wanted else None
+
+        return await eventually(probe, f"the payment is {' or '.join(wanted)}")
+
+    async def reference(self, payment_id: str) -> str:
+        """The PSP's object of a payment, once it is known."""
+
+        async def probe() -> str | None:
+            attempts = (await self._get(f"/v1/payments/{payment_id}/explain"))["attempts"]
+            reference: str | None = attempts[-1]["reference"]
+            return reference
+
+        return await eventually(probe, "the PSP's reference is known")
+
+    async def ledger(self, payment_id: str) -> list[dict[str, Any]]:
+        """Every transaction that was booked for a payment."""
+        answer = await self._get("/v1/ledger/transactions", payment_id=payment_id, limit=100)
+        transactions: list[dict[str, Any]] = answer["data"]
+        return transactions
+
+    async def open_merchant(self, seller: str) -> None:
+        """Make sure that the seller is there and active, with a platform fee of 3 %."""
+        fee = {"percent": "3", "fixed": "0"}
+        answer = await self._http.post("/v1/merchants", json={"seller_account": seller, "fee": fee})
+        if answer.status_code == 409:
+            answer = await self._http.patch(f"/v1/merchants/{seller}", json={"status": "ACTIVE", "fee": fee})
+        if not answer.is_success:
+            raise Unexpected(f"merchant {seller}: {reason(answer)}")
+
+    async def freeze(self, seller: str) -> None:
+        answer = await self._http.patch(f"/v1/merchants/{seller}", json={"status": "FROZEN"})
+        if not answer.is_success:
+            raise Unexpected(f"merchant {seller}: {reason(answer)}")
+
+    async def _get(self, path: str, **parameters: Any) -> dict[str, Any]:
+        answer = await self._http.get(path, params=parameters or None)
+        if not answer.is_success:
+            raise Unexpected(f"GET {path}: {reason(answer)}")
+        found: dict[str, Any] = answer.json()
+        return found
+
+
+def taken(answer: httpx2.Response) -> dict[str, Any]:
+    """The payment of an answer that took it on. Raises Unexpected."""
+    if answer.status_code not in (201, 202):
+        raise Unexpected(f"the checkout was refused: {reason(answer)}")
+    payment: dict[str, Any] = answer.json()
+    return payment
+
+
+def reason(answer: httpx2.Response) -> str:
+    """`409 checkout_in_use`."""
+    try:
+        return f"{answer.status_code} {answer.json().get('code', '')}".strip()
+    except ValueError:
+        return str(answer.status_code)
+
+
+class Psp:
+    """One account of the sandbox PSP: told to fail, steered, and asked what really happened."""
+
+    def __init__(self, url: str, key: str) -> None:
+        headers = {"Authorization": f"Bearer {key}"}
+        self._http = httpx2.AsyncClient(
+            base_url=f"{url}/_control", headers=headers, timeout=_TIMEOUT_S, trust_env=False
+        )
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def fault(self, checkout: str, kind: str, operation: str = "payment_intents.create", **more: Any) -> str:
+        """Plan a fault in answering one checkout's requests; its id."""
+        return await self._plan("faults", {"operation": operation, "kind": kind, **more}, checkout)
+
+    async def webhook_fault(self, checkout: str, kind: str, event_type: str = "*", **more: Any) -> str:
+        """Plan a fault in delivering one checkout's webhooks."""
+        return await self._plan("webhook_faults", {"event_type": event_type, "kind": kind, **more}, checkout)
+
+    async def _plan(self, path: str, fault: dict[str, Any], checkout: str) -> str:
+        match = {"match": {"metadata": {"checkout_id": checkout}}}
+        return str((await self._call("POST", f"/{path}", fault | match))["id"])
+
+    async def struck(self, fault_id: str) -> None:
+        """Return once the fault has taken effect."""
+        await self._call("GET", f"/faults/{fault_id}?wait_hits=1&timeout_s=20")
+
+    async def steer(self, intent: str, step: str) -> None:
+        """authenticate, fail_authentication, complete_processing, fail_processing, force_success."""
+        await self._call("POST", f"/payment_intents/{intent}/{step}")
+
+    async def log(self, checkout: str) -> dict[str, list[dict[str, Any]]]:
+        """Everything that really happened to a checkout's charge: the ground truth."""
+        found: dict[str, list[dict[str, Any]]] = await self._call("GET", f"/log?metadata[checkout_id]={checkout}")
+        return found
+
+    async def _call(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
+        answer = await self._http.request(method, path, json=body)
+        if not answer.is_success:
+            raise Unexpected(f"the sandbox refused {path}: {answer.text[:200]}")
+        found: dict[str, Any] = answer.json()
+        return found

@@ -1,0 +1,219 @@
+"""What a person sees of the demo: each story in two lines, in the order of the book, while the next ones still run."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.rule import Rule
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from domain.money import to_major
+from stack.demo_facts import Facts, formula
+from stack.demo_stories import CHAPTERS, Story
+
+WIDTH = 100
+_TITLE_WIDTH = 42
+_REDRAW_S = 1 / 12
+
+_STYLES = {"SUCCESS": "green", "FAILED": "red", "CANCELLED": "yellow"}
+
+
+@dataclass
+class Entry:
+    """One story and how far it has come."""
+
+    story: Story
+    began_s: float | None = None
+    ended_s: float | None = None
+    facts: Facts | None = None
+    wrong: list[str] = field(default_factory=list)
+    skipped: bool = False
+
+    def begin(self) -> None:
+        self.began_s = time.monotonic()
+
+    def end(self, facts: Facts | None, wrong: Sequence[str]) -> None:
+        self.facts, self.wrong, self.ended_s = facts, list(wrong), time.monotonic()
+
+    def skip(self) -> None:
+        self.began_s = self.ended_s = time.monotonic()
+        self.skipped = True
+
+    @property
+    def seconds(self) -> float:
+        if self.began_s is None:
+            return 0.0
+        return (self.ended_s or time.monotonic()) - self.began_s
+
+
+class Book:
+    """All stories. What is finished is printed for good, in order; what runs is drawn below it."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self.entries = [Entry(story) for _, stories in CHAPTERS for story in stories]
+        self._chapters = {id(stories[0]): title for title, stories in CHAPTERS}
+        self._printed = 0
+
+    @asynccontextmanager
+    async def shown(self) -> AsyncIterator[None]:
+        """Draw while the block runs. In this thread alone: Rich's own one would race with what is printed."""
+        self._console.print(_heading())
+        live = Live(console=self._console, transient=True, auto_refresh=False, vertical_overflow="crop")
+        if self._console.is_terminal:
+            live.start()
+        drawing = asyncio.create_task(self._draw(live))
+        try:
+            yield
+        finally:
+            drawing.cancel()
+            await asyncio.gather(drawing, return_exceptions=True)
+            if live.is_started:
+                live.update("", refresh=True)
+                live.stop()
+            self._print_finished()
+
+    async def _draw(self, live: Live) -> None:
+        while True:
+            self._print_finished()
+            if live.is_started:
+                live.update(self._running(), refresh=True)
+            await asyncio.sleep(_REDRAW_S)
+
+    def _print_finished(self) -> None:
+        while self._printed < len(self.entries) and self.entries[self._printed].ended_s is not None:
+            entry = self.entries[self._printed]
+            chapter = self._chapters.get(id(entry.story))
+            if chapter is not None:
+                self._console.print("", _chapter(chapter), sep="\n")
+            self._console.print(_finished(entry))
+            self._printed += 1
+
+    def _running(self) -> RenderableType:
+        """The unfinished ones. Those that have ended already but come later in the book only show their mark."""
+        rows: list[RenderableType] = [""]
+        for entry in self.entries[self._printed :]:
+            row = _grid()
+            if entry.ended_s is not None:
+                row.add_row(_mark(entry), Text(entry.story.title, "dim"), "", "", _seconds(entry))
+            elif entry.began_s is not None:
+                row.add_row(Spinner("dots", style="cyan"), Text(entry.story.title), "", "", _seconds(entry))
+            else:
+                row.add_row(Text("·", "dim"), Text(entry.story.title, "dim"), "", "", "")
+            rows.append(row)
+        return Group(*rows)
+
+
+def _grid() -> Table:
+    """`✓ title | outcome | money at the PSP | seconds`, in columns that line up from one row to the next."""
+    grid = Table.grid(padding=(0, 1))
+    grid.add_column(width=2, justify="right")
+    grid.add_column(width=_TITLE_WIDTH, no_wrap=True)
+    grid.add_column(width=30, no_wrap=True)
+    grid.add_column(width=15, no_wrap=True)
+    grid.add_column(width=7, justify="right", style="dim")
+    return grid
+
+
+def _below() -> Table:
+    """The second line: what the story shows, and what is in the books after it."""
+    grid = Table.grid(padding=(0, 1))
+    grid.add_column(width=2)
+    grid.add_column(width=_TITLE_WIDTH, style="dim")
+    grid.add_column(width=WIDTH - _TITLE_WIDTH - 5)
+    return grid
+
+
+def _heading() -> RenderableType:
+    first, second = _grid(), _below()
+    first.add_row("", Text("Story", "bold"), Text("How it ended", "bold"), Text("PSP took, gave", "bold"), "time")
+    second.add_row("", "what it shows", Text("what the PSP holds for us = whose it is", "dim"))
+    return Group(first, second)
+
+
+def _chapter(title: str) -> Rule:
+    return Rule(Text(f"{title} ", "bold cyan"), align="left", style="cyan dim", characters="─")
+
+
+def _finished(entry: Entry) -> RenderableType:
+    first, second = _grid(), _below()
+    if entry.skipped:
+        first.add_row(Text("–", "dim"), Text(entry.story.title), Text("left out", "dim"), "", "")
+        second.add_row("", entry.story.lesson, Text("only in a stack of its own: `make demo`", "dim"))
+        return Group(first, second)
+    first.add_row(_mark(entry), Text(entry.story.title, "bold"), _outcome(entry), _money(entry), _seconds(entry))
+    books = Text(formula(entry.facts.ledger) if entry.facts else "", "dim" if not _has_books(entry) else "")
+    second.add_row("", entry.story.lesson, books)
+    for sentence in entry.wrong:
+        second.add_row("", "", Text(sentence, "bold red"))
+    return Group(first, second)
+
+
+def _has_books(entry: Entry) -> bool:
+    return entry.facts is not None and bool(entry.facts.ledger)
+
+
+def _mark(entry: Entry) -> Text:
+    return Text("✗", "bold red") if entry.wrong else Text("✓", "bold green")
+
+
+def _seconds(entry: Entry) -> Text:
+    return Text(f"{entry.seconds:.1f} s")
+
+
+def _outcome(entry: Entry) -> Text:
+    if entry.facts is None:
+        return Text("–", "red")
+    status = entry.facts.status
+    said = Text(status, _STYLES.get(status, "magenta"))
+    return said if entry.facts.failure is None else said.append(f" {entry.facts.failure}", "dim")
+
+
+def _money(entry: Entry) -> Text:
+    """`+500.00 −500.00`: what the PSP took from the buyer and gave back, by its own log."""
+    if entry.facts is None:
+        return Text("")
+    moved = [Text(f"+{amount}") for amount in entry.facts.charged]
+    moved += [Text(f"−{amount}", "yellow") for amount in entry.facts.refunded]
+    return Text(" ").join(moved) if moved else Text("nothing", "dim")
+
+
+# --- after the stories ---
+
+
+def trial_balance_table(rows: Sequence[dict[str, Any]]) -> RenderableType:
+    """Every account with its balance on its own side; the two sides are equal."""
+    table = Table(box=None, padding=(0, 2), header_style="dim", show_footer=True, footer_style="bold")
+    debit = sum(row["balance"] for row in rows if row["balance"] > 0)
+    table.add_column("account", footer="both sides are equal")
+    table.add_column("what it is")
+    table.add_column("debit", justify="right", footer=to_major(debit, rows[0]["currency"]) if rows else "")
+    table.add_column(
+        "credit",
+        justify="right",
+        footer=to_major(-sum(row["balance"] for row in rows if row["balance"] < 0), rows[0]["currency"])
+        if rows
+        else "",
+    )
+    for row in rows:
+        amount = to_major(abs(row["balance"]), row["currency"])
+        sides = (amount, "") if row["balance"] > 0 else ("", amount)
+        table.add_row(row["name"], Text(_meaning(row["name"]), "dim"), *(sides if row["balance"] else ("–", "–")))
+    return table
+
+
+def _meaning(account: str) -> str:
+    return {
+        "psp_clearing": "what the PSP holds for us",
+        "wallet": "what we owe the seller",
+        "platform_fees": "what we have earned",
+        "psp_fees": "what the PSP has kept",
+        "suspense": "came in, and is nobody's yet",
+    }.get(account.partition(":")[0], "")

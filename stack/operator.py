@@ -1,0 +1,215 @@
+"""What operators do from a terminal: steer a payment, hand out API keys, have the sweeper look now.
+
+Each is written to the audit log with the name of whoever did it. A payment is steered through its workflow, which is
+the one that writes to it; these commands only tell it.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from temporalio.client import ScheduleHandle, WorkflowUpdateFailedError
+from temporalio.service import RPCError, RPCStatusCode
+
+from config.settings import Settings
+from db import api_key, operator, payment, progress, task
+from db.database import Database
+from db.records import Payment
+from domain.errors import Conflict, Unavailable
+from domain.ids import late_charge_workflow_id, payment_workflow_id
+from domain.payment import CancelRequest, CancelStep, Decision, Nudge, Resolution, SweepReport
+from stack.errors import StackError
+from workers.services import Services, SettingMissing, open_services, sweep_schedule_id
+
+_DECISION_TIMEOUT_S = 20.0
+_SWEEP_TIMEOUT_S = 30.0
+_LOOK_S = 0.2
+
+
+@asynccontextmanager
+async def services_of(settings: Settings) -> AsyncIterator[Services]:
+    """Database and Temporal of a Paysaga. Raises StackError with one sentence when one of them is not there."""
+    try:
+        async with open_services(settings, application="paysaga-cli") as services:
+            yield services
+    except SettingMissing as error:
+        raise StackError(str(error)) from error
+    except Unavailable as error:
+        raise StackError(f"{error.detail} Is the stack running?") from error
+    except (RPCError, RuntimeError) as error:
+        raise StackError("Temporal does not answer: is the stack running? See PAYSAGA_TEMPORAL_ADDRESS.") from error
+
+
+@asynccontextmanager
+async def database_of(settings: Settings) -> AsyncIterator[Database]:
+    """The database alone, for what has to work while Temporal is down."""
+    if settings.database_url is None:
+        raise StackError("No stack runs here, and PAYSAGA_DATABASE_URL is not set: start one with `make run`.")
+    database = Database(settings.database_url.get_secret_value(), pool_size=0, application="paysaga-cli")
+    try:
+        yield database
+    except Unavailable as error:
+        raise StackError("The database does not answer: is the stack running? See PAYSAGA_DATABASE_URL.") from error
+    finally:
+        await database.close()
+
+
+async def find_payment(database: Database, name: str) -> Payment:
+    """By our ids or the client's own. Raises StackError where there is none, or more than one tenant has it."""
+    found = await database.read(lambda c: operator.find_payments(c, name)) if name.isprintable() else []
+    if not found:
+        raise StackError(f"There is no payment {name}.")
+    if len({tenant for _, tenant in found}) > 1:
+        ids = ", ".join(f"{payment_id} ({tenant})" for payment_id, tenant in found)
+        raise StackError(f"{name} is the name of several tenants' payments: {ids}. Use the payment's own id.")
+    row = await database.read(lambda c: payment.get(c, found[0][0]))
+    if row is None:
+        raise StackError(f"There is no payment {name}.")
+    return row
+
+
+# --- payments ---
+
+
+async def nudge_payment(services: Services, name: str) -> str:
+    """Have the workflow ask the PSP now. One that is missing is started again from the rows."""
+    row = await find_payment(services.database, name)
+    if not row.open:
+        raise StackError(f"{row.id} is {row.status}: there is nothing to look at any more.")
+    if not await services.starter.is_running(payment_workflow_id(row.id)):
+        return await _start_again(services, row)
+    if not progress.listens(row):
+        return f"{row.id} is {row.status}: it is on its way, and needs no nudge."
+    await services.starter.nudge(row.id, Nudge(reason="operator"))
+    return f"{row.id} was {row.status}: the PSP is asked now."
+
+
+async def cancel_payment(services: Services, name: str, by: str) -> str:
+    """Cancel wins until the settlement commits. Raises StackError when it is too late."""
+    found = await find_payment(services.database, name)
+    step = CancelStep(payment_id=found.id, by=by, at=datetime.now(UTC))
+
+    async def mark(connection: Any) -> Payment:
+        row = await progress.request_cancel(connection, step)
+        if row.open:
+            await task.audit(connection, row.tenant_id, by, "payment.cancel", row.id, {"status": row.status.value})
+        return row
+
+    try:
+        row = await services.database.run(mark)
+    except Conflict as error:
+        raise StackError(f"{found.id} cannot be cancelled: {error.detail}") from error
+    if not row.open:
+        return f"{row.id} is {row.status} already."
+    # In its first task a signal would make the workflow run twice; it reads the mark on the row instead.
+    if progress.listens(row) and not await services.starter.cancel(row.id, CancelRequest(by=by)):
+        await _start_again(services, row)
+    return f"{row.id} was {row.status}: it is being cancelled, and refunded if it was charged."
+
+
+async def _start_again(services: Services, row: Payment) -> str:
+    await services.starter.start_payment(services.starter.input_of(row), row.checkout_id, again=True)
+    return f"{row.id} is {row.status} and had no workflow: it was started again and goes on from its rows."
+
+
+async def resolve_payment(services: Services, name: str, resolution: Resolution) -> str:
+    """Hand a person's decision to the workflow that waits for it. Raises StackError with the reason if it refuses."""
+    if resolution.decision is Decision.REFERENCE and not resolution.reference:
+        raise StackError("The decision `reference` needs the PSP's object: --reference pi_…")
+    row = await find_payment(services.database, name)
+    try:
+        async with asyncio.timeout(_DECISION_TIMEOUT_S):
+            answer = await _hand_over(services, row, resolution)
+    except WorkflowUpdateFailedError as error:
+        raise StackError(f"{row.id}: {getattr(error.cause, 'message', error.cause)}") from error
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            raise
+        raise StackError(
+            f"{row.id} is {row.status} and no workflow waits for a decision about it: see `paysaga payments show`."
+        ) from error
+    except TimeoutError as error:
+        raise StackError("No worker has taken the decision: is one running?") from error
+    return f"{row.id}: {answer}."
+
+
+async def _hand_over(services: Services, row: Payment, resolution: Resolution) -> str:
+    if row.open:
+        return await services.starter.resolve(row.id, resolution)
+    # What is left to decide about a payment that has ended is the refund of its late charge.
+    handle = services.temporal.get_workflow_handle(late_charge_workflow_id(row.charge.id))
+    answer: str = await handle.execute_update("resolve", resolution, result_type=str)
+    return answer
+
+
+# --- API keys ---
+
+
+async def create_key(database: Database, tenant: str, name: str, scopes: frozenset[str], by: str) -> tuple[str, str]:
+    """(id, secret). The secret is nowhere else: it is stored as its hash alone."""
+    secret = api_key.new_secret()
+
+    async def work(connection: Any) -> str:
+        key_id = await api_key.create(connection, tenant, name, secret, scopes or api_key.SCOPES)
+        detail = {"name": name, "scopes": sorted(scopes or api_key.SCOPES)}
+        await task.audit(connection, tenant, by, "api_key.create", key_id, detail)
+        return key_id
+
+    try:
+        return await database.run(work), secret
+    except ValueError as error:
+        raise StackError(f"{error}. There are: {', '.join(sorted(api_key.SCOPES))}.") from error
+
+
+async def revoke_key(database: Database, key_id: str, by: str) -> str:
+    """Processes that have just seen it accept it for some seconds more."""
+
+    async def work(connection: Any) -> bool | None:
+        tenant = await operator.tenant_of_key(connection, key_id)
+        if tenant is None:
+            return None
+        revoked = await api_key.revoke(connection, key_id)
+        if revoked:
+            await task.audit(connection, tenant, by, "api_key.revoke", key_id, {})
+        return revoked
+
+    revoked = await database.run(work)
+    if revoked is None:
+        raise StackError(f"There is no API key {key_id}: `paysaga keys list` shows them.")
+    return f"{key_id} is revoked." if revoked else f"{key_id} was revoked already."
+
+
+# --- the sweeper ---
+
+
+async def sweep_now(services: Services) -> str:
+    """Trigger the sweeper's schedule, and say what that run found."""
+    handle = services.temporal.get_schedule_handle(sweep_schedule_id(services.settings.temporal_task_queue))
+    try:
+        known = await _actions(handle)
+        await handle.trigger()
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            raise
+        raise StackError("There is no sweep schedule yet: a worker creates it when it starts.") from error
+    try:
+        async with asyncio.timeout(_SWEEP_TIMEOUT_S):
+            while not (new := await _actions(handle) - known):
+                await asyncio.sleep(_LOOK_S)
+            workflow_id, run_id = new.pop()
+            run = services.temporal.get_workflow_handle(workflow_id, run_id=run_id, result_type=SweepReport)
+            report = await run.result()
+    except TimeoutError:
+        return "The sweep was asked for, and has not ended yet: see the Temporal UI."
+    return (
+        f"Swept: {report.restarted} started again, {report.nudged} nudged, "
+        f"{report.late_charges} late charges, {report.tasks} tasks opened."
+    )
+
+
+async def _actions(handle: ScheduleHandle) -> set[tuple[str, str]]:
+    """(workflow id, run id) of the schedule's latest runs."""
+    info = (await handle.describe()).info
+    return {(a.action.workflow_id, a.action.first_execution_run_id) for a in info.recent_actions}

@@ -1,0 +1,29 @@
+"""The migrations: they make what tables.py says, and can be taken back."""
+
+from alembic.util import CommandError
+import pytest
+
+from db.migrate import grant_login, migrate
+from stack.embedded import EmbeddedStack
+
+
+async def test_up_down_and_up_again(servers: EmbeddedStack) -> None:
+    await servers.postgres.create_database("migrations")
+    url = servers.postgres.url("migrations")
+    await migrate(url)
+    await migrate(url, action="check")  # raises where the models and the schema differ
+    await migrate(url, action="downgrade", revision="base")
+    left = await servers.postgres.sql(
+        "SELECT count(*) FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version'",
+        database="migrations",
+    )
+    assert left.strip().endswith("0")
+    await migrate(url)
+    with pytest.raises(CommandError):
+        await migrate(url, action="downgrade", revision="nonsense")
+
+
+async def test_the_owner_is_no_login_for_the_application(servers: EmbeddedStack) -> None:
+    url = servers.postgres.url("migrations")
+    with pytest.raises(ValueError, match="login of its own"):
+        await grant_login(url, url)

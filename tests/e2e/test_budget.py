@@ -1,0 +1,53 @@
+"""What a happy single-order payment may cost: read from its history, its rows and the PSP's log."""
+
+from temporalio.api.enums.v1 import EventType
+from temporalio.client import WorkflowHistory
+
+from tests.support.shop import Shop
+
+TABLES = {
+    "payment": "id", "payment_order": "payment_id", "payment_order_transition": "payment_id", "charge": "payment_id",
+    "ledger_transaction": "payment_id",
+}  # fmt: skip
+
+
+async def history_of(shop: Shop, payment_id: str) -> WorkflowHistory:
+    handle = shop.paysaga.temporal.get_workflow_handle(f"payment:{payment_id}")
+    await handle.result()
+    return await handle.fetch_history()
+
+
+async def commits_of(shop: Shop, payment_id: str) -> set[int]:
+    """The transactions that wrote the rows of a payment; the append-only ones remember every one of them."""
+    parts = [f"SELECT xmin::text::bigint AS xid FROM {table} WHERE {key} = $1" for table, key in TABLES.items()]
+    parts.append(
+        "SELECT xmin::text::bigint FROM outbox WHERE object_id IN (SELECT id FROM payment_order WHERE payment_id = $1)"
+    )
+    parts.append("SELECT xmin::text::bigint FROM idempotency_key WHERE object_id = $1")
+    return {row["xid"] for row in await shop.paysaga.sql(" UNION ".join(parts), payment_id)}
+
+
+async def test_a_happy_payment_costs_one_task_two_commits_and_one_call(shop: Shop) -> None:
+    checkout = shop.checkout()
+    payment = await shop.paid(checkout)
+    history = await history_of(shop, payment["id"])
+    kinds = [EventType.Name(event.event_type) for event in history.events]
+    assert len(kinds) <= 12, kinds
+    assert kinds.count("EVENT_TYPE_WORKFLOW_TASK_COMPLETED") == 1, kinds
+    # Billable: the start, and all local activities of a task together; regular activities, timers and signals add to it.
+    costly = ("ACTIVITY_TASK_SCHEDULED", "TIMER_STARTED", "WORKFLOW_EXECUTION_SIGNALED", "UPSERT", "UPDATE_ACCEPTED")
+    assert not [kind for kind in kinds if any(word in kind for word in costly)], kinds
+    assert len(await commits_of(shop, payment["id"])) <= 2
+    version = await shop.paysaga.sql("SELECT version FROM payment WHERE id = $1", payment["id"])
+    assert version[0]["version"] == 1, "written once after it was stored"
+    assert len((await shop.paysaga.sandbox.log(checkout)).requests) == 1
+
+
+async def test_the_token_and_the_email_are_in_no_history_and_not_in_clear_in_the_database(shop: Shop) -> None:
+    payment = await shop.paid(shop.checkout(), "pm_card_visa")
+    text = (await history_of(shop, payment["id"])).to_json()
+    assert "pm_card_visa" not in text
+    assert "buyer@example.com" not in text
+    row = (await shop.paysaga.sql("SELECT token, buyer_email FROM payment WHERE id = $1", payment["id"]))[0]
+    assert b"pm_card_visa" not in row["token"]
+    assert b"buyer@example.com" not in row["buyer_email"]
