@@ -134,11 +134,12 @@ class Starter:
         except RPCError as error:
             raise Unavailable("Temporal does not answer.") from error
 
-    async def nudge(self, payment_id: str, message: Nudge) -> bool:
-        return await self._signal(payment_id, "nudge", message)
-
-    async def cancel(self, payment_id: str, message: CancelRequest) -> bool:
-        return await self._signal(payment_id, "cancel", message)
+    async def tell(self, row: Payment, message: Nudge | CancelRequest) -> None:
+        """Signal a payment's workflow. One that is gone (terminated, lost) is started again: it reads the row, which
+        says what the message would have said. Raises Unavailable."""
+        name = "cancel" if isinstance(message, CancelRequest) else "nudge"
+        if not await self._signal(row.id, name, message):
+            await self.start_payment(self.input_of(row), row.checkout_id, again=True)
 
     async def resolve(self, payment_id: str, message: Resolution) -> str:
         """Hand a person's decision to the payment's workflow; it answers what it made of it."""

@@ -71,11 +71,12 @@ async def deliver(
     report = report or SweepReport()
     if stored.payment_id is None or stored.delivery is webhook.Delivery.NOTHING:
         return report
-    if stored.delivery is webhook.Delivery.SIGNAL:
-        told = await starter.nudge(stored.payment_id, Nudge(reason="webhook", event_id=stored.inbox_id))
-        return report.model_copy(update={"nudged": report.nudged + told})
     row = await database.read(lambda c: payment.get(c, stored.payment_id or ""))
-    if row is not None and stored.charge_id is not None and stored.reference is not None:
+    assert row is not None, "the event was stored with its payment"
+    if stored.delivery is webhook.Delivery.SIGNAL:
+        await starter.tell(row, Nudge(reason="webhook", event_id=stored.inbox_id))
+        return report.model_copy(update={"nudged": report.nudged + 1})
+    if stored.charge_id is not None and stored.reference is not None:
         await starter.start_late_charge(row, stored.charge_id, stored.reference)
         return report.model_copy(update={"late_charges": report.late_charges + 1})
     return report

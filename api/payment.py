@@ -18,7 +18,7 @@ from db.checkout import Request as KeyedRequest
 from db.database import LockTimeout
 from db.payment import NewOrder, NewPayment
 from db.records import Payment
-from domain.errors import NotFound, PaysagaError, Unavailable, Unprocessable
+from domain.errors import NotFound, Unavailable, Unprocessable
 from domain.ids import CLIENT_ID, new_id
 from domain.money import Money, parse_major
 from domain.payment import CancelRequest, CancelStep, Nudge
@@ -282,7 +282,7 @@ async def confirm_payment(
             lambda c: progress.confirm(c, row.id, services.send_for_s, now, who.key_id),
         )
         if found.open:
-            await _tell(services, found, services.starter.nudge(found.id, Nudge(reason="confirm")))
+            await _tell(services, found, Nudge(reason="confirm"))
             before = found.status if found.status is not Status.NOT_STARTED else Status.EXECUTING
             row = await _outcome(
                 services, row.id, changed, wait_s, until=lambda r: r.status is not before and _settled(r)
@@ -313,19 +313,16 @@ async def cancel_payment(
             services, who, keyed(request, key, None), row, lambda c: progress.request_cancel(c, step)
         )
         if found.open:
-            await _tell(services, found, services.starter.cancel(found.id, CancelRequest(by=who.key_id)))
+            await _tell(services, found, CancelRequest(by=who.key_id))
             row = await _outcome(services, row.id, changed, wait_s, until=_ended)
     return _answer(row if found.open else found, replayed=replayed, created=False)
 
 
-async def _tell(services: Services, found: Payment, signal: Any) -> None:
+async def _tell(services: Services, found: Payment, message: Nudge | CancelRequest) -> None:
     """Signal the workflow only while it listens. A signal would make its first task run twice; the row says it then."""
     if not progress.listens(found):
-        signal.close()
         return
     try:
-        told = await signal
-        if not told:
-            await _start_again(services, found)
-    except PaysagaError:
+        await services.starter.tell(found, message)
+    except Unavailable:
         return  # the mark is on the row: the workflow's next step, or the sweeper, acts on it

@@ -45,7 +45,10 @@ class Settings(BaseSettings):
     worker_strict_sandbox: bool = Field(
         default=False, description="run workflows in Temporal's sandbox, which finds what is not deterministic; slower"
     )
-    worker_metrics_port: int | None = Field(default=None, description="Prometheus port of the worker; unset: none")
+    worker_metrics_port: int | None = Field(default=None, description="the worker's /metrics; the API serves its own")
+    temporal_metrics_port: int | None = Field(
+        default=None, description="metrics of Temporal's SDK in this process; one port per process"
+    )
     # A killed worker's first task is handed over after this; local activities stay well below it.
     workflow_task_timeout_s: float = 5.0
     sticky_queue_timeout_s: float = 2.0

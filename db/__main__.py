@@ -1,4 +1,4 @@
-"""`python -m db migrate|downgrade|check|seed`: the schema's owner at work. Reads PAYSAGA_DATABASE_OWNER_URL."""
+"""`python -m db migrate|check|downgrade|seed`: the schema's owner at work. Reads PAYSAGA_DATABASE_OWNER_URL."""
 
 import asyncio
 import os
@@ -7,7 +7,7 @@ import sys
 from db.migrate import grant_login, migrate
 from db.seed import seed
 
-USAGE = "usage: python -m db migrate | check | downgrade REVISION | seed"
+USAGE = "usage: python -m db migrate | check | downgrade REVISION | seed KEY"
 
 
 def main(arguments: list[str]) -> int:
@@ -25,8 +25,8 @@ def main(arguments: list[str]) -> int:
             asyncio.run(migrate(owner_url, action="check"))
         case ["downgrade", revision]:
             asyncio.run(migrate(owner_url, action="downgrade", revision=revision))
-        case ["seed"]:
-            asyncio.run(seed(owner_url))
+        case ["seed", secret]:
+            asyncio.run(seed(owner_url, secret))
         case _:
             print(USAGE, file=sys.stderr)  # noqa: T201
             return 2

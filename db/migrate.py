@@ -60,11 +60,13 @@ async def grant_login(owner_url: str, application_url: str) -> str:
     try:
         async with engine.begin() as connection:
             await connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('paysaga.migrate'))"))
+            # An existing login gets its password alone: an owner that is no superuser may not touch its other flags.
             statement = await connection.scalar(
                 text(
-                    "SELECT format('%s ROLE %I LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE', CASE WHEN EXISTS"
-                    " (SELECT FROM pg_roles WHERE rolname = cast(:login AS text)) THEN 'ALTER' ELSE 'CREATE' END,"
-                    " cast(:login AS text)) || coalesce(format(' PASSWORD %L', cast(:password AS text)), '')"
+                    "SELECT CASE WHEN EXISTS (SELECT FROM pg_roles WHERE rolname = cast(:login AS text))"
+                    " THEN format('ALTER ROLE %I LOGIN', cast(:login AS text))"
+                    " ELSE format('CREATE ROLE %I LOGIN', cast(:login AS text)) END"
+                    " || coalesce(format(' PASSWORD %L', cast(:password AS text)), '')"
                 ),
                 {"login": login.username, "password": login.password},
             )

@@ -8,7 +8,6 @@ from db.database import Database
 from domain.errors import Conflict
 
 DEVELOPMENT_TENANT = "dev"
-DEVELOPMENT_API_KEY = "sk_test_paysaga"
 
 MERCHANTS: tuple[dict[str, Any], ...] = (
     {"seller_account": "seller_anna", "name": "Anna's Books", "fee_percent": Decimal("3.0"), "fee_fixed": Decimal(0)},
@@ -23,8 +22,8 @@ MERCHANTS: tuple[dict[str, Any], ...] = (
 )
 
 
-async def seed(url: str, *, tenant_id: str = DEVELOPMENT_TENANT, secret: str = DEVELOPMENT_API_KEY) -> None:
-    """Idempotent: what is there stays as it is."""
+async def seed(url: str, secret: str, *, tenant_id: str = DEVELOPMENT_TENANT) -> None:
+    """`secret` is the development key. Idempotent: what is there stays as it is."""
     database = Database(url, pool_size=0)
     try:
         await database.run(lambda c: api_key.create(c, tenant_id, "development", secret))

@@ -11,13 +11,16 @@ from domain.status import TERMINAL, Status
 
 
 async def without_progress(connection: AsyncConnection, *, after_s: float, after_id: str, limit: int) -> list[str]:
-    """Open payments that nothing was written about for `after_s`; by id, a page at a time."""
+    """Open payments whose next look is overdue by `after_s`; by id, a page at a time.
+
+    A workflow that lives writes down when it looks next, so one that waits for days is not asked about at each sweep.
+    """
     due = func.now() - timedelta(seconds=after_s)
     rows = await connection.execute(
         select(payment.c.id)
         .where(
             payment.c.status.not_in([status.value for status in TERMINAL]),
-            payment.c.updated_at < due,
+            func.coalesce(payment.c.next_check_at, payment.c.updated_at) < due,
             payment.c.id > after_id,
         )
         .order_by(payment.c.id)

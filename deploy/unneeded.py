@@ -31,7 +31,9 @@ def needed(requirements: Iterable[str]) -> set[str]:
             try:
                 texts = requires(name) or []
             except PackageNotFoundError as missing:
-                raise SystemExit(f"{name} is needed and not installed: the lock does not fit pyproject.toml") from missing
+                raise SystemExit(
+                    f"{name} is needed and not installed: the lock does not fit pyproject.toml"
+                ) from missing
             found.add(name)
             for text in texts:
                 next_one = Requirement(text)
@@ -43,7 +45,7 @@ def needed(requirements: Iterable[str]) -> set[str]:
 def unneeded(pyproject: Path) -> set[str]:
     """Everything that is installed and that no runtime dependency in `pyproject` leads to."""
     dependencies = tomllib.loads(pyproject.read_text())["project"]["dependencies"]
-    installed = {canonicalize_name(distribution.name) for distribution in distributions()}
+    installed: set[str] = {canonicalize_name(distribution.name) for distribution in distributions()}
     return installed - needed((*dependencies, *ALSO_NEEDED))
 
 

@@ -17,7 +17,8 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 
-from config.settings import Settings
+from config.settings import DEVELOPMENT_API_KEY, Settings
+from stack.commands import register
 from stack.errors import StackError
 
 app = typer.Typer(
@@ -60,7 +61,7 @@ def migrate(context: typer.Context) -> None:
 @app.command(context_settings=_PASS_ON)
 def seed(context: typer.Context) -> None:
     """Write the development key and the demo merchants (never into a real database)."""
-    _become("db", "seed", *context.args)
+    _become("db", "seed", DEVELOPMENT_API_KEY, *context.args)
 
 
 @app.command(context_settings=_PASS_ON)
@@ -133,7 +134,8 @@ def _flush() -> None:
             continue
 
 
-# Commands of other modules are registered here: import `audit` from `stack`, then `app.command()` with its function.
+# Commands of other modules are registered here.
+register(app)
 
 if __name__ == "__main__":
     main()

@@ -19,7 +19,7 @@ from typing import Any, Self
 
 from pydantic import SecretStr
 
-from config.settings import SANDBOX_STRIPE_KEY, SANDBOX_WEBHOOK_SECRET, Settings
+from config.settings import DEVELOPMENT_API_KEY, SANDBOX_STRIPE_KEY, SANDBOX_WEBHOOK_SECRET, Settings
 from stack.errors import StackError
 from stack.home import Home
 from stack.ports import free_port, local_url, require_free
@@ -108,7 +108,7 @@ class EmbeddedStack:
             await self._supervisor.run_once(self._module("migrations", "Database schema", "db", "migrate", owner=True))
         if "seed" in self.pieces:
             await self._supervisor.run_once(
-                self._module("seed", "Development key, merchants", "db", "seed", owner=True)
+                self._module("seed", "Development key, merchants", "db", "seed", DEVELOPMENT_API_KEY, owner=True)
             )
         await _together(*(self._supervisor.start(child) for child in self._programs()))
         self.home.write_stack(self.environment())

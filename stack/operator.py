@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from temporalio.client import ScheduleHandle, WorkflowUpdateFailedError
+from temporalio.client import ScheduleActionExecutionStartWorkflow, ScheduleHandle, WorkflowUpdateFailedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from config.settings import Settings
@@ -82,7 +82,7 @@ async def nudge_payment(services: Services, name: str) -> str:
         return await _start_again(services, row)
     if not progress.listens(row):
         return f"{row.id} is {row.status}: it is on its way, and needs no nudge."
-    await services.starter.nudge(row.id, Nudge(reason="operator"))
+    await services.starter.tell(row, Nudge(reason="operator"))
     return f"{row.id} was {row.status}: the PSP is asked now."
 
 
@@ -104,8 +104,8 @@ async def cancel_payment(services: Services, name: str, by: str) -> str:
     if not row.open:
         return f"{row.id} is {row.status} already."
     # In its first task a signal would make the workflow run twice; it reads the mark on the row instead.
-    if progress.listens(row) and not await services.starter.cancel(row.id, CancelRequest(by=by)):
-        await _start_again(services, row)
+    if progress.listens(row):
+        await services.starter.tell(row, CancelRequest(by=by))
     return f"{row.id} was {row.status}: it is being cancelled, and refunded if it was charged."
 
 
@@ -196,9 +196,7 @@ async def sweep_now(services: Services) -> str:
         raise StackError("There is no sweep schedule yet: a worker creates it when it starts.") from error
     try:
         async with asyncio.timeout(_SWEEP_TIMEOUT_S):
-            while not (new := await _actions(handle) - known):
-                await asyncio.sleep(_LOOK_S)
-            workflow_id, run_id = new.pop()
+            workflow_id, run_id = await _next_action(handle, known)
             run = services.temporal.get_workflow_handle(workflow_id, run_id=run_id, result_type=SweepReport)
             report = await run.result()
     except TimeoutError:
@@ -209,7 +207,20 @@ async def sweep_now(services: Services) -> str:
     )
 
 
+async def _next_action(handle: ScheduleHandle, known: set[tuple[str, str]]) -> tuple[str, str]:
+    while True:
+        new = await _actions(handle) - known
+        if new:
+            return new.pop()
+        await asyncio.sleep(_LOOK_S)
+
+
 async def _actions(handle: ScheduleHandle) -> set[tuple[str, str]]:
     """(workflow id, run id) of the schedule's latest runs."""
     info = (await handle.describe()).info
-    return {(a.action.workflow_id, a.action.first_execution_run_id) for a in info.recent_actions}
+    started = [done.action for done in info.recent_actions]
+    return {
+        (action.workflow_id, action.first_execution_run_id)
+        for action in started
+        if isinstance(action, ScheduleActionExecutionStartWorkflow)
+    }

@@ -6,6 +6,7 @@ import signal
 import sys
 from pathlib import Path
 
+import prometheus_client
 import uvloop
 
 from config.settings import Settings
@@ -22,6 +23,8 @@ async def main(settings: Settings) -> None:
     async with open_services(settings, application="paysaga-worker") as services:
         await register_search_attributes(services.temporal)
         await ensure_schedules(services.temporal, settings)
+        if settings.worker_metrics_port is not None:
+            prometheus_client.start_http_server(settings.worker_metrics_port)
         activities = ActivitySet(services)
         workers = [payment_worker(services, activities), *(psp_worker(services, activities, p) for p in services.psps)]
         async with running(workers):

@@ -24,6 +24,7 @@ from temporalio.client import (
     TLSConfig,
 )
 from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.handover import Handover
@@ -143,12 +144,17 @@ async def connect(settings: Settings) -> Client:
             client_cert=_bytes(settings.temporal_tls_cert_path),
             client_private_key=_bytes(settings.temporal_tls_key_path),
         )
+    runtime = None
+    if settings.temporal_metrics_port is not None:
+        metrics = PrometheusConfig(bind_address=f"0.0.0.0:{settings.temporal_metrics_port}", durations_as_seconds=True)
+        runtime = Runtime(telemetry=TelemetryConfig(metrics=metrics))
     return await Client.connect(
         settings.temporal_address or f"127.0.0.1:{settings.temporal_port}",
         namespace=settings.temporal_namespace,
         data_converter=pydantic_data_converter,
         api_key=settings.temporal_api_key.get_secret_value() if settings.temporal_api_key else None,
         tls=tls,
+        runtime=runtime,
     )
 
 

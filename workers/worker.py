@@ -3,7 +3,9 @@
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
+from importlib.metadata import version
 
+from temporalio.common import WorkerDeploymentVersion
 from temporalio.worker import (
     PollerBehaviorAutoscaling,
     UnsandboxedWorkflowRunner,
@@ -112,9 +114,10 @@ def _runner(*, strict: bool) -> WorkflowRunner:
     return SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules(*ours))
 
 
-def _deployment() -> WorkerDeploymentConfig | None:
-    """Named, or each start would hash all bytecode; versioning is switched on by the deployment that uses it."""
-    return None
+def _deployment() -> WorkerDeploymentConfig:
+    """Named, or each start would hash all bytecode for a name. Who deploys versions beside each other turns it on."""
+    release = WorkerDeploymentVersion(deployment_name="paysaga", build_id=version("paysaga"))
+    return WorkerDeploymentConfig(version=release, use_worker_versioning=False)
 
 
 @asynccontextmanager

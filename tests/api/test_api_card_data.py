@@ -72,7 +72,7 @@ async def test_the_canary_is_found_nowhere(shop: Shop) -> None:
     assert len(tables) > 15
     for table in tables:
         name = table["table_name"]
-        found = await shop.paysaga.sql(f"SELECT t FROM \"{name}\" t WHERE t::text LIKE $1", f"%{CANARY}%")  # noqa: S608
+        found = await shop.paysaga.sql(f'SELECT t FROM "{name}" t WHERE t::text LIKE $1', f"%{CANARY}%")  # noqa: S608
         assert not found, name
     logs: list[Path] = [shop.paysaga.folder / "api.log", shop.paysaga.folder / "worker.log"]
     assert all(CANARY not in log.read_text() for log in logs)

@@ -126,7 +126,9 @@ async def test_another_method_is_told_which_are_allowed(shop: Shop, method: str,
     assert answer.headers["allow"] == allow
 
 
-@pytest.mark.parametrize("name", ["%00", "a%00b", "%ff", "%ED%A0%80", "x" * 65, "x" * 5000, "..%2f..", "po_", "pay_x", "%F0%9F%98%80"])
+@pytest.mark.parametrize(
+    "name", ["%00", "a%00b", "%ff", "%ED%A0%80", "x" * 65, "x" * 5000, "..%2f..", "po_", "pay_x", "%F0%9F%98%80"]
+)
 async def test_a_malformed_id_is_an_unknown_one(shop: Shop, name: str) -> None:
     for path, code in [
         (f"/v1/payments/{name}", "payment_not_found"),
@@ -160,7 +162,9 @@ async def test_prefer_says_how_long_an_answer_may_take(shop: Shop) -> None:
     assert (await shop.until(answer.json()["id"]))["status"] == "SUCCESS"
 
 
-@pytest.mark.parametrize("prefer", ["wait", "wait=soon", "wait=-1", "respond-async", "", "wait=99999", 'wait="7"', "a, wait=25; b"])
+@pytest.mark.parametrize(
+    "prefer", ["wait", "wait=soon", "wait=-1", "respond-async", "", "wait=99999", 'wait="7"', "a, wait=25; b"]
+)
 async def test_a_preference_is_never_an_error(shop: Shop, prefer: str) -> None:
     answer = await shop.post("/v1/payments", shop.body(shop.checkout()), Prefer=prefer)
     assert (answer.status_code, answer.json()["status"]) == (201, "SUCCESS")

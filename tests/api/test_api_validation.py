@@ -74,7 +74,15 @@ async def test_an_amount_of_too_many_digits(shop: Shop, amount: str) -> None:
 
 @pytest.mark.parametrize(
     ("amount", "currency", "shown"),
-    [("0.50", "INR", "0.50"), ("500", "INR", "500.00"), ("500.5", "USD", "500.50"), ("50", "JPY", "50"), ("1.230", "KWD", "1.230"), ("1.23", "KWD", "1.230"), ("999999.99", "INR", "999999.99")],
+    [
+        ("0.50", "INR", "0.50"),
+        ("500", "INR", "500.00"),
+        ("500.5", "USD", "500.50"),
+        ("50", "JPY", "50"),
+        ("1.230", "KWD", "1.230"),
+        ("1.23", "KWD", "1.230"),
+        ("999999.99", "INR", "999999.99"),
+    ],
 )
 async def test_amounts_that_are_fine(shop: Shop, amount: str, currency: str, shown: str) -> None:
     payment = await shop.paid(shop.checkout(), orders=[("anna", amount)], currency=currency)

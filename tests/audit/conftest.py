@@ -66,5 +66,3 @@ async def copy(servers: EmbeddedStack, original: tuple[str, dict[str, str]]) -> 
     yield Copy(servers, name, names, database)
     await database.close()
     await servers.postgres.drop_database(name)
-
-

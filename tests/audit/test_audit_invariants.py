@@ -114,7 +114,11 @@ PLANTED = [
         " WHERE payment_id = :'paid'",
         "goes from SUCCESS to FAILED, which is not allowed",
     ),
-    ("I14", "UPDATE payment_order SET status = 'CANCELLED' WHERE payment_id = :'declined'", "its last step came to FAILED"),
+    (
+        "I14",
+        "UPDATE payment_order SET status = 'CANCELLED' WHERE payment_id = :'declined'",
+        "its last step came to FAILED",
+    ),
     ("I14", "UPDATE payment SET status = 'CANCELLED' WHERE id = :'paid'", "its orders amount to SUCCESS"),
     (
         "I16",

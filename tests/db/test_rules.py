@@ -125,12 +125,18 @@ async def test_a_line_needs_its_account_in_that_currency(app: Connection) -> Non
 )
 async def test_what_is_written_stays(app: Connection, owner: Connection, table: str) -> None:
     await post(app, ("bank", "INR", 1), ("suspense", "INR", -1))
-    column = {"audit_log": "actor", "payment_order_transition": "reason", "ledger_account": "kind"}.get(table, "tenant_id")
+    column = {"audit_log": "actor", "payment_order_transition": "reason", "ledger_account": "kind"}.get(
+        table, "tenant_id"
+    )
     for statement in (f"UPDATE {table} SET {column} = {column}", f"DELETE FROM {table}", f"TRUNCATE {table} CASCADE"):
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await app.execute(statement)
     if table.startswith("ledger"):
-        for statement in (f"UPDATE {table} SET {column} = {column}", f"DELETE FROM {table}", f"TRUNCATE {table} CASCADE"):
+        for statement in (
+            f"UPDATE {table} SET {column} = {column}",
+            f"DELETE FROM {table}",
+            f"TRUNCATE {table} CASCADE",
+        ):
             with pytest.raises((asyncpg.RestrictViolationError)):
                 await owner.execute(statement)
 

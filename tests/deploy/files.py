@@ -109,5 +109,7 @@ def render(text: str) -> str:
 
 
 def _fits(path: str, pattern: str) -> bool:
-    parts = ("(?:.*/)?" if part == "**" else re.escape(part).replace(r"\*", "[^/]*") + "/" for part in pattern.split("/"))
+    parts = (
+        "(?:.*/)?" if part == "**" else re.escape(part).replace(r"\*", "[^/]*") + "/" for part in pattern.split("/")
+    )
     return re.fullmatch("".join(parts).removesuffix("/"), path) is not None

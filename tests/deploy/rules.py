@@ -45,7 +45,7 @@ def default(setting: str) -> Any:
 
 
 def is_job(service: dict[str, Any]) -> bool:
-    return service["restart"] == "no"
+    return bool(service["restart"] == "no")
 
 
 def texts(value: Any) -> Iterator[str]:
@@ -185,7 +185,9 @@ def containers_get_settings_that_fit(files: Files) -> None:
     assert shared[0] == shared[1], "API and worker would not work on the same payments"
     owner = seen["migrate"].database_owner_url
     assert owner, "migrate"
-    assert re.fullmatch(rf"postgresql://(?!{APPLICATION_LOGIN}:)\w+:secret@postgres:5432/{DATABASE}", owner.get_secret_value())
+    assert re.fullmatch(
+        rf"postgresql://(?!{APPLICATION_LOGIN}:)\w+:secret@postgres:5432/{DATABASE}", owner.get_secret_value()
+    )
     for variable, users in {
         "DATABASE_OWNER_PASSWORD": {"postgres", "migrate"},
         "DATABASE_PASSWORD": {"postgres", "api", "worker"},
@@ -241,7 +243,11 @@ def every_port_is_the_one_of_the_code(files: Files) -> None:
         test = " ".join(service["healthcheck"]["test"])
         assert re.search(rf"127\.0\.0\.1[:\", ]+{port}\b", test), f"{name}: {test}"
         assert any(not (files.compose["networks"][n] or {}).get("internal") for n in service["networks"]), name
-    for name, variable in (("api", "PAYSAGA_API_HOST"), ("sandbox", "PAYSAGA_SANDBOX_HOST"), ("temporal", "BIND_ON_IP")):
+    for name, variable in (
+        ("api", "PAYSAGA_API_HOST"),
+        ("sandbox", "PAYSAGA_SANDBOX_HOST"),
+        ("temporal", "BIND_ON_IP"),
+    ):
         assert files.services[name]["environment"][variable] == "0.0.0.0", name  # noqa: S104 - inside a container
     assert files.environment("temporal-ui")["TEMPORAL_CORS_ORIGINS"].endswith(f":{default('temporal_ui_port')}")
 
@@ -394,9 +400,23 @@ def the_image_has_the_whole_application(files: Files) -> None:
             assert (ROOT / source).exists(), f"COPY {source}"
             assert files.enters_build(source), f".dockerignore keeps {source} out"
             copied.add(source)
-    assert copied == {*PROJECT["tool"]["setuptools"]["packages"], "requirements.lock", "pyproject.toml", "deploy/unneeded.py"}
+    assert copied == {
+        *PROJECT["tool"]["setuptools"]["packages"],
+        "requirements.lock",
+        "pyproject.toml",
+        "deploy/unneeded.py",
+    }
     assert files.enters_build("db/migrations/versions/0002_rules.py")
-    for path in (".env", ".git/config", ".venv/bin/python", ".paysaga/keys", "deploy/example.env", "tests/x", "api/__pycache__/x.pyc", "new"):
+    for path in (
+        ".env",
+        ".git/config",
+        ".venv/bin/python",
+        ".paysaga/keys",
+        "deploy/example.env",
+        "tests/x",
+        "api/__pycache__/x.pyc",
+        "new",
+    ):
         assert not files.enters_build(path), f".dockerignore lets {path} in"
 
 

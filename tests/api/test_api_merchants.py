@@ -1,0 +1,116 @@
+"""Sellers: added once, frozen and unfrozen, closed for ever; their terms; what they are owed."""
+
+from typing import Any
+
+import pytest
+
+from tests.api.problem import refused
+from tests.support.shop import Answer, Shop
+
+
+async def patch(shop: Shop, seller: str, **fields: Any) -> Answer:
+    return await shop.paysaga.http.patch(f"/v1/merchants/{seller}", json=fields, headers=shop.headers)
+
+
+async def test_a_seller_is_added_once(shop: Shop) -> None:
+    body = {"seller_account": "dora", "name": "Dora's Dolls", "fee": {"percent": "2.9", "fixed": "0.30"}}
+    answer = await shop.post("/v1/merchants", body)
+    assert answer.status_code == 201
+    merchant = answer.json()
+    shown = {name: merchant[name] for name in ("object", "seller_account", "name", "status", "fee", "psp_fee_payer")}
+    assert shown == {
+        "object": "merchant",
+        "seller_account": "dora",
+        "name": "Dora's Dolls",
+        "status": "ACTIVE",
+        "fee": {"percent": "2.9", "fixed": "0.3"},
+        "psp_fee_payer": "platform",
+    }
+    refused(await shop.post("/v1/merchants", body), 409, "merchant_exists")
+    for name in ("dora", merchant["id"]):
+        assert (await shop.get(f"/v1/merchants/{name}")).json() == merchant
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ({}, "field_missing"),
+        ({"seller_account": "mer_1"}, "id_invalid"),
+        ({"seller_account": "a:b"}, "id_invalid"),
+        ({"seller_account": "d", "status": "CLOSED"}, "field_unknown"),
+        ({"seller_account": "d", "tenant_id": "other"}, "field_unknown"),
+        ({"seller_account": "d", "fee": {"percent": "100.01"}}, "fee_invalid"),
+        ({"seller_account": "d", "fee": {"percent": "-1"}}, "field_invalid"),
+        ({"seller_account": "d", "fee": {"percent": 2.9}}, "field_invalid"),
+        ({"seller_account": "d", "fee": {"percent": "1.23456"}}, "field_invalid"),
+        ({"seller_account": "d", "fee": {"fixed": "99999999"}}, "field_invalid"),
+        ({"seller_account": "d", "name": "n" * 201}, "field_invalid"),
+        ({"seller_account": "d", "psp_fee_payer": "nobody"}, "field_invalid"),
+    ],
+)
+async def test_a_seller_that_is_not_acceptable(shop: Shop, body: dict[str, Any], code: str) -> None:
+    refused(await shop.post("/v1/merchants", body), 422, code)
+
+
+async def test_terms_change_for_new_orders_only(shop: Shop) -> None:
+    before = await shop.paid(shop.checkout(), confirm=False)
+    changed = await patch(shop, "anna", fee={"percent": "10", "fixed": "1"}, name="Anna", psp_fee_payer="seller")
+    assert changed.json()["fee"] == {"percent": "10", "fixed": "1"}
+    assert (changed.json()["name"], changed.json()["psp_fee_payer"]) == ("Anna", "seller")
+    await shop.post(f"/v1/payments/{before['id']}/confirm")
+    after = await shop.paid(shop.checkout())
+    fees = await shop.paysaga.sql(
+        "SELECT platform_fee FROM payment_order WHERE payment_id = ANY($1) ORDER BY id", [before["id"], after["id"]]
+    )
+    assert [row["platform_fee"] for row in fees] == [1500, 5100]
+    assert (await patch(shop, "anna", name=None)).json()["name"] is None
+    assert (await patch(shop, "anna")).json()["fee"] == {"percent": "10", "fixed": "1"}
+
+
+async def test_closed_is_for_ever(shop: Shop) -> None:
+    assert (await patch(shop, "anna", status="FROZEN")).json()["status"] == "FROZEN"
+    assert (await patch(shop, "anna", status="ACTIVE")).json()["status"] == "ACTIVE"
+    assert (await patch(shop, "anna", status="CLOSED")).json()["status"] == "CLOSED"
+    for status in ("ACTIVE", "FROZEN"):
+        refused(await patch(shop, "anna", status=status), 409, "merchant_closed")
+    assert (await patch(shop, "anna", status="CLOSED", name="gone")).json()["name"] == "gone"
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ({"status": "OPEN"}, "field_invalid"),
+        ({"seller_account": "other"}, "field_unknown"),
+        ({"fee": {"percent": "101"}}, "fee_invalid"),
+    ],
+)
+async def test_a_change_that_is_not_acceptable(shop: Shop, body: dict[str, Any], code: str) -> None:
+    refused(await patch(shop, "anna", **body), 422, code)
+
+
+async def test_a_change_is_written_to_the_audit_log(shop: Shop) -> None:
+    await patch(shop, "anna", status="FROZEN")
+    rows = await shop.paysaga.sql("SELECT actor, action, detail FROM audit_log WHERE tenant_id = $1", shop.tenant)
+    assert [(row["actor"][:4], row["action"]) for row in rows] == [("key_", "merchant.change")]
+
+
+async def test_the_list_in_pages(shop: Shop) -> None:
+    seen: list[str] = []
+    cursor = None
+    for _ in range(3):
+        page = (await shop.get("/v1/merchants", limit=1, **({"cursor": cursor} if cursor else {}))).json()
+        seen += [merchant["seller_account"] for merchant in page["data"]]
+        cursor = page["next_cursor"]
+    assert (seen, cursor) == (["anna", "bo", "chen"], None)
+
+
+async def test_a_wallet_shows_each_currency(shop: Shop) -> None:
+    assert (await shop.get("/v1/wallets/bo")).json() == {"object": "wallet", "seller_account": "bo", "balances": []}
+    await shop.paid(shop.checkout(), orders=[("bo", "100.00")], currency="USD")
+    await shop.paid(shop.checkout(), orders=[("bo", "1000")], currency="JPY")
+    await shop.paid(shop.checkout(), orders=[("bo", "10.000")], currency="KWD")
+    assert (await shop.get("/v1/wallets/bo")).json()["balances"] == [
+        {"currency": "JPY", "pending": "970", "available": "0", "reserved": "0"},
+        {"currency": "KWD", "pending": "9.700", "available": "0.000", "reserved": "0.000"},
+        {"currency": "USD", "pending": "97.00", "available": "0.00", "reserved": "0.00"},
+    ]
