@@ -26,7 +26,9 @@ from domain.status import Status
 
 TENANT = SearchAttributeKey.for_keyword("PaysagaTenant")
 CHECKOUT = SearchAttributeKey.for_keyword("PaysagaCheckout")
-SEARCH_ATTRIBUTES = (TENANT, CHECKOUT)
+STATUS = SearchAttributeKey.for_keyword("PaysagaStatus")
+"""Kept only for payments that leave the fast path: each change is an event, and those are the ones people look for."""
+SEARCH_ATTRIBUTES = (TENANT, CHECKOUT, STATUS)
 """Shown in clear in the Temporal UI, so: no name, no e-mail, no token."""
 
 _RPC_TIMEOUT = timedelta(seconds=5)

@@ -91,7 +91,7 @@ class Settings(BaseSettings):
     pending_deadline_s: float = Field(default=259_200, description="the PSP's time for a pending payment")
     poll_first_s: float = Field(default=5.0, description="first poll of a resting payment; the gaps double")
     poll_max_s: float = 3_600
-    sweep_every_s: float = 30.0
+    sweep_every_s: float = 60.0
     sweep_after_s: float = Field(default=30.0, description="a payment without progress for this long is looked at")
 
     # --- secrets of our own ---

@@ -187,9 +187,8 @@ async def book(connection: AsyncConnection, step: BookRefundStep) -> RefundState
     existing = await get(connection, step.refund_id)
     locked = await payment.lock(connection, existing.payment_id)
     row = await get(connection, step.refund_id)
-    cancelled = locked.cancel_requested_at is not None
     if row.status is RefundStatus.SUCCEEDED:
-        return RefundState(status=row.status, cancel_requested=cancelled)
+        return RefundState(status=row.status, payment_status=locked.status)
     status = _STATUS[step.result.outcome]
     await connection.execute(
         update(refund)
@@ -201,12 +200,13 @@ async def book(connection: AsyncConnection, step: BookRefundStep) -> RefundState
             updated_at=func.now(),
         )
     )
+    after = locked.status
     if status is RefundStatus.SUCCEEDED:
-        await _succeeded(connection, locked, row, step.at)
+        after = await _succeeded(connection, locked, row, step.at)
     elif status is not RefundStatus.PENDING:
         why = step.result.failure.message if step.result.failure else "the PSP does not know it"
         await task.open_task(connection, locked.tenant_id, locked.id, "refund_failed", f"Refund {row.id}: {why}")
-    return RefundState(status=status, cancel_requested=cancelled)
+    return RefundState(status=status, payment_status=after)
 
 
 _STATUS = {
@@ -218,7 +218,7 @@ _STATUS = {
 }
 
 
-async def _succeeded(connection: AsyncConnection, locked: Payment, row: Refund, at: datetime) -> None:
+async def _succeeded(connection: AsyncConnection, locked: Payment, row: Refund, at: datetime) -> Status:
     await ledger.post(
         connection,
         locked.tenant_id,
@@ -235,10 +235,10 @@ async def _succeeded(connection: AsyncConnection, locked: Payment, row: Refund, 
     )
     ending = [o for o in locked.orders if o.open and row.order_id in (None, o.id)]
     if row.ends_as is None or not ending:
-        return
+        return locked.status
     # Who asked for a cancel gets one, whatever began the compensation.
     ends_as = Status.CANCELLED if locked.cancel_requested_at else row.ends_as
-    await payment.move(connection, locked, ending, ends_as, reason="compensated", at=at, failure=row.ends_with)
+    return await payment.move(connection, locked, ending, ends_as, reason="compensated", at=at, failure=row.ends_with)
 
 
 async def next_attempt(connection: AsyncConnection, refund_id: str, send_for_s: float) -> None:

@@ -137,8 +137,10 @@ class BookRefundStep(Frozen):
 
 
 class RefundState(Frozen):
+    """Of the refund, and of the payment after it was booked."""
+
     status: RefundStatus
-    cancel_requested: bool = False
+    payment_status: Status
 
 
 class HoldStep(Frozen):

@@ -160,8 +160,8 @@ def audit_report(checked: Sequence[Checked]) -> RenderableType:
     """One line per invariant, then what violates it, then the sum."""
     table = Table(box=None, header_style="dim", padding=(0, 1))
     table.add_column("")
-    table.add_column("invariant", no_wrap=True)
-    table.add_column("")
+    table.add_column("", no_wrap=True)
+    table.add_column("invariant")
     table.add_column("rows", justify="right")
     table.add_column("violations", justify="right")
     for c in checked:

@@ -35,6 +35,12 @@ _AT_ONCE = 6
 """Stories told side by side: a laptop with two cores stays quick."""
 
 
+_INTRODUCTION = (
+    "Each checkout goes through the HTTP API to a sandbox PSP that fails on request (amounts in INR).\n"
+    "✓ means that its status, the PSP's own log and every account of the ledger are as they have to be."
+)
+
+
 class _StartDisplay(TerminalDisplay):
     """Shows how the stack starts and then falls silent: what dies in the middle dies on purpose."""
 
@@ -72,6 +78,7 @@ async def run_demo(console: Console, *, attach: Settings | None = None) -> bool:
     began_s = time.monotonic()
     book = Book(console)
     async with _own_theatre(console) if attach is None else _attached(attach) as theatre:
+        console.print("", Text(_INTRODUCTION, "dim"), "", sep="\n")
         await _tell_all(book, theatre)
         sound = await _show_books(console, theatre)
     told = [entry for entry in book.entries if not entry.skipped]
@@ -106,7 +113,6 @@ async def _own_theatre(console: Console) -> AsyncIterator[_Theatre]:
         stack = EmbeddedStack(_own_settings(Path(folder)), display=display)
         async with stack, _open(stack.settings, stack.sandbox_url, kill=lambda: _kill(stack)) as theatre:
             display.silent = True
-            console.print("")
             yield theatre
             console.print("", Text(" Stopping …", "dim"), sep="\n")
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.padding import Padding
 from rich.rule import Rule
 from rich.spinner import Spinner
 from rich.table import Table
@@ -61,11 +62,13 @@ class Book:
         self.entries = [Entry(story) for _, stories in CHAPTERS for story in stories]
         self._chapters = {id(stories[0]): title for title, stories in CHAPTERS}
         self._printed = 0
+        self._narrow = console.width < WIDTH
 
     @asynccontextmanager
     async def shown(self) -> AsyncIterator[None]:
         """Draw while the block runs. In this thread alone: Rich's own one would race with what is printed."""
-        self._console.print(_heading())
+        if not self._narrow:
+            self._console.print(_heading())
         live = Live(console=self._console, transient=True, auto_refresh=False, vertical_overflow="crop")
         if self._console.is_terminal:
             live.start()
@@ -93,20 +96,20 @@ class Book:
             chapter = self._chapters.get(id(entry.story))
             if chapter is not None:
                 self._console.print("", _chapter(chapter), sep="\n")
-            self._console.print(_finished(entry))
+            self._console.print(_finished(entry, narrow=self._narrow))
             self._printed += 1
 
     def _running(self) -> RenderableType:
         """The unfinished ones. Those that have ended already but come later in the book only show their mark."""
         rows: list[RenderableType] = [""]
         for entry in self.entries[self._printed :]:
-            row = _grid()
+            row = _line()
             if entry.ended_s is not None:
-                row.add_row(_mark(entry), Text(entry.story.title, "dim"), "", "", _seconds(entry))
+                row.add_row(_mark(entry), Text(entry.story.title, "dim"), _seconds(entry))
             elif entry.began_s is not None:
-                row.add_row(Spinner("dots", style="cyan"), Text(entry.story.title), "", "", _seconds(entry))
+                row.add_row(Spinner("dots", style="cyan"), Text(entry.story.title), _seconds(entry))
             else:
-                row.add_row(Text("·", "dim"), Text(entry.story.title, "dim"), "", "", "")
+                row.add_row(Text("·", "dim"), Text(entry.story.title, "dim"), "")
             rows.append(row)
         return Group(*rows)
 
@@ -118,6 +121,15 @@ def _grid() -> Table:
     grid.add_column(width=_TITLE_WIDTH, no_wrap=True)
     grid.add_column(width=30, no_wrap=True)
     grid.add_column(width=15, no_wrap=True)
+    grid.add_column(width=7, justify="right", style="dim")
+    return grid
+
+
+def _line() -> Table:
+    """The same for a story that is still being told."""
+    grid = Table.grid(padding=(0, 1))
+    grid.add_column(width=2, justify="right")
+    grid.add_column(width=_TITLE_WIDTH, no_wrap=True)
     grid.add_column(width=7, justify="right", style="dim")
     return grid
 
@@ -142,18 +154,32 @@ def _chapter(title: str) -> Rule:
     return Rule(Text(f"{title} ", "bold cyan"), align="left", style="cyan dim", characters="─")
 
 
-def _finished(entry: Entry) -> RenderableType:
-    first, second = _grid(), _below()
+def _finished(entry: Entry, *, narrow: bool) -> RenderableType:
     if entry.skipped:
+        first, second = _grid(), _below()
         first.add_row(Text("–", "dim"), Text(entry.story.title), Text("left out", "dim"), "", "")
         second.add_row("", entry.story.lesson, Text("only in a stack of its own: `make demo`", "dim"))
         return Group(first, second)
-    first.add_row(_mark(entry), Text(entry.story.title, "bold"), _outcome(entry), _money(entry), _seconds(entry))
     books = Text(formula(entry.facts.ledger) if entry.facts else "", "dim" if not _has_books(entry) else "")
+    wrong = [Text(sentence, "bold red") for sentence in entry.wrong]
+    return (_stacked if narrow else _side_by_side)(entry, books, wrong)
+
+
+def _side_by_side(entry: Entry, books: Text, wrong: Sequence[Text]) -> RenderableType:
+    first, second = _grid(), _below()
+    first.add_row(_mark(entry), Text(entry.story.title, "bold"), _outcome(entry), _money(entry), _seconds(entry))
     second.add_row("", entry.story.lesson, books)
-    for sentence in entry.wrong:
-        second.add_row("", "", Text(sentence, "bold red"))
+    for sentence in wrong:
+        second.add_row("", "", sentence)
     return Group(first, second)
+
+
+def _stacked(entry: Entry, books: Text, wrong: Sequence[Text]) -> RenderableType:
+    """For a terminal that is too narrow for two columns."""
+    head = Text.assemble(" ", _mark(entry), " ", (entry.story.title, "bold"), "  ", _seconds(entry))
+    outcome = Text.assemble(_outcome(entry), "  ", _money(entry))
+    below = [Text(entry.story.lesson, "dim"), outcome, books, *wrong]
+    return Group(head, *(Padding(line, (0, 0, 0, 3)) for line in below))
 
 
 def _has_books(entry: Entry) -> bool:

@@ -78,12 +78,14 @@ async def nudge_payment(services: Services, name: str) -> str:
     row = await find_payment(services.database, name)
     if not row.open:
         raise StackError(f"{row.id} is {row.status}: there is nothing to look at any more.")
-    if not await services.starter.is_running(payment_workflow_id(row.id)):
-        return await _start_again(services, row)
-    if not progress.listens(row):
+    running = await services.starter.is_running(payment_workflow_id(row.id))
+    # In its first task a signal would make the workflow run twice.
+    if running and not progress.listens(row):
         return f"{row.id} is {row.status}: it is on its way, and needs no nudge."
     await services.starter.tell(row, Nudge(reason="operator"))
-    return f"{row.id} was {row.status}: the PSP is asked now."
+    if running:
+        return f"{row.id} was {row.status}: the PSP is asked now."
+    return f"{row.id} is {row.status} and had no workflow: it was started again and goes on from its rows."
 
 
 async def cancel_payment(services: Services, name: str, by: str) -> str:
@@ -103,15 +105,9 @@ async def cancel_payment(services: Services, name: str, by: str) -> str:
         raise StackError(f"{found.id} cannot be cancelled: {error.detail}") from error
     if not row.open:
         return f"{row.id} is {row.status} already."
-    # In its first task a signal would make the workflow run twice; it reads the mark on the row instead.
-    if progress.listens(row):
+    if progress.listens(row):  # otherwise its next step reads the mark on the row
         await services.starter.tell(row, CancelRequest(by=by))
     return f"{row.id} was {row.status}: it is being cancelled, and refunded if it was charged."
-
-
-async def _start_again(services: Services, row: Payment) -> str:
-    await services.starter.start_payment(services.starter.input_of(row), row.checkout_id, again=True)
-    return f"{row.id} is {row.status} and had no workflow: it was started again and goes on from its rows."
 
 
 async def resolve_payment(services: Services, name: str, resolution: Resolution) -> str:

@@ -1,5 +1,6 @@
 """Giving the money back, until it is back: shared by the payment's compensation and the late charge."""
 
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 from temporalio import workflow
@@ -13,26 +14,46 @@ with workflow.unsafe.imports_passed_through():
     from domain.status import RefundStatus, Status
 
 
-async def make_refund(steps: Steps, mailbox: Mailbox, patience: Patience, payment_id: str, refund_id: str) -> None:
+async def _nothing() -> bool:
+    return False
+
+
+async def make_refund(
+    steps: Steps,
+    mailbox: Mailbox,
+    patience: Patience,
+    payment_id: str,
+    refund_id: str,
+    *,
+    before_booking: Callable[[], Awaitable[bool]] = _nothing,
+    show: Callable[[Status], None] = lambda _: None,
+) -> Status:
     """Refund at the PSP and book it. Returns only when the money is back: a refund that the PSP refuses or fails waits
-    for a person, who may have it tried again."""
+    for a person, who may have it tried again.
+
+    `before_booking` lets the saga mark a cancel that came meanwhile, `show` the status that the payment rests in.
+    Returns the payment's status afterwards.
+    """
     step = RefundStep(refund_id=refund_id)
     gap = timedelta(seconds=patience.poll_first_s)
     result = await steps.refund_until_known(step)
     while True:
+        await before_booking()
         state = await steps.book_refund(BookRefundStep(refund_id=refund_id, result=result, at=workflow.now()))
         if state.status is RefundStatus.SUCCEEDED:
-            return
+            return state.payment_status
         pending = state.status is RefundStatus.PENDING
+        resting = Status.PENDING if pending else Status.NEEDS_ATTENTION
         await steps.rest(
             RestStep(
                 payment_id=payment_id,
-                status=Status.PENDING if pending else Status.NEEDS_ATTENTION,
+                status=resting,
                 next_check_s=gap.total_seconds(),
                 reason="refund_pending" if pending else "refund_failed",
                 at=workflow.now(),
             )
         )
+        show(resting)
         await mailbox.wait(gap, None, "next look at the refund")
         gap = min(gap * 2, timedelta(seconds=patience.poll_max_s))
         resolution = mailbox.take_resolution()

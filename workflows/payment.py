@@ -15,6 +15,7 @@ from workflows.mailbox import Mailbox
 from workflows.steps import Steps
 
 with workflow.unsafe.imports_passed_through():
+    from activities.start import STATUS
     from domain.money import Money
     from domain.payment import (
         PAYMENT_WORKFLOW,
@@ -187,7 +188,9 @@ class PaymentWorkflow:
         for order_id, failure in reversed(refused):
             await self._compensate((order_id,), result, Status.FAILED, failure)
         everything_refused = len(refused) == len(self._inp.order_ids)
-        return PaymentEnd(status=Status.FAILED if everything_refused else Status.SUCCESS)
+        end = PaymentEnd(status=Status.FAILED if everything_refused else Status.SUCCESS)
+        self._show(end.status)
+        return end
 
     def _settle_step(self, order_id: str, result: ChargeResult) -> SettleStep:
         """With compensate_all the orders become SUCCESS together, with the last one: SUCCESS is never taken back."""
@@ -216,11 +219,19 @@ class PaymentWorkflow:
                 at=workflow.now(),
             )
         )
+        status = ends_as
         for refund_id in compensation.refund_ids:
-            self._status = Status.NEEDS_ATTENTION  # a refund that fails may be resolved by a person
-            await make_refund(self._steps, self._mailbox, self._patience, self._inp.payment_id, refund_id)
-        self._status = ends_as
-        return PaymentEnd(status=ends_as, failure=failure)
+            status = await make_refund(
+                self._steps,
+                self._mailbox,
+                self._patience,
+                self._inp.payment_id,
+                refund_id,
+                before_booking=self._mark_cancel,
+                show=self._show,
+            )
+        self._show(status)
+        return PaymentEnd(status=status, failure=failure)
 
     async def _hold(self, result: ChargeResult) -> PaymentEnd:
         """The PSP took another sum than we asked for: book what came, credit nobody, ask a person."""
@@ -347,7 +358,7 @@ class PaymentWorkflow:
                 at=workflow.now(),
             )
         )
-        self._status = state.status
+        self._show(state.status)
         deadline = f" · deadline {state.deadline_at:%Y-%m-%d %H:%M:%S} UTC" if state.deadline_at else ""
         workflow.set_current_details(f"**{state.status}** · {reason} · looks again in {gap_s:.0f} s{deadline}")
         return state
@@ -362,7 +373,7 @@ class PaymentWorkflow:
         ended = await self._steps.close(
             CloseStep(payment_id=self._inp.payment_id, status=status, failure=failure, result=result, at=workflow.now())
         )
-        self._status = ended
+        self._show(ended)
         return PaymentEnd(status=ended, failure=failure)
 
     async def _mark_cancel(self) -> bool:
@@ -375,6 +386,12 @@ class PaymentWorkflow:
                 CancelStep(payment_id=self._inp.payment_id, by=request.by, at=workflow.now())
             )
         return True
+
+    def _show(self, status: Status) -> None:
+        """Say the status where operators filter; the happy path spends no event on it."""
+        if status is not self._status and not self._in_first_task:
+            workflow.upsert_search_attributes([STATUS.value_set(status.value)])
+        self._status = status
 
     def _as_asked(self, result: ChargeResult) -> bool:
         return (result.amount, result.currency) == (self._inp.amount, self._inp.currency)

@@ -1,17 +1,20 @@
-"""A TCP link that can be cut: what is on the other side then is simply not there."""
+"""A link that can be cut: what is on the other side then is simply not there."""
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Self
+
+
+Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class Link:
     """`async with Link.to("127.0.0.1:7233") as link`: `link.address` leads there until `link.cut()`."""
 
-    def __init__(self, target: str) -> None:
-        host, _, port = target.rpartition(":")
-        self._target = (host, int(port))
+    def __init__(self, connect: Callable[[], Awaitable[Connection]]) -> None:
+        self._connect = connect
         self._open: set[asyncio.StreamWriter] = set()
         self._whole = True
         self.address = ""
@@ -19,14 +22,29 @@ class Link:
     @classmethod
     @contextlib.asynccontextmanager
     async def to(cls, target: str) -> AsyncIterator[Self]:
-        link = cls(target)
+        host, _, port = target.rpartition(":")
+        link = cls(lambda: asyncio.open_connection(host, int(port)))
         server = await asyncio.start_server(link._carry, "127.0.0.1", 0)
         link.address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        try:
+        async with link._served(server):
             yield link
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def to_socket(cls, target: Path, folder: Path) -> AsyncIterator[Self]:
+        """The same for a Unix socket; the address is the one of that name in `folder`."""
+        link = cls(lambda: asyncio.open_unix_connection(target))
+        link.address = str(folder / target.name)
+        async with link._served(await asyncio.start_unix_server(link._carry, link.address)):
+            yield link
+
+    @contextlib.asynccontextmanager
+    async def _served(self, server: asyncio.Server) -> AsyncIterator[None]:
+        try:
+            yield
         finally:
             server.close()
-            link.cut()
+            self.cut()
 
     def cut(self) -> None:
         self._whole = False
@@ -40,7 +58,7 @@ class Link:
         if not self._whole:
             writer.transport.abort()
             return
-        far_reader, far_writer = await asyncio.open_connection(*self._target)
+        far_reader, far_writer = await self._connect()
         self._open |= {writer, far_writer}
         await asyncio.gather(_copy(reader, far_writer), _copy(far_reader, writer))
         self._open -= {writer, far_writer}

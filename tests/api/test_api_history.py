@@ -33,7 +33,8 @@ async def test_buyers_and_sellers_see_their_own(shop: Shop) -> None:
     paid = await shop.paid(checkout, orders=[("anna", "5.00"), ("bo", "7.00")])
     failed = await shop.paid(shop.checkout(), "pm_card_chargeDeclined", orders=[("bo", "9.00")])
     buyer = (await shop.get("/v1/transactions/buyer_1")).json()["data"]
-    assert [entry["amount"] for entry in buyer] == ["9.00", "7.00", "5.00"]
+    assert buyer[0]["amount"] == "9.00"
+    assert {entry["amount"] for entry in buyer[1:]} == {"7.00", "5.00"}
     assert {entry["buyer_id"] for entry in buyer} == {"buyer_1"}
     bo = (await shop.get("/v1/transactions/bo", role="seller")).json()["data"]
     assert [(entry["payment_id"], entry["status"]) for entry in bo] == [

@@ -109,7 +109,8 @@ PLANTED = [
     ),
     (
         "I14",
-        "INSERT INTO payment_order_transition (tenant_id, payment_id, order_id, from_status, to_status, reason, actor, at)"
+        "INSERT INTO payment_order_transition"
+        " (tenant_id, payment_id, order_id, from_status, to_status, reason, actor, at)"
         " SELECT tenant_id, payment_id, id, status, 'FAILED', 'x', 'x', now() FROM payment_order"
         " WHERE payment_id = :'paid'",
         "goes from SUCCESS to FAILED, which is not allowed",

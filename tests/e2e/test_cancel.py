@@ -9,6 +9,7 @@ from tests.conftest import Deploy
 from tests.e2e.test_crash import blocked, row_lock
 from tests.e2e.test_payment import FEE_KEPT
 from tests.support.deployment import Deployment
+from tests.support.eventually import eventually
 from tests.support.shop import Shop
 
 
@@ -151,8 +152,6 @@ async def test_three_d_secure_that_succeeds_after_the_cancel_is_refunded(shop: S
 async def late_charge_done(shop: Shop, charge_id: str) -> Any:
     from temporalio.service import RPCError
 
-    from tests.support.eventually import eventually
-
     async def probe() -> Any:
         try:
             return await shop.paysaga.temporal.get_workflow_handle(f"late_charge:{charge_id}").result()
@@ -214,3 +213,35 @@ async def test_a_terminated_workflow_is_picked_up_by_the_sweeper(deploy: Deploy,
     status = await ends_well(shop, payment["id"], checkout)
     assert status == ("CANCELLED" if moment == "compensation" else "SUCCESS")
     assert await audit_database(paysaga.database) == []
+
+
+@pytest.mark.parametrize("how", ["temporal", "signal", "api"])
+async def test_cancel_in_the_compensation_of_a_refused_wallet(shop: Shop, how: str) -> None:
+    checkout = shop.checkout()
+    payment = await shop.paid(checkout, "pm_upi_processing")
+    await shop.set_merchant("anna", status="FROZEN")
+    hold = await shop.paysaga.sandbox.fault("refunds.create", "hold_before", checkout=checkout)
+    await shop.paysaga.sandbox.steer(await shop.reference(payment["id"]), "complete_processing")
+    await shop.paysaga.sandbox.struck(hold)
+    await cancel(shop, payment["id"], how)
+    await shop.paysaga.sandbox.release(hold)
+    assert await ends_well(shop, payment["id"], checkout) == "CANCELLED"
+
+
+async def test_a_person_has_a_failed_refund_tried_again(shop: Shop) -> None:
+    checkout = shop.checkout()
+    hold = await shop.paysaga.sandbox.fault("payment_intents.create", "hold_after", checkout=checkout)
+    payment = (await shop.pay(checkout, "pm_card_pendingRefundFail", wait=0)).json()
+    await shop.paysaga.sandbox.struck(hold)
+    await cancel(shop, payment["id"], "api")
+    await shop.paysaga.sandbox.release(hold)
+    await shop.until(payment["id"], "NEEDS_ATTENTION")
+    handle = shop.paysaga.temporal.get_workflow_handle(f"payment:{payment['id']}")
+    await handle.execute_update("resolve", {"decision": "retry", "by": "olga"})
+
+    async def asked_again() -> bool:
+        return (await shop.explain(payment["id"]))["compensation"][0]["attempt"] == 2
+
+    await eventually(asked_again, what="a second refund request")
+    refunds = (await shop.paysaga.sandbox.log(checkout)).refunds
+    assert [refund["idempotency_key"].rpartition(":")[2] for refund in refunds][:1] == ["1"]

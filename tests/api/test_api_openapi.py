@@ -1,0 +1,179 @@
+"""The document that clients are built from: complete, true, and usable without the network."""
+
+import re
+import secrets
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from api import examples
+from db import api_key
+from domain.status import Status
+from tests.support.deployment import Deployment
+from tests.support.shop import Shop
+
+OPERATIONS = {
+    "create_payment",
+    "show_payment",
+    "confirm_payment",
+    "cancel_payment",
+    "explain_payment",
+    "create_merchant",
+    "change_merchant",
+    "show_merchant",
+    "list_merchants",
+    "show_wallet",
+    "list_transactions",
+    "list_ledger_transactions",
+    "receive_webhook",
+    "healthz",
+    "readyz",
+}
+"""Names of functions in generated clients: one that is here may not be renamed."""
+
+Document = dict[str, Any]
+
+
+@pytest.fixture
+async def document(paysaga: Deployment) -> Document:
+    found: Document = (await paysaga.http.get("/openapi.json")).raise_for_status().json()
+    return found
+
+
+def operations(document: Document) -> Iterator[tuple[str, str, Document]]:
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            yield method, path, operation
+
+
+def test_operation_ids_are_stable(document: Document) -> None:
+    found = [operation["operationId"] for _, _, operation in operations(document)]
+    assert len(found) == len(set(found))
+    assert set(found) >= OPERATIONS
+
+
+def test_every_operation_is_described(document: Document) -> None:
+    tags = {tag["name"]: tag["description"] for tag in document["tags"]}
+    for method, path, operation in operations(document):
+        assert operation["summary"], (method, path)
+        assert len(operation["description"]) > 20, (method, path)
+        assert all(tags[tag] for tag in operation["tags"]), (method, path)
+        for parameter in operation.get("parameters", ()):
+            if parameter["in"] == "path":
+                assert parameter["example"], (path, parameter["name"])
+        body = operation.get("requestBody")
+        if body:
+            assert body["content"]["application/json"]["examples"], path
+
+
+def test_every_operation_names_its_scope(document: Document) -> None:
+    (scheme,) = document["components"]["securitySchemes"].values()
+    assert (scheme["type"], scheme["scheme"]) == ("http", "bearer")
+    assert all(f"`{scope}`" in scheme["description"] for scope in api_key.SCOPES)
+    assert "sk_test_paysaga" in scheme["description"]
+    for _, path, operation in operations(document):
+        if path.startswith("/v1/"):
+            (requirement,) = operation["security"]
+            (scopes,) = requirement.values()
+            assert len(scopes) == 1, path
+            assert set(scopes) <= api_key.SCOPES, path
+        else:
+            assert "security" not in operation, path
+
+
+def test_every_reference_resolves(document: Document) -> None:
+    for reference in set(re.findall(r"'\$ref': '([^']+)'", str(document))):
+        place: Any = document
+        for part in reference.removeprefix("#/").split("/"):
+            place = place[part]
+    assert {"type", "title", "status", "code", "detail"} <= set(
+        document["components"]["schemas"]["Problem"]["properties"]
+    )
+
+
+def test_errors_are_problems(document: Document) -> None:
+    for _, path, operation in operations(document):
+        for status, response in operation["responses"].items():
+            if status >= "400":
+                (media_type,) = response["content"]
+                assert media_type == "application/problem+json", (path, status)
+    for name in ("HTTPValidationError", "ValidationError"):
+        assert name not in document["components"]["schemas"]
+
+
+def test_the_key_is_required_and_the_statuses_are_listed(document: Document) -> None:
+    for path in ("/v1/payments", "/v1/payments/{payment_id}/confirm", "/v1/payments/{payment_id}/cancel"):
+        parameters = {p["name"]: p for p in document["paths"][path]["post"]["parameters"]}
+        assert parameters["Idempotency-Key"]["required"] is True
+        assert parameters["Prefer"]["required"] is False
+    assert document["components"]["schemas"]["Status"]["enum"] == [status.value for status in Status]
+    assert document["servers"] == [{"url": "/"}]
+
+
+# --- the examples work ---
+
+
+@pytest.fixture
+async def sandbox_shop(paysaga: Deployment) -> Shop:
+    """A tenant with the sellers that the embedded stack has."""
+    return await paysaga.shop(f"docs-{secrets.token_hex(5)}", sellers=("seller_anna", "seller_bo", "seller_chen"))
+
+
+@pytest.mark.parametrize("name", examples.PAYMENTS)
+async def test_each_payment_example_has_the_outcome_it_promises(sandbox_shop: Shop, name: str) -> None:
+    example = examples.PAYMENTS[name]
+    promised = re.search(r"→ (\d+) ([A-Z_]+)", example["summary"])
+    assert promised is not None
+    answer = await sandbox_shop.post("/v1/payments", example["value"])
+    assert (answer.status_code, answer.json()["status"]) == (int(promised[1]), promised[2]), answer.text
+    if "failure.code" in example["summary"]:
+        assert answer.json()["failure"]["code"] in example["summary"]
+    if "next_action" in example["summary"]:
+        assert answer.json()["next_action"]["url"]
+    if "soon SUCCESS" in example["summary"]:
+        await sandbox_shop.until(answer.json()["id"], "SUCCESS")
+
+
+async def test_the_other_examples_work_after_them(sandbox_shop: Shop, document: Document) -> None:
+    """In the order in which a reader would try them: every path's example parameters, every body's examples."""
+    for name in ("your_own_ids", "unconfirmed"):
+        await sandbox_shop.post("/v1/payments", examples.PAYMENTS[name]["value"])
+    paths = [(m, p, o) for m, p, o in operations(document) if p not in ("/v1/payments", "/webhooks/{psp}")]
+    for method, path, operation in paths:
+        given = {p["name"]: p["example"] for p in operation.get("parameters", ()) if "example" in p}
+        query = {
+            p["name"]: p["example"] for p in operation.get("parameters", ()) if p["in"] == "query" and "example" in p
+        }
+        bodies = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("examples", {})
+        for body in [example["value"] for example in bodies.values()] or [None]:
+            headers = sandbox_shop.headers | {"Idempotency-Key": secrets.token_hex(8)}
+            answer = await sandbox_shop.paysaga.http.request(
+                method, path.format(**given), json=body, headers=headers, params=query
+            )
+            settled = path.endswith("/cancel")  # confirmed just before
+            assert answer.status_code in ((409,) if settled else (200, 201)), (method, path, answer.text)
+
+
+# --- /docs ---
+
+
+async def test_the_page_loads_nothing_from_elsewhere(paysaga: Deployment) -> None:
+    page = await paysaga.http.get("/docs")
+    assert page.headers["content-type"].startswith("text/html")
+    assert "default-src 'self'" in page.headers["content-security-policy"]
+    links = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+    assert len(links) == 4
+    for link in links:
+        assert "//" not in link
+        assert (await paysaga.http.get(f"/{link}")).status_code == 200, link
+    script = (await paysaga.http.get("/docs/static/docs.js")).text
+    assert not re.search(r"https?://", script)
+    assert "validatorUrl: null" in script
+    assert examples.IDEMPOTENCY_KEY in page.text
+    assert 'data-development-key=""' in page.text, "the key is offered where the PSP is the sandbox's own account alone"
+
+
+async def test_the_pages_of_fastapi_are_gone(paysaga: Deployment) -> None:
+    for path in ("/redoc", "/docs/oauth2-redirect", "/docs/static/", "/docs/static/none.js"):
+        assert (await paysaga.http.get(path)).status_code == 404, path

@@ -1,0 +1,184 @@
+"""Webhooks in: only what the PSP signed is stored, each event once, and nothing it says is an error of ours."""
+
+import json
+import secrets
+import time
+from typing import Any
+
+import pytest
+
+from sandbox.webhooks import signature
+from tests.api.problem import refused
+from tests.support.shop import Answer, Shop
+
+SECRET = "whsec_test"
+
+
+def event_of(thing: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
+    """An event about an object that nobody knows, unless told otherwise."""
+    return {
+        "id": f"evt_{secrets.token_hex(8)}",
+        "object": "event",
+        "type": "payment_intent.succeeded",
+        "created": int(time.time()),
+        "livemode": False,
+        "data": {"object": thing or {"object": "payment_intent", "id": f"pi_{secrets.token_hex(8)}"}},
+    } | more
+
+
+async def deliver(
+    shop: Shop, event: Any, *, secret: str = SECRET, age_s: float = 0, psp: str = "stripe", header: str | None = None
+) -> Answer:
+    payload = event if isinstance(event, str) else json.dumps(event)
+    signed = signature(payload, secret, int(time.time() - age_s)) if header is None else header
+    headers = {"Stripe-Signature": signed} if signed else {}
+    return await shop.paysaga.http.post(f"/webhooks/{psp}", content=payload, headers=headers)
+
+
+async def inbox(shop: Shop, event: dict[str, Any]) -> list[dict[str, Any]]:
+    rows = await shop.paysaga.sql("SELECT * FROM webhook_inbox WHERE event_id = $1", event["id"])
+    return [dict(row) for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("how", "code"),
+    [
+        ({"header": ""}, "webhook_signature_missing"),
+        ({"header": "t=1,v1=00"}, "webhook_signature_invalid"),
+        ({"header": "nonsense"}, "webhook_signature_invalid"),
+        ({"header": "t=,v1="}, "webhook_signature_invalid"),
+        ({"header": "t=99999999999999999999999,v1=00"}, "webhook_signature_invalid"),
+        ({"secret": "whsec_other"}, "webhook_signature_invalid"),
+        ({"age_s": 301}, "webhook_stale"),
+        ({"age_s": 86_400 * 3650}, "webhook_stale"),
+    ],
+)
+async def test_what_cannot_be_trusted_is_refused_and_not_stored(shop: Shop, how: dict[str, Any], code: str) -> None:
+    event = event_of()
+    refused(await deliver(shop, event, **how), 400, code)
+    assert await inbox(shop, event) == []
+
+
+async def test_a_body_that_was_changed_on_its_way(shop: Shop) -> None:
+    event = event_of()
+    signed = signature(json.dumps(event), SECRET, int(time.time()))
+    changed = event | {"type": "charge.succeeded"}
+    refused(await deliver(shop, changed, header=signed), 400, "webhook_signature_invalid")
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        "",
+        "null",
+        "[]",
+        "{",
+        "{}",
+        "\x00",
+        '"event"',
+        "[" * 50_000,
+        '{"object":"event"}',
+        '{"created":' + "9" * 5000 + "}",
+    ],
+    ids=range(10),
+)
+async def test_what_is_no_event(shop: Shop, payload: str) -> None:
+    refused(await deliver(shop, payload), 400, "webhook_malformed")
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"object": "evento"},
+        {"id": 7},
+        {"created": "now"},
+        {"created": 10**30},
+        {"data": {}},
+        {"data": {"object": None}},
+        {"data": {"object": {"object": "payment_intent", "id": 5}}},
+        {"data": {"object": {"object": "payment_intent", "id": "pi_1", "metadata": "x"}}},
+        {"data": {"object": {"object": "payment_intent", "id": "pi_1", "metadata": {"paysaga_charge": 7}}}},
+    ],
+)
+async def test_an_event_that_cannot_be_read(shop: Shop, more: dict[str, Any]) -> None:
+    refused(await deliver(shop, event_of(**more)), 400, "webhook_malformed")
+
+
+async def test_another_mode_or_account(shop: Shop) -> None:
+    refused(await deliver(shop, event_of(livemode=True)), 400, "webhook_wrong_mode")
+    refused(await deliver(shop, event_of(account="acct_other")), 400, "webhook_wrong_account")
+
+
+async def test_another_psp(shop: Shop) -> None:
+    for psp in ("adyen", "%00", "Stripe"):
+        refused(await deliver(shop, event_of(), psp=psp), 404, "psp_not_found")
+
+
+async def test_a_body_that_is_too_large(shop: Shop) -> None:
+    refused(await deliver(shop, event_of(padding="x" * 300_000)), 413, "body_too_large")
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        event_of(type="some.future_type"),
+        event_of({"object": "some_future_object", "id": "sfo_1"}, type="some_future_object.created"),
+        event_of(),
+        event_of({"object": "refund", "id": "re_nobody"}, type="refund.updated"),
+        event_of({"object": "payment_intent", "id": "pi_1", "metadata": {"paysaga_charge": "ch_nobody"}}),
+        event_of({"object": "customer"}, type="customer.created"),
+    ],
+    ids=["type", "object", "intent", "refund", "charge", "no id"],
+)
+async def test_what_is_not_ours_is_kept_and_moves_nothing(shop: Shop, event: dict[str, Any]) -> None:
+    event = event | {"id": f"evt_{secrets.token_hex(8)}"}
+    answer = await deliver(shop, event)
+    assert (answer.status_code, answer.json()) == (200, {"received": True})
+    (row,) = await inbox(shop, event)
+    assert (row["status"], row["type"], row["psp"], row["payment_id"]) == ("IGNORED", event["type"], "stripe", None)
+    assert json.loads(row["payload"]) == event
+
+
+async def test_a_duplicate_is_answered_and_kept_once(shop: Shop) -> None:
+    event = event_of()
+    answers = [await deliver(shop, event) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [200, 200, 200]
+    assert len(await inbox(shop, event)) == 1
+
+
+async def test_characters_that_postgresql_cannot_store_do_not_stop_an_event(shop: Shop) -> None:
+    """The PSP would send it again for days."""
+    event = event_of(note="a\x00b", other="\ud800", number=float("nan"), deep=[{"\x00": "\udfff"}])
+    answer = await deliver(shop, event)
+    assert answer.status_code == 200, answer.text
+    (row,) = await inbox(shop, event)
+    payload = json.loads(row["payload"])
+    assert (payload["note"], payload["other"], payload["number"]) == ("a\N{REPLACEMENT CHARACTER}b", "?", None)
+
+
+async def test_ours_is_delivered_once_however_often_it_comes(shop: Shop) -> None:
+    """The buyer authenticates; the PSP's event arrives three times; one settlement."""
+    checkout = shop.checkout()
+    payment = await shop.paid(checkout, "pm_card_threeDSecure2Required")
+    reference = await shop.reference(payment["id"])
+    await shop.paysaga.sandbox.steer(reference, "authenticate")
+    intent = await shop.paysaga.sandbox.stripe(f"/v1/payment_intents/{reference}")
+    event = event_of(intent)
+    for _ in range(3):
+        assert (await deliver(shop, event)).status_code == 200
+    await shop.until(payment["id"], "SUCCESS")
+    (row,) = await inbox(shop, event)
+    assert row["payment_id"] == payment["id"]
+    assert row["tenant_id"] == shop.tenant
+    assert sorted(await shop.kinds(payment["id"])) == ["capture", "psp_fee"]
+
+
+async def test_an_event_about_a_payment_that_has_ended_changes_nothing(shop: Shop) -> None:
+    payment = await shop.paid(shop.checkout())
+    before = await shop.payment(payment["id"])
+    intent = await shop.paysaga.sandbox.stripe(f"/v1/payment_intents/{await shop.reference(payment['id'])}")
+    event = event_of(intent | {"amount_received": 1, "status": "canceled"}, type="payment_intent.canceled")
+    assert (await deliver(shop, event)).status_code == 200
+    (row,) = await inbox(shop, event)
+    assert row["status"] == "PROCESSED"
+    assert await shop.payment(payment["id"]) == before

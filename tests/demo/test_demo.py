@@ -1,0 +1,64 @@
+"""`paysaga demo` as somebody runs it: every story ends as told, the audit is clean, nothing is left behind."""
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from stack.demo_facts import Facts, account_name, differences, formula
+from stack.demo_stories import CHAPTERS
+
+
+async def test_the_demo_tells_every_story_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PAYSAGA_")}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "stack.cli",
+        "demo",
+        # Short: the path of PostgreSQL's socket is below it.
+        env=environment | {"TMPDIR": str(tmp_path)},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await asyncio.wait_for(process.communicate(), timeout=150)
+    text = output.decode()
+    assert process.returncode == 0, text
+    stories = [story for _, chapter in CHAPTERS for story in chapter]
+    assert f"{len(stories)} of {len(stories)} stories" in text
+    assert all(story.title in text for story in stories)
+    assert "✗" not in text
+    assert "The books are in order" in text
+    assert os.listdir(tmp_path) == []  # noqa: PTH208
+
+
+def test_a_story_that_ends_otherwise_says_how() -> None:
+    story = CHAPTERS[0][1][0]
+    facts = Facts("PENDING", "psp_unknown", ("500.00", "500.00"), ("1.00",), {})
+    assert differences(story, facts) == [
+        "expected SUCCESS, got PENDING",
+        "expected failure none, got psp_unknown",
+        "the PSP should have charged 500.00 and charged 500.00 and 500.00",
+        "the PSP should have refunded nothing and refunded 1.00",
+        "the ledger should be 485.20 = anna 485.00 + our fee 15.00 − PSP fee 14.80 and is nothing booked",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("ledger", "shown"),
+    [
+        ({}, "nothing booked"),
+        ({"at PSP": "-14.80", "PSP fee": "-14.80"}, "−14.80 = − PSP fee 14.80"),
+        ({"at PSP": "5.00", "suspense": "5.00"}, "5.00 = suspense 5.00"),
+        ({"PSP fee": "-1.00", "our fee": "1.00"}, "0.00 = our fee 1.00 − PSP fee 1.00"),
+    ],
+)
+def test_the_ledger_as_a_formula(ledger: dict[str, str], shown: str) -> None:
+    assert formula(ledger) == shown
+
+
+def test_accounts_by_the_names_that_a_reader_uses() -> None:
+    names = [account_name(a) for a in ("psp_clearing:stripe", "wallet:seller_bo:pending", "psp_fees", "suspense")]
+    assert names == ["at PSP", "bo", "PSP fee", "suspense"]
