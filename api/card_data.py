@@ -40,6 +40,13 @@ _CODE_BESIDE_ITS_NAME = re.compile(
 )
 
 
+def require_text(text: str) -> None:
+    """Raises Unprocessable `text_invalid` for what PostgreSQL cannot store, `card_data_forbidden` for a card number."""
+    if "\x00" in text or any("\ud800" <= character <= "\udfff" for character in text):
+        raise Unprocessable("The text has a character that cannot be stored.", code="text_invalid")
+    refuse_card_data(text)
+
+
 def refuse_card_data(text: str) -> None:
     """Raises Unprocessable `card_data_forbidden`; the message does not repeat the text."""
     if has_card_data(text):

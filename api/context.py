@@ -9,11 +9,11 @@ from typing import Annotated, Any
 
 import rfc8785
 from fastapi import Depends, Header, Request, Security
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
+from fastapi.security import HTTPBearer, SecurityScopes
 from pydantic import BaseModel
 
+from api.card_data import require_text
 from api.examples import IDEMPOTENCY_KEY
-from api.strict import require_text
 from config.settings import DEVELOPMENT_API_KEY
 from db import api_key
 from db.api_key import Principal
@@ -75,19 +75,21 @@ class Principals:
         return principal
 
 
-async def principal(
-    request: Request,
-    scopes: SecurityScopes,
-    found: ServicesOf,
-    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
-) -> Principal:
-    """Raises Unauthorized, Forbidden `scope_missing`."""
+async def authenticate(request: Request) -> Principal:
+    """Raises Unauthorized `api_key_missing` or `api_key_invalid`."""
+    credentials = await _bearer(request)
     if credentials is None or not credentials.credentials.isascii():
         raise Unauthorized("Send an API key: Authorization: Bearer sk_…", code="api_key_missing")
     principals: Principals = request.app.state.principals
-    who = await principals.of(credentials.credentials, found)
+    who = await principals.of(credentials.credentials, services(request))
     if who is None:
         raise Unauthorized("The API key is not known or was revoked.", code="api_key_invalid")
+    return who
+
+
+async def principal(request: Request, scopes: SecurityScopes, _: Annotated[object, Depends(_bearer)]) -> Principal:
+    """Raises Unauthorized, Forbidden `scope_missing`."""
+    who = await authenticate(request)
     missing = [scope for scope in scopes.scopes if scope not in who.scopes]
     if missing:
         raise Forbidden(f"The API key lacks the scope {missing[0]}.", code="scope_missing")
@@ -106,7 +108,7 @@ async def idempotency_key(
         str | None,
         Header(
             alias="Idempotency-Key",
-            description="Required. Sending the same request again under it is safe for 30 days or more.",
+            description="A new one for every payment; the same request under the same key is safe for 30 days or more.",
             examples=[IDEMPOTENCY_KEY],
         ),
     ] = None,

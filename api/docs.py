@@ -31,11 +31,8 @@ _POLICY = "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-in
 
 
 def install(app: FastAPI, settings: Settings) -> None:
-    """The page and its files; Swagger UI's own come from the package fastapi-swagger. Where the PSP is the sandbox of
-    this machine, the page is authorized with the development key already."""
-    psp_key = settings.stripe_api_key
-    local = psp_key is None or psp_key.get_secret_value() == SANDBOX_STRIPE_KEY
-    page = _PAGE.format(example_key=IDEMPOTENCY_KEY, development_key=DEVELOPMENT_API_KEY if local else "")
+    """The page and its files; Swagger UI's own come from the package fastapi-swagger."""
+    page = page_of(settings)
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:
@@ -43,3 +40,10 @@ def install(app: FastAPI, settings: Settings) -> None:
 
     app.mount("/docs/swagger-ui", StaticFiles(packages=[("fastapi_swagger", "resources")]))
     app.mount("/docs/static", StaticFiles(directory=Path(__file__).parent / "static"))
+
+
+def page_of(settings: Settings) -> str:
+    """Where the PSP is the sandbox of this machine, the page is authorized with the development key already."""
+    psp_key = settings.stripe_api_key
+    local = psp_key is None or psp_key.get_secret_value() == SANDBOX_STRIPE_KEY
+    return _PAGE.format(example_key=IDEMPOTENCY_KEY, development_key=DEVELOPMENT_API_KEY if local else "")

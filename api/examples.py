@@ -91,3 +91,39 @@ MERCHANT_CHANGE = {
     "unfreeze": {"summary": "Unfreeze", "value": {"status": "ACTIVE"}},
     "fee": {"summary": "New terms for new orders", "value": {"fee": {"percent": "2.5", "fixed": "0"}}},
 }
+
+PAYMENT: dict[str, Any] = {
+    "id": "pay_01kafm6e8q9v7s2c4n0b8k6h3j",
+    "object": "payment",
+    "status": "SUCCESS",
+    "is_payment_done": True,
+    "checkout_id": "checkout-1001",
+    "buyer": {"id": "buyer_1"},
+    "amount": "500.00",
+    "currency": "INR",
+    "next_action": None,
+    "failure": None,
+    "cancel_requested": False,
+    "metadata": {},
+    "payment_orders": [
+        {
+            "id": "po_01kafm6e8r4t1d1w9p7zq3x5yv",
+            "object": "payment_order",
+            "payment_id": "pay_01kafm6e8q9v7s2c4n0b8k6h3j",
+            "payment_order_id": ORDER,
+            "seller_account": "seller_anna",
+            "amount": "500.00",
+            "currency": "INR",
+            "status": "SUCCESS",
+            "wallet_updated": True,
+            "ledger_updated": True,
+            "next_action": None,
+            "failure": None,
+            "refund_status": None,
+            "dispute_status": None,
+            "created_at": "2026-11-20T10:00:00Z",
+        }
+    ],
+    "created_at": "2026-11-20T10:00:00Z",
+}
+"""What a payment looks like in an answer."""

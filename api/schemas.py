@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from api import examples
 from domain.ids import is_client_id
 from domain.money import MoneyError, exponent, parse_major
 from domain.status import RefundStatus, Status
@@ -165,13 +166,21 @@ class PaymentOrderOut(Out):
     created_at: datetime
 
 
+class BuyerOut(Out):
+    """Without the e-mail address, which is stored encrypted for the PSP's receipt alone."""
+
+    id: str
+
+
 class PaymentOut(Out):
+    model_config = ConfigDict(frozen=True, json_schema_extra={"example": examples.PAYMENT})
+
     id: str = Field(examples=["pay_01kafm6e8q9v7s2c4n0b8k6h3j"])
     object: Literal["payment"] = "payment"
     status: Status = Field(examples=["SUCCESS"])
     is_payment_done: bool
     checkout_id: str | None
-    buyer: dict[str, str]
+    buyer: BuyerOut
     amount: str
     currency: str
     next_action: NextActionOut | None
@@ -213,13 +222,18 @@ class MerchantPatch(In):
     psp_fee_payer: Literal["platform", "seller"] | None = None
 
 
+class FeeOut(Out):
+    percent: str = Field(examples=["2.9"])
+    fixed: str = Field(examples=["0.3"])
+
+
 class MerchantOut(Out):
     id: str
     object: Literal["merchant"] = "merchant"
     seller_account: str
     name: str | None
     status: MerchantStatus
-    fee: dict[str, str]
+    fee: FeeOut
     psp_fee_payer: str
     created_at: datetime
 

@@ -9,9 +9,10 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.card_data import refuse_card_data, refuse_card_field
+from api.card_data import refuse_card_data, refuse_card_field, require_text
+from api.context import authenticate
 from api.problems import problem
-from domain.errors import BadRequest, PaysagaError, Unprocessable
+from domain.errors import BadRequest, PaysagaError
 
 DEPTH_MAX = 16
 _NUMBER_LENGTH_MAX = 40
@@ -45,6 +46,7 @@ class StrictRoute(APIRoute):
         async def strict(request: Request) -> Response:
             request = StrictRequest(request.scope, request.receive)
             if self.body_field is not None:
+                await authenticate(request)  # before the work of reading a body is done for anybody
                 media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
                 if media_type != "application/json":
                     raise UnsupportedMediaType("The body must be application/json.")
@@ -121,13 +123,6 @@ def _inspect(value: Any, depth: int) -> None:
         require_text(value)
     elif isinstance(value, int | float):
         refuse_card_data(f"{value:.0f}")
-
-
-def require_text(text: str) -> None:
-    """Raises Unprocessable `text_invalid` for what PostgreSQL cannot store, `card_data_forbidden` for a card number."""
-    if "\x00" in text or any("\ud800" <= character <= "\udfff" for character in text):
-        raise Unprocessable("The text has a character that cannot be stored.", code="text_invalid")
-    refuse_card_data(text)
 
 
 class BodyLimit:

@@ -5,7 +5,9 @@ from typing import Any
 from api.schemas import (
     AttemptOut,
     Balance,
+    BuyerOut,
     FailureOut,
+    FeeOut,
     LedgerTransactionOut,
     MerchantOut,
     NextActionOut,
@@ -51,7 +53,7 @@ def payment_out(row: Payment) -> PaymentOut:
         status=row.status,
         is_payment_done=row.is_payment_done,
         checkout_id=row.checkout_id,
-        buyer={"id": row.buyer_id},
+        buyer=BuyerOut(id=row.buyer_id),
         amount=to_major(row.amount, row.currency),
         currency=row.currency,
         next_action=_action(row),
@@ -73,7 +75,7 @@ def merchant_out(row: dict[str, Any]) -> MerchantOut:
         seller_account=row["seller_account"],
         name=row["name"],
         status=row["status"],
-        fee={"percent": _plain(row["fee_percent"]), "fixed": _plain(row["fee_fixed"])},
+        fee=FeeOut(percent=_plain(row["fee_percent"]), fixed=_plain(row["fee_fixed"])),
         psp_fee_payer=row["psp_fee_payer"],
         created_at=row["created_at"],
     )

@@ -340,6 +340,13 @@ _CHARGES = (
         UNION ALL
         SELECT r.tenant_id, r.id, format('is in %s and the charge in %s', r.currency, c.received_currency)
         FROM refund r JOIN charge c ON c.id = r.charge_id WHERE r.currency IS DISTINCT FROM c.received_currency
+        UNION ALL
+        -- Its money is back with the PSP while our books say that the buyer has it.
+        SELECT r.tenant_id, r.id, format('is SUCCEEDED, but the PSP said later that it failed (%s)', w.event_id)
+        FROM refund r JOIN webhook_inbox w ON w.payment_id = r.payment_id AND w.reference = r.reference
+        WHERE r.status = 'SUCCEEDED' AND w.type = 'refund.failed'
+          AND NOT EXISTS (SELECT FROM operator_task k
+                          WHERE k.payment_id = r.payment_id AND k.opened_at >= w.received_at)
         """,
     ),
 )

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db.tables import api_key, payment, payment_order
@@ -31,7 +31,7 @@ async def find_payments(connection: AsyncConnection, name: str) -> list[tuple[st
 async def list_payments(
     connection: AsyncConnection, *, status: str | None, tenant_id: str | None, limit: int
 ) -> list[dict[str, Any]]:
-    """Newest first (ids sort by time), with the sellers and the first failure."""
+    """Newest first (ids sort by time), with the first failure."""
     failure = (
         select(payment_order.c.failure["code"].as_string())
         .where(payment_order.c.payment_id == payment.c.id, payment_order.c.failure.is_not(None))
@@ -39,14 +39,9 @@ async def list_payments(
         .limit(1)
         .scalar_subquery()
     )
-    sellers = (
-        select(func.string_agg(payment_order.c.seller_account, ", "))
-        .where(payment_order.c.payment_id == payment.c.id)
-        .scalar_subquery()
-    )
     columns = ("id", "tenant_id", "status", "amount", "currency", "checkout_id", "created_at")
     query = (
-        select(*(payment.c[name] for name in columns), failure.label("failure"), sellers.label("sellers"))
+        select(*(payment.c[name] for name in columns), failure.label("failure"))
         .order_by(payment.c.id.desc())
         .limit(limit)
     )

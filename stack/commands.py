@@ -68,7 +68,11 @@ def demo(
     """Tell a story of checkouts, each with its outcome and its ledger; exit code 1 if one ends otherwise."""
     from stack.demo import run_demo
 
-    if not asyncio.run(run_demo(_console(), attach=_settings() if attach else None)):
+    try:
+        as_told = asyncio.run(run_demo(_console(), attach=_settings() if attach else None))
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
+    if not as_told:
         raise typer.Exit(1)
 
 

@@ -70,10 +70,11 @@ class _Theatre:
 
 
 async def run_demo(console: Console, *, attach: Settings | None = None) -> bool:
-    """Tell every story; False if one ended otherwise than it should, or the audit is not clean.
+    """Tell every story; False if one ended otherwise than it should, or the audit is not clean. Cancelled by Ctrl-C.
 
     In a stack of its own on free ports, in a folder that is removed; `attach`: in the stack that runs there.
     """
+    _stop_on_signals()
     console = console if console.is_terminal else Console(width=WIDTH, highlight=False, file=console.file)
     began_s = time.monotonic()
     book = Book(console)
@@ -100,6 +101,14 @@ async def run_demo(console: Console, *, attach: Settings | None = None) -> bool:
     return everything and sound
 
 
+def _stop_on_signals() -> None:
+    """Ctrl-C, a closed terminal or a `kill` cancel this task: the stack stops, its folder goes. Again: it hurries."""
+    task = asyncio.current_task()
+    if task is not None:
+        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            asyncio.get_running_loop().add_signal_handler(signum, task.cancel)
+
+
 # --- where ---
 
 
@@ -113,8 +122,10 @@ async def _own_theatre(console: Console) -> AsyncIterator[_Theatre]:
         stack = EmbeddedStack(_own_settings(Path(folder)), display=display)
         async with stack, _open(stack.settings, stack.sandbox_url, kill=lambda: _kill(stack)) as theatre:
             display.silent = True
-            yield theatre
-            console.print("", Text(" Stopping …", "dim"), sep="\n")
+            try:
+                yield theatre
+            finally:
+                console.print("", Text(" Stopping …", "dim"), sep="\n")
 
 
 def _own_settings(home: Path) -> Settings:

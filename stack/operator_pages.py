@@ -138,12 +138,18 @@ def _attempts(row: Payment, attempts: Sequence[dict[str, Any]]) -> RenderableTyp
         if a["unknown_count"]:
             facts.add_row("", f"{a['unknown_count']} answers could not be trusted")
         if a["last_answer"]:
-            answer = {k: v for k, v in a["last_answer"].items() if k not in ("fee", "reference")}
-            said = ", ".join(f"{k} {v}" for k, v in answer.items() if not isinstance(v, dict))
-            facts.add_row("last answer", f"{said} ({_time(a['last_answer_at'])})")
+            facts.add_row("last answer", f"{_answer(a['last_answer'])} ({_time(a['last_answer_at'])})")
         if row.status not in TERMINAL:
             facts.add_row("key", f"{a['key']}, may be sent until {_time(a['send_until'])}")
     return facts
+
+
+def _answer(answer: dict[str, Any]) -> str:
+    """`UNKNOWN: timeout`, `DECLINED: insufficient_funds (card_decline)`."""
+    failure = answer.get("failure") or {}
+    why = answer.get("reason") or failure.get("code")
+    psp_code = failure.get("psp_code")
+    return f"{answer['outcome']}{f': {why}' if why else ''}{f' ({psp_code})' if psp_code else ''}"
 
 
 def _refunds(refunds: Sequence[Refund]) -> RenderableType:
@@ -189,7 +195,7 @@ async def payments_page(database: Database, *, status: str | None, tenant: str |
     rows = await database.read(lambda c: operator.list_payments(c, status=status, tenant_id=tenant, limit=limit))
     if not rows:
         return Text("No payments." if status is None else f"No payments are {status}.", "dim")
-    table = _table("payment", "created (UTC)", "tenant", "checkout", "amount", "status", "")
+    table = _table("payment", "created (UTC)", "tenant", "checkout", "amount", "status", "why")
     for row in rows:
         amount = _amount(row["amount"], row["currency"])
         where = (row["id"], _time(row["created_at"]), row["tenant_id"], row["checkout_id"] or "–")

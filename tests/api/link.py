@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Self
 
-
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 

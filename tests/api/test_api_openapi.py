@@ -6,8 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
-from api import examples
+from api import docs, examples
+from api.schemas import PaymentOut
+from config.settings import DEVELOPMENT_API_KEY, SANDBOX_STRIPE_KEY, Settings
 from db import api_key
 from domain.status import Status
 from tests.support.deployment import Deployment
@@ -118,6 +121,17 @@ def test_the_key_is_required_and_the_statuses_are_listed(document: Document) -> 
 async def sandbox_shop(paysaga: Deployment) -> Shop:
     """A tenant with the sellers that the embedded stack has."""
     return await paysaga.shop(f"docs-{secrets.token_hex(5)}", sellers=("seller_anna", "seller_bo", "seller_chen"))
+
+
+def test_the_example_of_an_answer_is_one() -> None:
+    shown = PaymentOut.model_validate(examples.PAYMENT).model_dump(mode="json")
+    assert shown == examples.PAYMENT
+
+
+def test_the_development_key_is_offered_where_the_psp_is_the_sandbox_of_this_machine() -> None:
+    for key, offered in ((None, True), (SANDBOX_STRIPE_KEY, True), ("sk_live_x", False)):
+        settings = Settings(stripe_api_key=SecretStr(key) if key else None)
+        assert (DEVELOPMENT_API_KEY in docs.page_of(settings)) is offered
 
 
 @pytest.mark.parametrize("name", examples.PAYMENTS)

@@ -19,8 +19,7 @@ def changed(body: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
     return body
 
 
-AMOUNTS = [
-    # (amount, currency, code)
+AMOUNTS: list[tuple[Any, str, str]] = [
     (500, "INR", "amount_invalid"),
     (500.0, "INR", "amount_invalid"),
     (None, "INR", "amount_invalid"),
@@ -220,7 +219,7 @@ async def test_a_refused_request_writes_nothing_and_does_not_burn_its_key(shop: 
     refused(await shop.pay(checkout, key=key, orders=[("nobody", "1.00")]), 422, "merchant_unknown")
     refused(await shop.pay(checkout, key=key, currency="CHF"), 422, "currency_not_settled")
     for table in ("payment", "payment_order", "charge", "idempotency_key", "outbox"):
-        rows = await shop.paysaga.sql(f"SELECT count(*) AS n FROM {table} WHERE tenant_id = $1", shop.tenant)  # noqa: S608
+        rows = await shop.paysaga.sql(f"SELECT count(*) AS n FROM {table} WHERE tenant_id = $1", shop.tenant)
         assert rows[0]["n"] == 0, table
     answer = await shop.pay(checkout, key=key)
     assert (answer.status_code, answer.json()["status"]) == (201, "SUCCESS")

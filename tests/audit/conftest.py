@@ -2,29 +2,13 @@
 
 import secrets
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 
 import pytest
 
 from db.database import Database
 from stack.embedded import EmbeddedStack
+from tests.audit.copies import Copy
 from tests.support.deployment import Deployment
-
-
-@dataclass(frozen=True)
-class Copy:
-    """A database of a test's own; `names` are the payments in it, for psql's `:'name'`."""
-
-    stack: EmbeddedStack
-    name: str
-    names: dict[str, str]
-    database: Database
-
-    async def damage(self, statements: str) -> None:
-        """As the superuser, with every trigger off: what no application can do."""
-        await self.stack.postgres.sql(
-            f"SET session_replication_role = replica;\n{statements};", database=self.name, **self.names
-        )
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from temporalio.client import Client
 from stack.audit import audit
 from stack.embedded import EmbeddedStack, settings_environment
 from tests.audit.command import paysaga_command
-from tests.audit.conftest import Copy
+from tests.audit.copies import Copy
 from workers.services import connect
 
 

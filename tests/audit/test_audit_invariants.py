@@ -3,7 +3,7 @@
 import pytest
 
 from db.audit import INVARIANTS, audit_database, run_audit
-from tests.audit.conftest import Copy
+from tests.audit.copies import Copy
 
 # (invariant, the damage, part of the sentence that must name it). `:'paid'` and the like are payments of the original.
 PLANTED = [
@@ -54,6 +54,13 @@ PLANTED = [
     ("I7", "UPDATE refund SET amount = 60000 WHERE payment_id = :'refunded'", "they sum to 60000"),
     ("I7", "UPDATE refund SET status = 'PENDING' WHERE payment_id = :'refunded'", "but 50000 is booked"),
     ("I7", "UPDATE refund SET currency = 'USD' WHERE payment_id = :'refunded'", "is in USD and the charge in INR"),
+    (
+        "I7",
+        "INSERT INTO webhook_inbox (id, tenant_id, psp, event_id, type, payload, reference, payment_id, status)"
+        " SELECT 'whk_late', tenant_id, 'stripe', 'evt_late', 'refund.failed', '{}', reference, payment_id, 'PROCESSED'"
+        " FROM refund WHERE payment_id = :'refunded'",
+        "the PSP said later that it failed",
+    ),
     ("I8", "UPDATE payment SET deadline_at = now() - interval '1 hour' WHERE id = :'waiting'", "past its deadline"),
     (
         "I8",

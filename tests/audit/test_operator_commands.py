@@ -5,6 +5,7 @@ import re
 import pytest
 from temporalio.client import WorkflowHandle
 
+from stack.audit import audit
 from tests.audit.command import Said, paysaga_command
 from tests.support.deployment import Deployment
 from tests.support.shop import Shop
@@ -120,6 +121,7 @@ async def test_a_person_decides_about_a_wrong_amount(shop: Shop) -> None:
     assert (await shop.paysaga.sandbox.log(checkout)).refunded == [50100]
     assert ("olga", "payment.resolve") in await actions(shop, payment["id"])
     assert payment["id"] not in (await run(shop, "tasks")).out
+    assert [f for f in await audit(shop.paysaga.database) if f.tenant_id == shop.tenant] == []
 
 
 async def test_a_decision_that_nobody_waits_for(shop: Shop) -> None:

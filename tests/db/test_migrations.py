@@ -1,7 +1,7 @@
 """The migrations: they make what tables.py says, and can be taken back."""
 
-from alembic.util import CommandError
 import pytest
+from alembic.util import CommandError
 
 from db.migrate import grant_login, migrate
 from stack.embedded import EmbeddedStack

@@ -41,7 +41,8 @@ async def post(
     identity = new_id("lt")
     async with connection.transaction():
         await connection.execute(
-            "INSERT INTO ledger_transaction (id, tenant_id, kind, source_id, at) VALUES ($1, 'platform', $2, $3, now())",
+            "INSERT INTO ledger_transaction (id, tenant_id, kind, source_id, at)"
+            " VALUES ($1, 'platform', $2, $3, now())",
             identity,
             kind,
             source or identity,
@@ -137,7 +138,7 @@ async def test_what_is_written_stays(app: Connection, owner: Connection, table: 
             f"DELETE FROM {table}",
             f"TRUNCATE {table} CASCADE",
         ):
-            with pytest.raises((asyncpg.RestrictViolationError)):
+            with pytest.raises(asyncpg.RestrictViolationError):
                 await owner.execute(statement)
 
 
@@ -152,8 +153,10 @@ async def test_the_application_deletes_nothing_anywhere(app: Connection, owner: 
 
 async def test_every_table_has_a_tenant(owner: Connection) -> None:
     without = await owner.fetch(
-        "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename NOT IN ('tenant', 'alembic_version')"
-        " EXCEPT SELECT table_name FROM information_schema.columns WHERE column_name = 'tenant_id' AND is_nullable = 'NO'"
+        "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
+        " AND tablename NOT IN ('tenant', 'alembic_version')"
+        " EXCEPT SELECT table_name FROM information_schema.columns"
+        " WHERE column_name = 'tenant_id' AND is_nullable = 'NO'"
     )
     assert [row["tablename"] for row in without] == []
 

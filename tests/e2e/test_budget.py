@@ -34,7 +34,7 @@ async def test_a_happy_payment_costs_one_task_two_commits_and_one_call(shop: Sho
     kinds = [EventType.Name(event.event_type) for event in history.events]
     assert len(kinds) <= 12, kinds
     assert kinds.count("EVENT_TYPE_WORKFLOW_TASK_COMPLETED") == 1, kinds
-    # Billable: the start, and all local activities of a task together; regular activities, timers and signals add to it.
+    # Billable: the start, and all local activities of a task together; all of these would add to it.
     costly = ("ACTIVITY_TASK_SCHEDULED", "TIMER_STARTED", "WORKFLOW_EXECUTION_SIGNALED", "UPSERT", "UPDATE_ACCEPTED")
     assert not [kind for kind in kinds if any(word in kind for word in costly)], kinds
     assert len(await commits_of(shop, payment["id"])) <= 2

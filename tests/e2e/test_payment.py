@@ -48,8 +48,8 @@ async def test_a_declined_card_fails_and_leaves_nothing_behind(shop: Shop) -> No
     assert log.charged == []
     # The declined intent could still be paid with another card: it is cancelled before FAILED is written.
     assert (await shop.paysaga.sandbox.stripe(f"/v1/payment_intents/{intent}"))["status"] == "canceled"
-    retried = await shop.paid(checkout)
-    assert retried["status"] == "SUCCESS", "a failed checkout may be paid with another card"
+    again = await shop.paid(checkout)
+    assert (await shop.until(again["id"]))["status"] == "SUCCESS", "a failed checkout may be paid with another card"
 
 
 async def test_orders_of_one_checkout_are_charged_once_and_settled_each(shop: Shop) -> None:

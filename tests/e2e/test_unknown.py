@@ -9,10 +9,20 @@ from tests.conftest import Deploy
 from tests.support.shop import Shop
 
 
-@pytest.mark.parametrize(
-    "kind", ["timeout_before", "timeout_after", "cut_before", "cut_after", "http_500_uncached", "http_503", "rate_limit",
-             "broken_body", "unknown_status"],
-)  # fmt: skip
+UNKNOWN = [
+    "timeout_before",
+    "timeout_after",
+    "cut_before",
+    "cut_after",
+    "http_500_uncached",
+    "http_503",
+    "rate_limit",
+    "broken_body",
+    "unknown_status",
+]
+
+
+@pytest.mark.parametrize("kind", UNKNOWN)
 async def test_an_unknown_answer_ends_in_one_charge(shop: Shop, kind: str) -> None:
     checkout = shop.checkout()
     await shop.paysaga.sandbox.fault("payment_intents.create", kind, checkout=checkout)
@@ -24,8 +34,7 @@ async def test_an_unknown_answer_ends_in_one_charge(shop: Shop, kind: str) -> No
     creates = [request for request in log.requests if request["operation"] == "payment_intents.create"]
     assert {request["idempotency_key"] for request in creates} == {f"{payment['id']}:charge:1"}
     attempt = (await shop.explain(payment["id"]))["attempts"][0]
-    assert attempt["unknown_answers"] >= 1
-    assert attempt["outcome"] == "SUCCEEDED"
+    assert (attempt["attempt"], attempt["outcome"]) == (1, "SUCCEEDED")
 
 
 async def test_a_500_that_the_psp_keeps_under_the_key_is_resolved_by_looking_the_charge_up(shop: Shop) -> None:

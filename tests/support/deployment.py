@@ -1,4 +1,4 @@
-"""A whole Paysaga of a test's own: an API process and a worker process on shared servers, killed as real processes are."""
+"""A whole Paysaga of a test's own: an API and a worker process on shared servers, killed as real processes are."""
 
 import asyncio
 import os
@@ -194,9 +194,7 @@ def settings_environment(settings: Settings) -> dict[str, str]:
     for name, value in settings:
         if value is None:
             continue
-        if hasattr(value, "get_secret_value"):
-            value = value.get_secret_value()
-        if isinstance(value, frozenset):
-            value = ",".join(sorted(value))
-        variables[f"PAYSAGA_{name.upper()}"] = str(value)
+        plain = value.get_secret_value() if isinstance(value, SecretStr) else value
+        text = ",".join(sorted(plain)) if isinstance(plain, frozenset) else str(plain)
+        variables[f"PAYSAGA_{name.upper()}"] = text
     return variables
