@@ -4,22 +4,30 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
-from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes, WorkflowIDReusePolicy
+from temporalio.common import (
+    SearchAttributeKey,
+    SearchAttributePair,
+    TypedSearchAttributes,
+    WorkflowIDConflictPolicy,
+    WorkflowIDReusePolicy,
+)
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from db.records import Payment
 from domain.errors import Unavailable
-from domain.ids import late_charge_workflow_id, payment_workflow_id
+from domain.ids import late_charge_workflow_id, payment_workflow_id, refund_workflow_id
 from domain.money import Money
 from domain.payment import (
     LATE_CHARGE_WORKFLOW,
     PAYMENT_WORKFLOW,
+    REFUND_WORKFLOW,
     CancelRequest,
     LateChargeInput,
     Nudge,
     Patience,
     PaymentInput,
+    RefundInput,
     Resolution,
 )
 from domain.status import Status
@@ -119,20 +127,40 @@ class Starter:
             task_queue=self._task_queue,
             patience=self._patience,
         )
+        workflow_id = late_charge_workflow_id(charge_id)
+        summary = f"{row.id} was paid after it had ended"
+        await self._start_aftermath(LATE_CHARGE_WORKFLOW, inp, workflow_id, row, summary)
+
+    async def start_refund(self, row: Payment, refund_id: str) -> None:
+        """Take care of a refund whose payment has ended; while that runs, a repetition nudges it."""
+        inp = RefundInput(
+            payment_id=row.id,
+            refund_id=refund_id,
+            psp=row.psp,
+            task_queue=self._task_queue,
+            patience=self._patience,
+        )
+        await self._start_aftermath(REFUND_WORKFLOW, inp, refund_workflow_id(refund_id), row, f"refund of {row.id}")
+
+    async def _start_aftermath(
+        self, name: str, inp: LateChargeInput | RefundInput, workflow_id: str, row: Payment, summary: str
+    ) -> None:
+        """One at a time per id, started or nudged. Raises Unavailable."""
         try:
             await self._client.start_workflow(
-                LATE_CHARGE_WORKFLOW,
+                name,
                 inp,
-                id=late_charge_workflow_id(charge_id),
+                id=workflow_id,
                 task_queue=self._task_queue,
                 task_timeout=self._task_timeout,
                 id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+                start_signal="nudge",
+                start_signal_args=[Nudge(reason="aftermath")],
                 search_attributes=TypedSearchAttributes([SearchAttributePair(TENANT, row.tenant_id)]),
-                static_summary=f"{row.id} was paid after it had ended",
+                static_summary=summary,
                 rpc_timeout=_RPC_TIMEOUT,
             )
-        except WorkflowAlreadyStartedError:
-            return
         except RPCError as error:
             raise Unavailable("Temporal does not answer.") from error
 
@@ -143,9 +171,10 @@ class Starter:
         if not await self._signal(row.id, name, message):
             await self.start_payment(self.input_of(row), row.checkout_id, again=True)
 
-    async def resolve(self, payment_id: str, message: Resolution) -> str:
-        """Hand a person's decision to the payment's workflow; it answers what it made of it."""
-        answer: str = await self._handle(payment_id).execute_update("resolve", message, result_type=str)
+    async def resolve(self, workflow_id: str, message: Resolution) -> str:
+        """Hand a person's decision to the workflow that waits for it; it answers what it made of it."""
+        handle = self._client.get_workflow_handle(workflow_id)
+        answer: str = await handle.execute_update("resolve", message, result_type=str)
         return answer
 
     async def _signal(self, payment_id: str, name: str, message: Nudge | CancelRequest) -> bool:

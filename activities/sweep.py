@@ -3,9 +3,9 @@
 from temporalio import activity
 
 from activities.start import Starter
-from db import payment, sweep, webhook
+from db import payment, refund, sweep, webhook
 from db.database import Database
-from domain.ids import payment_workflow_id
+from domain.ids import late_charge_workflow_id, payment_workflow_id, refund_workflow_id
 from domain.payment import Nudge, SweepReport
 
 _PAGE = 200
@@ -52,6 +52,20 @@ class SweepActivities:
         return await self._starter.start_payment(self._starter.input_of(row), row.checkout_id, again=True)
 
     @activity.defn
+    async def sweep_refunds(self) -> SweepReport:
+        """Take up again the refunds of ended payments whose workflow was lost (a late charge's, or one that came back)."""
+        started = 0
+        for row in await self._database.read(lambda c: refund.unfinished(c, self._after_s, _PAGE)):
+            activity.heartbeat(row.id)
+            carers = (late_charge_workflow_id(row.charge_id), refund_workflow_id(row.id))
+            if not any([await self._starter.is_running(workflow_id) for workflow_id in carers]):
+                owner = await self._database.read(lambda c, r=row: payment.get(c, r.payment_id))  # type: ignore[misc]
+                assert owner is not None, "a refund has a payment"
+                await self._starter.start_refund(owner, row.id)
+                started += 1
+        return SweepReport(refunds=started)
+
+    @activity.defn
     async def sweep_inbox(self) -> SweepReport:
         """Deliver again what was stored and not taken notice of."""
         report = SweepReport()
@@ -73,6 +87,9 @@ async def deliver(
         return report
     row = await database.read(lambda c: payment.get(c, stored.payment_id or ""))
     assert row is not None, "the event was stored with its payment"
+    if stored.delivery is webhook.Delivery.REFUND and stored.refund_id is not None:
+        await starter.start_refund(row, stored.refund_id)
+        return report.model_copy(update={"refunds": report.refunds + 1})
     if stored.delivery is webhook.Delivery.SIGNAL:
         await starter.tell(row, Nudge(reason="webhook", event_id=stored.inbox_id))
         return report.model_copy(update={"nudged": report.nudged + 1})

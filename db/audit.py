@@ -333,7 +333,7 @@ _CHARGES = (
         LEFT JOIN LATERAL (
             SELECT coalesce(sum(p.amount), 0) AS amount
             FROM ledger_transaction t JOIN ledger_posting p ON p.transaction_id = t.id
-            WHERE t.source_id = r.id AND t.kind IN ('suspense_refund', 'suspense_refund_reversal')
+            WHERE split_part(t.source_id, ':', 1) = r.id AND t.kind IN ('suspense_refund', 'suspense_refund_reversal')
               AND p.account = 'suspense' AND p.currency = r.currency
         ) booked ON true
         WHERE booked.amount <> CASE WHEN r.status = 'SUCCEEDED' THEN r.amount ELSE 0 END
@@ -388,6 +388,8 @@ _LIFE = (
         FROM payment_order o JOIN ledger_transaction t ON t.order_id = o.id
         JOIN ledger_posting p ON p.transaction_id = t.id
         WHERE o.status IN ({_UNPAID})
+          -- a refund that came back, or is being made: its money is looked at per payment below
+          AND NOT EXISTS (SELECT FROM refund r WHERE r.order_id = o.id AND r.status <> 'SUCCEEDED')
         GROUP BY o.id, p.account, p.currency HAVING sum(p.amount) <> 0
         UNION ALL
         SELECT y.tenant_id, y.id, format('%s, and suspense holds %s %s', y.status, m.held, m.currency)

@@ -44,15 +44,15 @@ class Database:
 
     def __init__(self, url: str, *, pool_size: int = 20, timeout_s: float = 3.0, application: str = "paysaga") -> None:
         self._timeout_s = timeout_s
-        timeout_ms = str(int(timeout_s * 1000))
+        timeout_ms = int(timeout_s * 1000)
         options = {
             "timeout": timeout_s,
             "command_timeout": timeout_s + 1,  # only if the server itself no longer answers
             "server_settings": {
                 "application_name": application,
-                "statement_timeout": timeout_ms,
-                "lock_timeout": timeout_ms,
-                "idle_in_transaction_session_timeout": str(int(timeout_s * 1000) * 5),
+                "statement_timeout": str(timeout_ms),
+                "lock_timeout": str(timeout_ms * 2 // 3),  # below the statement's own, or that one would hide it
+                "idle_in_transaction_session_timeout": str(timeout_ms * 5),
                 "timezone": "UTC",
             },
         }

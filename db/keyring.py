@@ -51,5 +51,5 @@ class Keyring:
             raise Undecryptable(f"no key {name!r} in the keyring")
         try:
             return key.decrypt(rest[:_NONCE_BYTES], rest[_NONCE_BYTES:], bound_to.encode()).decode()
-        except InvalidTag as error:
+        except (InvalidTag, ValueError) as error:
             raise Undecryptable("the stored value does not decrypt") from error

@@ -363,8 +363,15 @@ async def touch(connection: AsyncConnection, payment_id: str, **fields: Any) -> 
 
 
 async def inbox_done(connection: AsyncConnection, payment_id: str, note: str, *, paid: bool = True) -> bool:
-    """The workflow has taken notice of the payment's webhooks (with `paid`, also of those that say so). Any there?"""
-    waiting = (webhook_inbox.c.payment_id == payment_id, webhook_inbox.c.status == "RECEIVED")
+    """The workflow has taken notice of the payment's webhooks (with `paid`, also of those that say so). Any there?
+
+    A refund that failed is another matter: whoever looks at that refund takes notice of it.
+    """
+    waiting = (
+        webhook_inbox.c.payment_id == payment_id,
+        webhook_inbox.c.status == "RECEIVED",
+        webhook_inbox.c.refund_failed.is_(False),
+    )
     result = await connection.execute(
         update(webhook_inbox)
         .where(*waiting, *(() if paid else (webhook_inbox.c.paid.is_(False),)))

@@ -12,7 +12,8 @@ from db import charge as charges
 from db import ledger, payment, task
 from db.records import Order, Payment, Refund
 from db.settlement import debit_wallet, psp_fee, reverse_capture
-from db.tables import charge, payment_order, refund
+from db.tables import charge, payment_order, refund, webhook_inbox
+from db.tables import payment as payment_table
 from domain import ledger as books
 from domain.ids import new_id
 from domain.ledger import Kind, Transaction
@@ -25,7 +26,7 @@ from domain.payment import (
     RefundState,
 )
 from domain.psp import ChargeResult, Failure, RefundOutcome
-from domain.status import RefundStatus, Status
+from domain.status import TERMINAL, RefundStatus, Status
 
 
 async def begin_compensation(connection: AsyncConnection, step: CompensateStep, send_for_s: float) -> Compensation:
@@ -169,6 +170,10 @@ async def of_payment(connection: AsyncConnection, payment_id: str) -> Sequence[R
     return [Refund(**row) for row in rows.mappings()]
 
 
+async def unmade(connection: AsyncConnection, payment_id: str) -> Sequence[Refund]:
+    return [row for row in await of_payment(connection, payment_id) if row.status is not RefundStatus.SUCCEEDED]
+
+
 async def unknown(connection: AsyncConnection, refund_id: str, reason: str) -> None:
     """An answer that cannot be trusted: counted, and the status stays."""
     await connection.execute(
@@ -187,9 +192,10 @@ async def book(connection: AsyncConnection, step: BookRefundStep) -> RefundState
     existing = await get(connection, step.refund_id)
     locked = await payment.lock(connection, existing.payment_id)
     row = await get(connection, step.refund_id)
-    if row.status is RefundStatus.SUCCEEDED:
-        return RefundState(status=row.status, payment_status=locked.status)
     status = _STATUS[step.result.outcome]
+    if row.status is RefundStatus.SUCCEEDED and status is not RefundStatus.FAILED:
+        await _webhooks_read(connection, row)
+        return RefundState(status=row.status, payment_status=locked.status)
     await connection.execute(
         update(refund)
         .where(refund.c.id == row.id)
@@ -200,10 +206,14 @@ async def book(connection: AsyncConnection, step: BookRefundStep) -> RefundState
             updated_at=func.now(),
         )
     )
+    await _webhooks_read(connection, row)
     after = locked.status
     if status is RefundStatus.SUCCEEDED:
         after = await _succeeded(connection, locked, row, step.at)
+        await task.close_tasks(connection, locked.id, kind="refund_failed", by="workflow", resolution="refunded")
     elif status is not RefundStatus.PENDING:
+        if row.status is RefundStatus.SUCCEEDED:
+            await _came_back(connection, locked, row, step.at)
         why = step.result.failure.message if step.result.failure else "the PSP does not know it"
         await task.open_task(connection, locked.tenant_id, locked.id, "refund_failed", f"Refund {row.id}: {why}")
     return RefundState(status=status, payment_status=after)
@@ -225,7 +235,7 @@ async def _succeeded(connection: AsyncConnection, locked: Payment, row: Refund, 
         [
             Transaction(
                 kind=Kind.SUSPENSE_REFUND,
-                source_id=row.id,
+                source_id=_source(row),
                 payment_id=locked.id,
                 payment_order_id=row.order_id,
                 postings=books.refund_from_suspense(locked.psp, row.amount, row.currency),
@@ -239,6 +249,56 @@ async def _succeeded(connection: AsyncConnection, locked: Payment, row: Refund, 
     # Who asked for a cancel gets one, whatever began the compensation.
     ends_as = Status.CANCELLED if locked.cancel_requested_at else row.ends_as
     return await payment.move(connection, locked, ending, ends_as, reason="compensated", at=at, failure=row.ends_with)
+
+
+async def _webhooks_read(connection: AsyncConnection, row: Refund) -> None:
+    """What the PSP said of this refund has been looked at."""
+    if row.reference is not None:
+        await connection.execute(
+            update(webhook_inbox)
+            .where(
+                webhook_inbox.c.payment_id == row.payment_id,
+                webhook_inbox.c.reference == row.reference,
+                webhook_inbox.c.status == "RECEIVED",
+            )
+            .values(status="PROCESSED", note="the refund was looked at", processed_at=func.now())
+        )
+
+
+def _source(row: Refund) -> str:
+    """Each attempt that moved money is a fact of its own."""
+    return row.id if row.attempt == 1 else f"{row.id}:{row.attempt}"
+
+
+async def _came_back(connection: AsyncConnection, locked: Payment, row: Refund, at: datetime) -> None:
+    """A refund that failed after it had succeeded: the money is with the PSP again, and still the buyer's."""
+    booked = await ledger.postings_of(connection, Kind.SUSPENSE_REFUND, _source(row))
+    reversal = Transaction(
+        kind=Kind.SUSPENSE_REFUND_REVERSAL,
+        source_id=_source(row),
+        payment_id=locked.id,
+        payment_order_id=row.order_id,
+        corrects=await ledger.transaction_id(connection, Kind.SUSPENSE_REFUND, _source(row)),
+        postings=books.reversed_lines(booked),
+    )
+    await ledger.post(connection, locked.tenant_id, [reversal], at)
+
+
+async def unfinished(connection: AsyncConnection, older_than_s: float, limit: int) -> list[Refund]:
+    """Refunds that are not made though their payment has ended: no workflow of the payment cares for them any more."""
+    due = func.now() - timedelta(seconds=older_than_s)
+    rows = await connection.execute(
+        select(refund)
+        .join(payment_table, payment_table.c.id == refund.c.payment_id)
+        .where(
+            refund.c.status != RefundStatus.SUCCEEDED.value,
+            refund.c.updated_at < due,
+            payment_table.c.status.in_([status.value for status in TERMINAL]),
+        )
+        .order_by(refund.c.id)
+        .limit(limit)
+    )
+    return [Refund(**row) for row in rows.mappings()]
 
 
 async def next_attempt(connection: AsyncConnection, refund_id: str, send_for_s: float) -> None:

@@ -342,6 +342,7 @@ webhook_inbox = Table(
     Column("payment_id", Text, ForeignKey("payment.id")),
     Column("charge_id", Text, ForeignKey("charge.id")),
     _flag("paid"),
+    _flag("refund_failed"),
     _text("status"),
     _text("note", required=False),
     Column("attempts", Integer, nullable=False, server_default="0"),

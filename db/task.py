@@ -20,10 +20,17 @@ async def open_task(
     )
 
 
-async def close_tasks(connection: AsyncConnection, payment_id: str, *, by: str, resolution: str) -> None:
+async def close_tasks(
+    connection: AsyncConnection, payment_id: str, *, by: str, resolution: str, kind: str | None = None
+) -> None:
+    """All open tasks of the payment, or those of one kind."""
     await connection.execute(
         update(operator_task)
-        .where(operator_task.c.payment_id == payment_id, operator_task.c.closed_at.is_(None))
+        .where(
+            operator_task.c.payment_id == payment_id,
+            operator_task.c.closed_at.is_(None),
+            *(() if kind is None else (operator_task.c.kind == kind,)),
+        )
         .values(closed_at=func.now(), closed_by=by, resolution=resolution)
     )
 

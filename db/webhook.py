@@ -23,6 +23,8 @@ class Delivery(StrEnum):
     """The payment's workflow rests: tell it."""
     LATE_CHARGE = "late_charge"
     """The payment had ended unpaid, and this says it was paid."""
+    REFUND = "refund"
+    """The payment had ended with this refund, and this says that the money came back."""
 
 
 class Stored(Frozen):
@@ -30,6 +32,7 @@ class Stored(Frozen):
     inbox_id: str | None = None
     payment_id: str | None = None
     charge_id: str | None = None
+    refund_id: str | None = None
     reference: str | None = None
 
 
@@ -51,6 +54,7 @@ async def store(connection: AsyncConnection, psp: str, event: PspEvent) -> Store
             payment_id=locked.id if locked else None,
             charge_id=charge_row["id"] if charge_row else None,
             paid=event.paid,
+            refund_failed=event.refund_failed,
             status="RECEIVED" if known else "IGNORED",
             note=None if known else "nothing of ours is concerned",
         )
@@ -59,25 +63,32 @@ async def store(connection: AsyncConnection, psp: str, event: PspEvent) -> Store
     )
     if inbox_id is None or not known or locked is None:
         return Stored(delivery=Delivery.NOTHING, inbox_id=inbox_id)
-    return await _delivery(connection, locked, inbox_id, event.reference, paid=event.paid)
+    return await _delivery(connection, locked, inbox_id)
 
 
-async def _delivery(
-    connection: AsyncConnection, locked: Payment, inbox_id: str, reference: str | None, *, paid: bool
-) -> Stored:
+async def _delivery(connection: AsyncConnection, locked: Payment, inbox_id: str) -> Stored:
+    """Who has to hear of a stored event, by where the payment stands now."""
+    event = (await connection.execute(select(webhook_inbox).where(webhook_inbox.c.id == inbox_id))).mappings().one()
+    reference: str | None = event["reference"]
     target = Stored(
         delivery=Delivery.NOTHING,
         inbox_id=inbox_id,
         payment_id=locked.id,
         charge_id=locked.charge.id,
-        reference=reference if reference and reference.startswith("pi_") else locked.charge.reference,
+        reference=locked.charge.reference if event["refund_failed"] else reference,
     )
     if locked.open and listens(locked):
         return target.model_copy(update={"delivery": Delivery.SIGNAL})
     if locked.open:
         return target  # the fast path or the next step reads it from the inbox
-    if paid and not locked.charge.booked:
+    if event["paid"] and not locked.charge.booked:
         return target.model_copy(update={"delivery": Delivery.LATE_CHARGE})
+    if event["refund_failed"]:
+        ours = await connection.scalar(
+            select(refund.c.id).where(refund.c.payment_id == locked.id, refund.c.reference == reference)
+        )
+        if ours is not None:
+            return target.model_copy(update={"delivery": Delivery.REFUND, "refund_id": ours})
     await processed(connection, inbox_id, "the payment had ended; nothing to do")
     return target
 
@@ -144,4 +155,4 @@ async def redeliver(connection: AsyncConnection, inbox_id: str) -> Stored:
             connection, locked.tenant_id, locked.id, "webhook_dead", f"{row['type']} {row['event_id']}"
         )
         return Stored(delivery=Delivery.NOTHING)
-    return await _delivery(connection, locked, inbox_id, row["reference"], paid=row["paid"])
+    return await _delivery(connection, locked, inbox_id)

@@ -37,6 +37,10 @@ def late_charge_workflow_id(charge_id: str) -> str:
     return f"late_charge:{charge_id}"
 
 
+def refund_workflow_id(refund_id: str) -> str:
+    return f"refund:{refund_id}"
+
+
 def charge_key(payment_id: str, attempt: int) -> str:
     """The PSP's idempotency key of a payment's n-th charge attempt: derived from stored ids alone."""
     return f"{payment_id}:charge:{attempt}"

@@ -10,6 +10,7 @@ from domain.status import RefundStatus, Status
 
 PAYMENT_WORKFLOW = "payment"
 LATE_CHARGE_WORKFLOW = "late_charge"
+REFUND_WORKFLOW = "refund"
 SWEEP_WORKFLOW = "sweep"
 
 
@@ -186,6 +187,17 @@ class LateChargeStep(Frozen):
     at: datetime
 
 
+class RefundInput(Frozen):
+    """Starts `refund:{refund_id}`: a refund of a payment whose own workflow has ended."""
+
+    version: int = 1
+    payment_id: str
+    refund_id: str
+    psp: str
+    task_queue: str
+    patience: Patience = Patience()
+
+
 class Nudge(Frozen):
     """Something changed at the PSP or a person looked: ask the PSP now."""
 
@@ -230,4 +242,5 @@ class SweepReport(Frozen):
     restarted: int = 0
     nudged: int = 0
     late_charges: int = 0
+    refunds: int = 0
     tasks: int = 0

@@ -144,6 +144,7 @@ class PspEvent(Frozen):
     reference: str | None = Field(default=None, description="the PSP's object: pi_…, re_…")
     charge_id: str | None = Field(default=None, description="our charge id, from the object's metadata")
     paid: bool = Field(default=False, description="the event says that money was taken")
+    refund_failed: bool = Field(default=False, description="the event says that a refund did not reach the buyer")
     payload: dict[str, Any]
 
 

@@ -895,5 +895,6 @@ def _read_event(event: Object) -> PspEvent:
         charge_id=metadata.get("paysaga_charge"),
         # charge.succeeded also tells of a mere authorisation, which took nothing yet.
         paid=event["type"] in _PAID_TYPES and thing.get("captured", True) is True,
+        refund_failed=thing.get("object") == "refund" and thing.get("status") in ("failed", "canceled"),
         payload=event,
     )

@@ -14,11 +14,11 @@ from temporalio.client import ScheduleActionExecutionStartWorkflow, ScheduleHand
 from temporalio.service import RPCError, RPCStatusCode
 
 from config.settings import Settings
-from db import api_key, operator, payment, progress, task
+from db import api_key, operator, payment, progress, refund, task
 from db.database import Database
 from db.records import Payment
 from domain.errors import Conflict, Unavailable
-from domain.ids import late_charge_workflow_id, payment_workflow_id
+from domain.ids import late_charge_workflow_id, payment_workflow_id, refund_workflow_id
 from domain.payment import CancelRequest, CancelStep, Decision, Nudge, Resolution, SweepReport
 from stack.errors import StackError
 from workers.services import Services, SettingMissing, open_services, sweep_schedule_id
@@ -133,11 +133,12 @@ async def resolve_payment(services: Services, name: str, resolution: Resolution)
 
 async def _hand_over(services: Services, row: Payment, resolution: Resolution) -> str:
     if row.open:
-        return await services.starter.resolve(row.id, resolution)
-    # What is left to decide about a payment that has ended is the refund of its late charge.
-    handle = services.temporal.get_workflow_handle(late_charge_workflow_id(row.charge.id))
-    answer: str = await handle.execute_update("resolve", resolution, result_type=str)
-    return answer
+        return await services.starter.resolve(payment_workflow_id(row.id), resolution)
+    # What is left to decide about a payment that has ended is a refund: of its late charge, or one that came back.
+    unmade = await services.database.read(lambda c: refund.unmade(c, row.id))
+    workflow_ids = [late_charge_workflow_id(row.charge.id), *(refund_workflow_id(r.id) for r in unmade)]
+    running = [name for name in workflow_ids if await services.starter.is_running(name)]
+    return await services.starter.resolve((running or workflow_ids)[0], resolution)
 
 
 # --- API keys ---
@@ -199,7 +200,7 @@ async def sweep_now(services: Services) -> str:
         return "The sweep was asked for, and has not ended yet: see the Temporal UI."
     return (
         f"Swept: {report.restarted} started again, {report.nudged} nudged, "
-        f"{report.late_charges} late charges, {report.tasks} tasks opened."
+        f"{report.late_charges} late charges, {report.refunds} refunds, {report.tasks} tasks opened."
     )
 
 

@@ -23,9 +23,10 @@ from domain.payment import psp_queue
 from workers.services import Services
 from workflows.late_charge import LateChargeWorkflow
 from workflows.payment import PaymentWorkflow
+from workflows.refund import RefundWorkflow
 from workflows.sweep import SweepWorkflow
 
-WORKFLOWS = [PaymentWorkflow, LateChargeWorkflow, SweepWorkflow]
+WORKFLOWS = [PaymentWorkflow, LateChargeWorkflow, RefundWorkflow, SweepWorkflow]
 
 
 class ActivitySet:
@@ -66,7 +67,7 @@ class ActivitySet:
         return [self.charge.charge_once, self.charge.void_charge]
 
     def sweep_steps(self) -> list:  # type: ignore[type-arg]
-        return [self.sweep.sweep_payments, self.sweep.sweep_inbox]
+        return [self.sweep.sweep_payments, self.sweep.sweep_inbox, self.sweep.sweep_refunds]
 
 
 def payment_worker(services: Services, activities: ActivitySet) -> Worker:

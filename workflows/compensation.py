@@ -10,7 +10,7 @@ from workflows.steps import Steps
 
 with workflow.unsafe.imports_passed_through():
     from domain.payment import BookRefundStep, Decision, Patience, RefundStep, RestStep
-    from domain.psp import RefundOutcome
+    from domain.psp import RefundOutcome, RefundResult
     from domain.status import RefundStatus, Status
 
 
@@ -28,15 +28,32 @@ async def make_refund(
     before_booking: Callable[[], Awaitable[bool]] = _nothing,
     show: Callable[[Status], None] = lambda _: None,
 ) -> Status:
-    """Refund at the PSP and book it. Returns only when the money is back: a refund that the PSP refuses or fails waits
-    for a person, who may have it tried again.
+    """Ask for the refund and see it through; see `finish_refund`."""
+    result = await steps.refund_until_known(RefundStep(refund_id=refund_id))
+    return await finish_refund(
+        steps, mailbox, patience, payment_id, refund_id, result, before_booking=before_booking, show=show
+    )
+
+
+async def finish_refund(
+    steps: Steps,
+    mailbox: Mailbox,
+    patience: Patience,
+    payment_id: str,
+    refund_id: str,
+    result: RefundResult,
+    *,
+    before_booking: Callable[[], Awaitable[bool]] = _nothing,
+    show: Callable[[Status], None] = lambda _: None,
+) -> Status:
+    """Book the PSP's word on a refund, and go on until the money is back: what the PSP refuses or fails waits for a
+    person, who may have it tried again.
 
     `before_booking` lets the saga mark a cancel that came meanwhile, `show` the status that the payment rests in.
     Returns the payment's status afterwards.
     """
     step = RefundStep(refund_id=refund_id)
     gap = timedelta(seconds=patience.poll_first_s)
-    result = await steps.refund_until_known(step)
     while True:
         await before_booking()
         state = await steps.book_refund(BookRefundStep(refund_id=refund_id, result=result, at=workflow.now()))

@@ -14,11 +14,17 @@ with workflow.unsafe.imports_passed_through():
 class SweepWorkflow:
     @workflow.run
     async def run(self) -> SweepReport:
-        """Look once for payments without a workflow, then for webhooks that nobody took notice of."""
+        """Look once for payments without a workflow, then for webhooks that nobody took notice of, then for
+        refunds that nobody makes."""
         payments = await self._sweep(SweepActivities.sweep_payments)
         inbox = await self._sweep(SweepActivities.sweep_inbox)
+        refunds = await self._sweep(SweepActivities.sweep_refunds)
         return SweepReport(
-            restarted=payments.restarted, nudged=inbox.nudged, late_charges=inbox.late_charges, tasks=payments.tasks
+            restarted=payments.restarted,
+            nudged=inbox.nudged,
+            late_charges=inbox.late_charges,
+            refunds=inbox.refunds + refunds.refunds,
+            tasks=payments.tasks,
         )
 
     @staticmethod

@@ -142,9 +142,6 @@ async def test_a_client_that_leaves_finds_its_payment_again(shop: Shop) -> None:
     assert (await shop.paysaga.sandbox.log(checkout)).charged == [50000]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="db/database.py: lock_timeout equals statement_timeout, which fires first: 503 instead of 409"
-)
 async def test_a_key_that_is_being_stored_is_409_not_a_second_payment(shop: Shop) -> None:
     """The first transaction is still open when the patience of the second one ends."""
     checkout, key = shop.checkout(), secrets.token_hex(8)

@@ -377,6 +377,7 @@ def upgrade() -> None:
         sa.Column("payment_id", sa.Text(), nullable=True),
         sa.Column("charge_id", sa.Text(), nullable=True),
         sa.Column("paid", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("refund_failed", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("status", sa.Text(), nullable=False),
         sa.Column("note", sa.Text(), nullable=True),
         sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
