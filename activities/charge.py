@@ -26,7 +26,7 @@ _CLOCK_SLACK = timedelta(minutes=10)
 
 
 def retry_delay(attempt: int, *, first_s: float = 0.5, max_s: float = 60.0) -> timedelta:
-    """Exponential backoff with jitter, half of it by chance: Temporal's own retries have none and would come in step."""
+    """Exponential backoff with jitter, half of it by chance: Temporal's own retries have none."""
     ceiling = min(max_s, first_s * 2 ** min(attempt, 16))
     return timedelta(seconds=ceiling * random.uniform(0.5, 1.0))  # noqa: S311 - not a secret
 
@@ -68,7 +68,7 @@ class ChargeActivities:
     @activity.defn
     @heartbeating
     async def charge_until_known(self, step: ChargeStep) -> ChargeResult:
-        """Ask again until the PSP's word is known. Past the key's `send_until` nothing is sent: the charge is looked up,
+        """Ask until the PSP's word is known. Past the key's `send_until` nothing is sent: the charge is looked up,
         and NOT_FOUND is returned for a person to decide, since not finding it proves nothing."""
         locked = await self._payment(step)
         result = await self._send_or_look(locked, step, self._timeout_s)

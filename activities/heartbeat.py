@@ -15,7 +15,7 @@ EVERY_S = 3.0
 
 
 def heartbeating(method: Callable[[A, S], Awaitable[R]]) -> Callable[[A, S], Awaitable[R]]:
-    """Beats while the activity runs, so that another worker takes over soon after this one dies. Local ones need none."""
+    """Beats while the activity runs, so that another worker soon takes over from a dead one. Local ones need none."""
 
     @wraps(method)
     async def beat_around(self: A, step: S) -> R:

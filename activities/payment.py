@@ -5,6 +5,7 @@ from temporalio import activity
 from activities.handover import Handover
 from db import progress, refund, settlement
 from db.database import Database
+from domain.errors import Conflict
 from domain.payment import (
     CancelStep,
     CloseStep,
@@ -17,7 +18,6 @@ from domain.payment import (
     Settlement,
     SettleStep,
 )
-from domain.errors import Conflict
 from domain.status import Status
 
 

@@ -53,7 +53,7 @@ class SweepActivities:
 
     @activity.defn
     async def sweep_refunds(self) -> SweepReport:
-        """Take up again the refunds of ended payments whose workflow was lost (a late charge's, or one that came back)."""
+        """Take up the refunds of ended payments whose workflow was lost (a late charge's, or one that came back)."""
         started = 0
         for row in await self._database.read(lambda c: refund.unfinished(c, self._after_s, _PAGE)):
             activity.heartbeat(row.id)

@@ -20,11 +20,11 @@ JSON_BYTES_MAX = 96 * 1024
 """Fifty orders and full metadata fit; the search for card data in it stays well below a tenth of a second."""
 
 
-class UnsupportedMediaType(PaysagaError):  # noqa: N818 - named as in RFC 9110
+class UnsupportedMediaType(PaysagaError):
     code, status = "unsupported_media_type", 415
 
 
-class BodyTooLarge(PaysagaError):  # noqa: N818
+class BodyTooLarge(PaysagaError):
     code, status = "body_too_large", 413
 
 
@@ -167,5 +167,5 @@ class BodyLimit:
         await response(scope, receive, send)
 
 
-class _TooLarge(Exception):  # noqa: N818 - never leaves this file
+class _TooLarge(Exception):
     pass

@@ -53,7 +53,10 @@ async def find(connection: AsyncConnection, secret: str) -> Principal | None:
 async def create(
     connection: AsyncConnection, tenant_id: str, name: str, secret: str, scopes: frozenset[str] = SCOPES
 ) -> str:
-    """Store a key for a tenant, creating the tenant if it is new. Returns the key's id; the same secret twice is one key."""
+    """Store a key for a tenant, creating the tenant if it is new. Returns the key's id.
+
+    The same secret twice is one key. Raises ValueError for a scope that does not exist.
+    """
     if not scopes <= SCOPES:
         raise ValueError(f"unknown scope: {', '.join(sorted(scopes - SCOPES))}")
     await connection.execute(upsert(tenant).values(id=tenant_id, name=tenant_id).on_conflict_do_nothing())

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 _NONCE_BYTES = 12
 
 
-class Undecryptable(Exception):  # noqa: N818 - reads better where it is raised
+class Undecryptable(Exception):
     """The key is not in the ring, or the value was altered or moved to another row."""
 
 

@@ -16,7 +16,6 @@ from domain.ids import charge_key, new_id
 from domain.psp import Failure
 from domain.status import TERMINAL, Status, can_become, combined
 
-
 _TASKS_AFTER = timedelta(minutes=1)
 
 
@@ -189,7 +188,7 @@ async def secrets_of(connection: AsyncConnection, payment_id: str) -> tuple[byte
 
 
 async def find(connection: AsyncConnection, tenant_id: str, name: str) -> tuple[str, str | None] | None:
-    """(payment id, order id if one was named) for our ids or the client's payment_order_id; the latest of the latter."""
+    """(payment id, order id if one was named), for our ids or the client's payment_order_id (its latest)."""
     if name.startswith("pay_"):
         found = await connection.scalar(
             select(payment.c.id).where(payment.c.id == name, payment.c.tenant_id == tenant_id)

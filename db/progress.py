@@ -50,7 +50,7 @@ async def rest(connection: AsyncConnection, step: RestStep) -> RestState:
 
 
 async def close(connection: AsyncConnection, step: CloseStep) -> Status:
-    """End every open order as FAILED or CANCELLED; a requested cancel makes it CANCELLED. Returns the payment's status."""
+    """End every open order as FAILED or CANCELLED (which a requested cancel makes it). Returns the payment's status."""
     locked = await payment.lock(connection, step.payment_id)
     open_orders = [order for order in locked.orders if order.open]
     if not open_orders:

@@ -125,7 +125,7 @@ async def credit_wallet(connection: AsyncConnection, order: Order, booked: Seque
 async def reverse_capture(
     connection: AsyncConnection, locked: Payment, order: Order, at: datetime
 ) -> list[Transaction]:
-    """Take a posted order back: its share goes to suspense, for the refund; the seller's part of the PSP fee returns."""
+    """Take a posted order back: its share goes to suspense for the refund, the seller's part of the PSP fee returns."""
     transactions = [
         Transaction(
             kind=Kind.CAPTURE_REVERSAL,
@@ -158,7 +158,7 @@ async def debit_wallet(connection: AsyncConnection, order: Order, booked: Sequen
 
 
 def psp_fee(locked: Payment, result: ChargeResult) -> list[Transaction]:
-    """The PSP's own fee, a fact of its own: booked once per balance transaction, kept also when the charge is undone."""
+    """The PSP's own fee: booked once per balance transaction, and kept also when the charge is undone."""
     fee = result.fee
     if fee is None or fee.amount == 0:
         return []

@@ -27,7 +27,7 @@ def order_event_type(status: Status) -> str:
     return f"payment_order.{status.value.lower()}"
 
 
-def order_event_data(  # noqa: PLR0913 - these are the fields of the event's schema, each named at the call
+def order_event_data(
     *,
     order_id: str,
     payment_id: str,

@@ -11,7 +11,7 @@ PREFIXES = ("pay", "po", "ch", "re", "mer", "evt", "task", "key", "lt", "dp", "p
 """Ours alone: a client's own ids must not start with one of these and an underscore."""
 
 CLIENT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
-"""What a client may call its orders, checkouts, buyers and sellers: safe in a workflow id, a URL and a PSP's metadata."""
+"""What a client may call its orders, checkouts, buyers and sellers: safe in a URL and in a PSP's metadata."""
 
 
 def new_id(prefix: str) -> str:
@@ -52,5 +52,5 @@ def void_key(charge_id: str) -> str:
 
 
 def refund_key(refund_id: str, attempt: int) -> str:
-    """The PSP's idempotency key of a refund's n-th request (a new one only after the PSP refused or failed the last)."""
+    """The PSP's idempotency key of a refund's n-th request (a new one only after the last was refused or failed)."""
     return f"{refund_id}:refund:{attempt}"

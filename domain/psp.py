@@ -148,7 +148,7 @@ class PspEvent(Frozen):
     payload: dict[str, Any]
 
 
-class WebhookRejected(ValueError):  # noqa: N818 - the name is the wire code
+class WebhookRejected(ValueError):
     """A webhook whose signature, age, account or shape is wrong; `code` is stable."""
 
     def __init__(self, code: str, detail: str) -> None:

@@ -42,7 +42,7 @@ class Verdict(Enum):
     """No connection, no answer in time, a 5xx or a body that cannot be read."""
 
 
-class Refused(Exception):  # noqa: N818 - it names what happened, as `busy` and `breaker_open` do
+class Refused(Exception):
     """Not admitted, nothing was sent; `reason` is `busy` or `breaker_open`."""
 
     def __init__(self, reason: str) -> None:

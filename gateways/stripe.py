@@ -137,7 +137,7 @@ _CODES_OF_CREDENTIALS = frozenset(
 """Refusals of our configuration, not of the payment: it waits until somebody has put that right."""
 
 
-class Unanswered(Exception):  # noqa: N818 - it names an outcome
+class Unanswered(Exception):
     """No answer that can be trusted; `reason` as in ChargeResult."""
 
     def __init__(self, reason: str) -> None:
@@ -145,7 +145,7 @@ class Unanswered(Exception):  # noqa: N818 - it names an outcome
         self.reason = reason
 
 
-class Refusal(Exception):  # noqa: N818 - it names an outcome
+class Refusal(Exception):
     """Stripe refused the request. `error` is its error object, which may hold the PaymentIntent it happened to."""
 
     def __init__(self, error: Object) -> None:

@@ -55,12 +55,12 @@ def create_app(sandbox: Sandbox) -> FastAPI:
 
 
 async def _api_error(_request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, ApiError)  # noqa: S101 - registered for this class only
+    assert isinstance(error, ApiError)
     return JSONResponse(error.body, error.status)
 
 
 async def _invalid(_request: Request, error: Exception) -> JSONResponse:
     """A control call that does not validate, in words."""
-    assert isinstance(error, RequestValidationError | ValidationError)  # noqa: S101 - registered for these only
+    assert isinstance(error, RequestValidationError | ValidationError)
     problems = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
     return JSONResponse({"error": {"type": "invalid_request_error", "message": problems}}, 422)

@@ -17,7 +17,7 @@ _PATIENCE_S = 25.0
 _GAP_S = 0.1
 
 
-class Unexpected(Exception):  # noqa: N818 - reads as what it is: the sentence is shown beside the story
+class Unexpected(Exception):
     """Something in a story went another way than it should."""
 
 

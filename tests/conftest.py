@@ -1,4 +1,4 @@
-"""The servers that all tests share, and a Paysaga on them. Everything is real; ports are free ones, folders temporary."""
+"""The servers that all tests share, and a Paysaga on them. All of it is real, on free ports, in temporary folders."""
 
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable

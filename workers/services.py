@@ -38,7 +38,7 @@ from gateways.psp import Psp
 from gateways.stripe import StripePsp
 
 
-class SettingMissing(Exception):  # noqa: N818 - reads as what it is
+class SettingMissing(Exception):
     """A setting without which this process cannot run; the message names the variable."""
 
 

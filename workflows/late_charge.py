@@ -1,4 +1,4 @@
-"""A payment that had ended FAILED or CANCELLED was paid after all: book it, give it back, book that. No status changes."""
+"""A payment that had ended unpaid was paid after all: book it, give it back, book that. No status changes."""
 
 from temporalio import workflow
 
@@ -17,8 +17,8 @@ with workflow.unsafe.imports_passed_through():
         LateChargeStep,
         Nudge,
         Resolution,
+        ResolutionStep,
     )
-    from domain.payment import ResolutionStep
     from domain.psp import ChargeOutcome
 
 

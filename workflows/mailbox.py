@@ -1,5 +1,6 @@
-"""What reaches a saga from outside while it runs: each message only sets something that the saga reads when it waits."""
+"""What reaches a saga from outside while it runs: a message only sets something that the saga reads when it waits."""
 
+import contextlib
 from datetime import datetime, timedelta
 
 from temporalio import workflow
@@ -32,12 +33,10 @@ class Mailbox:
         """Until a message, the end of `gap`, or the deadline, whichever is first."""
         if not self._ringing:
             until = gap if deadline is None else min(gap, deadline - workflow.now())
-            try:
+            with contextlib.suppress(TimeoutError):
                 await workflow.wait_condition(
                     lambda: self._ringing, timeout=max(until, timedelta(0)), timeout_summary=summary
                 )
-            except TimeoutError:
-                pass
         self.nudged = False
         self._cancel_was_noticed = self.cancel is not None
 

@@ -1,7 +1,7 @@
 """The payment: charge the buyer, credit each seller and post the ledger; or give everything back.
 
-`_saga` tells the story. No message decides anything before the end of its first task: a message that arrives there makes
-the server refuse the task's completion and run it again, so what was done must not depend on having seen it.
+`_saga` tells the story. No message decides anything before the end of its first task: one that arrives there makes the
+server refuse the task's completion and run it again, so what was done must not depend on having seen it.
 """
 
 import asyncio
@@ -60,7 +60,7 @@ class PaymentWorkflow:
 
     @workflow.run
     async def run(self, _: PaymentInput) -> PaymentEnd:
-        """Temporal's own cancel is a message like every other: it never reaches the saga, which could stand anywhere."""
+        """Temporal's own cancel is a message like any other: it never reaches the saga, which could stand anywhere."""
         saga = asyncio.create_task(self._saga())
         while True:
             try:
@@ -84,7 +84,7 @@ class PaymentWorkflow:
         self._mailbox.request_cancel(message)
 
     @workflow.update(
-        description="Decide about a payment that NEEDS_ATTENTION: decision retry, not_charged, cancel or reference, by whom."
+        description="Decide about a payment that NEEDS_ATTENTION: retry, not_charged, cancel or reference, and by whom."
     )
     async def resolve(self, message: Resolution) -> str:
         await self._steps.record_resolution(ResolutionStep(payment_id=self._inp.payment_id, resolution=message))

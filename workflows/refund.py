@@ -23,7 +23,7 @@ class RefundWorkflow:
 
     @workflow.run
     async def run(self, inp: RefundInput) -> str:
-        """The PSP is asked first: a webhook is only a nudge. What it never heard of is asked for, under the same key."""
+        """The PSP is asked first: a webhook is only a nudge. What it never heard of is sent, under the same key."""
         step = RefundStep(refund_id=inp.refund_id)
         result = await self._steps.check_refund(step)
         if result.outcome in (RefundOutcome.NOT_FOUND, RefundOutcome.UNKNOWN):

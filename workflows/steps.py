@@ -50,7 +50,7 @@ bring a delay of their own with jitter."""
 
 PSP_TIMEOUT = timedelta(seconds=60)
 HEARTBEAT_TIMEOUT = timedelta(seconds=6)
-"""A killed worker's call is taken over after this; most calls end before their first heartbeat, which would cost one."""
+"""A killed worker's call is taken over after this; most calls end before their first heartbeat, which costs one."""
 
 DATABASE_TIMEOUT = timedelta(seconds=15)
 
@@ -75,7 +75,7 @@ class Steps:
                 summary=f"charge at {self._psp}",
             )
         except FailureError as error:
-            # Live it is an ActivityError around a TimeoutError, on replay the bare TimeoutError: both are FailureErrors.
+            # Live an ActivityError around a TimeoutError, on replay the bare TimeoutError: both are FailureErrors.
             # The request may have left this machine, so nothing is known.
             return ChargeResult(outcome=ChargeOutcome.UNKNOWN, reason=_reason(error))
 

@@ -136,7 +136,7 @@ async def test_cancel_after_success_is_refused(shop: Shop) -> None:
 
 
 async def test_three_d_secure_that_succeeds_after_the_cancel_is_refunded(shop: Shop) -> None:
-    """The PSP says that it is cancelled, and takes the money all the same: booked, refunded, booked; CANCELLED stays."""
+    """The PSP says it is cancelled, and takes the money all the same: booked, refunded, booked; CANCELLED stays."""
     checkout = shop.checkout()
     payment = await shop.paid(checkout, "pm_card_threeDSecure2Required")
     answer = await shop.post(f"/v1/payments/{payment['id']}/cancel", wait=20)
@@ -190,7 +190,8 @@ async def sweep(paysaga: Deployment) -> dict[str, int]:
 async def started_again(paysaga: Deployment, handle: Any) -> bool:
     """By the sweeper once the payment is due, or by a webhook that found nobody to tell before that."""
     await sweep(paysaga)
-    return (await handle.describe()).status is not WorkflowExecutionStatus.TERMINATED
+    description = await handle.describe()
+    return bool(description.status is not WorkflowExecutionStatus.TERMINATED)
 
 
 @pytest.mark.parametrize("moment", ["charge", "durable", "compensation", "rest"])

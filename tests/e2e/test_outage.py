@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,7 @@ async def test_a_server_is_killed_under_load(paysaga: Deployment, server: str) -
         return found if found in ("SUCCESS", "FAILED", "CANCELLED") else None
 
     for payment, checkout in zip(payments, checkouts, strict=True):
-        status = await eventually(lambda p=payment["id"]: ended(p), timeout_s=90, what=payment["id"])
+        status = await eventually(partial(ended, payment["id"]), timeout_s=90, what=payment["id"])
         assert status == "SUCCESS"
         assert (await paysaga.sandbox.log(checkout)).charged == [50000]
     assert await audit_database(paysaga.database) == []

@@ -8,7 +8,6 @@ from db.audit import audit_database
 from tests.conftest import Deploy
 from tests.support.shop import Shop
 
-
 UNKNOWN = [
     "timeout_before",
     "timeout_after",

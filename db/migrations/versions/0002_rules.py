@@ -23,7 +23,8 @@ REFUSE_CHANGE = """
 CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     RAISE EXCEPTION '% is append-only: % refused', TG_TABLE_NAME, TG_OP
-        USING ERRCODE = 'restrict_violation', HINT = 'A correction is a new transaction that names the one it corrects.';
+        USING ERRCODE = 'restrict_violation',
+              HINT = 'A correction is a new transaction that names the one it corrects.';
 END $$
 """
 
