@@ -250,7 +250,7 @@ async def test_a_person_has_a_failed_refund_tried_again(shop: Shop) -> None:
     await handle.execute_update("resolve", {"decision": "retry", "by": "olga"})
 
     async def asked_again() -> bool:
-        return (await shop.explain(payment["id"]))["compensation"][0]["attempt"] == 2
+        return bool((await shop.explain(payment["id"]))["compensation"][0]["attempt"] == 2)
 
     await eventually(asked_again, what="a second refund request")
     refunds = (await shop.paysaga.sandbox.log(checkout)).refunds
