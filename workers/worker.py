@@ -26,6 +26,9 @@ from workflows.payment import PaymentWorkflow
 from workflows.refund import RefundWorkflow
 from workflows.sweep import SweepWorkflow
 
+SHUTDOWN_TIMEOUT = timedelta(seconds=5)
+"""A step of our own ends within it; a PSP call that does not is made again by another worker, under the same key."""
+
 WORKFLOWS = [PaymentWorkflow, LateChargeWorkflow, RefundWorkflow, SweepWorkflow]
 
 
@@ -85,7 +88,7 @@ def payment_worker(services: Services, activities: ActivitySet) -> Worker:
         max_concurrent_activities=200,
         workflow_task_poller_behavior=PollerBehaviorAutoscaling(minimum=2),
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=settings.sticky_queue_timeout_s),
-        graceful_shutdown_timeout=timedelta(seconds=10),
+        graceful_shutdown_timeout=SHUTDOWN_TIMEOUT,
         deployment_config=_deployment(),
     )
 
@@ -102,7 +105,7 @@ def psp_worker(services: Services, activities: ActivitySet, psp: str) -> Worker:
         activities=activities.psp_steps(),
         max_concurrent_activities=settings.stripe_concurrency_max,
         max_task_queue_activities_per_second=settings.stripe_rate_per_s,
-        graceful_shutdown_timeout=timedelta(seconds=10),
+        graceful_shutdown_timeout=SHUTDOWN_TIMEOUT,
         deployment_config=_deployment(),
     )
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil  # type: ignore[import-untyped]
 import pytest
 
-_PATIENCE_S = 20.0
+_PATIENCE_S = 40.0
 
 Eventually = Callable[[Callable[[], object]], Awaitable[None]]
 

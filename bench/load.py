@@ -1,0 +1,114 @@
+"""`python -m bench.load`: the process that makes the load, so that its own work is told apart from what it measures.
+
+It reads a plan, says that it is ready, waits for a line, and then tells on its output what it sees.
+"""
+
+import asyncio
+import math
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+
+import uvloop
+
+from bench.plan import Fired, Plan, Said, Timing
+from bench.shots import SHOTS, Shots
+
+_TELL_EVERY_S = 0.5
+_AFTER_ERROR_S = 0.05
+"""A client that is refused takes a breath, or a server that is down would be asked a million times."""
+
+
+class Load:
+    """A closed loop: each client sends its next request when its last one is answered."""
+
+    def __init__(self, plan: Plan, shots: Shots) -> None:
+        self._plan, self._shots = plan, shots
+        self._answers: Counter[str] = Counter()
+        self._latencies_s: list[float] = []
+        self._fired = self._done = self._done_in_window = 0
+        self._last_done_at = 0.0
+        self._opens = self._closes = math.inf
+
+    async def run(self) -> Fired:
+        """Fire the whole plan; returns once every request is answered."""
+        plan = self._plan
+        cpu_before_s = time.process_time()
+        self._opens = time.perf_counter() + plan.lead_s
+        self._closes = self._opens + plan.seconds
+        telling = asyncio.create_task(self._tell())
+        await asyncio.gather(*(self._client() for _ in range(plan.concurrency)))
+        await telling
+        window_s = min(self._closes, self._last_done_at) - self._opens
+        return Fired(
+            fired=self._fired,
+            per_s=self._done_in_window / window_s if window_s > 0 else 0.0,
+            timing=timing(self._latencies_s),
+            answers=dict(self._answers.most_common()),
+            cpu_s=time.process_time() - cpu_before_s,
+        )
+
+    async def _client(self) -> None:
+        clock = time.perf_counter
+        while (began := clock()) < self._closes and self._fired < self._plan.count_max:
+            self._fired += 1
+            answer = await self._shots.fire()
+            ended = self._last_done_at = clock()
+            self._done += 1
+            self._answers[answer] += 1
+            if began >= self._opens:
+                self._latencies_s.append(ended - began)
+            if self._opens <= ended <= self._closes:
+                self._done_in_window += 1
+            if answer.startswith("error"):
+                await asyncio.sleep(_AFTER_ERROR_S)
+
+    async def _tell(self) -> None:
+        """Say how far it is, and exactly when the measured window opens and closes."""
+        await self._until(self._opens)
+        say(Said(mark="opens", done=self._done))
+        while time.perf_counter() < self._closes:
+            await self._until(min(time.perf_counter() + _TELL_EVERY_S, self._closes))
+            since_s = max(time.perf_counter() - self._opens, 1e-9)
+            say(Said(mark="progress", done=self._done, per_s=self._done_in_window / since_s))
+        say(Said(mark="closes", done=self._done))
+
+    @staticmethod
+    async def _until(moment: float) -> None:
+        await asyncio.sleep(max(0.0, moment - time.perf_counter()))
+
+
+def timing(latencies_s: Sequence[float]) -> Timing:
+    """The percentiles by nearest rank: each is the time of a request that there was."""
+    ranked = sorted(latencies_s)
+    if not ranked:
+        return Timing()
+
+    def rank(percent: float) -> float:
+        return round(ranked[max(0, math.ceil(len(ranked) * percent / 100) - 1)] * 1000, 3)
+
+    return Timing(p50_ms=rank(50), p95_ms=rank(95), p99_ms=rank(99), max_ms=rank(100))
+
+
+def say(line: Said) -> None:
+    """One line for the process that started us."""
+    sys.stdout.write(line.model_dump_json(exclude_none=True) + "\n")
+    sys.stdout.flush()
+
+
+async def main() -> None:
+    plan = Plan.model_validate_json(sys.stdin.readline())
+    async with SHOTS[plan.shot](plan) as shots:
+        say(Said(mark="ready"))
+        await asyncio.to_thread(sys.stdin.readline)
+        fired = await Load(plan, shots).run()
+        say(Said(mark="fired", done=fired.fired, per_s=fired.per_s, fired=fired))
+
+
+if __name__ == "__main__":
+    uvloop.run(main())
+    # A short process that used the Temporal client may abort in its own exit.
+    sys.stdout.flush()
+    os._exit(0)

@@ -1,0 +1,167 @@
+"""After the load: is every payment at the PSP exactly what the API says, and are the books in order?"""
+
+import asyncio
+import time
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx2
+
+from config.settings import DEVELOPMENT_API_KEY
+from db.audit import Finding, audit_database
+from db.database import Database
+from domain.money import parse_major
+from domain.status import TERMINAL, Status
+from stack.errors import StackError
+
+_PAGE = 100
+_PATIENCE_S = 45.0
+_TIMEOUT_S = 60.0
+_AUDIT_TIMEOUT_S = 120.0
+_SHOWN_MAX = 5
+
+
+@dataclass(frozen=True)
+class Paid:
+    """A payment as the API shows it: one status for all of its orders, their sum in minor units."""
+
+    id: str
+    status: str
+    amount: int
+
+
+@dataclass(frozen=True)
+class PspLog:
+    """The sandbox's own word, by payment id: amounts that were really charged, and requests by operation."""
+
+    charges: Mapping[str, list[int]]
+    requests: Mapping[str, Counter[str]]
+
+
+@dataclass(frozen=True)
+class MoneyCheck:
+    """`problems` is empty when every cent is where it has to be."""
+
+    payments: int
+    succeeded: int
+    charges: int
+    taken: int
+    booked: int
+    findings: Sequence[Finding]
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def passed(self) -> bool:
+        return not self.problems and not self.findings
+
+
+class Books:
+    """The two sides of the comparison: the API with its database, and the sandbox PSP's control API."""
+
+    def __init__(self, api_url: str, sandbox_url: str, sandbox_key: str) -> None:
+        self._api = _client(api_url, DEVELOPMENT_API_KEY)
+        self._psp = _client(f"{sandbox_url}/_control", sandbox_key)
+
+    async def close(self) -> None:
+        await self._api.aclose()
+        await self._psp.aclose()
+
+    async def add_seller(self, seller: str) -> None:
+        body = {"seller_account": seller, "fee": {"percent": "3", "fixed": "0"}}
+        _checked(await self._api.post("/v1/merchants", json=body))
+
+    async def delay_psp(self, delay_s: float) -> None:
+        """From now on every request to the PSP takes this much longer."""
+        fault = {"operation": "*", "kind": "latency", "delay_s": delay_s, "times": None}
+        _checked(await self._psp.post("/faults", json=fault))
+
+    async def deliver_webhooks(self) -> int:
+        """Wait until the PSP has delivered what it still had to; how many that were."""
+        return int(_checked(await self._psp.post("/webhooks/flush?timeout_s=30"))["delivered"])
+
+    async def settled(self, buyer: str) -> list[Paid]:
+        """A buyer's payments, once all of them have ended; with those that are still open when patience is."""
+        deadline_s = time.monotonic() + _PATIENCE_S
+        while True:
+            found = await self._payments(buyer)
+            if all(payment.status in TERMINAL for payment in found) or time.monotonic() > deadline_s:
+                return found
+            await asyncio.sleep(0.5)
+
+    async def _payments(self, buyer: str) -> list[Paid]:
+        orders: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        cursor: dict[str, str] = {}
+        while True:
+            answer = await self._api.get(f"/v1/transactions/{buyer}", params={"limit": _PAGE} | cursor)
+            page = _checked(answer)
+            for order in page["data"]:
+                orders[order["payment_id"]].append(order)
+            if page["next_cursor"] is None:
+                break
+            cursor = {"cursor": page["next_cursor"]}
+        return [_paid(payment_id, found) for payment_id, found in orders.items()]
+
+    async def psp_log(self) -> PspLog:
+        log = _checked(await self._psp.get("/log"))
+        charges: dict[str, list[int]] = defaultdict(list)
+        requests: dict[str, Counter[str]] = defaultdict(Counter)
+        for charge in log["charges"]:
+            charges[str(charge["metadata"].get("paysaga_payment"))].append(charge["amount"])
+        for request in log["requests"]:
+            requests[str(request["metadata"].get("paysaga_payment"))][request["operation"]] += 1
+        return PspLog(charges, requests)
+
+
+def _client(url: str, key: str) -> httpx2.AsyncClient:
+    # Loopback, never a proxy.
+    return httpx2.AsyncClient(
+        base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=_TIMEOUT_S, trust_env=False
+    )
+
+
+def _checked(answer: httpx2.Response) -> dict[str, Any]:
+    if not answer.is_success:
+        raise StackError(f"{answer.request.method} {answer.request.url.path}: {answer.status_code} {answer.text[:200]}")
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def _paid(payment_id: str, orders: Sequence[Mapping[str, Any]]) -> Paid:
+    statuses = {order["status"] for order in orders}
+    status = statuses.pop() if len(statuses) == 1 else "MIXED"
+    return Paid(payment_id, status, sum(parse_major(order["amount"], order["currency"]) for order in orders))
+
+
+async def check_money(payments: Sequence[Paid], log: PspLog, database_url: str) -> MoneyCheck:
+    """Every payment against the PSP's log, both ways, and then the invariants of the whole database."""
+    database = Database(database_url, pool_size=0, timeout_s=_AUDIT_TIMEOUT_S, application="bench")
+    try:
+        findings = await audit_database(database)
+    finally:
+        await database.close()
+    return MoneyCheck(
+        payments=len(payments),
+        succeeded=sum(payment.status == Status.SUCCESS for payment in payments),
+        charges=sum(map(len, log.charges.values())),
+        taken=sum(map(sum, log.charges.values())),
+        booked=sum(payment.amount for payment in payments if payment.status == Status.SUCCESS),
+        findings=findings,
+        problems=_problems(payments, log),
+    )
+
+
+def _problems(payments: Sequence[Paid], log: PspLog) -> list[str]:
+    found = []
+    for payment in payments:
+        taken = log.charges.get(payment.id, [])
+        wanted = [payment.amount] if payment.status == Status.SUCCESS else []
+        if payment.status not in TERMINAL:
+            found.append(f"{payment.id} is still {payment.status}")
+        elif taken != wanted:
+            found.append(f"{payment.id} is {payment.status} over {payment.amount}, and the PSP charged {taken}")
+    strangers = set(log.charges) - {payment.id for payment in payments}
+    found += [f"the PSP charged {payment_id}, which the API does not know" for payment_id in sorted(strangers)]
+    left = len(found) - _SHOWN_MAX
+    return [*found[:_SHOWN_MAX], *([f"and {left} more"] if left > 0 else [])]
