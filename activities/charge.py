@@ -21,6 +21,9 @@ from gateways.psp import Psp
 CACHED_ERROR = "server_error_replayed"
 """Under this key the PSP answers the same 5xx for ever: only looking the charge up can tell what happened."""
 
+DEAD_KEYS = (CACHED_ERROR, "key_reused")
+"""Sending again under such a key tells nothing new."""
+
 _CLOCK_SLACK = timedelta(minutes=10)
 """How far the PSP's clock may be from the database's when a charge is looked up by its time of creation."""
 
@@ -68,17 +71,19 @@ class ChargeActivities:
     @activity.defn
     @heartbeating
     async def charge_until_known(self, step: ChargeStep) -> ChargeResult:
-        """Ask until the PSP's word is known. Past the key's `send_until` nothing is sent: the charge is looked up,
-        and NOT_FOUND is returned for a person to decide, since not finding it proves nothing."""
+        """Ask until the PSP's word is known. Past the key's `send_until` nothing is sent: the charge is looked up, and
+        NOT_FOUND or UNKNOWN is returned for a person to decide, since not finding it proves nothing."""
         locked = await self._payment(step)
         result = await self._send_or_look(locked, step, self._timeout_s)
-        if result.outcome is ChargeOutcome.UNKNOWN and result.reason == CACHED_ERROR:
-            result = await self._look(locked, self._timeout_s)
-            if result.outcome is ChargeOutcome.NOT_FOUND and await self._may_send(locked):
-                result = ChargeResult(outcome=ChargeOutcome.UNKNOWN, reason=CACHED_ERROR)
+        may_send = await self._may_send(locked)
+        if result.outcome is ChargeOutcome.UNKNOWN and result.reason in DEAD_KEYS:
+            why, result = result.reason, await self._look(locked, self._timeout_s)
+            if result.outcome is ChargeOutcome.NOT_FOUND and may_send:
+                result = ChargeResult(outcome=ChargeOutcome.UNKNOWN, reason=why)
         if result.outcome is ChargeOutcome.UNKNOWN:
             await self._database.run(lambda c: charge.record(c, locked.charge.id, result))
-            raise try_again(result.reason or "")
+            if may_send:
+                raise try_again(result.reason or "")
         return result
 
     @activity.defn
@@ -88,7 +93,7 @@ class ChargeActivities:
         locked = await self._payment(step)
         reference = step.reference or locked.charge.reference
         if reference is not None:
-            return await self._psp(locked).retrieve_charge(reference, timeout_s=self._timeout_s)
+            return await self._retrieve(locked, reference, self._timeout_s)
         return await self._look(locked, self._timeout_s)
 
     @activity.defn
@@ -100,7 +105,10 @@ class ChargeActivities:
         if reference is None:
             return ChargeResult(outcome=ChargeOutcome.VOIDED)  # declined without an object: there is nothing to pay
         timeout_s = self._fast_timeout_s if activity.info().is_local else self._timeout_s
-        result = await self._psp(locked).void_charge(reference, key=void_key(locked.charge.id), timeout_s=timeout_s)
+        charge_id = locked.charge.id
+        result = await self._psp(locked).void_charge(
+            reference, charge_id=charge_id, key=void_key(charge_id), timeout_s=timeout_s
+        )
         if result.outcome is ChargeOutcome.UNKNOWN:
             raise try_again(result.reason or "")
         return result
@@ -116,17 +124,21 @@ class ChargeActivities:
         return self._psps[locked.psp]
 
     async def _may_send(self, locked: Payment) -> bool:
-        return (await self._database.read(lambda c: charge.may_send(c, locked.charge.send_until))).may_send
+        return await self._database.read(lambda c: charge.may_send(c, locked.charge.send_until))
 
     async def _send_or_look(self, locked: Payment, step: ChargeStep, timeout_s: float) -> ChargeResult:
-        """Known by name: retrieve it. Key still good: send. Else: look it up."""
+        """Known by name: retrieve it. Key still good, and the payment still wanted: send. Else: look it up."""
         reference = step.reference or locked.charge.reference
         if reference is not None:
-            return await self._psp(locked).retrieve_charge(reference, timeout_s=timeout_s)
-        if not await self._may_send(locked):
+            return await self._retrieve(locked, reference, timeout_s)
+        if not locked.open or not await self._may_send(locked):
             return await self._look(locked, timeout_s)
         token, email = await self._database.read(lambda c: payment.secrets_of(c, locked.id))
         return await self._psp(locked).charge(self._request(locked, token, email), timeout_s=timeout_s)
+
+    async def _retrieve(self, locked: Payment, reference: str, timeout_s: float) -> ChargeResult:
+        psp = self._psp(locked)
+        return await psp.retrieve_charge(reference, charge_id=locked.charge.id, timeout_s=timeout_s)
 
     def _request(self, locked: Payment, token: bytes, email: bytes | None) -> ChargeRequest:
         """The same bytes at every attempt: the PSP compares the parameters under a key."""

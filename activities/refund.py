@@ -1,6 +1,7 @@
 """The refund of a charge that is undone."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
 from temporalio import activity
 
@@ -13,7 +14,6 @@ from db.records import Payment, Refund
 from domain.ids import refund_key
 from domain.payment import BookRefundStep, Compensation, LateChargeStep, RefundState, RefundStep
 from domain.psp import RefundOutcome, RefundRequest, RefundResult
-from domain.status import RefundStatus
 from gateways.psp import Psp
 
 
@@ -44,21 +44,24 @@ class RefundActivities:
     async def refund_until_known(self, step: RefundStep) -> RefundResult:
         """Ask for the refund until the PSP's word is known, always under the same key; past its time, look it up."""
         row, owner = await self._read(step)
+        asked_at = datetime.now(UTC)
         result = await self._send_or_look(row, owner)
         if result.outcome is RefundOutcome.UNKNOWN:
             await self._database.run(lambda c: refund.unknown(c, row.id, result.reason or ""))
             raise try_again(result.reason or "")
-        return result
+        return result.model_copy(update={"asked_at": asked_at})
 
     @activity.defn
     @heartbeating
     async def check_refund(self, step: RefundStep) -> RefundResult:
-        """Poll a pending refund; UNKNOWN means look again later."""
+        """Poll a refund; UNKNOWN means look again later."""
         row, owner = await self._read(step)
-        psp = self._psps[owner.psp]
+        asked_at = datetime.now(UTC)
         if row.reference is not None:
-            return await psp.retrieve_refund(row.reference, timeout_s=self._timeout_s)
-        return await psp.find_refund(row.id, _charge_reference(owner), timeout_s=self._timeout_s)
+            result = await self._psps[owner.psp].retrieve_refund(row.reference, timeout_s=self._timeout_s)
+        else:
+            result = await self._find(row, owner)
+        return result.model_copy(update={"asked_at": asked_at})
 
     @activity.defn
     async def book_refund(self, step: BookRefundStep) -> RefundState:
@@ -78,15 +81,17 @@ class RefundActivities:
         assert owner is not None, "a refund has a payment"
         return row, owner
 
+    async def _find(self, row: Refund, owner: Payment) -> RefundResult:
+        key = refund_key(row.id, row.attempt)
+        psp = self._psps[owner.psp]
+        return await psp.find_refund(row.id, _charge_reference(owner), key=key, timeout_s=self._timeout_s)
+
     async def _send_or_look(self, row: Refund, owner: Payment) -> RefundResult:
         psp = self._psps[owner.psp]
-        if row.status is RefundStatus.SUCCEEDED:
-            return RefundResult(outcome=RefundOutcome.SUCCEEDED, reference=row.reference, amount=row.amount)
         if row.reference is not None:
             return await psp.retrieve_refund(row.reference, timeout_s=self._timeout_s)
-        check = await self._database.read(lambda c: charge.may_send(c, row.send_until))
-        if not check.may_send:
-            return await psp.find_refund(row.id, _charge_reference(owner), timeout_s=self._timeout_s)
+        if not await self._database.read(lambda c: charge.may_send(c, row.send_until)):
+            return await self._find(row, owner)
         request = RefundRequest(
             key=refund_key(row.id, row.attempt),
             refund_id=row.id,
@@ -96,8 +101,11 @@ class RefundActivities:
             reason=row.origin,
         )
         result = await psp.refund(request, timeout_s=self._timeout_s)
+        if result.outcome is RefundOutcome.UNKNOWN and result.reference is not None:
+            # It exists, but not as we asked for it: its present state is booked, or shown to a person.
+            return await psp.retrieve_refund(result.reference, timeout_s=self._timeout_s)
         if result.outcome is RefundOutcome.UNKNOWN and result.reason == CACHED_ERROR:
-            found = await psp.find_refund(row.id, request.charge_reference, timeout_s=self._timeout_s)
+            found = await self._find(row, owner)
             return result if found.outcome is RefundOutcome.NOT_FOUND else found
         return result
 

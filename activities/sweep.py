@@ -5,6 +5,8 @@ from temporalio import activity
 from activities.start import Starter
 from db import payment, refund, sweep, webhook
 from db.database import Database
+from db.records import Refund
+from domain.errors import PaysagaError
 from domain.ids import late_charge_workflow_id, payment_workflow_id, refund_workflow_id
 from domain.payment import Nudge, SweepReport
 
@@ -24,7 +26,7 @@ class SweepActivities:
     async def sweep_payments(self) -> SweepReport:
         """Start again every open payment whose workflow is missing, failed or was terminated: it goes on from its rows.
 
-        A workflow that runs is left alone: it has its own timers.
+        What is overdue although its workflow runs is nudged: by now it is in no first task that this could repeat.
         """
         restarted, after_id = 0, ""
         while True:
@@ -34,8 +36,11 @@ class SweepActivities:
                 )
             )
             for payment_id in page:
-                restarted += await self._restart(payment_id)
                 activity.heartbeat(payment_id)
+                try:
+                    restarted += await self._look_after(payment_id)
+                except PaysagaError as error:  # one that cannot be helped now must not keep us from the others
+                    activity.logger.warning("sweep: %s: %s", payment_id, error)
             if len(page) < _PAGE:
                 break
             after_id = page[-1]
@@ -43,27 +48,40 @@ class SweepActivities:
         tasks = await self._database.run(lambda c: sweep.open_tasks_for_stuck(c, after_s=stuck_s))
         return SweepReport(restarted=restarted, tasks=tasks)
 
-    async def _restart(self, payment_id: str) -> bool:
-        if await self._starter.is_running(payment_workflow_id(payment_id)):
-            return False
+    async def _look_after(self, payment_id: str) -> bool:
+        """True if its workflow had to be started again. One that runs is nudged: a signal to it may have been lost."""
         row = await self._database.read(lambda c: payment.get(c, payment_id))
         if row is None or not row.open:
+            return False
+        if await self._starter.is_running(payment_workflow_id(payment_id)):
+            await self._starter.tell(row, Nudge(reason="sweep"))
             return False
         return await self._starter.start_payment(self._starter.input_of(row), row.checkout_id, again=True)
 
     @activity.defn
     async def sweep_refunds(self) -> SweepReport:
         """Take up the refunds of ended payments whose workflow was lost (a late charge's, or one that came back)."""
-        started = 0
-        for row in await self._database.read(lambda c: refund.unfinished(c, self._after_s, _PAGE)):
-            activity.heartbeat(row.id)
-            carers = (late_charge_workflow_id(row.charge_id), refund_workflow_id(row.id))
-            if not any([await self._starter.is_running(workflow_id) for workflow_id in carers]):
-                owner = await self._database.read(lambda c, r=row: payment.get(c, r.payment_id))  # type: ignore[misc]
-                assert owner is not None, "a refund has a payment"
-                await self._starter.start_refund(owner, row.id)
-                started += 1
-        return SweepReport(refunds=started)
+        started, after_id = 0, ""
+        while True:
+            page = await self._database.read(
+                lambda c, a=after_id: refund.unfinished(c, self._after_s, a, _PAGE)  # type: ignore[misc]
+            )
+            for row in page:
+                activity.heartbeat(row.id)
+                started += await self._take_up(row)
+            if len(page) < _PAGE:
+                return SweepReport(refunds=started)
+            after_id = page[-1].id
+
+    async def _take_up(self, row: Refund) -> bool:
+        carers = (late_charge_workflow_id(row.charge_id), refund_workflow_id(row.id))
+        for workflow_id in carers:
+            if await self._starter.is_running(workflow_id):
+                return False
+        owner = await self._database.read(lambda c: payment.get(c, row.payment_id))
+        assert owner is not None, "a refund has a payment"
+        await self._starter.start_refund(owner, row.id)
+        return True
 
     @activity.defn
     async def sweep_inbox(self) -> SweepReport:

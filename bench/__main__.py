@@ -12,11 +12,10 @@ from rich.text import Text
 
 from bench.results import Report
 from bench.run import Options, measure
-from bench.table import report_page
+from bench.table import WIDTH, report_page
 from stack.errors import StackError
 from stack.progress import TerminalDisplay
 
-_WIDTH = 130
 _CONCURRENCY_MAX = 400
 """As many payments as one API process takes on at once by default."""
 
@@ -41,7 +40,7 @@ def bench(
 ) -> None:
     """Measure a stack of its own on this machine; exit code 1 if a cent is not where it has to be."""
     options = Options(seconds=seconds, concurrency=_concurrency(concurrency), psp_s=psp_ms / 1000)
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
     console.print(Text.assemble(("Paysaga", "bold"), " measures itself. First, a stack of its own:"))
     try:
         report = asyncio.run(measure(options, TerminalDisplay(console)))

@@ -92,15 +92,15 @@ class Books:
 
     async def _payments(self, buyer: str) -> list[Paid]:
         orders: dict[str, list[dict[str, Any]]] = defaultdict(list)
-        cursor: dict[str, str] = {}
+        query: dict[str, str | int] = {"limit": _PAGE}
         while True:
-            answer = await self._api.get(f"/v1/transactions/{buyer}", params={"limit": _PAGE} | cursor)
+            answer = await self._api.get(f"/v1/transactions/{buyer}", params=query)
             page = _checked(answer)
             for order in page["data"]:
                 orders[order["payment_id"]].append(order)
             if page["next_cursor"] is None:
                 break
-            cursor = {"cursor": page["next_cursor"]}
+            query["cursor"] = page["next_cursor"]
         return [_paid(payment_id, found) for payment_id, found in orders.items()]
 
     async def psp_log(self) -> PspLog:

@@ -1,18 +1,27 @@
-"""What a person sees in the end: the loads, what a payment costs, the references, the money; and how to read it."""
+"""What a person sees in the end: the loads, what a payment costs, the references, how to read them, the money."""
 
 from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
+from rich.padding import Padding
 from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
+from bench.costs import GROUPS
 from bench.results import Loaded, Money, Reference, Report
 from domain.money import to_major
 
-_KINDS = {"happy": "one order, paid", "orders": "three orders, paid", "declined": "declined"}
-_GROUPS = {"api": "API", "worker": "worker", "temporal": "Temporal", "postgres": "PostgreSQL", "sandbox": "PSP"}
+WIDTH = 110
+_LABEL_WIDTH = 30
 _OTHERS_CORES_MAX = 0.25
+_FULL = 0.85
+"""Of a core, for a process that can use only one; of all cores, for the machine."""
+
+_KINDS = {"happy": "one order, paid", "orders": "three orders, paid", "declined": "declined"}
+_NAMES = {"api": "API", "worker": "worker", "temporal": "Temporal", "postgres": "PostgreSQL", "sandbox": "PSP"}
+_SERVERS = {"psp": "sandbox", "noop": "temporal", "commit": "postgres", "healthz": "api"}
+"""Whose CPU counts beside the client's, by the first word of a reference's name."""
 
 
 def report_page(report: Report) -> RenderableType:
@@ -23,17 +32,19 @@ def report_page(report: Report) -> RenderableType:
         *_warnings(report.payments),
         "",
         _title("What one payment costs"),
-        _costs(report.payments),
-        Text(f"   Billable actions: {report.actions_are}.", "dim"),
+        _cpu(report.payments),
+        "",
+        _counted(report.payments),
+        _below(f"actions: {report.actions_are}", "dim"),
         "",
         _title("In the same run, by itself"),
         _references(report.reference),
         "",
         _title("How to read it"),
-        Text(f"   {reading(report)}"),
+        *(_below(sentence) for sentence in reading(report)),
         "",
         _money(report.money),
-        _machine(report),
+        *_machine(report),
     )
 
 
@@ -41,22 +52,30 @@ def _title(text: str) -> Rule:
     return Rule(Text(f"{text} ", "bold cyan"), align="left", style="cyan dim", characters="─")
 
 
+def _below(text: str, style: str = "") -> RenderableType:
+    """A sentence that is folded under its own beginning."""
+    return Padding(Text(text, style), (0, 0, 0, 3))
+
+
 def _table(*numbers: str) -> Table:
     table = Table(box=None, header_style="dim", padding=(0, 1))
-    table.add_column("", min_width=1)
-    table.add_column("", no_wrap=True, min_width=30)
+    table.add_column("", width=1)
+    table.add_column("", no_wrap=True, min_width=_LABEL_WIDTH)
     for number in numbers:
         table.add_column(number, justify="right", no_wrap=True)
     return table
 
 
+def _label(load: Loaded) -> str:
+    return f"{_KINDS[load.kind]}, {load.concurrency} at once"
+
+
 def _loads(loads: Sequence[Loaded]) -> RenderableType:
-    table = _table("at once", "a second", "p50 ms", "p95 ms", "p99 ms", "201", "202", "errors", "cores busy")
+    table = _table("a second", "p50 ms", "p95 ms", "p99 ms", "201 ended", "202 goes on", "errors", "busy cores")
     for load in loads:
         table.add_row(
             _mark(load.errors == 0),
-            _KINDS[load.kind],
-            str(load.concurrency),
+            _label(load),
             Text(f"{load.per_s:.1f}", "bold"),
             *_times(load),
             _percent(load.share_terminal),
@@ -72,100 +91,118 @@ def _warnings(loads: Sequence[Loaded]) -> list[RenderableType]:
     for load in loads:
         wrong = ", ".join(f"{count} × {answer}" for answer, count in load.answers.items() if answer.startswith("error"))
         if wrong:
-            lines.append(Text(f"   {_KINDS[load.kind]}, {load.concurrency} at once: {wrong}", "red"))
+            lines.append(_below(f"{_label(load)}: {wrong}", "red"))
     others = max((load.others_busy_cores for load in loads), default=0.0)
     if others > _OTHERS_CORES_MAX:
         sentence = f"Something else on this machine used up to {others:.1f} cores: measure again when it is quiet."
-        lines.append(Text(f"   {sentence}", "yellow"))
+        lines.append(_below(sentence, "yellow"))
     return lines
 
 
-def _costs(loads: Sequence[Loaded]) -> RenderableType:
-    table = _table(
-        "CPU ms", *_GROUPS.values(), "PSP calls", "webhooks", "writes", "transactions", "WAL kB", "events", "actions"
-    )
-    table.columns[1].min_width = 24
+def _cpu(loads: Sequence[Loaded]) -> RenderableType:
+    table = _table("CPU ms", *(_NAMES[group] for group in GROUPS), "(load)")
+    for load in loads:
+        cost = load.cost
+        parts = (Text(f"{cost.cpu_ms[group]:.1f}", "dim") for group in (*GROUPS, "load"))
+        table.add_row("", _label(load), Text(f"{cost.cpu_total_ms:.1f}", "bold"), *parts)
+    return table
+
+
+def _counted(loads: Sequence[Loaded]) -> RenderableType:
+    table = _table("PSP calls", "webhooks", "write commits", "all commits", "WAL kB", "events", "actions")
     for load in loads:
         cost = load.cost
         table.add_row(
             "",
-            f"{_KINDS[load.kind]}, {load.concurrency} at once",
-            Text(f"{cost.cpu_total_ms:.1f}", "bold"),
-            *(Text(f"{cost.cpu_ms[group]:.1f}", "dim") for group in _GROUPS),
+            _label(load),
             f"{cost.psp_calls:.2f}",
-            f"{cost.webhooks:.1f}",
-            f"{cost.write_transactions:.1f}",
+            f"{cost.webhooks:.2f}",
+            f"{cost.write_transactions:.2f}",
             f"{cost.transactions:.1f}",
             f"{cost.wal_kb:.0f}",
-            _whole(cost.history_events),
-            _whole(cost.billable_actions),
+            _up_to(cost.history_events, cost.history_events_max),
+            _up_to(cost.billable_actions, cost.billable_actions_max),
         )
     return table
 
 
 def _references(references: Sequence[Reference]) -> RenderableType:
-    table = _table("at once", "a second", "p50 ms", "p95 ms", "p99 ms", "CPU ms", "of that here")
+    table = _table("a second", "p50 ms", "p95 ms", "p99 ms", "client CPU ms", "server CPU ms")
     for reference in references:
+        server = _SERVERS[reference.name.partition("-")[0]]
         table.add_row(
             _mark(reference.errors == 0),
-            reference.title,
-            str(reference.concurrency),
+            f"{reference.title}, {reference.concurrency} at once",
             Text(f"{reference.per_s:,.0f}", "bold"),
             *_times(reference),
-            f"{sum(reference.cpu_ms.values()):.2f}",
             Text(f"{reference.cpu_ms.get('client', 0):.2f}", "dim"),
+            Text(f"{reference.cpu_ms.get(server, 0):.2f}", "dim"),
         )
     return table
 
 
-def reading(report: Report) -> str:
-    """One sentence or two that put the figures beside each other."""
+def reading(report: Report) -> list[str]:
+    """A sentence for each thing that the figures say when they are put beside each other."""
     happy = [load for load in report.payments if load.kind == "happy"]
-    alone = {reference.concurrency: reference for reference in report.reference if reference.name.startswith("psp")}
+    references = {reference.name: reference for reference in report.reference}
     first, best = happy[0], max(happy, key=lambda load: load.per_s)
-    floor = next(reference for reference in report.reference if reference.name == "noop")
-    cores = report.machine["cores"]
-    parts = []
-    psp = alone.get(first.concurrency)
-    if psp is not None and psp.timing.p50_ms and first.timing.p50_ms:
-        parts.append(
-            f"With {first.concurrency} at once a payment takes {first.timing.p50_ms:.0f} ms, of which the PSP call"
-            f" alone takes {psp.timing.p50_ms:.0f} ms; the rest is ours."
+    psp = references[f"psp-{first.concurrency}"].timing.p50_ms
+    sentences = []
+    if psp is not None and first.timing.p50_ms is not None:
+        sentences.append(
+            f"{first.concurrency} at once: half of the payments take {first.timing.p50_ms:.0f} ms or less, and a PSP call"
+            f" alone {psp:.0f} ms; the rest is ours."
         )
-    parts.append(
-        f"With {best.concurrency} at once {best.machine_busy_cores:.1f} of {cores} cores are busy and"
-        f" {best.per_s:.0f} payments a second go through; a workflow that does nothing goes through this Temporal"
-        f" {floor.per_s:.0f} times a second, which is the ceiling of everything durable here."
-        " Beyond that, more clients only wait longer: each sends its next payment when its last one is answered."
+    sentences.append(f"{best.concurrency} at once: {best.per_s:.0f} a second. {_limit(best, report)}")
+    sentences.append(
+        f"A workflow that does nothing goes through this Temporal {references['noop'].per_s:.0f} times a second: nothing"
+        " that is as durable can be faster here. Each client sends its next payment when its last one is answered, so"
+        " past the limit more of them only wait longer."
     )
-    return " ".join(parts)
+    return sentences
 
 
-def _money(money: Money) -> RenderableType:
+def _limit(load: Loaded, report: Report) -> str:
+    """What the machine was doing then."""
+    cores = {name: load.cost.cpu_ms[group] * load.per_s / 1000 for group, name in _NAMES.items()}
+    busy = ", ".join(f"{name} {used:.2f}" for name, used in cores.items())
+    all_cores = int(report.machine["cores"])
+    if cores["API"] > _FULL:
+        why = "one API process cannot use more than one core, so another one is the way on"
+    elif load.machine_busy_cores > _FULL * all_cores:
+        why = "the machine is full"
+    else:
+        why = "the machine could do more with more clients"
+    return f"Cores busy with that: {busy}; {why}."
+
+
+def _money(found: Money) -> RenderableType:
+    audit = "NOT clean" if found.audit_findings else "clean"
     head = Text.assemble(
-        (" ✓ " if money.passed else " ✗ ", "bold"),
+        (" ✓ " if found.passed else " ✗ ", "bold"),
         (
-            f"{money.payments:,} payments by the API, {money.succeeded:,} of them paid; {money.charges:,} charges by"
-            f" the PSP's own log: {to_major(money.booked, 'INR')} and {to_major(money.taken, 'INR')} INR; the audit"
-            f" {'is clean' if not money.audit_findings else 'is NOT clean'}",
+            f"{found.payments:,} payments by the API, {found.succeeded:,} paid: {to_major(found.booked, 'INR')} INR",
             "bold",
         ),
-        style="green" if money.passed else "red",
+        (f" · by the PSP's own log {found.charges:,} charges: {to_major(found.taken, 'INR')} INR", "bold"),
+        (f" · audit {audit}", "bold"),
+        style="green" if found.passed else "red",
     )
-    return Group(head, *(Text(f"   • {line}", "red") for line in (*money.problems, *money.audit_findings[:10])))
+    return Group(head, *(_below(f"• {line}", "red") for line in (*found.problems, *found.audit_findings[:10])))
 
 
-def _machine(report: Report) -> RenderableType:
+def _machine(report: Report) -> list[RenderableType]:
     machine, versions = report.machine, report.versions
     raised = ", ".join(f"{name} {old:g} → {new:g}" for name, (old, new) in report.raised_settings.items())
-    return Text(
-        f"   {machine['cores']} cores ({machine['cpu']}), {machine['memory_gb']} GB, {machine['file_system']},"
-        f" {machine['system']}; clients, PSP, API, worker, Temporal and PostgreSQL share them\n"
-        f"   {machine['python']}, PostgreSQL {versions['postgresql']}, Temporal {versions['temporal']},"
-        f" temporalio {versions['temporalio']}, FastAPI {versions['fastapi']}\n"
-        f"   PSP latency {report.psp_ms:.0f} ms; raised for the measurement: {raised} · took {report.took_s:.0f} s",
-        "dim",
+    lines = (
+        f"{machine['cores']} cores ({machine['cpu']}), {machine['memory_gb']} GB, {machine['file_system']},"
+        f" {machine['system']}: shared by the load, the PSP, one API process with its worker, one more worker, Temporal"
+        " and PostgreSQL",
+        f"{machine['python']}, PostgreSQL {versions['postgresql']}, Temporal {versions['temporal']},"
+        f" temporalio {versions['temporalio']}, FastAPI {versions['fastapi']}",
+        f"PSP latency {report.psp_ms:.0f} ms · raised for the measurement: {raised} · {report.took_s:.0f} s",
     )
+    return [_below(line, "dim") for line in lines]
 
 
 def _times(row: Loaded | Reference) -> tuple[str, str, str]:
@@ -176,15 +213,18 @@ def _times(row: Loaded | Reference) -> tuple[str, str, str]:
 def _ms(value: float | None) -> str:
     if value is None:
         return "–"
-    return f"{value:.1f}" if value < 10 else f"{value:.0f}"
+    return f"{value:.1f}" if value < 10 else f"{value:,.0f}"
 
 
 def _percent(share: float) -> str:
     return f"{share * 100:.0f} %" if share in (0.0, 1.0) else f"{share * 100:.1f} %"
 
 
-def _whole(value: int | None) -> str:
-    return "–" if value is None else str(value)
+def _up_to(usual: int | None, most: int | None) -> str:
+    """`7`, or `7 to 14` where they differ."""
+    if usual is None:
+        return "–"
+    return str(usual) if usual == most else f"{usual} to {most}"
 
 
 def _mark(good: bool) -> Text:

@@ -1,6 +1,5 @@
 """Charge attempts: what was sent under which key, and what the PSP said."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -11,19 +10,11 @@ from db.tables import charge
 from domain.psp import ChargeOutcome, ChargeResult
 
 
-@dataclass(frozen=True)
-class SendCheck:
-    """Whether something may still be sent under a key, by the database's clock, and that clock's time."""
-
-    may_send: bool
-    now: datetime
-
-
-async def may_send(connection: AsyncConnection, send_until: datetime) -> SendCheck:
+async def may_send(connection: AsyncConnection, send_until: datetime) -> bool:
     """Compared on the clock that wrote `send_until`: a worker's own clock may be off by minutes."""
     now = await connection.scalar(select(func.clock_timestamp()))
     assert now is not None, "clock_timestamp() has a value"
-    return SendCheck(may_send=now < send_until, now=now)
+    return bool(now < send_until)
 
 
 async def record(connection: AsyncConnection, charge_id: str, result: ChargeResult, *, booked: bool = False) -> None:

@@ -17,6 +17,8 @@ from domain.psp import Failure
 from domain.status import TERMINAL, Status, can_become, combined
 
 _TASKS_AFTER = timedelta(minutes=1)
+_TASKS_KEPT = ("refund_failed", "webhook_dead", "paid_twice")
+"""Questions that the end of the payment does not answer."""
 
 
 @dataclass(frozen=True)
@@ -273,7 +275,7 @@ async def move(
         await inbox_done(connection, locked.id, "the payment has ended", paid=booked)
         # Tasks are opened for payments that rest or are stuck: the happy path need not look for any.
         if locked.status is not Status.EXECUTING or at - locked.created_at > _TASKS_AFTER:
-            await task.close_tasks(connection, locked.id, by="workflow", resolution=f"ended {status}")
+            await task.close_tasks(connection, locked.id, by="workflow", resolution=f"ended {status}", keep=_TASKS_KEPT)
     return status
 
 

@@ -8,10 +8,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from db import charge as charges
 from db import payment, task
 from db.records import Payment
-from db.tables import charge
+from db.tables import charge, refund
 from domain.errors import Conflict
 from domain.payment import CancelStep, CloseStep, Decision, ResolutionStep, RestState, RestStep
-from domain.status import RESTING, TERMINAL, Status
+from domain.status import RESTING, TERMINAL, RefundStatus, Status
 
 
 async def rest(connection: AsyncConnection, step: RestStep) -> RestState:
@@ -24,7 +24,9 @@ async def rest(connection: AsyncConnection, step: RestStep) -> RestState:
         await charges.record(connection, locked.charge.id, step.result)
     waiting = [order for order in locked.orders if order.open]
     same = all(order.status is step.status for order in waiting)
-    deadline = locked.deadline_at if same else None
+    # A payment that a person had to look at does not get its old wait all over again.
+    stays = same or locked.status is Status.NEEDS_ATTENTION or step.status is Status.NEEDS_ATTENTION
+    deadline = locked.deadline_at if stays else None
     if deadline is None and step.deadline_s is not None:
         deadline = step.at + timedelta(seconds=step.deadline_s)
     action = step.result.next_action if step.result is not None else None
@@ -144,13 +146,19 @@ async def close_unconfirmed(connection: AsyncConnection, step: CloseStep) -> Sta
 
 async def record_resolution(connection: AsyncConnection, step: ResolutionStep) -> None:
     """Write a person's decision to the audit log and close the tasks it answers; a PSP object that the person found
-    becomes the charge's own, so that from now on it is asked for by name."""
+    becomes the charge's own (the workflow has seen at the PSP that it is), so that it is asked for by name."""
     locked = await payment.lock(connection, step.payment_id)
     decision = step.resolution
     detail = decision.model_dump(mode="json")
     await task.audit(connection, locked.tenant_id, decision.by, "payment.resolve", locked.id, detail)
     await task.close_tasks(connection, locked.id, by=decision.by, resolution=decision.decision)
-    if decision.decision is Decision.REFERENCE and locked.open and locked.charge.reference is None:
+    if decision.decision is not Decision.REFERENCE:
+        return
+    if locked.charge.booked:  # what is left to be found is a refund that was made by hand
+        unmade = (RefundStatus.FAILED.value, RefundStatus.NEEDS_ATTENTION.value)
+        of_payment = (refund.c.payment_id == locked.id, refund.c.status.in_(unmade))
+        await connection.execute(update(refund).where(*of_payment).values(reference=decision.reference))
+    else:
         await connection.execute(
             update(charge).where(charge.c.id == locked.charge.id).values(reference=decision.reference)
         )

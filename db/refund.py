@@ -25,7 +25,7 @@ from domain.payment import (
     LateChargeStep,
     RefundState,
 )
-from domain.psp import ChargeResult, Failure, RefundOutcome
+from domain.psp import ChargeResult, Failure, RefundOutcome, RefundResult
 from domain.status import TERMINAL, RefundStatus, Status
 
 
@@ -45,12 +45,9 @@ async def begin_compensation(connection: AsyncConnection, step: CompensateStep, 
         await charges.record(connection, locked.charge.id, step.result, booked=True)
         await ledger.post(connection, locked.tenant_id, psp_fee(locked, step.result), step.at)
     ending = {"ends_as": step.ends_as.value, "ends_with": step.failure.model_dump() if step.failure else None}
-    held = await connection.scalar(
-        select(func.count()).where(refund.c.source_id == locked.charge.id)
-    ) or await ledger.transaction_id(connection, Kind.SUSPENSE, locked.charge.id)
-    if held:
-        received = _received(step.result)
-        made = await _record(connection, locked, None, received, "compensation", send_for_s, ending)
+    held = await _held(connection, locked)
+    if held is not None:
+        made = await _record(connection, locked, None, held, "compensation", send_for_s, ending)
         return Compensation(refund_ids=(made,))
     refund_ids = []
     for order in wanted:
@@ -83,9 +80,21 @@ async def _to_suspense(connection: AsyncConnection, locked: Payment, order: Orde
 
 
 async def hold(connection: AsyncConnection, step: HoldStep) -> None:
-    """Book what really came in, as one sum, to suspense: it is not what was asked for, so no order is credited."""
+    """Book what really came in, as one sum, to suspense: it is not what was asked for, so no order is credited.
+
+    What is booked stays: a PSP that tells another sum at the next look changes nothing here.
+    """
     locked = await payment.lock(connection, step.payment_id)
-    await _charge_to_suspense(connection, locked, step.result, step.at)
+    if not locked.charge.booked:
+        await _charge_to_suspense(connection, locked, step.result, step.at)
+
+
+async def _held(connection: AsyncConnection, locked: Payment) -> tuple[int, str] | None:
+    """The sum of this charge that is booked to suspense as a whole, if it is."""
+    for posting in await ledger.postings_of(connection, Kind.SUSPENSE, locked.charge.id):
+        if posting.account == books.SUSPENSE:
+            return -posting.amount, posting.currency
+    return None
 
 
 async def begin_late_charge(connection: AsyncConnection, step: LateChargeStep, send_for_s: float) -> Compensation:
@@ -192,10 +201,15 @@ async def book(connection: AsyncConnection, step: BookRefundStep) -> RefundState
     existing = await get(connection, step.refund_id)
     locked = await payment.lock(connection, existing.payment_id)
     row = await get(connection, step.refund_id)
-    status = _STATUS[step.result.outcome]
+    state = RefundState(status=row.status, payment_status=locked.status)
+    status = _status_of(row, step.result)
+    if status is None:
+        return state
+    await _webhooks_read(connection, row, step.result)
+    if status is RefundStatus.NEEDS_ATTENTION:
+        await task.open_task(connection, locked.tenant_id, locked.id, "refund_failed", _why(row, step.result))
     if row.status is RefundStatus.SUCCEEDED and status is not RefundStatus.FAILED:
-        await _webhooks_read(connection, row)
-        return RefundState(status=row.status, payment_status=locked.status)
+        return state
     await connection.execute(
         update(refund)
         .where(refund.c.id == row.id)
@@ -206,26 +220,34 @@ async def book(connection: AsyncConnection, step: BookRefundStep) -> RefundState
             updated_at=func.now(),
         )
     )
-    await _webhooks_read(connection, row)
-    after = locked.status
     if status is RefundStatus.SUCCEEDED:
-        after = await _succeeded(connection, locked, row, step.at)
-        await task.close_tasks(connection, locked.id, kind="refund_failed", by="workflow", resolution="refunded")
-    elif status is not RefundStatus.PENDING:
+        return RefundState(status=status, payment_status=await _succeeded(connection, locked, row, step.at))
+    if status is RefundStatus.FAILED:
         if row.status is RefundStatus.SUCCEEDED:
             await _came_back(connection, locked, row, step.at)
-        why = step.result.failure.message if step.result.failure else "the PSP does not know it"
-        await task.open_task(connection, locked.tenant_id, locked.id, "refund_failed", f"Refund {row.id}: {why}")
-    return RefundState(status=status, payment_status=after)
+        await task.open_task(connection, locked.tenant_id, locked.id, "refund_failed", _why(row, step.result))
+    return state.model_copy(update={"status": status})
 
 
-_STATUS = {
-    RefundOutcome.SUCCEEDED: RefundStatus.SUCCEEDED,
-    RefundOutcome.PENDING: RefundStatus.PENDING,
-    RefundOutcome.FAILED: RefundStatus.FAILED,
-    RefundOutcome.UNKNOWN: RefundStatus.NEEDS_ATTENTION,
-    RefundOutcome.NOT_FOUND: RefundStatus.NEEDS_ATTENTION,
-}
+def _status_of(row: Refund, result: RefundResult) -> RefundStatus | None:
+    """None: the PSP's word is not known, so nothing changes."""
+    match result.outcome:
+        case RefundOutcome.UNKNOWN:
+            return None
+        case RefundOutcome.NOT_FOUND:
+            return RefundStatus.NEEDS_ATTENTION
+        case RefundOutcome.SUCCEEDED if (result.amount, result.currency) != (row.amount, row.currency):
+            return RefundStatus.NEEDS_ATTENTION
+        case outcome:
+            return RefundStatus(outcome.value)
+
+
+def _why(row: Refund, result: RefundResult) -> str:
+    if result.failure is not None:
+        return f"Refund {row.id}: {result.failure.message}"
+    if result.outcome is RefundOutcome.SUCCEEDED:
+        return f"Refund {row.id}: asked for {row.amount} {row.currency}, the PSP says {result.amount} {result.currency}"
+    return f"Refund {row.id}: the PSP does not know it"
 
 
 async def _succeeded(connection: AsyncConnection, locked: Payment, row: Refund, at: datetime) -> Status:
@@ -243,6 +265,8 @@ async def _succeeded(connection: AsyncConnection, locked: Payment, row: Refund, 
         ],
         at,
     )
+    if not await unmade(connection, locked.id):
+        await task.close_tasks(connection, locked.id, kind="refund_failed", by="workflow", resolution="refunded")
     ending = [o for o in locked.orders if o.open and row.order_id in (None, o.id)]
     if row.ends_as is None or not ending:
         return locked.status
@@ -251,15 +275,16 @@ async def _succeeded(connection: AsyncConnection, locked: Payment, row: Refund, 
     return await payment.move(connection, locked, ending, ends_as, reason="compensated", at=at, failure=row.ends_with)
 
 
-async def _webhooks_read(connection: AsyncConnection, row: Refund) -> None:
-    """What the PSP said of this refund has been looked at."""
-    if row.reference is not None:
+async def _webhooks_read(connection: AsyncConnection, row: Refund, result: RefundResult) -> None:
+    """What the PSP had said of this refund before it was asked has been looked at."""
+    if row.reference is not None and result.asked_at is not None:
         await connection.execute(
             update(webhook_inbox)
             .where(
                 webhook_inbox.c.payment_id == row.payment_id,
                 webhook_inbox.c.reference == row.reference,
                 webhook_inbox.c.status == "RECEIVED",
+                webhook_inbox.c.received_at < result.asked_at,
             )
             .values(status="PROCESSED", note="the refund was looked at", processed_at=func.now())
         )
@@ -284,7 +309,7 @@ async def _came_back(connection: AsyncConnection, locked: Payment, row: Refund, 
     await ledger.post(connection, locked.tenant_id, [reversal], at)
 
 
-async def unfinished(connection: AsyncConnection, older_than_s: float, limit: int) -> list[Refund]:
+async def unfinished(connection: AsyncConnection, older_than_s: float, after_id: str, limit: int) -> list[Refund]:
     """Refunds that are not made though their payment has ended: no workflow of the payment cares for them any more."""
     due = func.now() - timedelta(seconds=older_than_s)
     rows = await connection.execute(
@@ -294,6 +319,7 @@ async def unfinished(connection: AsyncConnection, older_than_s: float, limit: in
             refund.c.status != RefundStatus.SUCCEEDED.value,
             refund.c.updated_at < due,
             payment_table.c.status.in_([status.value for status in TERMINAL]),
+            refund.c.id > after_id,
         )
         .order_by(refund.c.id)
         .limit(limit)
@@ -302,10 +328,13 @@ async def unfinished(connection: AsyncConnection, older_than_s: float, limit: in
 
 
 async def next_attempt(connection: AsyncConnection, refund_id: str, send_for_s: float) -> None:
-    """Ask again under a new key: only after the PSP refused or failed the last request, never after an unknown."""
+    """Ask again under a new key, as a person decided: the PSP refused or failed the last request, or never saw it."""
     await connection.execute(
         update(refund)
-        .where(refund.c.id == refund_id, refund.c.status == RefundStatus.FAILED.value)
+        .where(
+            refund.c.id == refund_id,
+            refund.c.status.in_([RefundStatus.FAILED.value, RefundStatus.NEEDS_ATTENTION.value]),
+        )
         .values(
             attempt=refund.c.attempt + 1,
             status=RefundStatus.REQUESTED.value,

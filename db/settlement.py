@@ -33,15 +33,15 @@ async def settle(connection: AsyncConnection, step: SettleStep) -> Settlement:
     """Credit the seller's wallet and post the ledger for one order, or say why not, having written nothing."""
     locked = await payment.lock(connection, step.payment_id)
     order = locked.order(step.order_id)
-    refusal = _refusal(locked, order)
+    refusal = _refusal(locked, order) or await _held(connection, locked)
     if refusal is not None:
-        return refusal
+        return Settlement(outcome=refusal, status=locked.status, failure=order.failure)
     paid = (step.result.amount, step.result.currency)
     assert paid == (locked.amount, locked.currency), "the workflow compares the amounts first"
     seller = await _seller(connection, order)
     if seller.status != "ACTIVE":
         failure = Failure(code="wallet_refused", message=f"{order.seller_account} is {seller.status.lower()}.")
-        return Settlement(outcome=SettleOutcome.REFUSED, status=order.status, failure=failure)
+        return Settlement(outcome=SettleOutcome.REFUSED, status=locked.status, failure=failure)
     booked = await post_capture(connection, locked, order, seller, step.result, step.at)
     await credit_wallet(connection, order, booked)
     if not locked.charge.booked:
@@ -49,8 +49,8 @@ async def settle(connection: AsyncConnection, step: SettleStep) -> Settlement:
     completed = [o for o in locked.orders if o.id in step.completes and o.open]
     if not completed:
         await _flag(connection, order, posted=True)
-        return Settlement(outcome=SettleOutcome.SETTLED, status=order.status)
-    await payment.move(
+        return Settlement(outcome=SettleOutcome.SETTLED, status=locked.status)
+    status = await payment.move(
         connection,
         locked,
         completed,
@@ -59,18 +59,26 @@ async def settle(connection: AsyncConnection, step: SettleStep) -> Settlement:
         at=step.at,
         order_fields={"wallet_updated": True, "ledger_updated": True},
     )
-    return Settlement(outcome=SettleOutcome.SETTLED, status=Status.SUCCESS)
+    return Settlement(outcome=SettleOutcome.SETTLED, status=status)
 
 
-def _refusal(locked: Payment, order: Order) -> Settlement | None:
-    """Why this order is not settled, from its own row; the seller is asked afterwards."""
+def _refusal(locked: Payment, order: Order) -> SettleOutcome | None:
+    """Why there is nothing to settle, from the order's own row; the seller is asked afterwards."""
     if order.status is Status.SUCCESS:
-        return Settlement(outcome=SettleOutcome.SETTLED, status=order.status)
+        return SettleOutcome.SETTLED
     if order.status in TERMINAL:
-        return Settlement(outcome=SettleOutcome.CLOSED, status=order.status, failure=order.failure)
-    if order.compensating or locked.cancel_requested_at is not None:
-        return Settlement(outcome=SettleOutcome.CANCELLED, status=order.status)
-    return None
+        return SettleOutcome.CLOSED
+    if order.compensating:
+        return SettleOutcome.COMPENSATING
+    return SettleOutcome.CANCELLED if locked.cancel_requested_at is not None else None
+
+
+async def _held(connection: AsyncConnection, locked: Payment) -> SettleOutcome | None:
+    """Another sum than was asked for is booked already: a later, better answer does not make it this order's."""
+    if not locked.charge.booked:
+        return None
+    held = await ledger.transaction_id(connection, Kind.SUSPENSE, locked.charge.id)
+    return SettleOutcome.HELD if held else None
 
 
 async def _seller(connection: AsyncConnection, order: Order) -> _Seller:

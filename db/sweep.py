@@ -6,8 +6,8 @@ from sqlalchemy import and_, exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db import task
-from db.tables import operator_task, payment
-from domain.status import TERMINAL, Status
+from db.tables import operator_task, payment, refund
+from domain.status import TERMINAL, RefundStatus, Status
 
 
 async def without_progress(connection: AsyncConnection, *, after_s: float, after_id: str, limit: int) -> list[str]:
@@ -30,13 +30,15 @@ async def without_progress(connection: AsyncConnection, *, after_s: float, after
 
 
 async def open_tasks_for_stuck(connection: AsyncConnection, *, after_s: float) -> int:
-    """A task for a person where a payment is past its deadline, or EXECUTING, for longer than any step lasts."""
+    """A task for a person where a payment is past its deadline or its next look, or EXECUTING, for longer than any step
+    lasts; and where a refund has not been made for that long."""
     due = func.now() - timedelta(seconds=after_s)
     stuck = await connection.execute(
         select(payment.c.id, payment.c.tenant_id, payment.c.status).where(
             payment.c.status.not_in([status.value for status in TERMINAL]),
             or_(
                 payment.c.deadline_at < due,
+                payment.c.next_check_at < due,
                 and_(payment.c.status == Status.EXECUTING.value, payment.c.updated_at < due),
             ),
             ~exists().where(operator_task.c.payment_id == payment.c.id, operator_task.c.closed_at.is_(None)),
@@ -45,4 +47,16 @@ async def open_tasks_for_stuck(connection: AsyncConnection, *, after_s: float) -
     rows = stuck.all()
     for row in rows:
         await task.open_task(connection, row.tenant_id, row.id, "stuck", f"{row.status} and no step has moved it on")
-    return len(rows)
+    unmade = await connection.execute(
+        select(refund.c.tenant_id, refund.c.payment_id, refund.c.id, refund.c.failure).where(
+            refund.c.status == RefundStatus.REQUESTED.value,
+            refund.c.created_at < due,
+            ~exists().where(operator_task.c.payment_id == refund.c.payment_id, operator_task.c.closed_at.is_(None)),
+        )
+    )
+    late = unmade.all()
+    for unmade_refund in late:
+        why = unmade_refund.failure["message"] if unmade_refund.failure else "not asked for yet"
+        detail = f"Refund {unmade_refund.id} has no answer: {why}"
+        await task.open_task(connection, unmade_refund.tenant_id, unmade_refund.payment_id, "refund_failed", detail)
+    return len(rows) + len(late)

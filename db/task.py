@@ -1,5 +1,6 @@
 """Tasks for a person: opened once per payment and kind while open, closed with a name and a resolution, kept."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import func, select, update
@@ -21,15 +22,22 @@ async def open_task(
 
 
 async def close_tasks(
-    connection: AsyncConnection, payment_id: str, *, by: str, resolution: str, kind: str | None = None
+    connection: AsyncConnection,
+    payment_id: str,
+    *,
+    by: str,
+    resolution: str,
+    kind: str | None = None,
+    keep: Sequence[str] = (),
 ) -> None:
-    """All open tasks of the payment, or those of one kind."""
+    """All open tasks of the payment, or those of one kind, but for the kinds to keep."""
     await connection.execute(
         update(operator_task)
         .where(
             operator_task.c.payment_id == payment_id,
             operator_task.c.closed_at.is_(None),
             *(() if kind is None else (operator_task.c.kind == kind,)),
+            operator_task.c.kind.not_in(keep),
         )
         .values(closed_at=func.now(), closed_by=by, resolution=resolution)
     )

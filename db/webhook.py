@@ -13,6 +13,7 @@ from db.records import Payment
 from db.tables import PLATFORM_TENANT, charge, refund, webhook_inbox
 from domain.ids import new_id
 from domain.psp import Frozen, PspEvent, PspEventKind
+from domain.status import RefundStatus
 
 
 class Delivery(StrEnum):
@@ -63,6 +64,13 @@ async def store(connection: AsyncConnection, psp: str, event: PspEvent) -> Store
     )
     if inbox_id is None or not known or locked is None:
         return Stored(delivery=Delivery.NOTHING, inbox_id=inbox_id)
+    if event.kind is PspEventKind.CHARGE and event.charge_id is not None and locked.charge.reference is None:
+        # The PSP itself says which object our charge became: from now on it is asked for by name.
+        await connection.execute(
+            update(charge)
+            .where(charge.c.id == locked.charge.id, charge.c.id == event.charge_id)
+            .values(reference=event.reference)
+        )
     return await _delivery(connection, locked, inbox_id)
 
 
@@ -77,25 +85,55 @@ async def _delivery(connection: AsyncConnection, locked: Payment, inbox_id: str)
         charge_id=locked.charge.id,
         reference=locked.charge.reference if event["refund_failed"] else reference,
     )
+    if event["refund_failed"]:
+        failed = await _made_refund(connection, locked.id, reference)
+        if failed is not None:
+            return target.model_copy(update={"delivery": Delivery.REFUND, "refund_id": failed})
     if locked.open and listens(locked):
         return target.model_copy(update={"delivery": Delivery.SIGNAL})
     if locked.open:
         return target  # the fast path or the next step reads it from the inbox
     if event["paid"] and not locked.charge.booked:
         return target.model_copy(update={"delivery": Delivery.LATE_CHARGE})
-    if event["refund_failed"]:
-        ours = await connection.scalar(
-            select(refund.c.id).where(refund.c.payment_id == locked.id, refund.c.reference == reference)
-        )
-        if ours is not None:
-            return target.model_copy(update={"delivery": Delivery.REFUND, "refund_id": ours})
+    if event["refund_failed"] and await _unmade_refund(connection, locked.id):
+        return target  # its reference may not be booked yet: the sweeper asks again
+    if event["paid"] and reference != locked.charge.reference:
+        detail = f"{reference} was paid as well, besides {locked.charge.reference}"
+        await task.open_task(connection, locked.tenant_id, locked.id, "paid_twice", detail)
     await processed(connection, inbox_id, "the payment had ended; nothing to do")
     return target
 
 
+async def _made_refund(connection: AsyncConnection, payment_id: str, reference: str | None) -> str | None:
+    """The refund that this reference names, if it is booked as made."""
+    found: str | None = await connection.scalar(
+        select(refund.c.id).where(
+            refund.c.payment_id == payment_id,
+            refund.c.reference == reference,
+            refund.c.status == RefundStatus.SUCCEEDED.value,
+        )
+    )
+    return found
+
+
+async def _unmade_refund(connection: AsyncConnection, payment_id: str) -> bool:
+    found = await connection.scalar(
+        select(refund.c.id)
+        .where(refund.c.payment_id == payment_id, refund.c.status != RefundStatus.SUCCEEDED.value)
+        .limit(1)
+    )
+    return found is not None
+
+
 async def _charge_of(connection: AsyncConnection, psp: str, event: PspEvent) -> Any:
     """Our charge: by the id we wrote on the PSP's object, by the object itself, or by the refund it is about."""
-    if event.charge_id is not None:
+    if event.refund_id is not None:
+        query = (
+            select(charge.c.id, charge.c.payment_id)
+            .join(refund, refund.c.charge_id == charge.c.id)
+            .where(refund.c.id == event.refund_id, charge.c.psp == psp)
+        )
+    elif event.charge_id is not None:
         query = select(charge.c.id, charge.c.payment_id).where(charge.c.id == event.charge_id, charge.c.psp == psp)
     elif event.reference is None:
         return None
@@ -144,7 +182,8 @@ async def redeliver(connection: AsyncConnection, inbox_id: str) -> Stored:
     row = (await connection.execute(select(webhook_inbox).where(webhook_inbox.c.id == inbox_id))).mappings().one()
     if row["status"] != "RECEIVED":
         return Stored(delivery=Delivery.NOTHING)
-    dead = row["attempts"] + 1 >= _ATTEMPTS_MAX
+    # What says that money was taken is never given up while the payment may still hear of it.
+    dead = row["attempts"] + 1 >= _ATTEMPTS_MAX and not (row["paid"] and locked.open)
     await connection.execute(
         update(webhook_inbox)
         .where(webhook_inbox.c.id == inbox_id)

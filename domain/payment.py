@@ -96,12 +96,18 @@ class SettleOutcome(StrEnum):
     CLOSED = "CLOSED"
     """The order had already ended otherwise; nothing was written."""
     CANCELLED = "CANCELLED"
-    """A cancel was requested, or a compensation had begun, before this settlement."""
+    """A cancel was requested before this settlement."""
+    COMPENSATING = "COMPENSATING"
+    """A compensation of this order had begun: its refund knows how it ends."""
+    HELD = "HELD"
+    """What the PSP took is held in suspense, for a person to decide."""
     REFUSED = "REFUSED"
     """The wallet cannot be credited: the seller is frozen or closed."""
 
 
 class Settlement(Frozen):
+    """`status` is the payment's, afterwards."""
+
     outcome: SettleOutcome
     status: Status
     failure: Failure | None = None

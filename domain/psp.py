@@ -78,7 +78,7 @@ class ChargeResult(Frozen):
     """The PSP's word on a charge. `reference` is its object (Stripe: pi_…), `amount` what was really taken.
 
     `reason` of an UNKNOWN: timeout, connection, server_error, server_error_replayed, rate_limited, in_flight,
-    breaker_open, busy, credentials, malformed, unrecognised.
+    breaker_open, busy, credentials, malformed, unrecognised, key_reused, incomplete, amount_precision, another_charge.
     """
 
     outcome: ChargeOutcome
@@ -120,6 +120,9 @@ class RefundRequest(Frozen):
 
 
 class RefundResult(Frozen):
+    """The PSP's word on a refund, and when it was asked for it: what it said before that is older."""
+
+    asked_at: datetime | None = None
     outcome: RefundOutcome
     reference: str | None = None
     amount: int | None = None
@@ -143,6 +146,7 @@ class PspEvent(Frozen):
     created_at: datetime
     reference: str | None = Field(default=None, description="the PSP's object: pi_…, re_…")
     charge_id: str | None = Field(default=None, description="our charge id, from the object's metadata")
+    refund_id: str | None = Field(default=None, description="our refund id, from the object's metadata")
     paid: bool = Field(default=False, description="the event says that money was taken")
     refund_failed: bool = Field(default=False, description="the event says that a refund did not reach the buyer")
     payload: dict[str, Any]

@@ -32,9 +32,6 @@ RESTING = frozenset(
 )
 """The workflow waits for a message: a request is answered 202, and signals are sent only now."""
 
-LISTENING = RESTING | {Status.NOT_STARTED}
-"""A message to the workflow is a signal; in every other open state it is a mark on the row that the next step reads."""
-
 _OPEN = frozenset(Status) - TERMINAL - {Status.NOT_STARTED}
 
 TRANSITIONS: dict[Status, frozenset[Status]] = {

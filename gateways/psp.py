@@ -38,22 +38,30 @@ class Psp(Protocol):
         """Create and confirm a charge under `request.key`. Sending it again is safe while the key lives."""
         ...
 
-    async def retrieve_charge(self, reference: str, *, timeout_s: float) -> ChargeResult: ...
+    async def retrieve_charge(self, reference: str, *, charge_id: str, timeout_s: float) -> ChargeResult:
+        """Its present state, or NOT_FOUND; UNKNOWN `another_charge` if it does not carry `charge_id`, our id."""
+        ...
 
     async def find_charge(self, lookup: ChargeLookup, *, timeout_s: float) -> ChargeResult:
         """The charge that carries our id, or NOT_FOUND, or UNKNOWN."""
         ...
 
-    async def void_charge(self, reference: str, *, key: str, timeout_s: float) -> ChargeResult:
-        """Make sure it can never be paid: VOIDED, or the state that prevented it (SUCCEEDED, PENDING), or UNKNOWN."""
+    async def void_charge(self, reference: str, *, charge_id: str, key: str, timeout_s: float) -> ChargeResult:
+        """Make sure it can never be paid: VOIDED, or the state that prevented it (SUCCEEDED, PENDING), or UNKNOWN.
+
+        NOT_FOUND if there is no such charge; UNKNOWN `another_charge` if it does not carry `charge_id`, our id.
+        A VOIDED charge that was declined before says why in `failure`.
+        """
         ...
 
-    async def refund(self, request: RefundRequest, *, timeout_s: float) -> RefundResult: ...
+    async def refund(self, request: RefundRequest, *, timeout_s: float) -> RefundResult:
+        """Refund under `request.key`. UNKNOWN `amount_mismatch` when another amount was refunded than was asked."""
+        ...
 
     async def retrieve_refund(self, reference: str, *, timeout_s: float) -> RefundResult: ...
 
-    async def find_refund(self, refund_id: str, charge_reference: str, *, timeout_s: float) -> RefundResult:
-        """The refund of this charge that carries our id, or NOT_FOUND, or UNKNOWN."""
+    async def find_refund(self, refund_id: str, charge_reference: str, *, key: str, timeout_s: float) -> RefundResult:
+        """The refund of this charge that carries our id and was sent under `key`, or NOT_FOUND, or UNKNOWN."""
         ...
 
     def read_webhook(self, body: bytes, headers: dict[str, str]) -> PspEvent:

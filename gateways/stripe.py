@@ -6,10 +6,11 @@ Start at `translate` (every error of the boundary becomes a refusal or an unknow
 import asyncio
 import json
 import logging
+import secrets
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache, partial
 from typing import Any, TypeVar, cast
 from urllib.parse import quote
@@ -46,6 +47,10 @@ WEBHOOK_TOLERANCE_S = 300
 PAGE_SIZE = 100
 PAGES_MAX = 50
 """A look-up reads at most 5,000 objects; past that it says UNKNOWN `incomplete` rather than that there is nothing."""
+
+NEAR = timedelta(minutes=20)
+"""Stripe lists the newest first: in a long window of a busy account the pages end before the charge, which was most
+likely made near the window's beginning."""
 
 _CALLS = Counter(
     "paysaga_psp_calls", "PSP operations by outcome; of an unknown, its reason", ["psp", "operation", "outcome"]
@@ -375,18 +380,39 @@ def _read_intent(intent: Object) -> ChargeResult:
     outcome = _CHARGE_OUTCOMES.get(intent["status"], ChargeOutcome.UNKNOWN)
     taken = outcome is ChargeOutcome.SUCCEEDED
     currency = intent["currency"].upper()
+    amount = from_stripe(intent["amount_received" if taken else "amount"], currency)
+    if taken and amount <= 0:
+        raise ValueError("succeeded, and nothing was taken")
     return ChargeResult(
         outcome=outcome,
         reference=intent["id"],
-        amount=from_stripe(intent["amount_received" if taken else "amount"], currency),
+        amount=amount,
         currency=currency,
         fee=_fee(intent.get("latest_charge")) if taken else None,
-        failure=failure_of(intent.get("last_payment_error") or {}, attempted=True)
-        if outcome is ChargeOutcome.DECLINED
-        else None,
+        failure=_why_not_paid(outcome, intent.get("last_payment_error")),
         next_action=_next_action(intent) if outcome is ChargeOutcome.REQUIRES_ACTION else None,
         reason="unrecognised" if outcome is ChargeOutcome.UNKNOWN else None,
     )
+
+
+def _why_not_paid(outcome: ChargeOutcome, error: Object | None) -> Failure | None:
+    """Of a decline always something; of a cancelled charge the decline before it, if there was one."""
+    if outcome is ChargeOutcome.DECLINED or (outcome is ChargeOutcome.VOIDED and error):
+        return failure_of(error or {}, attempted=True)
+    return None
+
+
+def _result_for(intent: Object, reference: str, charge_id: str) -> ChargeResult:
+    """`charge_result` of an answer about the PaymentIntent asked for, provided that it carries our charge's id."""
+    if intent.get("id") != reference or _carried(intent, "paysaga_charge") != charge_id:
+        return _unknown_charge("another_charge")  # without a reference: the answer's is not ours to keep
+    return charge_result(intent)
+
+
+def _carried(thing: Object, name: str) -> object:
+    """What we wrote on an object of Stripe's under this name; None if nothing."""
+    metadata = thing.get("metadata")
+    return metadata.get(name) if isinstance(metadata, dict) else None
 
 
 def _fee(charge: Any) -> PspFee | None:
@@ -636,66 +662,70 @@ class StripePsp:
             intent = await self._send(deadline, "post", INTENTS, params, key=request.key)
         except Refusal as refusal:
             return _declined(refusal)
-        metadata = intent.get("metadata")
-        carried = metadata.get("paysaga_charge") if isinstance(metadata, dict) else None
-        if carried is not None and carried != request.charge_id:
+        if _carried(intent, "paysaga_charge") not in (None, request.charge_id):
             return _unknown_charge("key_reused")
         return charge_result(intent)
 
-    async def retrieve_charge(self, reference: str, *, timeout_s: float) -> ChargeResult:
-        return await self._run("retrieve_charge", timeout_s, _unknown_charge, partial(self._retrieve, reference))
+    async def retrieve_charge(self, reference: str, *, charge_id: str, timeout_s: float) -> ChargeResult:
+        steps = partial(self._retrieve, reference, charge_id)
+        return await self._run("retrieve_charge", timeout_s, _unknown_charge, steps)
 
-    async def _retrieve(self, reference: str, deadline: float) -> ChargeResult:
+    async def _retrieve(self, reference: str, charge_id: str, deadline: float) -> ChargeResult:
         try:
-            return charge_result(await self._send(deadline, "get", _path(INTENTS, reference), _EXPAND_FEE))
+            intent = await self._send(deadline, "get", _path(INTENTS, reference), _EXPAND_FEE)
         except Refusal as refusal:
             if refusal.code == "resource_missing":
                 return ChargeResult(outcome=ChargeOutcome.NOT_FOUND)
             raise Unanswered("unrecognised") from None
+        return _result_for(intent, reference, charge_id)
 
     async def find_charge(self, lookup: ChargeLookup, *, timeout_s: float) -> ChargeResult:
         return await self._run("find_charge", timeout_s, _unknown_charge, partial(self._find_charge, lookup))
 
     async def _find_charge(self, lookup: ChargeLookup, deadline: float) -> ChargeResult:
-        # Stripe's times are whole seconds: the window is widened to them.
-        created = {"gte": int(lookup.created_from.timestamp()), "lte": int(lookup.created_to.timestamp()) + 1}
-        mark = ("paysaga_charge", lookup.charge_id)
-        found = await self._find(deadline, INTENTS, {"created": created}, mark, first_only=True)
+        """First where the charge most likely is, then in the whole window."""
+        found: list[Object] = []
+        if lookup.created_to - lookup.created_from > NEAR:
+            near = lookup.model_copy(update={"created_to": lookup.created_from + NEAR})
+            try:
+                found = await self._find_intents(near, deadline)
+            except Unanswered as unanswered:
+                # Incomplete: a charge that was made late may still be among the newest of the whole window.
+                if unanswered.reason != "incomplete":
+                    raise
+        found = found or await self._find_intents(lookup, deadline)
         if not found:
             return ChargeResult(outcome=ChargeOutcome.NOT_FOUND)
         # One key makes one PaymentIntent. Should there be two after all, the one that took money is the one to know.
         best = min(found, key=lambda intent: intent.get("status") != "succeeded")
-        return await self._retrieve(str(best.get("id")), deadline)  # its present state, with the fee
+        return await self._retrieve(str(best.get("id")), lookup.charge_id, deadline)  # its present state, with the fee
 
-    async def void_charge(self, reference: str, *, key: str, timeout_s: float) -> ChargeResult:
-        return await self._run("void_charge", timeout_s, _unknown_charge, partial(self._void, reference, key))
+    async def _find_intents(self, lookup: ChargeLookup, deadline: float) -> list[Object]:
+        # Stripe's times are whole seconds: the window is widened to them.
+        created = {"gte": int(lookup.created_from.timestamp()), "lte": int(lookup.created_to.timestamp()) + 1}
 
-    async def _void(self, reference: str, key: str, deadline: float) -> ChargeResult:
-        """Cancel; where Stripe will not, its state says why.
+        def is_ours(intent: Object) -> bool:
+            return _carried(intent, "paysaga_charge") == lookup.charge_id
 
-        Stripe keeps a refusal under the key as it keeps a success: a charge that was `processing` at the first try
-        and can be cancelled now would answer the old refusal for ever. So the second try has a key of its own, derived
-        from the state that was seen. Cancelling twice is harmless, which is why this cannot go wrong.
-        """
-        state = await self._cancel(reference, key, deadline) or await self._retrieve(reference, deadline)
-        if _can_still_be_paid(state):
-            second_key = f"{key}:{state.outcome.value.lower()}"
-            state = await self._cancel(reference, second_key, deadline) or await self._retrieve(reference, deadline)
-        if _can_still_be_paid(state) or state.outcome is ChargeOutcome.NOT_FOUND:
-            return _unknown_charge("unrecognised", reference)
-        return state
+        return await self._find(deadline, INTENTS, {"created": created}, is_ours, first_only=True)
 
-    async def _cancel(self, reference: str, key: str, deadline: float) -> ChargeResult | None:
-        """None: refused in its present state, or in an old one."""
-        path = _path(INTENTS, reference, "cancel")
+    async def void_charge(self, reference: str, *, charge_id: str, key: str, timeout_s: float) -> ChargeResult:
+        steps = partial(self._void, reference, charge_id, key)
+        return await self._run("void_charge", timeout_s, _unknown_charge, steps)
+
+    async def _void(self, reference: str, charge_id: str, key: str, deadline: float) -> ChargeResult:
+        """Cancel; where Stripe will not, the charge's state says why."""
+        # A fresh key each time: Stripe would answer a stored refusal or 500 for as long as the key lives, though the
+        # charge can be cancelled by now. No key is needed for safety: no money can move twice by cancelling twice.
+        fresh_key = f"{key}:{secrets.token_hex(8)}"
         try:
-            return charge_result(await self._send(deadline, "post", path, _EXPAND_FEE, key=key))
+            path = _path(INTENTS, reference, "cancel")
+            intent = await self._send(deadline, "post", path, _EXPAND_FEE, key=fresh_key)
         except Refusal:
-            return None
-        except Unanswered as unanswered:
-            if unanswered.reason != "server_error_replayed":
-                raise
-            return None
+            state = await self._retrieve(reference, charge_id, deadline)
+        else:
+            state = _result_for(intent, reference, charge_id)
+        return _unknown_charge("unrecognised", reference) if _can_still_be_paid(state) else state
 
     # --- Refunds ---
 
@@ -708,13 +738,14 @@ class StripePsp:
         except MoneyError as error:
             raise Unanswered(error.code) from None
         try:
-            return refund_result(await self._send(deadline, "post", REFUNDS, params, key=request.key))
+            refund = await self._send(deadline, "post", REFUNDS, params, key=request.key)
         except Refusal as refusal:
-            # "Already refunded" and "more than what is left" may be the echo of our own refund under an older key.
-            ours = await self._find_refund(request.refund_id, request.charge_reference, deadline)
-            if ours.outcome is not RefundOutcome.NOT_FOUND:
-                return ours
-            return RefundResult(outcome=RefundOutcome.FAILED, failure=failure_of(refusal.error))
+            # "Already refunded" and "more than what is left" may be the echo of this very refund: Stripe forgets keys.
+            ours = await self._find_refund(request.refund_id, request.charge_reference, request.key, deadline)
+            if ours.outcome is RefundOutcome.NOT_FOUND:
+                return RefundResult(outcome=RefundOutcome.FAILED, failure=failure_of(refusal.error))
+            return _as_asked(ours, request)
+        return _as_asked(refund_result(refund), request)
 
     async def retrieve_refund(self, reference: str, *, timeout_s: float) -> RefundResult:
         return await self._run("retrieve_refund", timeout_s, _unknown_refund, partial(self._retrieve_refund, reference))
@@ -727,14 +758,19 @@ class StripePsp:
                 return RefundResult(outcome=RefundOutcome.NOT_FOUND)
             raise Unanswered("unrecognised") from None
 
-    async def find_refund(self, refund_id: str, charge_reference: str, *, timeout_s: float) -> RefundResult:
-        steps = partial(self._find_refund, refund_id, charge_reference)
+    async def find_refund(self, refund_id: str, charge_reference: str, *, key: str, timeout_s: float) -> RefundResult:
+        steps = partial(self._find_refund, refund_id, charge_reference, key)
         return await self._run("find_refund", timeout_s, _unknown_refund, steps)
 
-    async def _find_refund(self, refund_id: str, charge_reference: str, deadline: float) -> RefundResult:
-        """Of several that carry our id (a failed one and the next attempt) the one that did not fail counts."""
+    async def _find_refund(self, refund_id: str, charge_reference: str, key: str, deadline: float) -> RefundResult:
+        """Of several that carry our id and key the one that did not fail counts."""
+
+        def is_ours(refund: Object) -> bool:
+            # Older attempts of the same refund carry their own key, and are not the answer to this one.
+            return _carried(refund, "paysaga_refund") == refund_id and _carried(refund, "paysaga_key") in (None, key)
+
         of_charge = {"payment_intent" if charge_reference.startswith("pi_") else "charge": charge_reference}
-        found = await self._find(deadline, REFUNDS, of_charge, ("paysaga_refund", refund_id))
+        found = await self._find(deadline, REFUNDS, of_charge, is_ours)
         results = [refund_result(refund) for refund in found]
         results.sort(key=lambda result: result.outcome is RefundOutcome.FAILED)
         return results[0] if results else RefundResult(outcome=RefundOutcome.NOT_FOUND)
@@ -807,17 +843,22 @@ class StripePsp:
             raise Unanswered(refused.reason) from None
 
     async def _find(
-        self, deadline: float, path: str, params: Object, mark: tuple[str, str], *, first_only: bool = False
+        self,
+        deadline: float,
+        path: str,
+        params: Object,
+        is_ours: Callable[[Object], bool],
+        *,
+        first_only: bool = False,
     ) -> list[Object]:
-        """The listed objects whose metadata carry our id. Raises Unanswered `incomplete` past PAGES_MAX pages."""
-        name, value = mark
+        """The listed objects that are ours. Raises Unanswered `incomplete` past PAGES_MAX pages."""
         found: list[Object] = []
         query = {**params, "limit": PAGE_SIZE}
         for _ in range(PAGES_MAX):
             page = await self._send(deadline, "get", path, query)
             try:
                 items = list(page["data"])
-                found += [item for item in items if (item.get("metadata") or {}).get(name) == value]
+                found += [item for item in items if is_ours(item)]
                 query = {**query, "starting_after": items[-1]["id"]} if items else query
                 more = page["has_more"]
             except _UNREADABLE:
@@ -840,6 +881,15 @@ def _declined(refusal: Refusal) -> ChargeResult:
 
 def _can_still_be_paid(state: ChargeResult) -> bool:
     return state.outcome in (ChargeOutcome.DECLINED, ChargeOutcome.REQUIRES_ACTION, ChargeOutcome.AUTHORIZED)
+
+
+def _as_asked(result: RefundResult, request: RefundRequest) -> RefundResult:
+    """A refund of another amount than was asked for is UNKNOWN: what it did has to be looked at by a person."""
+    asked = (request.amount, request.currency)
+    if result.outcome is RefundOutcome.UNKNOWN or (result.amount, result.currency) == asked:
+        return result
+    mismatch = {"outcome": RefundOutcome.UNKNOWN, "failure": None, "reason": "amount_mismatch"}
+    return result.model_copy(update=mismatch)
 
 
 def _verdict(trouble: Unanswered | Refusal) -> Verdict:
@@ -893,6 +943,7 @@ def _read_event(event: Object) -> PspEvent:
         # Our charges are PaymentIntents: an event on the charge inside one names the PaymentIntent.
         reference=(thing.get("payment_intent") if is_charge else None) or thing.get("id"),
         charge_id=metadata.get("paysaga_charge"),
+        refund_id=metadata.get("paysaga_refund"),
         # charge.succeeded also tells of a mere authorisation, which took nothing yet.
         paid=event["type"] in _PAID_TYPES and thing.get("captured", True) is True,
         refund_failed=thing.get("object") == "refund" and thing.get("status") in ("failed", "canceled"),

@@ -27,11 +27,20 @@ async def make_refund(
     *,
     before_booking: Callable[[], Awaitable[bool]] = _nothing,
     show: Callable[[Status], None] = lambda _: None,
+    resting: bool = True,
 ) -> Status:
     """Ask for the refund and see it through; see `finish_refund`."""
     result = await steps.refund_until_known(RefundStep(refund_id=refund_id))
     return await finish_refund(
-        steps, mailbox, patience, payment_id, refund_id, result, before_booking=before_booking, show=show
+        steps,
+        mailbox,
+        patience,
+        payment_id,
+        refund_id,
+        result,
+        before_booking=before_booking,
+        show=show,
+        resting=resting,
     )
 
 
@@ -45,37 +54,49 @@ async def finish_refund(
     *,
     before_booking: Callable[[], Awaitable[bool]] = _nothing,
     show: Callable[[Status], None] = lambda _: None,
+    resting: bool = True,
 ) -> Status:
     """Book the PSP's word on a refund, and go on until the money is back: what the PSP refuses or fails waits for a
     person, who may have it tried again.
 
-    `before_booking` lets the saga mark a cancel that came meanwhile, `show` the status that the payment rests in.
-    Returns the payment's status afterwards.
+    `before_booking` lets the saga mark a cancel that came meanwhile, `show` the status that the payment rests in;
+    `resting` is false where another workflow, or none, answers for the payment's status. Returns that status.
     """
     step = RefundStep(refund_id=refund_id)
     gap = timedelta(seconds=patience.poll_first_s)
+    retry = False
     while True:
         await before_booking()
         state = await steps.book_refund(BookRefundStep(refund_id=refund_id, result=result, at=workflow.now()))
         if state.status is RefundStatus.SUCCEEDED:
             return state.payment_status
-        pending = state.status is RefundStatus.PENDING
-        resting = Status.PENDING if pending else Status.NEEDS_ATTENTION
-        await steps.rest(
-            RestStep(
-                payment_id=payment_id,
-                status=resting,
-                next_check_s=gap.total_seconds(),
-                reason="refund_pending" if pending else "refund_failed",
-                at=workflow.now(),
-            )
-        )
-        show(resting)
+        if resting:
+            await _rest(steps, payment_id, state.status, gap, show)
         await mailbox.wait(gap, None, "next look at the refund")
         gap = min(gap * 2, timedelta(seconds=patience.poll_max_s))
         resolution = mailbox.take_resolution()
-        if result.outcome is RefundOutcome.FAILED and resolution and resolution.decision is Decision.RETRY:
+        retry = retry or (resolution is not None and resolution.decision is Decision.RETRY)
+        # A fresh look before anything new is asked for: what the person saw may be older.
+        result = await steps.check_refund(step)
+        if retry and result.outcome in (RefundOutcome.FAILED, RefundOutcome.NOT_FOUND):
+            retry = False
             await steps.retry_refund(step)
             result = await steps.refund_until_known(step)
-        else:
-            result = await steps.check_refund(step)
+
+
+async def _rest(
+    steps: Steps, payment_id: str, refund: RefundStatus, gap: timedelta, show: Callable[[Status], None]
+) -> None:
+    """The payment rests while its refund does."""
+    failed = refund in (RefundStatus.FAILED, RefundStatus.NEEDS_ATTENTION)
+    status = Status.NEEDS_ATTENTION if failed else Status.PENDING
+    await steps.rest(
+        RestStep(
+            payment_id=payment_id,
+            status=status,
+            next_check_s=gap.total_seconds(),
+            reason="refund_failed" if failed else "refund_pending",
+            at=workflow.now(),
+        )
+    )
+    show(status)

@@ -12,7 +12,6 @@ with workflow.unsafe.imports_passed_through():
     from domain.payment import (
         LATE_CHARGE_WORKFLOW,
         ChargeStep,
-        Decision,
         LateChargeInput,
         LateChargeStep,
         Nudge,
@@ -43,7 +42,7 @@ class LateChargeWorkflow:
             LateChargeStep(payment_id=inp.payment_id, charge_id=inp.charge_id, result=result, at=workflow.now())
         )
         for refund_id in compensation.refund_ids:
-            await make_refund(self._steps, self._mailbox, inp.patience, inp.payment_id, refund_id)
+            await make_refund(self._steps, self._mailbox, inp.patience, inp.payment_id, refund_id, resting=False)
         await workflow.wait_condition(workflow.all_handlers_finished)
         return f"refunded: {', '.join(compensation.refund_ids) or 'nothing to refund'}"
 
@@ -51,8 +50,8 @@ class LateChargeWorkflow:
     def nudge(self, message: Nudge) -> None:
         self._mailbox.nudge(message)
 
-    @workflow.update(description="Decide about a refund that failed: decision retry, by whom.")
+    @workflow.update(description="Decide about a refund that failed: retry, or reference (made by hand), and by whom.")
     async def resolve(self, message: Resolution) -> str:
         await self._steps.record_resolution(ResolutionStep(payment_id=self._inp.payment_id, resolution=message))
         self._mailbox.resolution = message
-        return f"{message.decision} noted" if message.decision is Decision.RETRY else "only retry has an effect here"
+        return f"{message.decision} noted"

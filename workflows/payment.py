@@ -40,6 +40,12 @@ with workflow.unsafe.imports_passed_through():
     from domain.status import TERMINAL, Status
 
 
+VOIDED_AT_PSP: tuple[Status, Failure | None] = (
+    Status.CANCELLED,
+    Failure(code="voided_at_psp", message="The payment was cancelled at the PSP."),
+)
+
+
 @workflow.defn(name=PAYMENT_WORKFLOW)
 class PaymentWorkflow:
     """One payment with its orders, from the charge to the end of every order. One writer: all messages come here."""
@@ -53,10 +59,10 @@ class PaymentWorkflow:
         self._status = Status.EXECUTING if inp.confirmed else Status.NOT_STARTED
         self._in_first_task = True
         self._cancel_marked = False
+        self._compensating = False
         self._void_tried = False
         # How the payment ends if the PSP's object turns out to be voided; the cause is known before the void is sent.
-        at_psp = Failure(code="voided_at_psp", message="The payment was cancelled at the PSP.")
-        self._if_voided: tuple[Status, Failure | None] = (Status.CANCELLED, at_psp)
+        self._if_voided = VOIDED_AT_PSP
 
     @workflow.run
     async def run(self, _: PaymentInput) -> PaymentEnd:
@@ -87,6 +93,8 @@ class PaymentWorkflow:
         description="Decide about a payment that NEEDS_ATTENTION: retry, not_charged, cancel or reference, and by whom."
     )
     async def resolve(self, message: Resolution) -> str:
+        if message.decision is Decision.REFERENCE and not self._compensating:
+            await self._verify(message.reference)
         await self._steps.record_resolution(ResolutionStep(payment_id=self._inp.payment_id, resolution=message))
         if message.decision is Decision.CANCEL:
             self._mailbox.request_cancel(CancelRequest(by=message.by))
@@ -99,6 +107,13 @@ class PaymentWorkflow:
             raise ApplicationError(f"The payment is {self._status}, not NEEDS_ATTENTION.", type="NotWaiting")
         if message.decision is Decision.REFERENCE and not message.reference:
             raise ApplicationError("decision reference needs the PSP's reference.", type="ReferenceMissing")
+
+    async def _verify(self, reference: str | None) -> None:
+        """That the PSP's object is this payment's own. Raises ApplicationError, which refuses the update."""
+        seen = await self._steps.check_charge(ChargeStep(payment_id=self._inp.payment_id, reference=reference))
+        if seen.outcome in (ChargeOutcome.UNKNOWN, ChargeOutcome.NOT_FOUND):
+            why = "does not exist" if seen.outcome is ChargeOutcome.NOT_FOUND else seen.reason
+            raise ApplicationError(f"{reference} is not taken for this payment's charge: {why}.", type="NotOurs")
 
     # --- the story ---
 
@@ -117,7 +132,7 @@ class PaymentWorkflow:
                 case ChargeOutcome.DECLINED:
                     after = await self._decline(result)
                 case ChargeOutcome.VOIDED:
-                    return await self._close(*self._if_voided, result)
+                    return await self._close(*self._ending(result), result)
                 case _:
                     after = await self._wait(result)
             if isinstance(after, PaymentEnd):
@@ -163,34 +178,44 @@ class PaymentWorkflow:
         failure = result.failure or Failure(code="declined", message="The payment was declined.")
         self._if_voided = (Status.FAILED, failure)
         after = await self._void(result)
-        return await self._close(Status.FAILED, failure, result) if after.outcome is ChargeOutcome.VOIDED else after
+        gone = after.outcome in (ChargeOutcome.VOIDED, ChargeOutcome.NOT_FOUND)
+        return await self._close(Status.FAILED, failure, result) if gone else after
 
     async def _paid(self, result: ChargeResult) -> PaymentEnd:
         """The PSP has the money: is it the right sum, and will every seller's wallet take it?"""
         if not self._as_asked(result):
-            # One more look before a person is asked: it may be the answer that was wrong, not the charge.
-            again = await self._steps.check_charge(self._charge_step(result))
-            result = again if again.outcome is ChargeOutcome.SUCCEEDED else result
+            result = await self._look_twice(result)
             if not self._as_asked(result):
                 return await self._hold(result)
-        if not self._in_first_task:
-            await self._mark_cancel()
-        refused: list[tuple[str, Failure]] = []
+        await self._mark_cancel()
+        status = Status.SUCCESS
+        refused: list[tuple[str, Failure | None]] = []
         for order_id in self._inp.order_ids:
             settlement = await self._steps.settle(self._settle_step(order_id, result))
-            if settlement.outcome is SettleOutcome.CANCELLED:
-                return await self._compensate((), result, Status.CANCELLED, None)
-            if settlement.outcome is SettleOutcome.REFUSED:
-                failure = settlement.failure or Failure(code="wallet_refused", message="The wallet refused the credit.")
-                if not self._inp.keep_successful:
-                    return await self._compensate((), result, Status.FAILED, failure)
-                refused.append((order_id, failure))
+            status = settlement.status
+            match settlement.outcome:
+                case SettleOutcome.HELD:
+                    return await self._hold(result)
+                case SettleOutcome.CANCELLED:
+                    return await self._compensate((), result, Status.CANCELLED, None)
+                case SettleOutcome.REFUSED | SettleOutcome.COMPENSATING:
+                    if not self._inp.keep_successful:
+                        return await self._compensate((), result, Status.FAILED, settlement.failure)
+                    refused.append((order_id, settlement.failure))
         for order_id, failure in reversed(refused):
-            await self._compensate((order_id,), result, Status.FAILED, failure)
-        everything_refused = len(refused) == len(self._inp.order_ids)
-        end = PaymentEnd(status=Status.FAILED if everything_refused else Status.SUCCESS)
-        self._show(end.status)
-        return end
+            status = (await self._compensate((order_id,), result, Status.FAILED, failure)).status
+        self._show(status)
+        return PaymentEnd(status=status)
+
+    async def _look_twice(self, result: ChargeResult) -> ChargeResult:
+        """A second answer before a person is asked: it may be the first one that was wrong, not the charge."""
+        gap = timedelta(seconds=self._patience.poll_first_s)
+        again = await self._steps.check_charge(self._charge_step(result))
+        while again.outcome is ChargeOutcome.UNKNOWN:
+            await self._mailbox.wait(gap, None, f"look at {self._inp.psp} again")
+            gap = min(gap * 2, timedelta(seconds=self._patience.poll_max_s))
+            again = await self._steps.check_charge(self._charge_step(result))
+        return again if again.outcome is ChargeOutcome.SUCCEEDED else result
 
     def _settle_step(self, order_id: str, result: ChargeResult) -> SettleStep:
         """With compensate_all the orders become SUCCESS together, with the last one: SUCCESS is never taken back."""
@@ -209,6 +234,7 @@ class PaymentWorkflow:
     ) -> PaymentEnd:
         """In reverse: take back what was posted, refund each order's share, end it. Nothing from outside stops this."""
         self._in_first_task = False
+        self._compensating = True
         compensation = await self._steps.begin_compensation(
             CompensateStep(
                 payment_id=self._inp.payment_id,
@@ -249,7 +275,7 @@ class PaymentWorkflow:
             if state.cancel_requested or await self._mark_cancel():
                 failure = Failure(code="amount_mismatch", message=f"The PSP took {got} instead of {asked}.")
                 return await self._compensate((), result, Status.CANCELLED, failure)
-            await self._mailbox.wait(timedelta(days=7), None, "a person decides")
+            await self._mailbox.wait(timedelta(seconds=self._patience.poll_max_s), None, "a person decides")
             self._mailbox.take_resolution()
 
     # --- waiting for the PSP ---
@@ -272,12 +298,12 @@ class PaymentWorkflow:
             if state.status in TERMINAL:
                 return PaymentEnd(status=state.status)
             if not state.nudged and not (state.cancel_requested and not self._void_tried):
-                await self._mailbox.wait(gap, state.deadline_at, f"next look at {self._inp.psp}")
+                await self._mailbox.wait(gap, None if overdue else state.deadline_at, f"next look at {self._inp.psp}")
             gap = min(gap * 2, timedelta(seconds=self._patience.poll_max_s))
-            decided = self._take_decision(result)
+            newer = await self._look(result, state, overdue=overdue)
+            decided = self._decided(result, newer)
             if decided is not None:
                 return decided
-            newer = await self._look(result, state, overdue=overdue)
             if newer.outcome not in (result.outcome, ChargeOutcome.UNKNOWN, ChargeOutcome.NOT_FOUND):
                 return newer
             overdue = overdue or (state.deadline_at is not None and workflow.now() >= state.deadline_at)
@@ -299,18 +325,19 @@ class PaymentWorkflow:
             self._if_voided = (Status.FAILED, failure)
         return await self._void(result)
 
-    def _take_decision(self, result: ChargeResult) -> ChargeResult | None:
-        """A person's decision on a charge that cannot be found. Everything else is answered by looking again."""
-        resolution = self._mailbox.take_resolution()
-        if resolution is None or result.reference is not None:
+    def _decided(self, result: ChargeResult, newer: ChargeResult) -> ChargeResult | None:
+        """A person's decision on a charge that cannot be found, once a fresh look agrees: the PSP may know more by now
+        than the person saw. Everything else is answered by looking again."""
+        resolution = self._mailbox.resolution
+        if resolution is None or newer.outcome is ChargeOutcome.UNKNOWN:
             return None
-        if resolution.decision is Decision.NOT_CHARGED:
-            failure = Failure(code="not_charged", message=f"{resolution.by} found no charge at the PSP.")
-            self._if_voided = (Status.FAILED, failure)
-            return ChargeResult(outcome=ChargeOutcome.VOIDED)
-        if resolution.decision is Decision.REFERENCE:
-            return ChargeResult(outcome=ChargeOutcome.PENDING, reference=resolution.reference)
-        return None
+        self._mailbox.take_resolution()
+        not_charged = resolution.decision is Decision.NOT_CHARGED and result.reference is None
+        if not not_charged or newer.outcome is not ChargeOutcome.NOT_FOUND:
+            return None
+        failure = Failure(code="not_charged", message=f"{resolution.by} found no charge at the PSP.")
+        self._if_voided = (Status.FAILED, failure)
+        return ChargeResult(outcome=ChargeOutcome.VOIDED)
 
     def _resting_as(self, result: ChargeResult) -> tuple[Status, float | None]:
         match result.outcome:
@@ -334,6 +361,11 @@ class PaymentWorkflow:
                 return "past_deadline" if overdue else result.outcome.value.lower()
 
     # --- small parts ---
+
+    def _ending(self, voided: ChargeResult) -> tuple[Status, Failure | None]:
+        """What a run before this one declined has been voided since: the PSP still knows why."""
+        declined_before = voided.failure is not None and self._if_voided == VOIDED_AT_PSP
+        return (Status.FAILED, voided.failure) if declined_before else self._if_voided
 
     async def _rest(
         self,
@@ -368,8 +400,7 @@ class PaymentWorkflow:
         return await self._steps.void_charge(self._charge_step(result))
 
     async def _close(self, status: Status, failure: Failure | None, result: ChargeResult) -> PaymentEnd:
-        if not self._in_first_task:
-            await self._mark_cancel()
+        await self._mark_cancel()
         ended = await self._steps.close(
             CloseStep(payment_id=self._inp.payment_id, status=status, failure=failure, result=result, at=workflow.now())
         )
@@ -402,5 +433,6 @@ class PaymentWorkflow:
 
     def _continue_as_new_if_long(self) -> None:
         """A payment that waits for months starts afresh from its rows before its history grows too long."""
-        if workflow.info().is_continue_as_new_suggested() and self._mailbox.cancel is None:
+        quiet = self._mailbox.cancel is None and self._mailbox.resolution is None and workflow.all_handlers_finished()
+        if quiet and workflow.info().is_continue_as_new_suggested():
             workflow.continue_as_new(self._inp.model_copy(update={"confirmed": True}))

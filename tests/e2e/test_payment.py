@@ -1,10 +1,12 @@
 """A payment from outside: HTTP in; status, ledger, wallet and the PSP's own log out."""
 
 import secrets
+from datetime import UTC, datetime
 
 import pytest
 
 from db.audit import audit_database
+from db.progress import confirm
 from tests.conftest import Deploy
 from tests.support.deployment import Deployment
 from tests.support.eventually import eventually
@@ -261,3 +263,15 @@ async def test_a_refund_that_is_pending_at_the_psp(shop: Shop, token: str) -> No
 
     await eventually(task_open, what="a task for a person")
     assert (await shop.balances())["suspense", "INR"] == -50000, "the money is still with us, and booked as such"
+
+
+async def test_a_confirm_whose_signal_is_lost_is_healed_by_the_sweeper(shop: Shop) -> None:
+    """The row says EXECUTING, and the workflow sleeps: it was never told."""
+    checkout = shop.checkout()
+    payment = await shop.paid(checkout, confirm=False)
+    now = datetime.now(UTC)
+    await shop.paysaga.database.run(lambda c: confirm(c, payment["id"], 3600, now, "test"))
+    await shop.paysaga.temporal.execute_workflow(
+        "sweep", id=f"sweep-{secrets.token_hex(6)}", task_queue=shop.paysaga.settings.temporal_task_queue
+    )
+    assert (await shop.until(payment["id"]))["status"] == "SUCCESS"

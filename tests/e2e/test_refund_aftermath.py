@@ -48,6 +48,46 @@ async def test_a_refund_that_fails_after_it_succeeded_is_booked_back_and_tried_a
     assert await audit_database(paysaga.database) == []
 
 
+async def test_a_look_without_an_answer_does_not_hide_that_a_refund_came_back(deploy: Deploy) -> None:
+    paysaga = await deploy()
+    shop = await paysaga.shop("silence")
+    checkout = shop.checkout()
+    hold = await paysaga.sandbox.fault("payment_intents.create", "hold_after", checkout=checkout)
+    payment = (await shop.pay(checkout, "pm_card_refundFail", wait=0)).json()
+    await paysaga.sandbox.struck(hold)
+    silent = await paysaga.sandbox.fault("refunds.retrieve", "http_503", times=3)
+    await shop.post(f"/v1/payments/{payment['id']}/cancel", wait=0)
+    await paysaga.sandbox.release(hold)
+    await paysaga.sandbox.struck(silent, hits=3)
+
+    async def came_back() -> bool:
+        return (await refund_row(shop, payment["id"]))["status"] == "FAILED"
+
+    await eventually(came_back, what="the failed refund is known")
+    assert (await shop.balances())["suspense", "INR"] == -50000
+
+
+async def test_a_refund_that_the_psp_never_made_is_asked_for_again_when_a_person_says_so(deploy: Deploy) -> None:
+    """The PSP keeps a 500 under the key and has made nothing: past the key's time only a person can go on."""
+    paysaga = await deploy(stripe_key_life_s=6.0, stripe_key_margin_s=0.0)
+    shop = await paysaga.shop("never")
+    checkout = shop.checkout()
+    await paysaga.sandbox.fault("refunds.create", "http_500", checkout=checkout)
+    hold = await paysaga.sandbox.fault("payment_intents.create", "hold_after", checkout=checkout)
+    payment = (await shop.pay(checkout, wait=0)).json()
+    await paysaga.sandbox.struck(hold)
+    await shop.post(f"/v1/payments/{payment['id']}/cancel", wait=0)
+    await paysaga.sandbox.release(hold)
+    await shop.until(payment["id"], "NEEDS_ATTENTION", timeout_s=60)
+    assert (await paysaga.sandbox.log(checkout)).refunds == []
+    handle = paysaga.temporal.get_workflow_handle(f"payment:{payment['id']}")
+    await handle.execute_update("resolve", {"decision": "retry", "by": "olga"})
+    assert (await shop.until(payment["id"]))["status"] == "CANCELLED"
+    assert (await paysaga.sandbox.log(checkout)).refunded == [50000]
+    assert await shop.balances() == FEE_KEPT
+    assert await audit_database(paysaga.database) == []
+
+
 async def test_a_lost_late_charge_is_taken_up_by_the_sweeper(deploy: Deploy) -> None:
     paysaga = await deploy()
     shop = await paysaga.shop("lost")

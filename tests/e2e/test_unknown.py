@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from temporalio.client import WorkflowUpdateFailedError
 
 from db.audit import audit_database
 from tests.conftest import Deploy
@@ -86,10 +87,12 @@ async def test_nothing_is_sent_under_an_expired_key(deploy: Deploy) -> None:
     assert [task["kind"] for task in explained["tasks"]] == ["charge_not_found"]
     assert (await paysaga.sandbox.log(unsent)).requests == [], "nothing was sent"
 
-    resolved = await paysaga.temporal.get_workflow_handle(f"payment:{second['id']}").execute_update(
-        "resolve", {"decision": "not_charged", "by": "olga", "note": "looked at the dashboard"}, result_type=str
-    )
-    assert resolved == "not_charged noted"
+    handle = paysaga.temporal.get_workflow_handle(f"payment:{second['id']}")
+    for foreign in (await shop.reference(first["id"]), "pi_nobody_knows"):
+        with pytest.raises(WorkflowUpdateFailedError):
+            await handle.execute_update("resolve", {"decision": "reference", "reference": foreign, "by": "olga"})
+    decision = {"decision": "not_charged", "by": "olga", "note": "looked at the dashboard"}
+    assert await handle.execute_update("resolve", decision, result_type=str) == "not_charged noted"
     ended = await shop.until(second["id"])
     assert (ended["status"], ended["failure"]["code"]) == ("FAILED", "not_charged")
     audit = await paysaga.sql("SELECT actor, action FROM audit_log WHERE object_id = $1", second["id"])

@@ -2,13 +2,23 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from domain.psp import ChargeLookup, ChargeOutcome, ChargeRequest, ChargeResult, PspEvent, PspEventKind, RefundOutcome
+from domain.psp import (
+    ChargeLookup,
+    ChargeOutcome,
+    ChargeRequest,
+    ChargeResult,
+    PspEvent,
+    PspEventKind,
+    RefundOutcome,
+    RefundRequest,
+    RefundResult,
+)
 
 if TYPE_CHECKING:
     from tests.gateways.conftest import Account
@@ -21,6 +31,17 @@ def window(request: ChargeRequest, hours: float = 1) -> ChargeLookup:
     return ChargeLookup(
         charge_id=request.charge_id, key=request.key, created_from=now - timedelta(hours=hours), created_to=now
     )
+
+
+async def retrieved(account: "Account", request: ChargeRequest, reference: str | None) -> ChargeResult:
+    return await account.psp.retrieve_charge(reference or "", charge_id=request.charge_id, timeout_s=T)
+
+
+async def voided(
+    account: "Account", request: ChargeRequest, reference: str | None, *, key: str = "v", timeout_s: float = T
+) -> ChargeResult:
+    charge_id = request.charge_id
+    return await account.psp.void_charge(reference or "", charge_id=charge_id, key=key, timeout_s=timeout_s)
 
 
 async def charged(account: "Account", card: str = "pm_card_visa") -> str:
@@ -51,14 +72,15 @@ def unknown(result: ChargeResult) -> str | None:
 
 @pytest.mark.parametrize("token", ["pm_card_visa", "tok_visa"])
 async def test_success_with_the_fee_in_the_same_call(account: "Account", token: str) -> None:
-    result = await account.psp.charge(account.request(token), timeout_s=T)
+    request = account.request(token)
+    result = await account.psp.charge(request, timeout_s=T)
     assert (result.outcome, result.amount, result.currency) == (ChargeOutcome.SUCCEEDED, 50_000, "USD")
     assert result.reference is not None
     assert result.reference.startswith("pi_")
     assert result.fee is not None
     assert (result.fee.amount, result.fee.currency, result.fee.reference[:4]) == (1_480, "USD", "txn_")
     assert result.fee.available_on is not None
-    assert await account.psp.retrieve_charge(result.reference, timeout_s=T) == result
+    assert await retrieved(account, request, result.reference) == result
 
 
 @pytest.mark.parametrize(
@@ -83,9 +105,10 @@ async def test_declines(account: "Account", token: str, code: str, psp_code: str
     assert (result.failure.code, result.failure.psp_code) == (code, psp_code)
     assert result.reference is not None
     assert await account.psp.charge(request, timeout_s=T) == result
-    # The PaymentIntent could still be paid until it is voided.
-    voided = await account.psp.void_charge(result.reference, key="v", timeout_s=T)
-    assert voided.outcome is ChargeOutcome.VOIDED
+    # The PaymentIntent could still be paid until it is voided; after that it still says why it was declined.
+    for end in (await voided(account, request, result.reference), await retrieved(account, request, result.reference)):
+        assert end.outcome is ChargeOutcome.VOIDED
+        assert end.failure == result.failure
     assert await account.charges_taken() == 0
 
 
@@ -133,17 +156,17 @@ async def requiring_action(account: "Account") -> tuple[ChargeRequest, str]:
 
 
 async def test_3ds_passed(account: "Account") -> None:
-    _, reference = await requiring_action(account)
+    request, reference = await requiring_action(account)
     await account.control("POST", f"payment_intents/{reference}/authenticate")
-    result = await account.psp.retrieve_charge(reference, timeout_s=T)
+    result = await retrieved(account, request, reference)
     assert (result.outcome, result.amount) == (ChargeOutcome.SUCCEEDED, 50_000)
     assert result.fee is not None
 
 
 async def test_3ds_failed(account: "Account") -> None:
-    _, reference = await requiring_action(account)
+    request, reference = await requiring_action(account)
     await account.control("POST", f"payment_intents/{reference}/fail_authentication")
-    result = await account.psp.retrieve_charge(reference, timeout_s=T)
+    result = await retrieved(account, request, reference)
     assert result.failure is not None
     assert (result.outcome, result.failure.code) == (ChargeOutcome.DECLINED, "authentication_failed")
 
@@ -158,7 +181,7 @@ async def test_pending(account: "Account", method: str, step: str, outcome: Char
     result = await account.psp.charge(request, timeout_s=T)
     assert (result.outcome, result.fee) == (ChargeOutcome.PENDING, None)
     await account.control("POST", f"payment_intents/{result.reference}/{step}")
-    result = await account.psp.retrieve_charge(result.reference or "", timeout_s=T)
+    result = await retrieved(account, request, result.reference)
     assert result.outcome is outcome
     assert (result.failure is not None) == (outcome is ChargeOutcome.DECLINED)
 
@@ -169,8 +192,17 @@ async def test_a_wallet_is_a_card_at_stripe(account: "Account") -> None:
 
 
 async def test_nothing_there(account: "Account") -> None:
-    assert (await account.psp.retrieve_charge("pi_none", timeout_s=T)).outcome is ChargeOutcome.NOT_FOUND
-    assert unknown(await account.psp.void_charge("pi_none", key="v", timeout_s=T)) == "unrecognised"
+    request = account.request()
+    assert (await retrieved(account, request, "pi_none")).outcome is ChargeOutcome.NOT_FOUND
+    assert (await voided(account, request, "pi_none")).outcome is ChargeOutcome.NOT_FOUND
+
+
+async def test_another_charge_is_not_taken_for_ours(account: "Account") -> None:
+    reference = await charged(account)
+    stranger = account.request()
+    for result in (await retrieved(account, stranger, reference), await voided(account, stranger, reference)):
+        assert unknown(result) == "another_charge"
+        assert (result.reference, result.amount) == (None, None)
 
 
 async def test_a_wrong_key(account: "Account") -> None:
@@ -280,6 +312,35 @@ async def test_found_among_many_pages(account: "Account", monkeypatch: pytest.Mo
     assert unknown(await account.psp.find_charge(window(stranger), timeout_s=T)) == "incomplete"
 
 
+async def test_a_charge_that_a_busy_account_buried_is_found_near_the_start_of_the_window(
+    account: "Account", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateways.stripe.PAGE_SIZE", 2)
+    monkeypatch.setattr("gateways.stripe.PAGES_MAX", 2)
+    request = account.request()
+    result = await account.psp.charge(request, timeout_s=T)
+    await account.control("POST", "clock/advance", {"seconds": 3600})
+    later = [account.request() for _ in range(6)]
+    for other in later:
+        await account.psp.charge(other, timeout_s=T)
+    now = datetime.now(UTC)
+    day = window(request).model_copy(
+        update={"created_from": now - timedelta(minutes=10), "created_to": now + timedelta(hours=23)}
+    )
+    assert await account.psp.find_charge(day, timeout_s=T) == result
+    # One that was made late is found among the newest, also where the beginning is too full to be read.
+    late = day.model_copy(update={"charge_id": later[-1].charge_id})
+    assert (await account.psp.find_charge(late, timeout_s=T)).outcome is ChargeOutcome.SUCCEEDED
+    full = late.model_copy(update={"created_from": now + timedelta(minutes=50)})
+    await account.control("POST", "clock/advance", {"seconds": 3600})
+    last = account.request()
+    await account.psp.charge(last, timeout_s=T)
+    newest = full.model_copy(update={"charge_id": last.charge_id})
+    assert (await account.psp.find_charge(newest, timeout_s=T)).outcome is ChargeOutcome.SUCCEEDED
+    buried = full.model_copy(update={"charge_id": later[0].charge_id})
+    assert unknown(await account.psp.find_charge(buried, timeout_s=T)) == "incomplete"
+
+
 async def test_the_window_is_kept(account: "Account") -> None:
     request = account.request()
     result = await account.psp.charge(request, timeout_s=T)
@@ -299,22 +360,24 @@ async def test_a_look_up_without_an_answer_is_unknown(account: "Account") -> Non
 
 
 async def test_void_before_3ds_is_done(account: "Account") -> None:
-    _, reference = await requiring_action(account)
+    request, reference = await requiring_action(account)
     for key in ("a", "a", "b"):
-        result = await account.psp.void_charge(reference, key=key, timeout_s=T)
-        assert (result.outcome, result.reference) == (ChargeOutcome.VOIDED, reference)
+        result = await voided(account, request, reference, key=key)
+        assert (result.outcome, result.reference, result.failure) == (ChargeOutcome.VOIDED, reference, None)
 
 
 async def test_void_comes_too_late(account: "Account") -> None:
-    result = await account.psp.void_charge(await charged(account), key="v", timeout_s=T)
+    request = account.request()
+    reference = (await account.psp.charge(request, timeout_s=T)).reference
+    result = await voided(account, request, reference)
     assert (result.outcome, result.amount) == (ChargeOutcome.SUCCEEDED, 50_000)
     assert result.fee is not None
 
 
 async def test_void_races_the_success(account: "Account") -> None:
-    _, reference = await requiring_action(account)
+    request, reference = await requiring_action(account)
     held = await account.fault("hold_before", "payment_intents.cancel")
-    void = asyncio.create_task(account.psp.void_charge(reference, key="v", timeout_s=T))
+    void = asyncio.create_task(voided(account, request, reference))
     await account.control("GET", f"faults/{held['id']}?wait_hits=1")
     await account.control("POST", f"payment_intents/{reference}/authenticate")
     await account.control("POST", f"faults/{held['id']}/release")
@@ -323,26 +386,28 @@ async def test_void_races_the_success(account: "Account") -> None:
 
 async def test_void_of_a_pending_charge_works_once_it_has_failed_under_the_same_key(account: "Account") -> None:
     request = account.request("pm_upi_processing", method="upi", currency="INR")
-    reference = (await account.psp.charge(request, timeout_s=T)).reference or ""
-    assert (await account.psp.void_charge(reference, key="v", timeout_s=T)).outcome is ChargeOutcome.PENDING
+    reference = (await account.psp.charge(request, timeout_s=T)).reference
+    for _ in range(3):
+        assert (await voided(account, request, reference)).outcome is ChargeOutcome.PENDING
     await account.control("POST", f"payment_intents/{reference}/fail_processing")
-    # Stripe replays the old refusal of key "v".
-    assert (await account.psp.void_charge(reference, key="v", timeout_s=T)).outcome is ChargeOutcome.VOIDED
+    # A key that was used before would answer with the old refusal.
+    assert (await voided(account, request, reference)).outcome is ChargeOutcome.VOIDED
 
 
-@pytest.mark.parametrize("fault", ["http_500", "http_500_after"])
-async def test_void_under_a_key_with_a_cached_500(account: "Account", fault: str) -> None:
-    _, reference = await requiring_action(account)
-    await account.fault(fault, "payment_intents.cancel")
-    assert unknown(await account.psp.void_charge(reference, key="v", timeout_s=T)) == "server_error"
-    assert (await account.psp.void_charge(reference, key="v", timeout_s=T)).outcome is ChargeOutcome.VOIDED
+@pytest.mark.parametrize(("fault", "times"), [("http_500", 4), ("http_500_after", 1)])
+async def test_void_after_cached_500s(account: "Account", fault: str, times: int) -> None:
+    request, reference = await requiring_action(account)
+    await account.fault(fault, "payment_intents.cancel", times=times)
+    for _ in range(times):
+        assert unknown(await voided(account, request, reference)) == "server_error"
+    assert (await voided(account, request, reference)).outcome is ChargeOutcome.VOIDED
 
 
 async def test_void_without_an_answer_is_unknown(account: "Account") -> None:
-    _, reference = await requiring_action(account)
+    request, reference = await requiring_action(account)
     await account.fault("timeout_after", "payment_intents.cancel")
-    assert unknown(await account.psp.void_charge(reference, key="v", timeout_s=0.3)) == "timeout"
-    assert (await account.psp.void_charge(reference, key="v", timeout_s=T)).outcome is ChargeOutcome.VOIDED
+    assert unknown(await voided(account, request, reference, timeout_s=0.3)) == "timeout"
+    assert (await voided(account, request, reference)).outcome is ChargeOutcome.VOIDED
 
 
 # --- refunds ---
@@ -366,11 +431,46 @@ async def test_refund_beyond_what_is_left(account: "Account") -> None:
     assert (result.outcome, result.failure.code) == (RefundOutcome.FAILED, "request_refused")
 
 
-async def test_our_own_refund_is_found_behind_the_refusal_of_another_key(account: "Account") -> None:
+async def found_refund(account: "Account", request: RefundRequest) -> RefundResult:
+    charge_reference = request.charge_reference
+    return await account.psp.find_refund(request.refund_id, charge_reference, key=request.key, timeout_s=T)
+
+
+async def test_our_own_refund_is_found_behind_the_refusal_once_the_key_is_forgotten(account: "Account") -> None:
     request = account.refund_request(await charged(account))
     result = await account.psp.refund(request, timeout_s=T)
-    again = request.model_copy(update={"key": f"{request.refund_id}:refund:2"})
-    assert await account.psp.refund(again, timeout_s=T) == result
+    await account.control("POST", "clock/advance", {"seconds": 90_000})
+    assert await account.psp.refund(request, timeout_s=T) == result
+    await account.control("POST", "clock/advance", {"seconds": 90_000})
+    other = await account.psp.refund(request.model_copy(update={"amount": 49_999}), timeout_s=T)
+    assert (other.outcome, other.reason, other.amount) == (RefundOutcome.UNKNOWN, "amount_mismatch", 50_000)
+
+
+async def test_a_refused_attempt_is_not_answered_by_an_older_one(account: "Account") -> None:
+    request = account.refund_request(await charged(account))
+    assert (await account.psp.refund(request, timeout_s=T)).outcome is RefundOutcome.SUCCEEDED
+    result = await account.psp.refund(request.model_copy(update={"key": "second"}), timeout_s=T)
+    assert result.failure is not None
+    assert (result.outcome, result.failure.code) == (RefundOutcome.FAILED, "charge_already_refunded")
+
+
+@pytest.mark.parametrize(
+    ("fault", "more", "amount", "currency"),
+    [
+        ("wrong_amount", {"delta": -1}, 19_999, "USD"),
+        ("wrong_amount", {"delta": 1, "persist": False}, 20_001, "USD"),
+        ("wrong_currency", {"currency": "eur", "persist": False}, 20_000, "EUR"),
+    ],
+)
+async def test_a_refund_of_something_else_is_no_success(
+    account: "Account", fault: str, more: dict[str, Any], amount: int, currency: str
+) -> None:
+    request = account.refund_request(await charged(account), 20_000)
+    await account.fault(fault, "refunds.create", **more)
+    result = await account.psp.refund(request, timeout_s=T)
+    assert (result.outcome, result.reason) == (RefundOutcome.UNKNOWN, "amount_mismatch")
+    assert (result.amount, result.currency, result.failure) == (amount, currency, None)
+    assert result.reference is not None
 
 
 @pytest.mark.parametrize("fault", ["timeout_after", "cut_after", "broken_body", "http_500_after"])
@@ -379,7 +479,7 @@ async def test_a_refund_without_an_answer_is_found(account: "Account", fault: st
     await account.fault(fault, "refunds.create")
     result = await account.psp.refund(request, timeout_s=0.5)
     assert result.outcome is RefundOutcome.UNKNOWN
-    found = await account.psp.find_refund(request.refund_id, request.charge_reference, timeout_s=T)
+    found = await found_refund(account, request)
     assert (found.outcome, found.amount) == (RefundOutcome.SUCCEEDED, 50_000)
     assert found.reference is not None
     assert await account.psp.retrieve_refund(found.reference, timeout_s=T) == found
@@ -405,29 +505,33 @@ async def test_refunds_that_change_their_mind(
     assert (result.failure is not None) == (then is RefundOutcome.FAILED)
 
 
-async def test_of_two_refunds_with_our_id_the_one_that_did_not_fail_counts(account: "Account") -> None:
-    request = account.refund_request(await charged(account))
-    failed = await account.psp.refund(request, timeout_s=T)
+async def test_each_attempt_of_a_refund_is_found_under_its_own_key(account: "Account") -> None:
+    first = account.refund_request(await charged(account), 20_000)
+    second = first.model_copy(update={"key": f"{first.refund_id}:refund:2"})
+    failed = await account.psp.refund(first, timeout_s=T)
     await account.control("POST", f"refunds/{failed.reference}/fail")
-    again = await account.psp.refund(request.model_copy(update={"key": f"{request.refund_id}:refund:2"}), timeout_s=T)
+    assert (await found_refund(account, second)).outcome is RefundOutcome.NOT_FOUND
+    again = await account.psp.refund(second, timeout_s=T)
     assert again.outcome is RefundOutcome.SUCCEEDED
-    assert again.reference != failed.reference
-    assert await account.psp.find_refund(request.refund_id, request.charge_reference, timeout_s=T) == again
+    assert await found_refund(account, second) == again
+    earlier = await found_refund(account, first)
+    assert (earlier.outcome, earlier.reference) == (RefundOutcome.FAILED, failed.reference)
+    assert (earlier.amount, earlier.currency) == (20_000, "USD")
 
 
-async def test_a_later_refund_with_our_id_that_failed_does_not_hide_the_one_that_went_through(
-    account: "Account",
-) -> None:
+async def test_of_two_refunds_under_one_key_the_one_that_did_not_fail_counts(account: "Account") -> None:
     request = account.refund_request(await charged(account), 20_000)
     good = await account.psp.refund(request, timeout_s=T)
-    bad = await account.psp.refund(request.model_copy(update={"key": "another"}), timeout_s=T)
+    await account.control("POST", "clock/advance", {"seconds": 90_000})
+    bad = await account.psp.refund(request, timeout_s=T)
+    assert bad.reference != good.reference
     await account.control("POST", f"refunds/{bad.reference}/fail")
-    assert await account.psp.find_refund(request.refund_id, request.charge_reference, timeout_s=T) == good
+    assert await found_refund(account, request) == good
 
 
 async def test_no_refund_there(account: "Account") -> None:
     reference = await charged(account)
-    assert (await account.psp.find_refund("re_none", reference, timeout_s=T)).outcome is RefundOutcome.NOT_FOUND
+    assert (await found_refund(account, account.refund_request(reference))).outcome is RefundOutcome.NOT_FOUND
     assert (await account.psp.retrieve_refund("re_none", timeout_s=T)).outcome is RefundOutcome.NOT_FOUND
 
 
@@ -453,7 +557,8 @@ async def test_webhooks_as_they_are_really_delivered(account: "Account") -> None
         settings = await account.control("PATCH", "account", {"webhook_url": url})
         request = account.request()
         result = await account.psp.charge(request, timeout_s=T)
-        await account.psp.refund(account.refund_request(result.reference or ""), timeout_s=T)
+        refund = account.refund_request(result.reference or "")
+        await account.psp.refund(refund, timeout_s=T)
         await account.control("POST", "webhooks/flush")
     psp = account.adapter(settings["webhook_secret"])
     events: list[PspEvent] = [psp.read_webhook(body, headers) for body, headers in received]
@@ -462,4 +567,6 @@ async def test_webhooks_as_they_are_really_delivered(account: "Account") -> None
     assert {event.reference for event in charges} == {result.reference}
     assert {event.charge_id for event in charges} == {request.charge_id}
     assert {event.type for event in events if event.paid} == {"payment_intent.succeeded", "charge.succeeded"}
-    assert {event.type for event in events if event.kind is PspEventKind.REFUND} == {"refund.created"}
+    assert {event.refund_id for event in charges} == {None}
+    refunds = [event for event in events if event.kind is PspEventKind.REFUND]
+    assert {(event.type, event.refund_id) for event in refunds} == {("refund.created", refund.refund_id)}

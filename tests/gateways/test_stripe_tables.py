@@ -240,7 +240,8 @@ def psp() -> Psp:
 
 
 def intent(status: str, **more: Any) -> dict[str, Any]:
-    base = {"object": "payment_intent", "id": "pi_1", "amount": 500, "amount_received": 0, "currency": "usd"}
+    taken = 500 if status == "succeeded" else 0
+    base = {"object": "payment_intent", "id": "pi_1", "amount": 500, "amount_received": taken, "currency": "usd"}
     return {**base, "status": status, **more}
 
 
@@ -261,6 +262,23 @@ def test_states_of_a_charge(status: str, outcome: ChargeOutcome) -> None:
     result = adapter.charge_result(intent(status))
     assert (result.outcome, result.reference) == (outcome, "pi_1")
     assert result.reason == ("unrecognised" if outcome is ChargeOutcome.UNKNOWN else None)
+
+
+@pytest.mark.parametrize("received", [{"amount_received": 0}, {"amount_received": -500}, {"amount_received": None}, {}])
+def test_a_success_that_took_nothing_is_no_success(received: dict[str, Any]) -> None:
+    thing = intent("succeeded")
+    del thing["amount_received"]
+    result = adapter.charge_result(thing | received)
+    assert (result.outcome, result.reason, result.amount) == (ChargeOutcome.UNKNOWN, "malformed", None)
+
+
+def test_a_cancelled_charge_still_says_why_it_was_declined() -> None:
+    error = CARD | {"decline_code": "insufficient_funds"}
+    result = adapter.charge_result(intent("canceled", last_payment_error=error))
+    assert (result.outcome, result.failure) == (ChargeOutcome.VOIDED, adapter.failure_of(error))
+    assert adapter.charge_result(intent("canceled", last_payment_error=None)).failure is None
+    # An earlier decline does not matter to a charge that was paid after all.
+    assert adapter.charge_result(intent("succeeded", last_payment_error=error)).failure is None
 
 
 def test_amount_is_what_was_really_taken_and_the_fee_comes_along() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from domain.psp import ChargeOutcome, ChargeRequest
+from domain.psp import ChargeOutcome, ChargeRequest, RefundOutcome
 from gateways.guard import Guard
 from gateways.stripe import StripePsp
 
@@ -222,6 +222,63 @@ async def test_an_answer_about_another_charge_is_not_ours() -> None:
     async with served(Server(answer(200, json.dumps(other)))) as psp:
         result = await psp.charge(REQUEST, timeout_s=2)
     assert (result.outcome, result.reason) == (ChargeOutcome.UNKNOWN, "key_reused")
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"metadata": None},
+        {"metadata": {}},
+        {"metadata": {"paysaga_charge": "ch_2"}},
+        {"metadata": {"paysaga_charge": "ch_1"}, "id": "pi_2"},
+    ],
+)
+async def test_a_look_at_another_charge_is_not_ours(more: dict[str, Any]) -> None:
+    other = {**json.loads(SUCCEEDED), **more}
+    async with served(Server(answer(200, json.dumps(other)))) as psp:
+        retrieved = await psp.retrieve_charge("pi_1", charge_id="ch_1", timeout_s=2)
+        voided = await psp.void_charge("pi_1", charge_id="ch_1", key="v", timeout_s=2)
+    for result in (retrieved, voided):
+        assert (result.outcome, result.reason, result.reference) == (ChargeOutcome.UNKNOWN, "another_charge", None)
+
+
+async def test_each_cancel_has_a_key_of_its_own() -> None:
+    server = Server(answer(500, "no"))
+    async with served(server) as psp:
+        for _ in range(2):
+            await psp.void_charge("pi_1", charge_id="ch_1", key="pay_1:void", timeout_s=2)
+    keys = {line for sent in server.requests for line in sent.split("\r\n") if line.startswith("Idempotency-Key: ")}
+    assert len(keys) == 2
+    assert all(key.startswith("Idempotency-Key: pay_1:void:") for key in keys)
+
+
+async def test_a_charge_that_can_still_be_paid_is_not_voided() -> None:
+    payable = {**json.loads(SUCCEEDED), "status": "requires_payment_method", "metadata": {"paysaga_charge": "ch_1"}}
+    async with served(Server(answer(200, json.dumps(payable)))) as psp:
+        result = await psp.void_charge("pi_1", charge_id="ch_1", key="v", timeout_s=2)
+    assert (result.outcome, result.reason, result.reference) == (ChargeOutcome.UNKNOWN, "unrecognised", "pi_1")
+
+
+@pytest.mark.parametrize(
+    ("metadata", "is_found"),
+    [
+        ({"paysaga_refund": "rf_1", "paysaga_key": "k2"}, True),
+        ({"paysaga_refund": "rf_1"}, True),
+        ({"paysaga_refund": "rf_1", "paysaga_key": "k1"}, False),
+        ({"paysaga_refund": "rf_2", "paysaga_key": "k2"}, False),
+        ({"paysaga_key": "k2"}, False),
+    ],
+)
+async def test_which_refund_is_ours(metadata: dict[str, str], is_found: bool) -> None:
+    refund = {"object": "refund", "id": "re_1", "status": "succeeded", "amount": 500, "currency": "usd"}
+    page = {"object": "list", "data": [{**refund, "metadata": metadata}], "has_more": False}
+    async with served(Server(answer(200, json.dumps(page)))) as psp:
+        result = await psp.find_refund("rf_1", "pi_1", key="k2", timeout_s=2)
+    expected = (
+        (RefundOutcome.SUCCEEDED, "re_1", 500, "USD") if is_found else (RefundOutcome.NOT_FOUND, None, None, None)
+    )
+    assert (result.outcome, result.reference, result.amount, result.currency) == expected
 
 
 async def test_an_amount_that_cannot_be_sent_is_not() -> None:

@@ -148,3 +148,20 @@ def test_what_events_are_about(
     body = json.dumps(event(thing, type=kind_of_event)).encode()
     read = build().read_webhook(body, signed(body))
     assert (read.kind, read.reference, read.paid) == (kind, reference, paid)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "refund_id", "charge_id"),
+    [
+        ({"paysaga_refund": "rf_1", "paysaga_charge": "ch_1"}, "rf_1", "ch_1"),
+        ({"paysaga_refund": "rf_1"}, "rf_1", None),
+        (None, None, None),
+    ],
+)
+def test_a_refunds_event_names_what_it_carries(
+    metadata: dict[str, str] | None, refund_id: str | None, charge_id: str | None
+) -> None:
+    thing = {"object": "refund", "id": "re_1", "status": "failed", "metadata": metadata}
+    body = json.dumps(event(thing, type="refund.failed")).encode()
+    read = build().read_webhook(body, signed(body))
+    assert (read.refund_id, read.charge_id, read.refund_failed) == (refund_id, charge_id, True)
