@@ -79,7 +79,13 @@ class Deployment:
         self.folder = folder / name
         self.folder.mkdir(parents=True)
         self.sandbox = SandboxAccount(stack.sandbox_url, f"sk_test_{name}")
-        quick = {"poll_first_s": 0.3, "poll_max_s": 2.0, "sweep_every_s": 3600.0, "sweep_after_s": 0.0}
+        quick = {
+            "stripe_timeout_s": 4.0,
+            "poll_first_s": 0.3,
+            "poll_max_s": 2.0,
+            "sweep_every_s": 3600.0,
+            "sweep_after_s": 0.0,
+        }
         self.settings = stack.settings.model_copy(
             update={
                 "api_port": free_port(),
