@@ -27,8 +27,9 @@ class Load:
     def __init__(self, plan: Plan, shots: Shots) -> None:
         self._plan, self._shots = plan, shots
         self._answers: Counter[str] = Counter()
+        self._early_s: list[float] = []
         self._latencies_s: list[float] = []
-        self._fired = self._done = self._done_in_window = 0
+        self._fired = self._done = self._done_in_window = self._done_since_open = 0
         self._last_done_at = 0.0
         self._opens = self._closes = math.inf
 
@@ -41,14 +42,21 @@ class Load:
         telling = asyncio.create_task(self._tell())
         await asyncio.gather(*(self._client() for _ in range(plan.concurrency)))
         await telling
-        window_s = min(self._closes, self._last_done_at) - self._opens
         return Fired(
             fired=self._fired,
-            per_s=self._done_in_window / window_s if window_s > 0 else 0.0,
-            timing=timing(self._latencies_s),
+            per_s=self._per_s(),
+            timing=timing(self._latencies_s or self._early_s),
             answers=dict(self._answers.most_common()),
             cpu_s=time.process_time() - cpu_before_s,
         )
+
+    def _per_s(self) -> float:
+        """Answers in the window. Where an answer takes so long that the window saw few: all that came after it opened,
+        until the last one."""
+        done, ended = self._done_in_window, min(self._closes, self._last_done_at)
+        if done < self._plan.concurrency:
+            done, ended = self._done_since_open, self._last_done_at
+        return done / (ended - self._opens) if ended > self._opens else 0.0
 
     async def _client(self) -> None:
         clock = time.perf_counter
@@ -58,10 +66,9 @@ class Load:
             ended = self._last_done_at = clock()
             self._done += 1
             self._answers[answer] += 1
-            if began >= self._opens:
-                self._latencies_s.append(ended - began)
-            if self._opens <= ended <= self._closes:
-                self._done_in_window += 1
+            (self._latencies_s if began >= self._opens else self._early_s).append(ended - began)
+            self._done_since_open += ended >= self._opens
+            self._done_in_window += self._opens <= ended <= self._closes
             if answer.startswith("error"):
                 await asyncio.sleep(_AFTER_ERROR_S)
 

@@ -148,11 +148,12 @@ async def check_money(payments: Sequence[Paid], log: PspLog, database_url: str) 
         taken=sum(map(sum, log.charges.values())),
         booked=sum(payment.amount for payment in payments if payment.status == Status.SUCCESS),
         findings=findings,
-        problems=_problems(payments, log),
+        problems=compare(payments, log),
     )
 
 
-def _problems(payments: Sequence[Paid], log: PspLog) -> list[str]:
+def compare(payments: Sequence[Paid], log: PspLog) -> list[str]:
+    """A sentence for each payment that the PSP did not charge as the API shows it, and for each unknown charge."""
     found = []
     for payment in payments:
         taken = log.charges.get(payment.id, [])

@@ -32,7 +32,7 @@ class Plan(BaseModel):
 
 
 class Timing(BaseModel):
-    """Milliseconds of the requests that began in the measured window; None where there was none."""
+    """Milliseconds of the requests that began in the measured window (of all, if none did); None without any."""
 
     p50_ms: float | None = None
     p95_ms: float | None = None

@@ -6,14 +6,17 @@ from bench.plan import Timing
 
 
 class Cost(BaseModel):
-    """Of one payment, on average; `costs.py` says how each is read. CPU in milliseconds by group of processes."""
+    """Of one payment, on average; `costs.py` says how each is read. CPU in milliseconds by group of processes.
+
+    `transactions` is None where too few payments were answered in the window to tell.
+    """
 
     cpu_ms: dict[str, float]
     cpu_total_ms: float
     psp_calls: float
     webhooks: float
     write_transactions: float
-    transactions: float
+    transactions: float | None
     wal_kb: float
     history_events: int | None = None
     history_events_max: int | None = None

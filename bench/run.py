@@ -211,7 +211,7 @@ class _Bench:
             behind = await self.books.deliver_webhooks()
             counters = (await self.counters.read()).since(before)
             cpu_s = Cpu.of(self.stack).since(window.cpu_before)
-            step.detail = f"{fired.per_s:.1f}/s · half of them within {fired.timing.p50_ms or 0:.0f} ms"
+            step.detail = f"{fired.per_s:.1f}/s · half of them within {fired.timing.p50_ms or 0:,.0f} ms"
         self.sent.append((plan, fired))
         busy, ours = window.busy_cores(plan.seconds)
         load = fired.cpu_s / (plan.seconds + plan.lead_s)

@@ -8,6 +8,9 @@ from bench.money import MoneyCheck, Paid, PspLog
 from bench.plan import Fired, Plan
 from bench.results import Cost, Loaded, Money
 
+_ENOUGH = 10
+"""Payments in the window, below which an average of it says nothing."""
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -88,7 +91,7 @@ def _cost(m: Measured, found: Found) -> Cost:
         psp_calls=round(calls / max(1, len(payments)), 3),
         webhooks=round(found.webhooks.get(name, 0) / count, 3),
         write_transactions=round(m.counters.writes / count, 3),
-        transactions=round(m.in_window.transactions / max(1, m.done_in_window), 2),
+        transactions=round(m.in_window.transactions / m.done_in_window, 2) if m.done_in_window >= _ENOUGH else None,
         wal_kb=round(m.counters.wal_bytes / count / 1000, 2),
         history_events=histories.events if histories else None,
         history_events_max=histories.events_max if histories else None,

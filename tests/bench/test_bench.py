@@ -7,12 +7,13 @@ import sys
 from pathlib import Path
 
 from bench.load import timing
+from bench.money import Paid, PspLog, compare
 from bench.results import Report
 
 ROOT = Path(__file__).parents[2]
 
 
-async def test_a_short_run_reports_everything_and_every_cent_is_there(tmp_path: Path) -> None:
+async def test_a_short_run(tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PAYSAGA_")}
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -20,7 +21,7 @@ async def test_a_short_run_reports_everything_and_every_cent_is_there(tmp_path: 
         "bench",
         *("--seconds", "2", "--concurrency", "2"),
         cwd=ROOT,
-        # Short: the path of PostgreSQL's socket is below it.
+        # Short, as is the name of this test: the path of PostgreSQL's socket is below it.
         env=environment | {"TMPDIR": str(tmp_path)},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
@@ -51,3 +52,27 @@ def test_percentiles_are_times_of_requests_that_there_were() -> None:
     assert (found.p50_ms, found.p95_ms, found.p99_ms, found.max_ms) == (50, 95, 99, 100)
     assert timing([0.5]).p99_ms == 500
     assert timing([]).p50_ms is None
+
+
+def test_a_cent_that_is_not_where_it_has_to_be_is_named() -> None:
+    payments = [
+        Paid("pay_right", "SUCCESS", 500),
+        Paid("pay_twice", "SUCCESS", 500),
+        Paid("pay_short", "SUCCESS", 500),
+        Paid("pay_never", "SUCCESS", 500),
+        Paid("pay_kept", "FAILED", 500),
+        Paid("pay_open", "PENDING", 500),
+        Paid("pay_declined", "FAILED", 500),
+    ]
+    charges = {
+        "pay_right": [500],
+        "pay_twice": [500, 500],
+        "pay_short": [499],
+        "pay_kept": [500],
+        "pay_stranger": [500],
+    }
+    problems = compare(payments, PspLog(charges, {}))
+    named = [next(word for word in problem.split() if word.startswith("pay_")).rstrip(",") for problem in problems[:5]]
+    assert named == ["pay_twice", "pay_short", "pay_never", "pay_kept", "pay_open"]
+    assert problems[5:] == ["and 1 more"]
+    assert compare(payments[:1], PspLog({"pay_right": [500]}, {})) == []
