@@ -7,6 +7,7 @@ is meant (behind `workflow.patched`), the histories stay and new ones are added:
 
 import json
 import os
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ STORED = sorted(HISTORIES.glob("*.json"))
 
 
 HAPPY_EVENTS = 8
+PROCESS = re.compile(r'"[0-9]+@[^"]+"')
+"""How a worker names itself and its sticky queue: process id and host."""
 
 
 def replayer() -> Replayer:
@@ -82,7 +85,8 @@ def record(history: WorkflowHistory) -> None:
     if 0 < len(steps) <= 12:
         path = Path(folder) / f"{'.'.join(steps)}.json"
         if not path.exists():
-            path.write_text(json.dumps(scrubbed(json.loads(history.to_json())), separators=(",", ":")))
+            text = json.dumps(scrubbed(json.loads(history.to_json())), separators=(",", ":"))
+            path.write_text(PROCESS.sub('"worker"', text))
 
 
 def steps_of(history: WorkflowHistory) -> list[str]:
