@@ -1,9 +1,13 @@
 """What a happy single-order payment may cost: read from its history, its rows and the PSP's log."""
 
+import pytest
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowHistory
 
 from tests.support.shop import Shop
+
+pytestmark = pytest.mark.parametrize("paysaga", ["cached"], indirect=True)
+"""What production runs: without a cache a task may be evicted and run again."""
 
 TABLES = {
     "payment": "id", "payment_order": "payment_id", "payment_order_transition": "payment_id", "charge": "payment_id",

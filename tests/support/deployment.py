@@ -76,6 +76,8 @@ class Deployment:
 
     def __init__(self, stack: EmbeddedStack, folder: Path, name: str, **overrides: Any) -> None:
         self.stack, self.name = stack, name
+        self.patience_s: float | None = None
+        """How long its shops ask the API to wait; None leaves it to the API."""
         self.folder = folder / name
         self.folder.mkdir(parents=True)
         self.sandbox = SandboxAccount(stack.sandbox_url, f"sk_test_{name}")

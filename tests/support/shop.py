@@ -47,6 +47,7 @@ class Shop:
         self, path: str, body: Any = None, *, key: str | None = None, wait: float | None = None, **headers: str
     ) -> Answer:
         more = {"Idempotency-Key": key or secrets.token_hex(12)} | headers
+        wait = self.paysaga.patience_s if wait is None else wait
         if wait is not None:
             more["Prefer"] = f"wait={wait:g}"
         return await self.paysaga.http.post(path, json=body, headers=self.headers | more)
