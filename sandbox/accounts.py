@@ -39,6 +39,14 @@ class Settings(BaseModel):
     available_delay_s: int = Field(172_800, ge=0)
     fee: Fee = Fee()
     enforce_single_use: bool = True
+    # What a dispute costs, in minor units of its currency, and whether winning gives that back.
+    dispute_fee: int = Field(1_500, ge=0)
+    dispute_fee_returned: bool = False
+    authorization_life_s: float = Field(604_800, gt=0)
+    # When a refund that had succeeded comes back; None leaves that to `processing_delay_s`.
+    refund_failure_delay_s: float | None = Field(None, ge=0)
+    # Radar's default rule; without it a card of the highest risk is charged and only carries the mark.
+    block_highest_risk: bool = True
 
 
 class Account(BaseModel):

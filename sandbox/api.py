@@ -19,6 +19,9 @@ from sandbox.state import Sandbox
 from sandbox.store import dumps, new_id
 from sandbox.wire import decode_form, read_params
 
+# Kinds whose objects belong to a payment intent without being one.
+OF_AN_INTENT = ("charges", "refunds", "disputes")
+
 
 @dataclass
 class Call:
@@ -44,7 +47,7 @@ class Call:
         kind, ctx = self.route.kind, self.ctx
         intent_id = self.object_id if kind == "payment_intents" else self.raw.get("payment_intent")
         if not intent_id:
-            related = ctx.find(kind, self.object_id) if self.object_id and kind in ("charges", "refunds") else None
+            related = ctx.find(kind, self.object_id) if self.object_id and kind in OF_AN_INTENT else None
             if related is None and isinstance(self.raw.get("charge"), str):
                 related = ctx.find("charges", self.raw["charge"])
             intent_id = related["payment_intent"] if related else None

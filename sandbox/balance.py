@@ -1,4 +1,4 @@
-"""Balance transactions: what each charge and refund did to the account's money, and the balance they add up to."""
+"""Balance transactions: what each charge, refund and dispute did to the account's money, and what they add up to."""
 
 from decimal import ROUND_HALF_UP, Decimal
 
@@ -7,6 +7,12 @@ from sandbox.context import Context
 from sandbox.errors import Doc
 from sandbox.store import new_id
 
+DESCRIPTIONS = {
+    "refund": "REFUND FOR CHARGE",
+    "dispute": "Chargeback withdrawal",
+    "dispute_reversal": "Chargeback reversal",
+}
+
 
 def fee_of(amount: int, fee: Fee) -> int:
     """The provider's fee in minor units, rounded half up."""
@@ -14,15 +20,19 @@ def fee_of(amount: int, fee: Fee) -> int:
     return int(share) + fee.fixed
 
 
-def book(ctx: Context, kind: str, amount: int, currency: str, source: str, *, with_fee: bool = False) -> Doc:
-    """Add a balance transaction of type `charge`, `refund` or `refund_failure`; `amount` is signed."""
-    fee = fee_of(amount, ctx.account.settings.fee) if with_fee else 0
+def book(
+    ctx: Context, kind: str, amount: int, currency: str, source: str, *, fee: int = 0, category: str | None = None
+) -> Doc:
+    """Add a balance transaction; `amount` and `fee` are signed. `category` says more than its type where that is vague.
+
+    Types: `charge`, `refund`, `refund_failure`, and `adjustment` for what a dispute takes and gives back.
+    """
     details = [
         {
             "amount": fee,
             "application": None,
             "currency": currency,
-            "description": "Stripe processing fees",
+            "description": "Dispute fee" if kind == "adjustment" else "Stripe processing fees",
             "type": "stripe_fee",
         }
     ]
@@ -35,12 +45,12 @@ def book(ctx: Context, kind: str, amount: int, currency: str, source: str, *, wi
         "balance_type": "payments",
         "created": now,
         "currency": currency,
-        "description": "REFUND FOR CHARGE" if kind == "refund" else None,
+        "description": DESCRIPTIONS.get(category or kind),
         "exchange_rate": None,
         "fee": fee,
         "fee_details": details if fee else [],
         "net": amount - fee,
-        "reporting_category": kind,
+        "reporting_category": category or kind,
         "source": source,
         "status": "pending",
         "type": kind,

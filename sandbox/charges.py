@@ -1,7 +1,7 @@
 """Charges: one per attempt, successful or not."""
 
 import secrets
-from typing import Any
+from typing import Any, Literal
 
 from sandbox import balance, events
 from sandbox.context import Context
@@ -45,7 +45,7 @@ def create(
         "paid": status == "succeeded",
         "payment_intent": intent["id"],
         "payment_method": method["id"],
-        "payment_method_details": _details(intent, method, behaviour, captured=captured),
+        "payment_method_details": _details(ctx, intent, method, behaviour, captured=captured),
         "receipt_email": intent["receipt_email"],
         "receipt_number": None,
         "receipt_url": None,
@@ -59,6 +59,7 @@ def create(
         "transfer_data": None,
         "transfer_group": intent["transfer_group"],
         "_refund_course": behaviour.refund,
+        "_dispute_course": behaviour.dispute,
     }
     ctx.insert("charges", charge)
     return charge
@@ -66,7 +67,8 @@ def create(
 
 def settle(ctx: Context, charge: Doc, amount: int) -> None:
     """Take the money: capture `amount`, release the rest, book it and write it to the ground truth."""
-    transaction = balance.book(ctx, "charge", amount, charge["currency"], charge["id"], with_fee=True)
+    fee = balance.fee_of(amount, ctx.account.settings.fee)
+    transaction = balance.book(ctx, "charge", amount, charge["currency"], charge["id"], fee=fee)
     charge |= {
         "status": "succeeded",
         "paid": True,
@@ -79,12 +81,12 @@ def settle(ctx: Context, charge: Doc, amount: int) -> None:
     log(ctx, "charge", charge, amount, "succeeded")
 
 
-def release(ctx: Context, charge: Doc) -> None:
-    """Void an authorization: the whole amount goes back and nothing was booked."""
+def release(ctx: Context, charge: Doc, why: Literal["voided", "expired"]) -> None:
+    """End an authorization: the whole amount goes back and nothing was booked."""
     charge |= {"amount_refunded": charge["amount"], "refunded": True}
     ctx.store.update("charges", charge)
-    log(ctx, "authorization", charge, charge["amount"], "voided")
-    events.emit(ctx, "charge.refunded", charge)
+    log(ctx, "authorization", charge, charge["amount"], why)
+    events.emit(ctx, "charge.expired" if why == "expired" else "charge.refunded", charge)
 
 
 def fail(ctx: Context, charge: Doc, code: str, message: str) -> None:
@@ -133,7 +135,7 @@ def _outcome(behaviour: Behaviour, decline: Decline | None) -> Doc:
     return outcome
 
 
-def _details(intent: Doc, method: Doc, behaviour: Behaviour, *, captured: bool) -> Doc:
+def _details(ctx: Context, intent: Doc, method: Doc, behaviour: Behaviour, *, captured: bool) -> Doc:
     details = dict(method[behaviour.type])
     if behaviour.type == "card":
         details.pop("three_d_secure_usage")
@@ -142,7 +144,7 @@ def _details(intent: Doc, method: Doc, behaviour: Behaviour, *, captured: bool) 
         details |= {
             "amount_authorized": intent["amount"],
             "authorization_code": secrets.token_hex(3).upper(),
-            "capture_before": None if captured else intent["created"] + 7 * 86_400,
+            "capture_before": None if captured else int(ctx.account.time + ctx.account.settings.authorization_life_s),
             "network": behaviour.brand,
             "network_transaction_id": secrets.token_hex(7),
             "three_d_secure": {"result": "authenticated", "version": "2.2.0"} if behaviour.authenticate else None,

@@ -13,7 +13,7 @@ API_VERSION = "2026-10-28.endive"
 
 NOUNS = {
     "payment_intents": "payment_intent", "charges": "charge", "payment_methods": "PaymentMethod", "tokens": "token",
-    "refunds": "refund", "balance_transactions": "balance transaction", "events": "event",
+    "refunds": "refund", "disputes": "dispute", "balance_transactions": "balance transaction", "events": "event",
 }  # fmt: skip
 
 

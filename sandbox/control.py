@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, ConfigDict
 
-from sandbox import payment_flow, refunds
+from sandbox import dispute_flow, disputes, payment_flow, refunds
 from sandbox.accounts import Account, Fee, Settings
 from sandbox.context import Context
 from sandbox.errors import ApiError, Doc
@@ -28,6 +28,7 @@ INTENT_STEPS: dict[str, Callable[[Context, Doc], None]] = {
     "complete_processing": payment_flow.complete_processing,
     "fail_processing": payment_flow.fail_processing,
     "force_success": payment_flow.force_success,
+    "expire": payment_flow.expire,
 }
 REFUND_STEPS: dict[str, Callable[[Context, Doc], None]] = {"succeed": refunds.succeed, "fail": refunds.fail}
 
@@ -216,9 +217,22 @@ def _steer(sandbox: Sandbox, account: Account, kind: str, object_id: str, step: 
     return public(document)
 
 
+@router.post("/payment_intents/{intent_id}/dispute")
+async def dispute_intent(
+    intent_id: str, sandbox: Here, account: Caller, terms: dispute_flow.Terms | None = None
+) -> Doc:
+    """The buyer's bank opens a dispute, or an inquiry, about the intent's charge."""
+    ctx = sandbox.context(account, base_url=sandbox.public_url)
+    with sandbox.store.transaction():
+        intent = ctx.load("payment_intents", intent_id)
+        dispute = dispute_flow.open_on_intent(ctx, intent, terms or dispute_flow.Terms())
+    sandbox.wake()
+    return disputes.view(ctx, dispute)
+
+
 @router.post("/payment_intents/{intent_id}/{step}")
 async def steer_intent(intent_id: str, step: str, sandbox: Here, account: Caller) -> Doc:
-    """authenticate, fail_authentication, complete_processing, fail_processing or force_success."""
+    """authenticate, fail_authentication, complete_processing, fail_processing, force_success or expire."""
     if step not in INTENT_STEPS:
         raise ApiError(404, f"No such step: {step}. There are: {', '.join(INTENT_STEPS)}")
     return _steer(sandbox, account, "payment_intents", intent_id, INTENT_STEPS[step])
@@ -232,12 +246,20 @@ async def steer_refund(refund_id: str, step: str, sandbox: Here, account: Caller
     return _steer(sandbox, account, "refunds", refund_id, REFUND_STEPS[step])
 
 
+@router.post("/disputes/{dispute_id}/{step}")
+async def steer_dispute(dispute_id: str, step: str, sandbox: Here, account: Caller) -> Doc:
+    """win, lose, escalate, close_inquiry or reinstate."""
+    if step not in dispute_flow.STEPS:
+        raise ApiError(404, f"No such step: {step}. There are: {', '.join(dispute_flow.STEPS)}")
+    return _steer(sandbox, account, "disputes", dispute_id, dispute_flow.STEPS[step])
+
+
 # --- the ground truth ------------------------------------------------------------------------------------------
 
 
 @router.get("/log")
 async def read_log(request: Request, sandbox: Here, account: Caller) -> Doc:
-    """Every charge and refund that really happened and every request, in order; filtered by metadata or intent."""
+    """Every charge, refund and dispute that really happened and every request; filtered by metadata or intent."""
     wanted = {}
     for name, value in request.query_params.items():
         if name.startswith("metadata[") and name.endswith("]"):
@@ -247,7 +269,7 @@ async def read_log(request: Request, sandbox: Here, account: Caller) -> Doc:
     where, values = "account = ?", [account.id]
     if "payment_intent" in request.query_params:
         where, values = where + " AND payment_intent = ?", [*values, request.query_params["payment_intent"]]
-    found: dict[str, list[Doc]] = {"charge": [], "authorization": [], "refund": [], "request": []}
+    found: dict[str, list[Doc]] = {"charge": [], "authorization": [], "refund": [], "dispute": [], "request": []}
     query = f"SELECT kind, doc FROM log WHERE {where} ORDER BY seq"  # noqa: S608
     for kind, text in sandbox.store.db.execute(query, values):
         entry = json.loads(text)
@@ -259,4 +281,8 @@ async def read_log(request: Request, sandbox: Here, account: Caller) -> Doc:
         # The entry stays where it is in the order; only how the refund stands today is looked up.
         refund = sandbox.store.get("refunds", account.id, entry["refund"])
         entry["status"] = refund["status"] if refund else entry["status"]
+    for entry in found["dispute"]:
+        dispute = sandbox.store.get("disputes", account.id, entry["dispute"])
+        assert dispute is not None
+        entry |= {"status": dispute["status"], "fee": dispute_flow.fee_kept(dispute)}
     return {f"{kind}s": entries for kind, entries in found.items()}

@@ -30,8 +30,9 @@ td,th{text-align:left;padding:.4rem .75rem .4rem 0;border-top:1px solid var(--li
 color:var(--soft);font-weight:500}code{font-size:.85em}form{display:flex;gap:.75rem;margin-top:1.5rem}button{flex:1;
 font:inherit;font-weight:600;padding:.7rem;border-radius:8px;border:1px solid var(--line);background:transparent;
 color:inherit;cursor:pointer}button.main{background:var(--accent);border-color:var(--accent);color:#fff}
-.tag{border-radius:99px;padding:.1rem .6rem;font-size:.85em;background:#8883}.succeeded{background:#22c55e33}
-.failed,.canceled,.requires_payment_method{background:#ef444433}.processing,.pending,.requires_action{background:#f59e0b33}
+.tag{border-radius:99px;padding:.1rem .6rem;font-size:.85em;background:#8883}.succeeded,.won{background:#22c55e33}
+.failed,.canceled,.lost,.requires_payment_method{background:#ef444433}
+.processing,.pending,.requires_action,.needs_response{background:#f59e0b33}
 """
 
 
@@ -132,6 +133,7 @@ async def overview(sandbox: Here) -> HTMLResponse:
         f"no real money moves. {hook}</p></section>"
         + _objects(ctx, "Payment intents", "payment_intents", "description")
         + _objects(ctx, "Refunds", "refunds", "payment_intent")
+        + _objects(ctx, "Disputes", "disputes", "payment_intent")
         + _faults(sandbox, account)
     )
     return _page("Sandbox payment provider", body)

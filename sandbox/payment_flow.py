@@ -10,7 +10,7 @@ from sandbox.context import Context
 from sandbox.errors import DOCS_URL, ApiError, Doc, unexpected_state
 from sandbox.payment_methods import behaviour_of, resolve
 from sandbox.store import new_id
-from sandbox.tokens import AUTHENTICATION_REQUIRED, Decline
+from sandbox.tokens import AUTHENTICATION_REQUIRED, FRAUDULENT, Behaviour, Decline
 from sandbox.wire import merged, public
 
 AUTHENTICATION_FAILED = (
@@ -34,14 +34,20 @@ def attempt(ctx: Context, intent: Doc, method: Doc, *, off_session: bool = False
 def collect(ctx: Context, intent: Doc, method: Doc) -> None:
     """Ask for the money: declined, processing, authorized or taken."""
     behaviour = behaviour_of(method)
-    if behaviour.decline:
-        decline(ctx, intent, method, behaviour.decline)
+    refusal = behaviour.decline or _blocked_by_radar(ctx, behaviour)
+    if refusal:
+        decline(ctx, intent, method, refusal)
     elif behaviour.asynchronous:
         start_processing(ctx, intent, method)
     elif intent["capture_method"] == "manual":
         authorize(ctx, intent, method)
     else:
         succeed(ctx, intent, charges.create(ctx, intent, method, "succeeded", captured=True))
+
+
+def _blocked_by_radar(ctx: Context, behaviour: Behaviour) -> Decline | None:
+    blocked = behaviour.risk_level == "highest" and ctx.account.settings.block_highest_risk
+    return FRAUDULENT if blocked else None
 
 
 def require_action(ctx: Context, intent: Doc) -> None:
@@ -66,15 +72,7 @@ def start_processing(ctx: Context, intent: Doc, method: Doc) -> None:
 def authorize(ctx: Context, intent: Doc, method: Doc) -> None:
     """Hold the money for a later capture."""
     charge = charges.create(ctx, intent, method, "succeeded", captured=False)
-    charges.log(ctx, "authorization", charge, charge["amount"], "authorized")
-    intent |= {
-        "status": "requires_capture",
-        "amount_capturable": intent["amount"],
-        "latest_charge": charge["id"],
-        "next_action": None,
-    }
-    events.emit(ctx, "charge.succeeded", charge)
-    _keep(ctx, intent, "payment_intent.amount_capturable_updated")
+    _await_capture(ctx, intent, charge)
 
 
 def succeed(ctx: Context, intent: Doc, charge: Doc, amount: int | None = None, event: str = "charge.succeeded") -> None:
@@ -93,6 +91,9 @@ def succeed(ctx: Context, intent: Doc, charge: Doc, amount: int | None = None, e
     }
     events.emit(ctx, event, charge)
     _keep(ctx, intent, "payment_intent.succeeded")
+    delay_s = ctx.account.settings.processing_delay_s
+    if charge.get("_dispute_course") and delay_s is not None:
+        ctx.set_timer(delay_s, "charge.dispute", charge["id"])
 
 
 def decline(ctx: Context, intent: Doc, method: Doc, reason: Decline) -> None:
@@ -144,10 +145,7 @@ def complete_processing(ctx: Context, intent: Doc) -> None:
         return
     charge |= {"status": "succeeded", "paid": True}
     ctx.store.update("charges", charge)
-    charges.log(ctx, "authorization", charge, charge["amount"], "authorized")
-    intent |= {"status": "requires_capture", "amount_capturable": intent["amount"]}
-    events.emit(ctx, "charge.succeeded", charge)
-    _keep(ctx, intent, "payment_intent.amount_capturable_updated")
+    _await_capture(ctx, intent, charge)
 
 
 def fail_processing(ctx: Context, intent: Doc) -> None:
@@ -184,15 +182,15 @@ def cancel(ctx: Context, intent: Doc, reason: str | None) -> None:
         )
         raise unexpected_state(text, public(intent))
     if intent["status"] == "requires_capture":
-        charges.release(ctx, ctx.load("charges", intent["latest_charge"]))
-    intent |= {
-        "status": "canceled",
-        "amount_capturable": 0,
-        "canceled_at": ctx.account.now,
-        "cancellation_reason": reason,
-        "next_action": None,
-    }
-    _keep(ctx, intent, "payment_intent.canceled")
+        charges.release(ctx, ctx.load("charges", intent["latest_charge"]), "voided")
+    _end(ctx, intent, reason)
+
+
+def expire(ctx: Context, intent: Doc) -> None:
+    """Nobody captured in time: the held amount goes back. Raises ApiError if nothing is held."""
+    _must_be(intent, "requires_capture", "expired")
+    charges.release(ctx, ctx.load("charges", intent["latest_charge"]), "expired")
+    _end(ctx, intent, "automatic")
 
 
 def capture(ctx: Context, intent: Doc, amount: int | None) -> None:
@@ -266,6 +264,31 @@ def declined_answer(intent: Doc) -> Doc | None:
     if intent["status"] != "requires_payment_method" or not error:
         return None
     return {"error": error | {"payment_intent": public(intent)}}
+
+
+def _await_capture(ctx: Context, intent: Doc, charge: Doc) -> None:
+    """The amount is held; it goes back by itself when nobody captures within the account's `authorization_life_s`."""
+    charges.log(ctx, "authorization", charge, charge["amount"], "authorized")
+    intent |= {
+        "status": "requires_capture",
+        "amount_capturable": intent["amount"],
+        "latest_charge": charge["id"],
+        "next_action": None,
+    }
+    events.emit(ctx, "charge.succeeded", charge)
+    _keep(ctx, intent, "payment_intent.amount_capturable_updated")
+    ctx.set_timer(ctx.account.settings.authorization_life_s, "payment_intent.expire", intent["id"])
+
+
+def _end(ctx: Context, intent: Doc, reason: str | None) -> None:
+    intent |= {
+        "status": "canceled",
+        "amount_capturable": 0,
+        "canceled_at": ctx.account.now,
+        "cancellation_reason": reason,
+        "next_action": None,
+    }
+    _keep(ctx, intent, "payment_intent.canceled")
 
 
 def _must_be(intent: Doc, status: str, verb: str) -> None:

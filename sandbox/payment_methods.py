@@ -1,12 +1,13 @@
 """Payment methods and tokens: from a test name to an object that behaves like it."""
 
 import hashlib
+from typing import Any
 
 from sandbox.context import Context
 from sandbox.errors import ApiError, Doc, missing, not_found
 from sandbox.store import new_id
 from sandbox.tokens import BEHAVIOURS, METHODS, TOKENS, Behaviour, look_up
-from sandbox.wire import text
+from sandbox.wire import public, text
 
 RAW_CARD = (
     "Sending credit card numbers directly to the Stripe API is generally unsafe. We suggest you use test tokens that "
@@ -37,17 +38,7 @@ def create_token(ctx: Context, params: Doc) -> Doc:
     found = look_up(str(name), TOKENS) or look_up(f"tok_{name}", TOKENS)
     if not found:
         raise not_found("token", str(name), "card[test]", 400)
-    token: Doc = {
-        "id": new_id("tok"),
-        "object": "token",
-        "card": _card(ctx, found[0]) | {"id": new_id("card"), "object": "card"},
-        "client_ip": None,
-        "created": ctx.account.now,
-        "livemode": False,
-        "type": "card",
-        "used": False,
-        "_behaviour": found[0],
-    }
+    token = _build_token(ctx, found[0])
     ctx.insert("tokens", token)
     return token
 
@@ -85,13 +76,27 @@ def resolve(ctx: Context, name: str) -> Doc:
     base, single_use = found
     if not single_use or not ctx.account.settings.enforce_single_use:
         return _store(ctx, base, {}, reusable=True)
-    query = "SELECT used_by FROM used_names WHERE account = ? AND name = ?"
-    used = ctx.store.db.execute(query, (ctx.account.id, name)).fetchone()
-    if used:
-        return ctx.load("payment_methods", used[0], "payment_method")
+    used_by = _user_of(ctx, name)
+    if used_by:
+        return ctx.load("payment_methods", used_by, "payment_method")
     method = _store(ctx, base, {})
     _mark_used(ctx, name, method["id"])
     return method
+
+
+def retrieve(ctx: Context, name: str, _params: Doc) -> Doc:
+    """`GET /v1/payment_methods/{id}`; a test name is described as it is, and not used up by that."""
+    found = look_up(name, METHODS)
+    return public(_build(ctx, found[0], {}) | {"id": name} if found else ctx.load("payment_methods", name))
+
+
+def retrieve_token(ctx: Context, name: str, _params: Doc) -> Doc:
+    """`GET /v1/tokens/{id}`; a test name is described as it is, and not used up by that."""
+    found = look_up(name, TOKENS)
+    if found is None:
+        return public(ctx.load("tokens", name))
+    used = _user_of(ctx, name) is not None
+    return public(_build_token(ctx, found[0]) | {"id": name, "used": used})
 
 
 def consume(ctx: Context, method: Doc, intent_id: str) -> None:
@@ -111,14 +116,20 @@ def _take_token(ctx: Context, name: str, param: str) -> str:
         raise not_found("token", name, param, 400)
     base, single_use = found
     if single_use and ctx.account.settings.enforce_single_use:
-        query = "SELECT 1 FROM used_names WHERE account = ? AND name = ?"
-        if ctx.store.db.execute(query, (ctx.account.id, name)).fetchone():
+        if _user_of(ctx, name) is not None:
             message = f"You cannot use a Stripe token more than once: {name}."
             raise ApiError(400, message, code="token_already_used", param=param, executed=True)
         _mark_used(ctx, name, "")
     if minted:
         ctx.store.update("tokens", minted | {"used": True})
     return base
+
+
+def _user_of(ctx: Context, name: str) -> str | None:
+    """What a single-use name was used for: a payment method's id, "" for a token, None for nothing yet."""
+    query = "SELECT used_by FROM used_names WHERE account = ? AND name = ?"
+    row = ctx.store.db.execute(query, (ctx.account.id, name)).fetchone()
+    return row[0] if row else None
 
 
 def _mark_used(ctx: Context, name: str, used_by: str) -> None:
@@ -133,7 +144,7 @@ def _refuse_card_number(card: Doc) -> None:
 def _card(ctx: Context, base: str) -> Doc:
     behaviour = BEHAVIOURS[base]
     # The same card number has the same fingerprint within an account and another one elsewhere.
-    seed = f"{ctx.account.id}/{behaviour.brand}/{behaviour.last4}".encode()
+    seed = f"{ctx.account.id}/{behaviour.brand}/{behaviour.country}/{behaviour.last4}".encode()
     return {
         "brand": behaviour.brand,
         "country": behaviour.country,
@@ -145,11 +156,25 @@ def _card(ctx: Context, base: str) -> Doc:
     }
 
 
-def _details(ctx: Context, base: str) -> Doc:
+def _checks(behaviour: Behaviour, address: Doc) -> Doc:
+    def passed(part: str) -> str | None:
+        return "pass" if address.get(part) else None
+
+    return {
+        "address_line1_check": behaviour.address_line1_check or passed("line1"),
+        "address_postal_code_check": behaviour.address_postal_code_check or passed("postal_code"),
+        "cvc_check": behaviour.cvc_check,
+    }
+
+
+def _details(ctx: Context, base: str, billing: Doc) -> Doc:
     behaviour = BEHAVIOURS[base]
     if behaviour.type == "card":
-        checks = {"address_line1_check": None, "address_postal_code_check": None, "cvc_check": behaviour.cvc_check}
-        extra = {"checks": checks, "display_brand": behaviour.brand, "three_d_secure_usage": {"supported": True}}
+        extra = {
+            "checks": _checks(behaviour, billing["address"]),
+            "display_brand": behaviour.brand,
+            "three_d_secure_usage": {"supported": True},
+        }
         return _card(ctx, base) | extra | {"networks": {"available": [behaviour.brand], "preferred": None}}
     if behaviour.type == "us_bank_account":
         return {"bank_name": "STRIPE TEST BANK", "last4": behaviour.last4, "account_type": "checking"}
@@ -160,16 +185,42 @@ def _details(ctx: Context, base: str) -> Doc:
     return {}
 
 
+def _build_token(ctx: Context, base: str) -> Doc:
+    return {
+        "id": new_id("tok"),
+        "object": "token",
+        "card": _card(ctx, base) | {"id": new_id("card"), "object": "card"},
+        "client_ip": None,
+        "created": ctx.account.now,
+        "livemode": False,
+        "type": "card",
+        "used": False,
+        "_behaviour": base,
+    }
+
+
+def _billing(given: Any) -> Doc:
+    billing: Doc = {"address": {}, "email": None, "name": None, "phone": None, "tax_id": None}
+    if isinstance(given, dict):
+        billing |= given
+    address = billing["address"]
+    return billing | {"address": EMPTY_ADDRESS | (address if isinstance(address, dict) else {})}
+
+
 def _store(ctx: Context, base: str, params: Doc, *, reusable: bool = False) -> Doc:
-    kind = BEHAVIOURS[base].type
-    empty = {"address": EMPTY_ADDRESS, "email": None, "name": None, "phone": None, "tax_id": None}
-    billing = params.get("billing_details")
-    method: Doc = {
+    method = _build(ctx, base, params, reusable=reusable)
+    ctx.insert("payment_methods", method)
+    return method
+
+
+def _build(ctx: Context, base: str, params: Doc, *, reusable: bool = False) -> Doc:
+    kind, billing = BEHAVIOURS[base].type, _billing(params.get("billing_details"))
+    return {
         "id": new_id("pm"),
         "object": "payment_method",
         "allow_redisplay": "unspecified",
-        "billing_details": empty | (billing if isinstance(billing, dict) else {}),
-        kind: _details(ctx, base),
+        "billing_details": billing,
+        kind: _details(ctx, base, billing),
         "created": ctx.account.now,
         "customer": None,
         "livemode": False,
@@ -179,5 +230,3 @@ def _store(ctx: Context, base: str, params: Doc, *, reusable: bool = False) -> D
         "_reusable": reusable,
         "_used_by": None,
     }
-    ctx.insert("payment_methods", method)
-    return method

@@ -60,7 +60,7 @@ def create(ctx: Context, params: Doc) -> Doc:
     _log(ctx, refund)
     events.emit(ctx, "refund.created", refund)
     events.emit(ctx, "charge.refunded", charge)
-    delay_s = ctx.account.settings.processing_delay_s
+    delay_s = _delay_s(ctx, course)
     if "_" in course and delay_s is not None:
         ctx.set_timer(delay_s, f"refund.{course.partition('_')[2]}", refund["id"])
     return public(refund)
@@ -72,7 +72,7 @@ def update(ctx: Context, refund_id: str, params: Doc) -> Doc:
     if "metadata" in params:
         refund["metadata"] = merged(refund["metadata"], params["metadata"])
         ctx.store.update("refunds", refund)
-        events.emit(ctx, "refund.updated", refund)
+        _emit_updated(ctx, refund)
     return public(refund)
 
 
@@ -83,7 +83,7 @@ def succeed(ctx: Context, refund: Doc) -> None:
     refund["status"] = "succeeded"
     refund.pop("pending_reason", None)
     ctx.store.update("refunds", refund)
-    events.emit(ctx, "refund.updated", refund, {"status": "pending"})
+    _emit_updated(ctx, refund, {"status": "pending"})
 
 
 def fail(ctx: Context, refund: Doc) -> None:
@@ -102,7 +102,7 @@ def fail(ctx: Context, refund: Doc) -> None:
     charge = ctx.load("charges", refund["charge"])
     charge |= {"amount_refunded": charge["amount_refunded"] - refund["amount"], "refunded": False}
     ctx.store.update("charges", charge)
-    events.emit(ctx, "refund.updated", refund, {"status": before})
+    _emit_updated(ctx, refund, {"status": before})
     events.emit(ctx, "refund.failed", refund)
 
 
@@ -122,7 +122,17 @@ def _charge_to_refund(ctx: Context, params: Doc) -> Doc:
     if not charge["captured"]:
         message = f"Charge {charge['id']} cannot be refunded: no money was taken."
         raise ApiError(400, message, code="charge_not_refundable", executed=True)
+    if charge["disputed"]:
+        _refuse_charged_back(ctx, charge)
     return charge
+
+
+def _refuse_charged_back(ctx: Context, charge: Doc) -> None:
+    """The buyer's bank has the money already, or may get it: a refund would pay the buyer twice."""
+    disputes = ctx.store.find_by_intent("disputes", charge["payment_intent"])
+    if any(dispute["charge"] == charge["id"] and not dispute["is_charge_refundable"] for dispute in disputes):
+        message = f"Charge {charge['id']} has been charged back; cannot issue a refund."
+        raise ApiError(400, message, code="charge_disputed", executed=True)
 
 
 def _amount_to_refund(charge: Doc, asked: int | None) -> int:
@@ -135,6 +145,20 @@ def _amount_to_refund(charge: Doc, asked: int | None) -> int:
     noun = "unrefunded amount on charge" if charge["amount_refunded"] else "charge amount"
     message = f"Refund amount ({written(asked, charge['currency'])}) is greater than {noun} "
     raise ApiError(400, f"{message}({written(left, charge['currency'])})", param="amount", executed=True)
+
+
+def _delay_s(ctx: Context, course: str) -> float | None:
+    """How long until the refund takes its course; None means until a control call."""
+    settings = ctx.account.settings
+    if course == "succeeded_failed" and settings.refund_failure_delay_s is not None:
+        return settings.refund_failure_delay_s
+    return settings.processing_delay_s
+
+
+def _emit_updated(ctx: Context, refund: Doc, previous: Doc | None = None) -> None:
+    """Stripe says it twice: once by the older name, which is about the refund too."""
+    events.emit(ctx, "charge.refund.updated", refund, previous)
+    events.emit(ctx, "refund.updated", refund, previous)
 
 
 def _log(ctx: Context, refund: Doc) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sandbox import balance, events, payment_intents, payment_methods, refunds
+from sandbox import balance, disputes, events, payment_intents, payment_methods, refunds
 from sandbox.context import Context
 from sandbox.errors import ApiError, Doc
 from sandbox.wire import Table, anything, boolean, currency, integer, metadata, public, text, time_range, words
@@ -38,6 +38,8 @@ def _view(ctx: Context, kind: str, document: Doc) -> Doc:
         return balance.current(ctx, public(document))
     if kind == "events":
         return events.with_pending(ctx, document)
+    if kind == "disputes":
+        return disputes.view(ctx, document)
     return public(document)
 
 
@@ -107,9 +109,9 @@ ROUTES: dict[tuple[str, str], Route] = {
         "payment_intents.cancel", payment_intents.cancel, payment_intents.CANCEL
     ),
     ("POST", "payment_methods"): Route("payment_methods.create", _create(payment_methods.create), METHOD),
-    ("GET", "payment_methods/*"): Route("payment_methods.retrieve", _retrieve("payment_methods"), {}),
+    ("GET", "payment_methods/*"): Route("payment_methods.retrieve", payment_methods.retrieve, {}),
     ("POST", "tokens"): Route("tokens.create", _create(payment_methods.create_token), TOKEN),
-    ("GET", "tokens/*"): Route("tokens.retrieve", _retrieve("tokens"), {}),
+    ("GET", "tokens/*"): Route("tokens.retrieve", payment_methods.retrieve_token, {}),
     ("GET", "charges"): Route("charges.list", _list("charges", ("payment_intent",)), BY_INTENT | {"customer": text}),
     ("GET", "charges/*"): Route("charges.retrieve", _retrieve("charges"), {}),
     ("POST", "refunds"): Route("refunds.create", _create(refunds.create), refunds.CREATE),
@@ -118,6 +120,12 @@ ROUTES: dict[tuple[str, str], Route] = {
     ),
     ("GET", "refunds/*"): Route("refunds.retrieve", _retrieve("refunds"), {}),
     ("POST", "refunds/*"): Route("refunds.update", refunds.update, refunds.UPDATE),
+    ("GET", "disputes"): Route(
+        "disputes.list", _list("disputes", ("payment_intent", "charge")), BY_INTENT | {"charge": text}
+    ),
+    ("GET", "disputes/*"): Route("disputes.retrieve", _retrieve("disputes"), {}),
+    ("POST", "disputes/*"): Route("disputes.update", disputes.update, disputes.UPDATE),
+    ("POST", "disputes/*/close"): Route("disputes.close", disputes.close, {}),
     ("GET", "balance_transactions"): Route(
         "balance_transactions.list", _list("balance_transactions", ("type", "source", "currency")), TRANSACTIONS
     ),

@@ -15,10 +15,12 @@ from typing import Any
 
 from sandbox.errors import Doc
 
-KINDS = ("payment_intents", "charges", "payment_methods", "tokens", "refunds", "balance_transactions", "events")
+KINDS = (
+    "payment_intents", "charges", "payment_methods", "tokens", "refunds", "disputes", "balance_transactions", "events",
+)  # fmt: skip
 PREFIXES = {
     "pi": "payment_intents", "ch": "charges", "pm": "payment_methods", "tok": "tokens",
-    "re": "refunds", "txn": "balance_transactions", "evt": "events",
+    "re": "refunds", "dp": "disputes", "txn": "balance_transactions", "evt": "events",
 }  # fmt: skip
 COMPARISONS = {"eq": "=", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 

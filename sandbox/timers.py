@@ -1,4 +1,4 @@
-"""What happens later by itself: processing payments that finish, refunds that settle or come back."""
+"""What happens later by itself: payments that finish, holds that expire, refunds that come back, disputes."""
 
 import asyncio
 import logging
@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from sandbox import payment_flow, refunds
+from sandbox import dispute_flow, payment_flow, refunds
 from sandbox.accounts import Account, Accounts
 from sandbox.context import Context
 from sandbox.errors import ApiError, Doc
@@ -17,9 +17,12 @@ log = logging.getLogger(__name__)
 ACTIONS: dict[str, Callable[[Context, Doc], None]] = {
     "payment_intent.success": payment_flow.complete_processing,
     "payment_intent.failure": payment_flow.fail_processing,
+    "payment_intent.expire": payment_flow.expire,
     "refund.succeeded": refunds.succeed,
     "refund.failed": refunds.fail,
-}
+    "charge.dispute": dispute_flow.open_by_card,
+    "dispute.overdue": dispute_flow.overdue,
+} | {f"dispute.{name}": step for name, step in dispute_flow.STEPS.items()}
 
 
 class Timers:

@@ -7,6 +7,7 @@ See https://docs.stripe.com/testing.
 from dataclasses import dataclass, replace
 from typing import Literal
 
+DisputeCourse = Literal["fraudulent", "product_not_received", "inquiry"]
 RefundCourse = Literal["succeeded", "pending_succeeded", "pending_failed", "succeeded_failed"]
 
 
@@ -37,8 +38,13 @@ class Behaviour:
     settles: Literal["success", "failure"] | None = None
     failure_code: str = "payment_intent_payment_attempt_failed"
     refund: RefundCourse = "succeeded"
+    # The buyer disputes the charge soon after it succeeded: for this reason, or as an inquiry.
+    dispute: DisputeCourse | None = None
     risk_level: str = "normal"
     risk_score: int = 20
+    # None: only an address that comes along is checked, and passes.
+    address_line1_check: str | None = None
+    address_postal_code_check: str | None = None
     cvc_check: str = "pass"
 
 
@@ -52,6 +58,7 @@ PROCESSING = _declined(
     "processing_error", None, "An error occurred while processing your card. Try again in a little bit."
 )
 CVC = _declined("incorrect_cvc", "incorrect_cvc", "Your card's security code is incorrect.")
+FRAUDULENT = Decline("card_declined", "fraudulent", "Your card was declined.", outcome="blocked")
 AUTHENTICATION_REQUIRED = _declined(
     "authentication_required",
     "authentication_required",
@@ -66,15 +73,12 @@ DECLINES = {
     "chargeDeclinedExpiredCard": (_declined("expired_card", None, "Your card has expired."), "0069"),
     "chargeDeclinedIncorrectCvc": (CVC, "0127"),
     "chargeDeclinedProcessingError": (PROCESSING, "0119"),
-    "chargeDeclinedFraudulent": (
-        Decline("card_declined", "fraudulent", "Your card was declined.", outcome="blocked"),
-        "0019",
-    ),
+    "chargeDeclinedFraudulent": (FRAUDULENT, "0019"),
     "chargeDeclinedVelocityLimitExceeded": (
         _declined("card_declined", "card_velocity_exceeded", "Your card was declined for exceeding its limit."),
         "6975",
     ),
-    "radarBlock": (Decline("card_declined", "fraudulent", "Your card was declined.", outcome="blocked"), "0101"),
+    "radarBlock": (FRAUDULENT, "0019"),
     "chargeCustomerFail": (GENERIC, "0341"),
 }
 
@@ -102,13 +106,12 @@ BRANDS = {
 }
 
 SECURE = Behaviour(last4="3220", authenticate=True)
+HIGHEST_RISK = Behaviour(last4="4954", risk_level="highest", risk_score=90)
 
 CARDS = (
     BRANDS
     | {
-        name: Behaviour(
-            last4=last4, decline=decline, risk_level="highest" if decline.outcome == "blocked" else "normal"
-        )
+        name: replace(HIGHEST_RISK if decline.outcome == "blocked" else Behaviour(), last4=last4, decline=decline)
         for name, (decline, last4) in DECLINES.items()
     }
     | {
@@ -124,7 +127,16 @@ CARDS = (
         "refundFail": Behaviour(last4="5126", refund="succeeded_failed"),
         "pendingRefundFail": Behaviour(last4="7727", refund="pending_failed"),
         "riskLevelElevated": Behaviour(last4="9235", risk_level="elevated", risk_score=70),
-        "riskLevelHighest": Behaviour(last4="4954", risk_level="highest", risk_score=90),
+        "riskLevelHighest": HIGHEST_RISK,
+        "avsFail": Behaviour(last4="0010", address_line1_check="fail", address_postal_code_check="fail"),
+        "avsLine1Fail": Behaviour(last4="0028", address_line1_check="fail", address_postal_code_check="pass"),
+        "avsZipFail": Behaviour(last4="0036", address_line1_check="pass", address_postal_code_check="fail"),
+        "avsUnchecked": Behaviour(
+            last4="0044", address_line1_check="unavailable", address_postal_code_check="unavailable"
+        ),
+        "createDispute": Behaviour(last4="0259", dispute="fraudulent"),
+        "createDisputeProductNotReceived": Behaviour(last4="2685", dispute="product_not_received"),
+        "createDisputeInquiry": Behaviour(last4="1976", dispute="inquiry"),
         "cvcCheckFail": Behaviour(last4="0101", cvc_check="fail"),
         "bypassPending": Behaviour(last4="0077"),
     }

@@ -6,7 +6,9 @@ import pytest
 import stripe
 
 if TYPE_CHECKING:
-    from tests.sandbox.conftest import Psp
+    from tests.sandbox.conftest import Endpoint, Psp
+
+DAY_S = 86_400
 
 
 async def test_partial_refunds_up_to_the_amount_and_no_further(psp: "Psp") -> None:
@@ -69,8 +71,8 @@ async def test_a_refund_that_comes_back(psp: "Psp", method: str, first: str) -> 
     assert (failed.status, failed.failure_reason) == ("failed", "expired_or_canceled_card")
     assert (back.type, back.net) == ("refund_failure", 50_000)
     assert (failed.charge.amount_refunded, failed.charge.refunded) == (0, False)  # type: ignore[union-attr]
-    types = [event.type for event in (await psp.v1.events.list_async({"limit": 4})).data]
-    assert types == ["refund.failed", "refund.updated", "charge.refunded", "refund.created"]
+    types = [event.type for event in (await psp.v1.events.list_async({"limit": 5})).data]
+    assert types == ["refund.failed", "refund.updated", "charge.refund.updated", "charge.refunded", "refund.created"]
     # The money is there again, so it can be refunded again.
     assert (await psp.v1.refunds.create_async({"payment_intent": intent.id})).amount == 50_000
 
@@ -95,3 +97,39 @@ async def test_nothing_to_refund(psp: "Psp") -> None:
             await psp.v1.refunds.create_async(wanted)
         assert caught.value.http_status == 400
     assert (await psp.log())["refunds"] == []
+
+
+async def test_a_refund_that_comes_back_days_later(hooked: "Psp", endpoint: "Endpoint") -> None:
+    psp = hooked
+    await psp.control("PATCH", "/account", {"refund_failure_delay_s": 5 * DAY_S})
+    intent = await psp.pay("pm_card_refundFail")
+    refund = await psp.v1.refunds.create_async({"payment_intent": intent.id})
+    await psp.control("POST", "/clock/advance", {"seconds": 4 * DAY_S})
+    assert (await psp.v1.refunds.retrieve_async(refund.id)).status == "succeeded"
+    await psp.control("POST", "/clock/advance", {"seconds": DAY_S})
+    failed = await psp.v1.refunds.retrieve_async(refund.id)
+    assert (failed.status, failed.failure_reason) == ("failed", "expired_or_canceled_card")
+    assert (await psp.v1.balance.retrieve_async()).available[0].amount == 50_000 - 1_480 - 50_000
+    assert (await psp.v1.balance.retrieve_async()).pending[0].amount == 50_000
+    types = await endpoint.until(8)
+    assert types[5:] == ["charge.refund.updated", "refund.updated", "refund.failed"]
+    event: Any = endpoint.events[5]
+    assert (event.data.object.object, event.data.object.id) == ("refund", refund.id)
+    assert event.data.previous_attributes.status == "succeeded"
+
+
+async def test_the_delay_of_a_failure_is_for_refunds_that_had_succeeded(psp: "Psp") -> None:
+    await psp.control("PATCH", "/account", {"refund_failure_delay_s": DAY_S})
+    intent = await psp.pay("pm_card_pendingRefundFail")
+    refund = await psp.v1.refunds.create_async({"payment_intent": intent.id})
+    await psp.control("POST", "/clock/advance", {"seconds": 2})
+    assert (await psp.v1.refunds.retrieve_async(refund.id)).status == "failed"
+
+
+async def test_a_refund_made_in_the_dashboard_has_neither_key_nor_metadata(hooked: "Psp", endpoint: "Endpoint") -> None:
+    intent = await hooked.pay(metadata={"payment": "pay_1"})
+    status, refund, _ = await hooked.raw("POST", "/v1/refunds", f"payment_intent={intent.id}&amount=700")
+    assert (status, refund["metadata"], refund["amount"]) == (200, {}, 700)
+    assert (await endpoint.until(5))[3:] == ["refund.created", "charge.refunded"]
+    (logged,) = (await hooked.log("?metadata[payment]=pay_1"))["refunds"]
+    assert (logged["idempotency_key"], logged["refund"]) == (None, refund["id"])
