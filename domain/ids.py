@@ -7,7 +7,10 @@ import time
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32
 _ULID = re.compile(f"[{_ALPHABET}]{{26}}")
 
-PREFIXES = ("pay", "po", "ch", "re", "mer", "evt", "task", "key", "lt", "dp", "pt", "poi", "rec", "disc", "whk", "lp")
+PREFIXES = (
+    "pay", "po", "ch", "re", "mer", "evt", "task", "key", "lt", "dp", "pt", "poi", "rec", "disc", "whk", "lp",
+    "rsv", "dpe",
+)  # fmt: skip
 """Ours alone: a client's own ids must not start with one of these and an underscore."""
 
 CLIENT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
@@ -49,6 +52,20 @@ def charge_key(payment_id: str, attempt: int) -> str:
 def void_key(charge_id: str) -> str:
     """The PSP's idempotency key of voiding a charge; the adapter varies it where the PSP would replay a refusal."""
     return f"{charge_id}:void"
+
+
+def dispute_workflow_id(dispute_id: str) -> str:
+    return f"dispute:{dispute_id}"
+
+
+def capture_key(charge_id: str) -> str:
+    """The PSP's idempotency key of capturing a charge: an authorisation is captured once."""
+    return f"{charge_id}:capture"
+
+
+def evidence_key(evidence_id: str) -> str:
+    """The PSP's idempotency key of submitting one piece of evidence."""
+    return f"{evidence_id}:evidence"
 
 
 def refund_key(refund_id: str, attempt: int) -> str:

@@ -59,8 +59,33 @@ class PspFee(Frozen):
     available_on: datetime | None = None
 
 
+class CardFacts(Frozen):
+    """What the PSP says of a card. The fingerprint is the same for the same number, whatever the token."""
+
+    fingerprint: str | None = None
+    country: str | None = Field(default=None, description="of the issuer, ISO 3166-1 alpha-2")
+    brand: str | None = None
+    funding: str | None = None
+
+
+class CardChecks(Frozen):
+    """The PSP's and the issuer's own checks: pass, fail, unavailable or unchecked; None where there was none.
+
+    `risk_score` is 0 to 100, higher is riskier; `risk_level` normal, elevated, highest.
+    """
+
+    address_line: str | None = None
+    postal_code: str | None = None
+    cvc: str | None = None
+    risk_score: int | None = None
+    risk_level: str | None = None
+
+
 class ChargeRequest(Frozen):
-    """One charge attempt. `token` is the decrypted payment method and must not be logged."""
+    """One charge attempt. `token` is the decrypted payment method and must not be logged.
+
+    `authorize_only` reserves the amount on the card; `capture` takes it, or a part of it, later.
+    """
 
     key: str = Field(description="idempotency key, derived from our stored ids")
     charge_id: str
@@ -72,10 +97,22 @@ class ChargeRequest(Frozen):
     description: str
     metadata: dict[str, str] = Field(default_factory=dict)
     receipt_email: str | None = Field(default=None, repr=False)
+    authorize_only: bool = False
+
+
+class CaptureRequest(Frozen):
+    """Take an authorised amount, or a part of it; what is left is released. Once per charge, under one key."""
+
+    key: str
+    charge_id: str
+    reference: str
+    amount: int
+    currency: str
 
 
 class ChargeResult(Frozen):
-    """The PSP's word on a charge. `reference` is its object (Stripe: pi_…), `amount` what was really taken.
+    """The PSP's word on a charge. `reference` is its object (Stripe: pi_…), `amount` what was really taken, or, of an
+    authorisation, what is reserved until `capture_before`.
 
     `reason` of an UNKNOWN: timeout, connection, server_error, server_error_replayed, rate_limited, in_flight,
     breaker_open, busy, credentials, malformed, unrecognised, key_reused, incomplete, amount_precision, another_charge.
@@ -88,6 +125,9 @@ class ChargeResult(Frozen):
     fee: PspFee | None = None
     failure: Failure | None = None
     next_action: NextAction | None = None
+    capture_before: datetime | None = None
+    card: CardFacts | None = None
+    checks: CardChecks | None = None
     reason: str | None = None
 
 
@@ -131,9 +171,82 @@ class RefundResult(Frozen):
     reason: str | None = None
 
 
+class DisputeOutcome(StrEnum):
+    INQUIRY = "INQUIRY"
+    """The issuer asks; no money has moved."""
+    NEEDS_RESPONSE = "NEEDS_RESPONSE"
+    """The money is withdrawn; evidence can be submitted until the deadline."""
+    UNDER_REVIEW = "UNDER_REVIEW"
+    WON = "WON"
+    LOST = "LOST"
+    CLOSED = "CLOSED"
+    """An inquiry that ended without money moving."""
+    UNKNOWN = "UNKNOWN"
+    NOT_FOUND = "NOT_FOUND"
+
+
+class DisputeMoney(Frozen):
+    """One movement of money at the PSP because of a dispute, in minor units. `amount` < 0 was withdrawn, > 0 given
+    back; `fee` > 0 is what the PSP kept for its trouble, < 0 what it returned of that."""
+
+    reference: str
+    amount: int
+    fee: int
+    currency: str
+
+
+class DisputeResult(Frozen):
+    """The PSP's word on a dispute, and when it was asked for it. `money` lists every movement so far."""
+
+    asked_at: datetime | None = None
+    outcome: DisputeOutcome
+    reference: str | None = None
+    charge_reference: str | None = None
+    amount: int | None = None
+    currency: str | None = None
+    category: str | None = Field(default=None, description="why the buyer disputes, in the PSP's word: fraudulent, …")
+    evidence_due_at: datetime | None = None
+    submissions: int = 0
+    money: tuple[DisputeMoney, ...] = ()
+    failure: Failure | None = Field(default=None, description="why evidence was not taken")
+    reason: str | None = None
+
+
+class EvidenceRequest(Frozen):
+    """Evidence for a dispute, submitted to the issuer. `fields`: one of EVIDENCE_FIELDS → text."""
+
+    key: str
+    reference: str
+    fields: dict[str, str] = Field(repr=False)
+
+
+EVIDENCE_FIELDS = (
+    "product_description",
+    "customer_name",
+    "customer_email_address",
+    "customer_communication",
+    "customer_purchase_ip",
+    "billing_address",
+    "shipping_address",
+    "shipping_carrier",
+    "shipping_date",
+    "shipping_tracking_number",
+    "service_date",
+    "refund_policy_disclosure",
+    "refund_refusal_explanation",
+    "cancellation_policy_disclosure",
+    "cancellation_rebuttal",
+    "duplicate_charge_explanation",
+    "access_activity_log",
+    "uncategorized_text",
+)
+"""What can be said for ourselves, as text; the names are those that card issuers and PSPs use."""
+
+
 class PspEventKind(StrEnum):
     CHARGE = "charge"
     REFUND = "refund"
+    DISPUTE = "dispute"
     OTHER = "other"
 
 
@@ -144,7 +257,10 @@ class PspEvent(Frozen):
     type: str
     kind: PspEventKind
     created_at: datetime
-    reference: str | None = Field(default=None, description="the PSP's object: pi_…, re_…")
+    reference: str | None = Field(default=None, description="the PSP's object: pi_…, re_…, dp_…")
+    charge_reference: str | None = Field(default=None, description="the PSP's charge that the object belongs to: pi_…")
+    amount: int | None = Field(default=None, description="of a refund or dispute, in minor units")
+    currency: str | None = None
     charge_id: str | None = Field(default=None, description="our charge id, from the object's metadata")
     refund_id: str | None = Field(default=None, description="our refund id, from the object's metadata")
     paid: bool = Field(default=False, description="the event says that money was taken")

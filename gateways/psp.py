@@ -3,9 +3,13 @@
 from typing import Protocol
 
 from domain.psp import (
+    CaptureRequest,
+    CardFacts,
     ChargeLookup,
     ChargeRequest,
     ChargeResult,
+    DisputeResult,
+    EvidenceRequest,
     Failure,
     PspEvent,
     RefundRequest,
@@ -34,6 +38,17 @@ class Psp(Protocol):
         """Why this share of a charge could not be refunded by itself (`amount_precision`); None when it can. No I/O."""
         ...
 
+    def can_authorize(self, method: str) -> bool:
+        """Whether an amount can be reserved with this method (card, upi …) and taken later. No I/O."""
+        ...
+
+    async def describe_card(self, token: str, *, timeout_s: float) -> CardFacts | None:
+        """What is known of the card behind a token before it is charged; None without a trustworthy answer.
+
+        Does not use the token up.
+        """
+        ...
+
     async def charge(self, request: ChargeRequest, *, timeout_s: float) -> ChargeResult:
         """Create and confirm a charge under `request.key`. Sending it again is safe while the key lives."""
         ...
@@ -44,6 +59,11 @@ class Psp(Protocol):
 
     async def find_charge(self, lookup: ChargeLookup, *, timeout_s: float) -> ChargeResult:
         """The charge that carries our id, or NOT_FOUND, or UNKNOWN."""
+        ...
+
+    async def capture_charge(self, request: CaptureRequest, *, timeout_s: float) -> ChargeResult:
+        """Take an authorised amount. SUCCEEDED with what was taken, also when an earlier call took it; VOIDED when the
+        authorisation is gone; AUTHORIZED with a `failure` when the PSP refused and it still stands; or UNKNOWN."""
         ...
 
     async def void_charge(self, reference: str, *, charge_id: str, key: str, timeout_s: float) -> ChargeResult:
@@ -62,6 +82,13 @@ class Psp(Protocol):
 
     async def find_refund(self, refund_id: str, charge_reference: str, *, key: str, timeout_s: float) -> RefundResult:
         """The refund of this charge that carries our id and was sent under `key`, or NOT_FOUND, or UNKNOWN."""
+        ...
+
+    async def retrieve_dispute(self, reference: str, *, timeout_s: float) -> DisputeResult: ...
+
+    async def submit_evidence(self, request: EvidenceRequest, *, timeout_s: float) -> DisputeResult:
+        """Submit under `request.key`. What the PSP refuses (too late, closed) is the dispute's present state with a
+        `failure`: `evidence_refused`."""
         ...
 
     def read_webhook(self, body: bytes, headers: dict[str, str]) -> PspEvent:

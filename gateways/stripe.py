@@ -1,17 +1,19 @@
 """Stripe behind the Psp protocol, over the official SDK and one aiohttp session.
 
 Start at `translate` (every error of the boundary becomes a refusal or an unknown, nowhere else), then `StripePsp`.
+What Stripe's objects mean in our words is in `stripe_objects`.
 """
 
 import asyncio
-import json
 import logging
 import secrets
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from functools import cache, partial
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from functools import partial
 from typing import Any, TypeVar, cast
 from urllib.parse import quote
 
@@ -20,23 +22,46 @@ import stripe
 from prometheus_client import Counter, Histogram
 from stripe import oauth_error
 
-from domain.money import MoneyError, exponent, to_major
+from domain.money import MoneyError
 from domain.psp import (
+    CaptureRequest,
+    CardFacts,
     ChargeLookup,
     ChargeOutcome,
     ChargeRequest,
     ChargeResult,
+    DisputeOutcome,
+    DisputeResult,
+    EvidenceRequest,
     Failure,
-    NextAction,
     PspEvent,
-    PspEventKind,
-    PspFee,
     RefundOutcome,
     RefundRequest,
     RefundResult,
     WebhookRejected,
 )
 from gateways.guard import Guard, Refused, Verdict
+from gateways.stripe_objects import (
+    LARGEST,
+    LARGEST_ELSE,
+    SMALLEST,
+    UNREADABLE,
+    Object,
+    card_facts,
+    carried,
+    charge_result,
+    dispute_result,
+    failure_of,
+    failure_with,
+    parse_event,
+    read_event,
+    refund_result,
+    result_for,
+    to_stripe,
+    unknown_charge,
+    unknown_dispute,
+    unknown_refund,
+)
 
 stripe.enable_telemetry = False
 # At DEBUG the SDK logs request bodies, at INFO error messages that quote the token; STRIPE_LOG prints both to stderr.
@@ -62,9 +87,23 @@ _SECONDS = Histogram(
     buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40),
 )
 
-R = TypeVar("R", ChargeResult, RefundResult)
-Object = dict[str, Any]
-"""A Stripe object as it came over the wire."""
+
+class LookOutcome(StrEnum):
+    FOUND = "FOUND"
+    NOT_FOUND = "NOT_FOUND"
+    UNKNOWN = "UNKNOWN"
+
+
+@dataclass(frozen=True)
+class CardLook:
+    """What a look at a card behind a token brought; `reason` of an UNKNOWN as in ChargeResult."""
+
+    outcome: LookOutcome
+    card: CardFacts | None = None
+    reason: str | None = None
+
+
+R = TypeVar("R", ChargeResult, RefundResult, DisputeResult, CardLook)
 
 
 # --- The boundary: what can go wrong, and what it means ---------------------------------------------------------------
@@ -192,285 +231,6 @@ def _refusal(error: stripe.StripeError) -> Unanswered | Refusal:
     return Refusal(body)
 
 
-# --- Why it was declined ----------------------------------------------------------------------------------------------
-
-_FAILURE_CODES: dict[str, str] = {
-    # Stripe's decline code or error code → ours. https://docs.stripe.com/declines/codes, …/error-codes
-    "insufficient_funds": "insufficient_funds",
-    "expired_card": "expired_card",
-    "expired_payment_method": "expired_card",
-    "incorrect_cvc": "incorrect_cvc",
-    "invalid_cvc": "incorrect_cvc",
-    "incorrect_number": "incorrect_number",
-    "invalid_number": "incorrect_number",
-    "invalid_expiry_month": "invalid_expiry",
-    "invalid_expiry_year": "invalid_expiry",
-    "incorrect_address": "incorrect_address",
-    "incorrect_zip": "incorrect_address",
-    "authentication_required": "authentication_required",
-    "payment_intent_authentication_failure": "authentication_failed",
-    "processing_error": "processing_error",
-    "issuer_not_available": "processing_error",
-    "reenter_transaction": "processing_error",
-    "try_again_later": "processing_error",
-    "lost_card": "lost_or_stolen_card",
-    "stolen_card": "lost_or_stolen_card",
-    "pickup_card": "lost_or_stolen_card",
-    "fraudulent": "fraud_suspected",
-    "merchant_blacklist": "fraud_suspected",
-    "security_violation": "fraud_suspected",
-    "card_velocity_exceeded": "card_limit_exceeded",
-    "withdrawal_count_limit_exceeded": "card_limit_exceeded",
-    "card_not_supported": "card_not_supported",
-    "service_not_allowed": "card_not_supported",
-    "transaction_not_allowed": "card_not_supported",
-    "currency_not_supported": "currency_not_supported",
-    "payment_method_currency_mismatch": "currency_not_supported",
-    "payment_method_customer_decline": "buyer_declined",
-    "payment_method_provider_decline": "payment_method_declined",
-    "payment_intent_payment_attempt_failed": "payment_method_declined",
-    "account_closed": "payment_method_declined",
-    "bank_account_declined": "payment_method_declined",
-    "debit_not_authorized": "payment_method_declined",
-    "no_account": "payment_method_declined",
-    "payment_method_provider_timeout": "payment_expired",
-    "payment_intent_payment_attempt_expired": "payment_expired",
-    "amount_too_small": "amount_too_small",
-    "amount_too_large": "amount_too_large",
-    "token_already_used": "payment_method_rejected",
-    "token_in_use": "payment_method_rejected",
-    "resource_missing": "payment_method_rejected",
-    "charge_already_refunded": "charge_already_refunded",
-    "charge_disputed": "charge_disputed",
-    "refund_disputed_payment": "charge_disputed",
-    "balance_insufficient": "psp_balance_insufficient",
-}
-
-_MESSAGES: dict[str, str] = {
-    # Our own words: Stripe's quote the token. Why a card is blocked is not told to whoever holds it.
-    "insufficient_funds": "The account has insufficient funds.",
-    "expired_card": "The card has expired.",
-    "incorrect_cvc": "The security code is incorrect.",
-    "incorrect_number": "The card number is incorrect.",
-    "invalid_expiry": "The expiry date is incorrect.",
-    "incorrect_address": "The billing address does not match.",
-    "authentication_required": "The bank asks for authentication.",
-    "authentication_failed": "The authentication failed.",
-    "processing_error": "The card could not be processed; it may work later.",
-    "card_limit_exceeded": "The card's limit is exceeded.",
-    "card_not_supported": "The card does not support this purchase.",
-    "currency_not_supported": "The payment method does not support this currency.",
-    "buyer_declined": "The buyer declined the payment.",
-    "payment_method_declined": "The payment method was declined.",
-    "payment_expired": "The payment was not completed in time.",
-    "amount_too_small": "The amount is below the smallest that can be charged.",
-    "amount_too_large": "The amount is above the largest that can be charged.",
-    "payment_method_rejected": "The payment method does not exist, or cannot be used again.",
-    "request_refused": "The PSP refused the request.",
-    "charge_already_refunded": "The charge is refunded already.",
-    "charge_disputed": "The charge is disputed.",
-    "psp_balance_insufficient": "The balance at the PSP is too low.",
-    "refund_failed": "The refund did not reach the buyer's account.",
-    "refund_canceled": "The refund was cancelled.",
-}
-
-
-def failure_of(error: Object, *, attempted: bool = False) -> Failure:
-    """Our stable code for Stripe's error object; `attempted`: it is a PaymentIntent's `last_payment_error`."""
-    words = [word for word in (error.get("decline_code"), error.get("code")) if isinstance(word, str)]
-    code = next((_FAILURE_CODES[word] for word in words if word in _FAILURE_CODES), None)
-    if code is None:
-        of_method = str(error.get("param") or "").startswith(("payment_method", "source", "card"))
-        refused = "payment_method_rejected" if of_method else "request_refused"
-        # An attempt was declined by somebody, whatever type its error has (a bank's refusal comes as invalid request).
-        code = refused if error.get("type") == "invalid_request_error" and not attempted else "card_declined"
-    return _failure(code, words[0] if words else None)
-
-
-def _failure(code: str, psp_code: str | None = None) -> Failure:
-    return Failure(code=code, message=_MESSAGES.get(code, "The payment was declined."), psp_code=psp_code)
-
-
-# --- Amounts: ours are ISO 4217's minor units, Stripe's are its own --------------------------------------------------
-# https://docs.stripe.com/currencies
-
-_ZERO_DECIMALS = frozenset("BIF CLP DJF GNF JPY KMF KRW MGA PYG RWF VND VUV XAF XOF XPF".split())  # noqa: SIM905
-"""MGA has two decimals in ISO 4217. UGX and ISK have none there, but Stripe still takes them with two."""
-
-_THREE_DECIMALS = frozenset("BHD JOD KWD OMR TND".split())  # noqa: SIM905
-"""Stripe takes three decimals, of which the last must be 0. HUF and TWD have two; only payouts are in whole units."""
-
-_SMALLEST: dict[str, int] = {
-    # In Stripe's units. A currency that is not listed has no documented minimum of its own.
-    **dict.fromkeys("USD ARS AUD BRL CAD CHF COP EUR IDR ILS INR JPY KRW NZD PHP RUB SGD ZAR".split(), 50),  # noqa: SIM905
-    **{"GBP": 30, "BGN": 100, "AED": 200, "MYR": 200, "PLN": 200, "RON": 200, "DKK": 250, "NOK": 300, "SEK": 300},
-    **{"HKD": 400, "MXN": 1000, "THB": 1000, "CZK": 1500, "HUF": 17500},
-}
-_LARGEST: dict[str, int] = {"IDR": 999_999_999_999}
-_LARGEST_ELSE = 99_999_999
-"""Eight digits; IDR twelve."""
-
-
-@cache
-def _shift(currency: str) -> int:
-    """How many decimals more than ISO 4217 Stripe counts. Raises MoneyError `currency_unknown`."""
-    decimals = 0 if currency in _ZERO_DECIMALS else 3 if currency in _THREE_DECIMALS else 2
-    return decimals - exponent(currency)
-
-
-def to_stripe(amount: int, currency: str) -> int:
-    """Our minor units → Stripe's. Raises MoneyError `amount_precision` for what Stripe cannot express."""
-    shift = _shift(currency)
-    sent, lost = (amount * 10**shift, 0) if shift >= 0 else divmod(amount, 10**-shift)
-    if lost or (currency in _THREE_DECIMALS and sent % 10):
-        text = to_major(amount, currency)
-        raise MoneyError("amount_precision", f"{text} {currency} is finer than the PSP can charge or refund.")
-    return int(sent)
-
-
-def from_stripe(amount: object, currency: str) -> int:
-    """Stripe's units → our minor units. Raises ValueError for what is no whole number of them."""
-    if not isinstance(amount, int) or isinstance(amount, bool):
-        raise ValueError("not an amount")  # noqa: TRY004 - one error for everything that cannot be read
-    shift = _shift(currency)
-    ours, lost = (amount * 10**-shift, 0) if shift <= 0 else divmod(amount, 10**shift)
-    if lost:
-        raise ValueError("not a whole number of minor units")
-    return int(ours)
-
-
-# --- Stripe's objects → our results -----------------------------------------------------------------------------------
-
-_CHARGE_OUTCOMES: dict[str, ChargeOutcome] = {
-    "succeeded": ChargeOutcome.SUCCEEDED,
-    "requires_action": ChargeOutcome.REQUIRES_ACTION,
-    "processing": ChargeOutcome.PENDING,
-    "requires_capture": ChargeOutcome.AUTHORIZED,
-    "requires_payment_method": ChargeOutcome.DECLINED,
-    "canceled": ChargeOutcome.VOIDED,
-    # requires_confirmation is left out: we always confirm, so it is a state that cannot be, and UNKNOWN.
-}
-
-_REFUND_OUTCOMES: dict[str, RefundOutcome] = {
-    "succeeded": RefundOutcome.SUCCEEDED,
-    "pending": RefundOutcome.PENDING,
-    "requires_action": RefundOutcome.PENDING,
-    "failed": RefundOutcome.FAILED,
-    "canceled": RefundOutcome.FAILED,
-}
-
-_ACTION_URLS = ("url", "hosted_instructions_url", "hosted_verification_url", "stripe_js")
-"""Where the different kinds of `next_action` keep a page; `stripe_js` is the page behind `use_stripe_sdk`."""
-
-_UNREADABLE = (ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError)
-
-
-def charge_result(intent: Any) -> ChargeResult:
-    """A PaymentIntent in our words; one that cannot be read is UNKNOWN, with its reference where it has one."""
-    try:
-        return _read_intent(intent)
-    except _UNREADABLE:
-        reference = intent.get("id") if isinstance(intent, dict) else None
-        return _unknown_charge("malformed", reference if isinstance(reference, str) else None)
-
-
-def _read_intent(intent: Object) -> ChargeResult:
-    if intent["object"] != "payment_intent":
-        raise ValueError("not a PaymentIntent")
-    outcome = _CHARGE_OUTCOMES.get(intent["status"], ChargeOutcome.UNKNOWN)
-    taken = outcome is ChargeOutcome.SUCCEEDED
-    currency = intent["currency"].upper()
-    amount = from_stripe(intent["amount_received" if taken else "amount"], currency)
-    if taken and amount <= 0:
-        raise ValueError("succeeded, and nothing was taken")
-    return ChargeResult(
-        outcome=outcome,
-        reference=intent["id"],
-        amount=amount,
-        currency=currency,
-        fee=_fee(intent.get("latest_charge")) if taken else None,
-        failure=_why_not_paid(outcome, intent.get("last_payment_error")),
-        next_action=_next_action(intent) if outcome is ChargeOutcome.REQUIRES_ACTION else None,
-        reason="unrecognised" if outcome is ChargeOutcome.UNKNOWN else None,
-    )
-
-
-def _why_not_paid(outcome: ChargeOutcome, error: Object | None) -> Failure | None:
-    """Of a decline always something; of a cancelled charge the decline before it, if there was one."""
-    if outcome is ChargeOutcome.DECLINED or (outcome is ChargeOutcome.VOIDED and error):
-        return failure_of(error or {}, attempted=True)
-    return None
-
-
-def _result_for(intent: Object, reference: str, charge_id: str) -> ChargeResult:
-    """`charge_result` of an answer about the PaymentIntent asked for, provided that it carries our charge's id."""
-    if intent.get("id") != reference or _carried(intent, "paysaga_charge") != charge_id:
-        return _unknown_charge("another_charge")  # without a reference: the answer's is not ours to keep
-    return charge_result(intent)
-
-
-def _carried(thing: Object, name: str) -> object:
-    """What we wrote on an object of Stripe's under this name; None if nothing."""
-    metadata = thing.get("metadata")
-    return metadata.get(name) if isinstance(metadata, dict) else None
-
-
-def _fee(charge: Any) -> PspFee | None:
-    """The fee, where the balance transaction is there and readable; reconciliation books what is missing here."""
-    try:
-        entry = charge["balance_transaction"]
-        currency = entry["currency"].upper()
-        return PspFee(
-            reference=entry["id"],
-            amount=from_stripe(entry["fee"], currency),
-            currency=currency,
-            available_on=_time(entry["available_on"]) if entry.get("available_on") else None,
-        )
-    except _UNREADABLE:
-        return None
-
-
-def _next_action(intent: Object) -> NextAction | None:
-    """The page to send the buyer to; None where Stripe offers none (then the webhook or the deadline moves it on)."""
-    action = intent.get("next_action") or {}
-    details = action.get(action.get("type"))
-    urls = [details.get(name) for name in _ACTION_URLS] if isinstance(details, dict) else []
-    url = next((url for url in urls if isinstance(url, str) and url.startswith(("https://", "http://"))), None)
-    return NextAction(url=url) if url else None
-
-
-def _time(seconds: Any) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)
-
-
-def refund_result(refund: Any) -> RefundResult:
-    """A Refund in our words; one that cannot be read is UNKNOWN."""
-    try:
-        if refund["object"] != "refund":
-            return _unknown_refund("malformed")
-        outcome = _REFUND_OUTCOMES.get(refund["status"], RefundOutcome.UNKNOWN)
-        currency = refund["currency"].upper()
-        failed = "refund_canceled" if refund["status"] == "canceled" else "refund_failed"
-        return RefundResult(
-            outcome=outcome,
-            reference=refund["id"],
-            amount=from_stripe(refund["amount"], currency),
-            currency=currency,
-            failure=_failure(failed, refund.get("failure_reason")) if outcome is RefundOutcome.FAILED else None,
-            reason="unrecognised" if outcome is RefundOutcome.UNKNOWN else None,
-        )
-    except _UNREADABLE:
-        return _unknown_refund("malformed")
-
-
-def _unknown_charge(reason: str, reference: str | None = None) -> ChargeResult:
-    return ChargeResult(outcome=ChargeOutcome.UNKNOWN, reason=reason, reference=reference)
-
-
-def _unknown_refund(reason: str) -> RefundResult:
-    return RefundResult(outcome=RefundOutcome.UNKNOWN, reason=reason)
-
-
 # --- The requests -----------------------------------------------------------------------------------------------------
 
 _METHOD_TYPES = {
@@ -490,6 +250,10 @@ _REFUND_REASONS = {
 
 INTENTS = "/v1/payment_intents"
 REFUNDS = "/v1/refunds"
+DISPUTES = "/v1/disputes"
+CARDS = {"tok_": "/v1/tokens", "pm_": "/v1/payment_methods"}
+"""Where the card behind a token is described, by how the token begins."""
+
 _EXPAND_FEE: Object = {"expand": ["latest_charge.balance_transaction"]}
 
 
@@ -508,7 +272,7 @@ def _charge_params(request: ChargeRequest, return_url: str | None) -> Object:
         "currency": request.currency.lower(),
         "confirm": True,
         # Stripe's default captures a moment after it answered, and then the answer has no fee yet.
-        "capture_method": "automatic",
+        "capture_method": "manual" if request.authorize_only else "automatic",
         "payment_method_types": [_METHOD_TYPES[request.method]],
         "description": request.description,
         "metadata": {
@@ -541,6 +305,21 @@ def _refund_params(request: RefundRequest) -> Object:
     if request.reason in _REFUND_REASONS:
         params["reason"] = _REFUND_REASONS[request.reason]
     return params
+
+
+def _evidence_params(request: EvidenceRequest) -> Object:
+    """Our names are Stripe's, but Stripe takes customer_communication as an uploaded file only: it joins the text."""
+    evidence = dict(request.fields)
+    communication = evidence.pop("customer_communication", None)
+    if communication:
+        texts = (evidence.get("uncategorized_text"), f"Communication with the customer:\n{communication}")
+        evidence["uncategorized_text"] = "\n\n".join(text for text in texts if text)
+    return {"evidence": evidence, "submit": True}
+
+
+def _fresh(key: str) -> str:
+    """A key of its own for each call, for what Stripe does at most once by itself; it begins with ours for the logs."""
+    return f"{key}:{secrets.token_hex(8)}"
 
 
 class _Http(stripe.HTTPClient):
@@ -636,9 +415,9 @@ class StripePsp:
         if precision is not None:
             return precision
         sent = to_stripe(amount, currency)
-        if sent < _SMALLEST.get(currency, 1):
-            return _failure("amount_too_small")
-        return _failure("amount_too_large") if sent > _LARGEST.get(currency, _LARGEST_ELSE) else None
+        if sent < SMALLEST.get(currency, 1):
+            return failure_with("amount_too_small")
+        return failure_with("amount_too_large") if sent > LARGEST.get(currency, LARGEST_ELSE) else None
 
     def check_part(self, amount: int, currency: str) -> Failure | None:
         try:
@@ -647,10 +426,35 @@ class StripePsp:
             return Failure(code=error.code, message=str(error))
         return None
 
+    # --- Before a charge ---
+
+    def can_authorize(self, method: str) -> bool:
+        return _METHOD_TYPES.get(method) == "card"
+
+    async def describe_card(self, token: str, *, timeout_s: float) -> CardFacts | None:
+        collection = next((path for prefix, path in CARDS.items() if token.startswith(prefix)), None)
+        if collection is None:
+            return None
+        look = await self._run("describe_card", timeout_s, _unknown_card, partial(self._describe, collection, token))
+        return look.card
+
+    async def _describe(self, collection: str, token: str, deadline: float) -> CardLook:
+        try:
+            thing = await self._send(deadline, "get", _path(collection, token))
+        except Refusal as refusal:
+            if refusal.code == "resource_missing":
+                return CardLook(LookOutcome.NOT_FOUND)
+            raise Unanswered("unrecognised") from None
+        # No look at its id: Stripe's test names (pm_card_visa) are answered with an object that has another one.
+        if thing.get("object") not in ("token", "payment_method"):
+            raise Unanswered("malformed")
+        card = card_facts(thing.get("card"))
+        return CardLook(LookOutcome.FOUND if card else LookOutcome.NOT_FOUND, card)
+
     # --- Charges ---
 
     async def charge(self, request: ChargeRequest, *, timeout_s: float) -> ChargeResult:
-        return await self._run("charge", timeout_s, _unknown_charge, partial(self._charge, request))
+        return await self._run("charge", timeout_s, unknown_charge, partial(self._charge, request))
 
     async def _charge(self, request: ChargeRequest, deadline: float) -> ChargeResult:
         try:
@@ -662,13 +466,13 @@ class StripePsp:
             intent = await self._send(deadline, "post", INTENTS, params, key=request.key)
         except Refusal as refusal:
             return _declined(refusal)
-        if _carried(intent, "paysaga_charge") not in (None, request.charge_id):
-            return _unknown_charge("key_reused")
+        if carried(intent, "paysaga_charge") not in (None, request.charge_id):
+            return unknown_charge("key_reused")
         return charge_result(intent)
 
     async def retrieve_charge(self, reference: str, *, charge_id: str, timeout_s: float) -> ChargeResult:
         steps = partial(self._retrieve, reference, charge_id)
-        return await self._run("retrieve_charge", timeout_s, _unknown_charge, steps)
+        return await self._run("retrieve_charge", timeout_s, unknown_charge, steps)
 
     async def _retrieve(self, reference: str, charge_id: str, deadline: float) -> ChargeResult:
         try:
@@ -677,10 +481,10 @@ class StripePsp:
             if refusal.code == "resource_missing":
                 return ChargeResult(outcome=ChargeOutcome.NOT_FOUND)
             raise Unanswered("unrecognised") from None
-        return _result_for(intent, reference, charge_id)
+        return result_for(intent, reference, charge_id)
 
     async def find_charge(self, lookup: ChargeLookup, *, timeout_s: float) -> ChargeResult:
-        return await self._run("find_charge", timeout_s, _unknown_charge, partial(self._find_charge, lookup))
+        return await self._run("find_charge", timeout_s, unknown_charge, partial(self._find_charge, lookup))
 
     async def _find_charge(self, lookup: ChargeLookup, deadline: float) -> ChargeResult:
         """First where the charge most likely is, then in the whole window."""
@@ -705,32 +509,56 @@ class StripePsp:
         created = {"gte": int(lookup.created_from.timestamp()), "lte": int(lookup.created_to.timestamp()) + 1}
 
         def is_ours(intent: Object) -> bool:
-            return _carried(intent, "paysaga_charge") == lookup.charge_id
+            return carried(intent, "paysaga_charge") == lookup.charge_id
 
         return await self._find(deadline, INTENTS, {"created": created}, is_ours, first_only=True)
 
+    async def capture_charge(self, request: CaptureRequest, *, timeout_s: float) -> ChargeResult:
+        return await self._run("capture_charge", timeout_s, unknown_charge, partial(self._capture, request))
+
+    async def _capture(self, request: CaptureRequest, deadline: float) -> ChargeResult:
+        """Capture; where Stripe will not, the charge's state says why."""
+        try:
+            params = {"amount_to_capture": to_stripe(request.amount, request.currency), **_EXPAND_FEE}
+        except MoneyError as error:
+            raise Unanswered(error.code) from None
+        # A fresh key each time: under the same one Stripe would repeat a stored refusal or 500 for as long as the key
+        # lives, or an answer that is no longer true, while the authorisation runs out. It cannot take the money twice:
+        # one capture ends a PaymentIntent (it releases the rest, and only requires_capture can be captured), unless
+        # multicapture was requested when it was made and `final_capture` is false. We send neither.
+        # https://docs.stripe.com/payments/multicapture, …/api/payment_intents/capture
+        path = _path(INTENTS, request.reference, "capture")
+        try:
+            intent = await self._send(deadline, "post", path, params, key=_fresh(request.key))
+        except Refusal as refusal:
+            state = await self._retrieve(request.reference, request.charge_id, deadline)
+            if state.outcome is ChargeOutcome.AUTHORIZED:
+                return state.model_copy(update={"failure": failure_of(refusal.error)})
+        else:
+            state = result_for(intent, request.reference, request.charge_id)
+        return state if _is_captured_or_over(state) else unknown_charge("unrecognised", request.reference)
+
     async def void_charge(self, reference: str, *, charge_id: str, key: str, timeout_s: float) -> ChargeResult:
         steps = partial(self._void, reference, charge_id, key)
-        return await self._run("void_charge", timeout_s, _unknown_charge, steps)
+        return await self._run("void_charge", timeout_s, unknown_charge, steps)
 
     async def _void(self, reference: str, charge_id: str, key: str, deadline: float) -> ChargeResult:
         """Cancel; where Stripe will not, the charge's state says why."""
         # A fresh key each time: Stripe would answer a stored refusal or 500 for as long as the key lives, though the
         # charge can be cancelled by now. No key is needed for safety: no money can move twice by cancelling twice.
-        fresh_key = f"{key}:{secrets.token_hex(8)}"
         try:
             path = _path(INTENTS, reference, "cancel")
-            intent = await self._send(deadline, "post", path, _EXPAND_FEE, key=fresh_key)
+            intent = await self._send(deadline, "post", path, _EXPAND_FEE, key=_fresh(key))
         except Refusal:
             state = await self._retrieve(reference, charge_id, deadline)
         else:
-            state = _result_for(intent, reference, charge_id)
-        return _unknown_charge("unrecognised", reference) if _can_still_be_paid(state) else state
+            state = result_for(intent, reference, charge_id)
+        return unknown_charge("unrecognised", reference) if _can_still_be_paid(state) else state
 
     # --- Refunds ---
 
     async def refund(self, request: RefundRequest, *, timeout_s: float) -> RefundResult:
-        return await self._run("refund", timeout_s, _unknown_refund, partial(self._refund, request))
+        return await self._run("refund", timeout_s, unknown_refund, partial(self._refund, request))
 
     async def _refund(self, request: RefundRequest, deadline: float) -> RefundResult:
         try:
@@ -748,7 +576,7 @@ class StripePsp:
         return _as_asked(refund_result(refund), request)
 
     async def retrieve_refund(self, reference: str, *, timeout_s: float) -> RefundResult:
-        return await self._run("retrieve_refund", timeout_s, _unknown_refund, partial(self._retrieve_refund, reference))
+        return await self._run("retrieve_refund", timeout_s, unknown_refund, partial(self._retrieve_refund, reference))
 
     async def _retrieve_refund(self, reference: str, deadline: float) -> RefundResult:
         try:
@@ -760,20 +588,50 @@ class StripePsp:
 
     async def find_refund(self, refund_id: str, charge_reference: str, *, key: str, timeout_s: float) -> RefundResult:
         steps = partial(self._find_refund, refund_id, charge_reference, key)
-        return await self._run("find_refund", timeout_s, _unknown_refund, steps)
+        return await self._run("find_refund", timeout_s, unknown_refund, steps)
 
     async def _find_refund(self, refund_id: str, charge_reference: str, key: str, deadline: float) -> RefundResult:
         """Of several that carry our id and key the one that did not fail counts."""
 
         def is_ours(refund: Object) -> bool:
             # Older attempts of the same refund carry their own key, and are not the answer to this one.
-            return _carried(refund, "paysaga_refund") == refund_id and _carried(refund, "paysaga_key") in (None, key)
+            return carried(refund, "paysaga_refund") == refund_id and carried(refund, "paysaga_key") in (None, key)
 
         of_charge = {"payment_intent" if charge_reference.startswith("pi_") else "charge": charge_reference}
         found = await self._find(deadline, REFUNDS, of_charge, is_ours)
         results = [refund_result(refund) for refund in found]
         results.sort(key=lambda result: result.outcome is RefundOutcome.FAILED)
         return results[0] if results else RefundResult(outcome=RefundOutcome.NOT_FOUND)
+
+    # --- Disputes ---
+
+    async def retrieve_dispute(self, reference: str, *, timeout_s: float) -> DisputeResult:
+        steps = partial(self._retrieve_dispute, reference)
+        return await self._run("retrieve_dispute", timeout_s, unknown_dispute, steps)
+
+    async def _retrieve_dispute(self, reference: str, deadline: float) -> DisputeResult:
+        try:
+            # Nothing to expand: a Dispute holds its balance transactions whole.
+            return dispute_result(await self._send(deadline, "get", _path(DISPUTES, reference)))
+        except Refusal as refusal:
+            if refusal.code == "resource_missing":
+                return DisputeResult(outcome=DisputeOutcome.NOT_FOUND)
+            raise Unanswered("unrecognised") from None
+
+    async def submit_evidence(self, request: EvidenceRequest, *, timeout_s: float) -> DisputeResult:
+        return await self._run("submit_evidence", timeout_s, unknown_dispute, partial(self._submit, request))
+
+    async def _submit(self, request: EvidenceRequest, deadline: float) -> DisputeResult:
+        """Submit, then ask: what Stripe says under a key it knows may be days old, and the dispute decided since."""
+        failure = None
+        try:
+            path = _path(DISPUTES, request.reference)
+            await self._send(deadline, "post", path, _evidence_params(request), key=request.key)
+        except Refusal as refusal:
+            failure = failure_with("evidence_refused", failure_of(refusal.error).psp_code)
+        state = await self._retrieve_dispute(request.reference, deadline)
+        is_there = state.outcome is not DisputeOutcome.NOT_FOUND
+        return state.model_copy(update={"failure": failure}) if is_there else state
 
     # --- Webhooks ---
 
@@ -782,14 +640,14 @@ class StripePsp:
         if not signature:
             raise WebhookRejected("webhook_signature_missing", "The Stripe-Signature header is missing.")
         self._verify(body, signature)
-        event = _parse_event(body)
+        event = parse_event(body)
         if event["livemode"] is not self._live:
             raise WebhookRejected("webhook_wrong_mode", "Live and test events are not mixed.")
         if event.get("account") not in (None, self._account_id):
             raise WebhookRejected("webhook_wrong_account", "The event is another account's.")
         try:
-            return _read_event(event)
-        except _UNREADABLE:
+            return read_event(event)
+        except UNREADABLE:
             raise WebhookRejected("webhook_malformed", "The event's object cannot be read.") from None
 
     def _verify(self, body: bytes, signature: str) -> None:
@@ -861,7 +719,7 @@ class StripePsp:
                 found += [item for item in items if is_ours(item)]
                 query = {**query, "starting_after": items[-1]["id"]} if items else query
                 more = page["has_more"]
-            except _UNREADABLE:
+            except UNREADABLE:
                 raise Unanswered("malformed") from None
             if not more or not items or (found and first_only):
                 return found
@@ -877,6 +735,14 @@ def _declined(refusal: Refusal) -> ChargeResult:
     if result.outcome is not ChargeOutcome.DECLINED:
         return result
     return result.model_copy(update={"failure": failure_of(refusal.error)})
+
+
+def _unknown_card(reason: str) -> CardLook:
+    return CardLook(LookOutcome.UNKNOWN, reason=reason)
+
+
+def _is_captured_or_over(state: ChargeResult) -> bool:
+    return state.outcome in (ChargeOutcome.SUCCEEDED, ChargeOutcome.VOIDED, ChargeOutcome.UNKNOWN)
 
 
 def _can_still_be_paid(state: ChargeResult) -> bool:
@@ -906,46 +772,3 @@ def _is_signed(body: bytes, signature: str, secret: str, *, tolerance_s: int | N
     except (stripe.SignatureVerificationError, TypeError, ValueError):
         return False  # TypeError, ValueError: characters outside ASCII, a body that is no UTF-8
     return True
-
-
-def _parse_event(body: bytes) -> Object:
-    """The event, with the members that every event has. Raises WebhookRejected `webhook_malformed`."""
-    try:
-        event = json.loads(body)
-    except (ValueError, RecursionError):
-        event = None
-    shape = {"object": str, "id": str, "type": str, "created": int, "livemode": bool, "data": dict}
-    if not isinstance(event, dict) or any(not isinstance(event.get(name), kind) for name, kind in shape.items()):
-        raise WebhookRejected("webhook_malformed", "The body is not an event.")
-    if event["object"] != "event" or not isinstance(event["data"].get("object"), dict):
-        raise WebhookRejected("webhook_malformed", "The body is not an event.")
-    return event
-
-
-_EVENT_KINDS = {
-    "payment_intent": PspEventKind.CHARGE,
-    "charge": PspEventKind.CHARGE,
-    "refund": PspEventKind.REFUND,
-}
-
-_PAID_TYPES = frozenset({"payment_intent.succeeded", "charge.succeeded", "charge.captured"})
-
-
-def _read_event(event: Object) -> PspEvent:
-    thing = event["data"]["object"]
-    is_charge = thing.get("object") == "charge"
-    metadata = thing.get("metadata") or {}
-    return PspEvent(
-        event_id=event["id"],
-        type=event["type"],
-        kind=_EVENT_KINDS.get(thing.get("object"), PspEventKind.OTHER),
-        created_at=_time(event["created"]),
-        # Our charges are PaymentIntents: an event on the charge inside one names the PaymentIntent.
-        reference=(thing.get("payment_intent") if is_charge else None) or thing.get("id"),
-        charge_id=metadata.get("paysaga_charge"),
-        refund_id=metadata.get("paysaga_refund"),
-        # charge.succeeded also tells of a mere authorisation, which took nothing yet.
-        paid=event["type"] in _PAID_TYPES and thing.get("captured", True) is True,
-        refund_failed=thing.get("object") == "refund" and thing.get("status") in ("failed", "canceled"),
-        payload=event,
-    )

@@ -1,6 +1,8 @@
 """The adapter against the sandbox: every outcome, every fault, and one charge at the end of each story."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -9,10 +11,14 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from domain.psp import (
+    CaptureRequest,
     ChargeLookup,
     ChargeOutcome,
     ChargeRequest,
     ChargeResult,
+    DisputeOutcome,
+    DisputeResult,
+    EvidenceRequest,
     PspEvent,
     PspEventKind,
     RefundOutcome,
@@ -540,11 +546,373 @@ async def test_reasons_that_stripe_does_not_know_are_kept_in_the_metadata(accoun
     assert (await account.psp.refund(request, timeout_s=T)).outcome is RefundOutcome.SUCCEEDED
 
 
+# --- authorisations and captures ---
+
+
+async def authorized(account: "Account", card: str = "pm_card_visa") -> CaptureRequest:
+    """The capture, in full, of an amount that is reserved."""
+    request = account.request(card, authorize_only=True)
+    result = await account.psp.charge(request, timeout_s=T)
+    assert (result.outcome, result.amount, result.currency) == (ChargeOutcome.AUTHORIZED, 50_000, "USD")
+    assert result.reference
+    return CaptureRequest(
+        key=f"{request.payment_id}:capture",
+        charge_id=request.charge_id,
+        reference=result.reference,
+        amount=50_000,
+        currency="USD",
+    )
+
+
+async def captured_of(
+    account: "Account", request: CaptureRequest, amount: int = 50_000, *, timeout_s: float = T
+) -> ChargeResult:
+    part = request.model_copy(update={"amount": amount})
+    return await account.psp.capture_charge(part, timeout_s=timeout_s)
+
+
+async def taken(account: "Account") -> list[int]:
+    """The amounts that were really taken, by the provider's own log."""
+    return [charge["amount"] for charge in (await account.control("GET", "log"))["charges"]]
+
+
+async def test_an_authorisation_takes_nothing_and_says_until_when(account: "Account") -> None:
+    request = account.request(authorize_only=True)
+    result = await account.psp.charge(request, timeout_s=T)
+    assert (result.outcome, result.amount, result.fee) == (ChargeOutcome.AUTHORIZED, 50_000, None)
+    assert result.capture_before is not None
+    assert timedelta(days=6) < result.capture_before - datetime.now(UTC) < timedelta(days=8)
+    assert result.card is not None
+    assert result.card.fingerprint is not None
+    assert (result.card.country, result.card.brand, result.card.funding) == ("US", "visa", "credit")
+    assert result.checks is not None
+    assert (result.checks.cvc, result.checks.risk_level) == ("pass", "normal")
+    assert await account.psp.charge(request, timeout_s=T) == result
+    assert await retrieved(account, request, result.reference) == result
+    assert await taken(account) == []
+
+
+@pytest.mark.parametrize(("amount", "fee"), [(50_000, 1_480), (20_000, 610), (1, 30)])
+async def test_capture(account: "Account", amount: int, fee: int) -> None:
+    request = await authorized(account)
+    result = await captured_of(account, request, amount)
+    assert (result.outcome, result.amount, result.currency) == (ChargeOutcome.SUCCEEDED, amount, "USD")
+    assert (result.reference, result.failure, result.capture_before) == (request.reference, None, None)
+    assert result.fee is not None
+    assert result.fee.amount == fee
+    assert result.card is not None
+    assert await taken(account) == [amount]
+
+
+@pytest.mark.parametrize("then", [20_000, 50_000, 10])
+async def test_a_second_capture_tells_what_the_first_one_took(account: "Account", then: int) -> None:
+    request = await authorized(account)
+    first = await captured_of(account, request, 20_000)
+    assert await captured_of(account, request, then) == first
+    assert await taken(account) == [20_000]
+
+
+async def test_two_captures_at_once_take_the_money_once(account: "Account") -> None:
+    request = await authorized(account)
+    held = await account.fault("hold_before", "payment_intents.capture")
+    first = asyncio.create_task(captured_of(account, request))
+    await account.control("GET", f"faults/{held['id']}?wait_hits=1")
+    second = await captured_of(account, request)
+    await account.control("POST", f"faults/{held['id']}/release")
+    assert second.outcome is ChargeOutcome.SUCCEEDED
+    assert await first == second
+    assert await taken(account) == [50_000]
+
+
+async def test_more_than_is_reserved_is_refused_and_what_is_reserved_can_still_be_taken(account: "Account") -> None:
+    request = await authorized(account)
+    for _ in range(2):
+        refused = await captured_of(account, request, 50_001)
+        assert (refused.outcome, refused.amount) == (ChargeOutcome.AUTHORIZED, 50_000)
+        assert refused.failure is not None
+        assert refused.failure.code == "amount_too_large"
+        assert refused.capture_before is not None
+    # Under the key of the refused one, with another amount.
+    assert (await captured_of(account, request)).outcome is ChargeOutcome.SUCCEEDED
+    assert await taken(account) == [50_000]
+
+
+async def test_capture_of_what_expired_or_was_voided(account: "Account") -> None:
+    expired, void = await authorized(account), await authorized(account)
+    await account.control("POST", f"payment_intents/{expired.reference}/expire")
+    result = await account.psp.void_charge(void.reference, charge_id=void.charge_id, key="v", timeout_s=T)
+    assert result.outcome is ChargeOutcome.VOIDED
+    for request in (expired, void):
+        result = await captured_of(account, request)
+        assert (result.outcome, result.reference, result.fee) == (ChargeOutcome.VOIDED, request.reference, None)
+    assert await taken(account) == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ("timeout_before", "timeout"),
+        ("timeout_after", "timeout"),
+        ("cut_before", "connection"),
+        ("cut_after", "connection"),
+        ("broken_body", "malformed"),
+        ("http_500", "server_error"),
+        ("http_500_after", "server_error"),
+        ("http_503", "server_error"),
+        ("rate_limit", "rate_limited"),
+        ("unknown_status", "unrecognised"),
+    ],
+)
+async def test_a_capture_without_an_answer_again_takes_the_money_once(
+    account: "Account", fault: str, reason: str
+) -> None:
+    request = await authorized(account)
+    await account.fault(fault, "payment_intents.capture")
+    assert unknown(await captured_of(account, request, 20_000, timeout_s=0.5)) == reason
+    result = await captured_of(account, request, 20_000)
+    assert (result.outcome, result.amount, result.reason) == (ChargeOutcome.SUCCEEDED, 20_000, None)
+    assert result.fee is not None
+    assert await taken(account) == [20_000]
+
+
+async def test_a_wrong_amount_captured_is_told_as_it_is(account: "Account") -> None:
+    request = await authorized(account)
+    await account.fault("wrong_amount", "payment_intents.capture", delta=7)
+    result = await captured_of(account, request, 20_000)
+    assert (result.outcome, result.amount) == (ChargeOutcome.SUCCEEDED, 20_007)
+
+
+async def test_capture_of_another_charge_or_of_none(account: "Account") -> None:
+    request, stranger = await authorized(account), await authorized(account)
+    await captured_of(account, request)
+    other = request.model_copy(update={"charge_id": stranger.charge_id})
+    assert unknown(await captured_of(account, other)) == "another_charge"
+    nothing = request.model_copy(update={"reference": "pi_none"})
+    assert unknown(await captured_of(account, nothing)) == "unrecognised"
+
+
+async def test_void_after_capture_and_capture_after_3ds(account: "Account") -> None:
+    request = account.request("pm_card_threeDSecure2Required", authorize_only=True)
+    result = await account.psp.charge(request, timeout_s=T)
+    assert result.outcome is ChargeOutcome.REQUIRES_ACTION
+    capture = CaptureRequest(
+        key="c", charge_id=request.charge_id, reference=result.reference or "", amount=20_000, currency="USD"
+    )
+    assert unknown(await captured_of(account, capture)) == "unrecognised"
+    await account.control("POST", f"payment_intents/{result.reference}/authenticate")
+    assert (await retrieved(account, request, result.reference)).outcome is ChargeOutcome.AUTHORIZED
+    assert (await captured_of(account, capture, 20_000)).outcome is ChargeOutcome.SUCCEEDED
+    late = await voided(account, request, result.reference)
+    assert (late.outcome, late.amount) == (ChargeOutcome.SUCCEEDED, 20_000)
+
+
+# --- cards ---
+
+
+@pytest.mark.parametrize(
+    ("card", "expected"),
+    [
+        ("pm_card_avsFail", {"address_line": "fail", "postal_code": "fail"}),
+        ("pm_card_avsUnchecked", {"address_line": "unavailable", "postal_code": "unavailable"}),
+        ("pm_card_cvcCheckFail", {"cvc": "fail"}),
+        ("pm_card_riskLevelElevated", {"cvc": "pass", "risk_level": "elevated"}),
+    ],
+)
+@pytest.mark.parametrize("authorize_only", [True, False])
+async def test_checks(account: "Account", card: str, expected: dict[str, str], authorize_only: bool) -> None:
+    result = await account.psp.charge(account.request(card, authorize_only=authorize_only), timeout_s=T)
+    assert result.checks is not None
+    assert result.checks.model_dump().items() >= expected.items()
+    assert result.checks.risk_score is not None
+    assert await account.psp.describe_card(card, timeout_s=T) == result.card
+
+
+async def test_a_payment_without_a_card_has_no_facts_of_one(account: "Account") -> None:
+    request = account.request("pm_upi_success", method="upi", currency="INR")
+    result = await account.psp.charge(request, timeout_s=T)
+    await account.control("POST", f"payment_intents/{result.reference}/complete_processing")
+    result = await retrieved(account, request, result.reference)
+    assert (result.outcome, result.card) == (ChargeOutcome.SUCCEEDED, None)
+
+
+@pytest.mark.parametrize("token", ["tok_in_once", "pm_card_in_once"])
+async def test_a_card_is_described_and_still_works(account: "Account", token: str) -> None:
+    card = await account.psp.describe_card(token, timeout_s=T)
+    assert card is not None
+    assert (card.country, card.funding) == ("IN", "credit")
+    result = await account.psp.charge(account.request(token), timeout_s=T)
+    assert (result.outcome, result.card) == (ChargeOutcome.SUCCEEDED, card)
+
+
+async def test_the_same_number_has_one_fingerprint_whatever_the_token(account: "Account") -> None:
+    names = ("tok_visa", "pm_card_visa", "tok_visa_again", "pm_card_mastercard")
+    cards = [await account.psp.describe_card(name, timeout_s=T) for name in names]
+    prints = [card.fingerprint for card in cards if card]
+    assert len(prints) == 4
+    assert prints[0] == prints[1] == prints[2] != prints[3]
+
+
+async def test_no_card_there(account: "Account") -> None:
+    for token in ("tok_nosuchtoken", "pm_nosuchmethod", "pm_upi_success", "src_1"):
+        assert await account.psp.describe_card(token, timeout_s=T) is None
+    await account.fault("timeout_before", "tokens.retrieve")
+    assert await account.psp.describe_card("tok_visa", timeout_s=0.3) is None
+
+
+# --- disputes ---
+
+
+async def disputed(account: "Account", charge_reference: str, **terms: Any) -> DisputeResult:
+    """What the adapter sees of a dispute that the buyer's bank just opened."""
+    dispute = await account.control("POST", f"payment_intents/{charge_reference}/dispute", terms)
+    return await account.psp.retrieve_dispute(dispute["id"], timeout_s=T)
+
+
+async def decided(account: "Account", dispute: DisputeResult, step: str) -> DisputeResult:
+    await account.control("POST", f"disputes/{dispute.reference}/{step}")
+    return await account.psp.retrieve_dispute(dispute.reference or "", timeout_s=T)
+
+
+async def submitted(account: "Account", dispute: DisputeResult, key: str = "e", timeout_s: float = T) -> DisputeResult:
+    fields = {"product_description": "A book", "customer_communication": "It arrived, thank you."}
+    request = EvidenceRequest(key=key, reference=dispute.reference or "", fields=fields)
+    return await account.psp.submit_evidence(request, timeout_s=timeout_s)
+
+
+def moved(dispute: DisputeResult) -> list[tuple[int, int]]:
+    assert len({movement.reference for movement in dispute.money}) == len(dispute.money)
+    assert {movement.currency for movement in dispute.money} <= {"USD"}
+    return [(movement.amount, movement.fee) for movement in dispute.money]
+
+
+@pytest.mark.parametrize("returned", [0, 1_500])
+async def test_a_dispute_takes_the_money_and_gives_it_back_when_it_is_won(account: "Account", returned: int) -> None:
+    await account.control("PATCH", "account", {"dispute_fee": 1_500, "dispute_fee_returned": returned > 0})
+    reference = await charged(account)
+    dispute = await disputed(account, reference, amount=20_000, reason="product_not_received")
+    assert (dispute.outcome, dispute.charge_reference) == (DisputeOutcome.NEEDS_RESPONSE, reference)
+    assert (dispute.amount, dispute.currency, dispute.category) == (20_000, "USD", "product_not_received")
+    assert (dispute.submissions, dispute.failure, dispute.reason) == (0, None, None)
+    assert dispute.evidence_due_at is not None
+    assert dispute.evidence_due_at > datetime.now(UTC)
+    assert moved(dispute) == [(-20_000, 1_500)]
+    won = await decided(account, dispute, "win")
+    assert (won.outcome, moved(won)) == (DisputeOutcome.WON, [(-20_000, 1_500), (20_000, -returned)])
+
+
+async def test_a_lost_dispute_and_one_that_is_reinstated(account: "Account") -> None:
+    dispute = await disputed(account, await charged(account))
+    lost = await decided(account, dispute, "lose")
+    assert (lost.outcome, lost.money) == (DisputeOutcome.LOST, dispute.money)
+    again = await decided(account, dispute, "reinstate")
+    assert (again.outcome, len(again.money)) == (DisputeOutcome.WON, 2)
+
+
+async def test_an_inquiry_moves_no_money_until_it_is_escalated(account: "Account") -> None:
+    first, second = [await disputed(account, await charged(account), inquiry=True) for _ in range(2)]
+    assert (first.outcome, first.money) == (DisputeOutcome.INQUIRY, ())
+    closed = await decided(account, first, "close_inquiry")
+    assert (closed.outcome, closed.money) == (DisputeOutcome.CLOSED, ())
+    answered = await submitted(account, second)
+    assert (answered.outcome, answered.submissions) == (DisputeOutcome.INQUIRY, 1)
+    escalated = await decided(account, second, "escalate")
+    assert (escalated.outcome, escalated.amount) == (DisputeOutcome.NEEDS_RESPONSE, 50_000)
+    assert [amount for amount, _ in moved(escalated)] == [-50_000]
+
+
+async def test_evidence(account: "Account") -> None:
+    dispute = await disputed(account, await charged(account))
+    result = await submitted(account, dispute)
+    assert (result.outcome, result.submissions, result.failure) == (DisputeOutcome.UNDER_REVIEW, 1, None)
+    assert await submitted(account, dispute) == result
+    # Stripe repeats its old answer under the key; what counts is how the dispute stands now.
+    await account.control("POST", f"disputes/{dispute.reference}/win")
+    again = await submitted(account, dispute)
+    assert (again.outcome, again.submissions, again.failure) == (DisputeOutcome.WON, 1, None)
+    assert len(again.money) == 2
+
+
+@pytest.mark.parametrize(("step", "outcome"), [("win", DisputeOutcome.WON), ("lose", DisputeOutcome.LOST)])
+async def test_evidence_that_comes_too_late(account: "Account", step: str, outcome: DisputeOutcome) -> None:
+    dispute = await disputed(account, await charged(account))
+    state = await decided(account, dispute, step)
+    result = await submitted(account, dispute)
+    assert result.outcome is outcome
+    assert result.failure is not None
+    assert result.failure.code == "evidence_refused"
+    assert result == state.model_copy(update={"failure": result.failure})
+
+
+async def test_evidence_past_its_date(account: "Account") -> None:
+    dispute = await disputed(account, await charged(account), evidence_due_s=3_600, inquiry=True)
+    await account.control("POST", "clock/advance", {"seconds": 7_200})
+    result = await submitted(account, dispute)
+    assert result.failure is not None
+    assert (result.outcome, result.failure.code) == (DisputeOutcome.INQUIRY, "evidence_refused")
+
+
+async def test_evidence_that_stripe_does_not_know(account: "Account") -> None:
+    dispute = await disputed(account, await charged(account))
+    request = EvidenceRequest(key="e", reference=dispute.reference or "", fields={"horoscope": "good"})
+    result = await account.psp.submit_evidence(request, timeout_s=T)
+    assert result.failure is not None
+    assert (result.failure.code, result.failure.psp_code) == ("evidence_refused", "parameter_unknown")
+    assert (result.outcome, result.submissions) == (DisputeOutcome.NEEDS_RESPONSE, 0)
+
+
+@pytest.mark.parametrize("fault", ["timeout_after", "cut_before", "cut_after", "http_503", "broken_body"])
+async def test_evidence_without_an_answer_again_is_submitted_once(account: "Account", fault: str) -> None:
+    dispute = await disputed(account, await charged(account))
+    await account.fault(fault, "disputes.update")
+    result = await submitted(account, dispute, timeout_s=0.5)
+    assert (result.outcome, result.reference) == (DisputeOutcome.UNKNOWN, None)
+    result = await submitted(account, dispute)
+    assert (result.outcome, result.submissions, result.failure) == (DisputeOutcome.UNDER_REVIEW, 1, None)
+
+
+async def test_a_dispute_without_an_answer_is_unknown(account: "Account") -> None:
+    dispute = await disputed(account, await charged(account))
+    for fault, reason in [
+        ("timeout_before", "timeout"),
+        ("unknown_status", "unrecognised"),
+        ("http_503", "server_error"),
+    ]:
+        await account.fault(fault, "disputes.retrieve")
+        result = await account.psp.retrieve_dispute(dispute.reference or "", timeout_s=0.3)
+        assert (result.outcome, result.reason) == (DisputeOutcome.UNKNOWN, reason)
+
+
+async def test_no_dispute_there(account: "Account") -> None:
+    nothing = DisputeResult(outcome=DisputeOutcome.NOT_FOUND)
+    assert await account.psp.retrieve_dispute("dp_none", timeout_s=T) == nothing
+    assert await submitted(account, nothing.model_copy(update={"reference": "dp_none"})) == nothing
+
+
+@pytest.mark.parametrize(
+    ("card", "outcome"),
+    [
+        ("pm_card_createDispute", DisputeOutcome.NEEDS_RESPONSE),
+        ("pm_card_createDisputeInquiry", DisputeOutcome.INQUIRY),
+    ],
+)
+async def test_cards_that_are_disputed_by_themselves(account: "Account", card: str, outcome: DisputeOutcome) -> None:
+    async with delivered(account) as events:
+        reference = await charged(account, card)
+        await account.control("POST", "clock/advance", {"seconds": 60})
+    created = next(event for event in events if event.type == "charge.dispute.created")
+    assert (created.kind, created.charge_reference) == (PspEventKind.DISPUTE, reference)
+    result = await account.psp.retrieve_dispute(created.reference or "", timeout_s=T)
+    assert (result.outcome, result.amount) == (outcome, 50_000)
+
+
 # --- webhooks ---
 
 
-async def test_webhooks_as_they_are_really_delivered(account: "Account") -> None:
+@asynccontextmanager
+async def delivered(account: "Account") -> AsyncIterator[list[PspEvent]]:
+    """What the sandbox really sends meanwhile, read when the block ends."""
     received: list[tuple[bytes, dict[str, str]]] = []
+    events: list[PspEvent] = []
 
     async def receive(request: web.Request) -> web.Response:
         received.append((await request.read(), dict(request.headers)))
@@ -555,14 +923,19 @@ async def test_webhooks_as_they_are_really_delivered(account: "Account") -> None
     async with TestServer(app) as server:
         url = str(server.make_url("/webhooks/stripe"))
         settings = await account.control("PATCH", "account", {"webhook_url": url})
+        yield events
+        await account.control("POST", "webhooks/flush")
+    psp = account.adapter(settings["webhook_secret"])
+    events += [psp.read_webhook(body, headers) for body, headers in received]
+    await psp.close()
+
+
+async def test_webhooks_as_they_are_really_delivered(account: "Account") -> None:
+    async with delivered(account) as events:
         request = account.request()
         result = await account.psp.charge(request, timeout_s=T)
         refund = account.refund_request(result.reference or "")
         await account.psp.refund(refund, timeout_s=T)
-        await account.control("POST", "webhooks/flush")
-    psp = account.adapter(settings["webhook_secret"])
-    events: list[PspEvent] = [psp.read_webhook(body, headers) for body, headers in received]
-    await psp.close()
     charges = [event for event in events if event.kind is PspEventKind.CHARGE]
     assert {event.reference for event in charges} == {result.reference}
     assert {event.charge_id for event in charges} == {request.charge_id}
@@ -570,3 +943,36 @@ async def test_webhooks_as_they_are_really_delivered(account: "Account") -> None
     assert {event.refund_id for event in charges} == {None}
     refunds = [event for event in events if event.kind is PspEventKind.REFUND]
     assert {(event.type, event.refund_id) for event in refunds} == {("refund.created", refund.refund_id)}
+    told = {(event.charge_reference, event.amount, event.currency) for event in refunds}
+    assert told == {(result.reference, 50_000, "USD")}
+
+
+async def test_webhooks_of_authorisations(account: "Account") -> None:
+    async with delivered(account) as events:
+        captured, expired, void = [await authorized(account) for _ in range(3)]
+        await captured_of(account, captured, 20_000)
+        await account.control("POST", f"payment_intents/{expired.reference}/expire")
+        await account.psp.void_charge(void.reference, charge_id=void.charge_id, key="v", timeout_s=T)
+    assert {event.kind for event in events} == {PspEventKind.CHARGE}
+    assert {event.reference for event in events} == {captured.reference, expired.reference, void.reference}
+    paid = {(event.type, event.reference) for event in events if event.paid}
+    assert paid == {("charge.captured", captured.reference), ("payment_intent.succeeded", captured.reference)}
+    unpaid = {event.type for event in events if not event.paid}
+    assert unpaid >= {"charge.succeeded", "charge.expired", "payment_intent.canceled"}
+
+
+async def test_webhooks_of_disputes(account: "Account") -> None:
+    async with delivered(account) as events:
+        reference = await charged(account)
+        dispute = await disputed(account, reference, amount=20_000)
+        await account.control("POST", f"disputes/{dispute.reference}/win")
+    disputes = [event for event in events if event.kind is PspEventKind.DISPUTE]
+    assert {event.type for event in disputes} >= {
+        "charge.dispute.created",
+        "charge.dispute.funds_withdrawn",
+        "charge.dispute.closed",
+        "charge.dispute.funds_reinstated",
+    }
+    told = {(event.reference, event.charge_reference, event.amount, event.currency) for event in disputes}
+    assert told == {(dispute.reference, reference, 20_000, "USD")}
+    assert not any(event.paid or event.refund_failed for event in disputes)

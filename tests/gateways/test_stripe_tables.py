@@ -11,11 +11,23 @@ from iso4217 import Currency
 from stripe import oauth_error
 
 from domain.money import MoneyError
-from domain.psp import ChargeOutcome, RefundOutcome
+from domain.psp import (
+    EVIDENCE_FIELDS,
+    CardChecks,
+    CardFacts,
+    ChargeOutcome,
+    ChargeResult,
+    DisputeOutcome,
+    DisputeResult,
+    EvidenceRequest,
+    RefundOutcome,
+)
 from gateways import stripe as adapter
+from gateways import stripe_objects as objects
 from gateways.guard import Guard, Verdict
 from gateways.psp import Psp
-from gateways.stripe import ERRORS, Refusal, StripePsp, Unanswered, from_stripe, to_stripe, translate
+from gateways.stripe import ERRORS, Refusal, StripePsp, Unanswered, translate
+from gateways.stripe_objects import from_stripe, to_stripe
 
 # The SDK leaves these constructors without types.
 API_CONNECTION: Any = stripe.APIConnectionError
@@ -135,23 +147,29 @@ INVALID = {"type": "invalid_request_error"}
     ],
 )
 def test_failure_codes(error: dict[str, Any], code: str, psp_code: str | None) -> None:
-    failure = adapter.failure_of({**error, "message": "No such token: tok_secret"})
+    failure = objects.failure_of({**error, "message": "No such token: tok_secret"})
     assert (failure.code, failure.psp_code) == (code, psp_code)
     assert "tok_secret" not in failure.message
 
 
 def test_an_attempt_was_declined_whatever_its_error_is_called() -> None:
-    assert adapter.failure_of(INVALID | {"code": "new_word"}, attempted=True).code == "card_declined"
+    assert objects.failure_of(INVALID | {"code": "new_word"}, attempted=True).code == "card_declined"
     failed = intent("requires_payment_method", last_payment_error=INVALID | {"code": "account_closed"})
-    result = adapter.charge_result(failed)
+    result = objects.charge_result(failed)
     assert result.failure is not None
     assert (result.failure.code, result.failure.psp_code) == ("payment_method_declined", "account_closed")
 
 
 def test_every_code_that_is_given_out_has_words() -> None:
-    without = set(adapter._FAILURE_CODES.values()) - adapter._MESSAGES.keys()
+    given_out = {*objects._FAILURE_CODES.values(), "evidence_refused"}
+    without = given_out - objects._MESSAGES.keys()
     # Told in the words of any decline: see the comment on _MESSAGES.
     assert without == {"lost_or_stolen_card", "fraud_suspected"}
+
+
+def test_an_authorisation_that_ran_out_has_a_code_of_its_own() -> None:
+    for code in ("charge_expired_for_capture", "capture_charge_authorization_expired"):
+        assert objects.failure_of(INVALID | {"code": code}).code == "authorization_expired"
 
 
 # --- amounts ---
@@ -259,7 +277,7 @@ def intent(status: str, **more: Any) -> dict[str, Any]:
     ],
 )
 def test_states_of_a_charge(status: str, outcome: ChargeOutcome) -> None:
-    result = adapter.charge_result(intent(status))
+    result = objects.charge_result(intent(status))
     assert (result.outcome, result.reference) == (outcome, "pi_1")
     assert result.reason == ("unrecognised" if outcome is ChargeOutcome.UNKNOWN else None)
 
@@ -268,22 +286,22 @@ def test_states_of_a_charge(status: str, outcome: ChargeOutcome) -> None:
 def test_a_success_that_took_nothing_is_no_success(received: dict[str, Any]) -> None:
     thing = intent("succeeded")
     del thing["amount_received"]
-    result = adapter.charge_result(thing | received)
+    result = objects.charge_result(thing | received)
     assert (result.outcome, result.reason, result.amount) == (ChargeOutcome.UNKNOWN, "malformed", None)
 
 
 def test_a_cancelled_charge_still_says_why_it_was_declined() -> None:
     error = CARD | {"decline_code": "insufficient_funds"}
-    result = adapter.charge_result(intent("canceled", last_payment_error=error))
-    assert (result.outcome, result.failure) == (ChargeOutcome.VOIDED, adapter.failure_of(error))
-    assert adapter.charge_result(intent("canceled", last_payment_error=None)).failure is None
+    result = objects.charge_result(intent("canceled", last_payment_error=error))
+    assert (result.outcome, result.failure) == (ChargeOutcome.VOIDED, objects.failure_of(error))
+    assert objects.charge_result(intent("canceled", last_payment_error=None)).failure is None
     # An earlier decline does not matter to a charge that was paid after all.
-    assert adapter.charge_result(intent("succeeded", last_payment_error=error)).failure is None
+    assert objects.charge_result(intent("succeeded", last_payment_error=error)).failure is None
 
 
 def test_amount_is_what_was_really_taken_and_the_fee_comes_along() -> None:
     entry = {"id": "txn_1", "fee": 45, "currency": "usd", "available_on": 1_700_000_000}
-    result = adapter.charge_result(
+    result = objects.charge_result(
         intent("succeeded", amount_received=499, latest_charge={"balance_transaction": entry})
     )
     assert (result.amount, result.currency) == (499, "USD")
@@ -298,7 +316,7 @@ def test_amount_is_what_was_really_taken_and_the_fee_comes_along() -> None:
 
 @pytest.mark.parametrize("charge", [None, "ch_1", {"balance_transaction": None}, {"balance_transaction": {"fee": "x"}}])
 def test_a_charge_does_not_depend_on_its_fee(charge: Any) -> None:
-    result = adapter.charge_result(intent("succeeded", amount_received=500, latest_charge=charge))
+    result = objects.charge_result(intent("succeeded", amount_received=500, latest_charge=charge))
     assert (result.outcome, result.fee) == (ChargeOutcome.SUCCEEDED, None)
 
 
@@ -319,7 +337,7 @@ def test_a_charge_does_not_depend_on_its_fee(charge: Any) -> None:
     ],
 )
 def test_a_broken_charge_is_unknown(thing: Any, reference: str | None) -> None:
-    result = adapter.charge_result(thing)
+    result = objects.charge_result(thing)
     assert (result.outcome, result.reference) == (ChargeOutcome.UNKNOWN, reference)
     assert result.reason in ("malformed", "unrecognised")
 
@@ -336,7 +354,7 @@ def test_a_broken_charge_is_unknown(thing: Any, reference: str | None) -> None:
     ],
 )
 def test_where_the_buyer_is_sent(action: Any, url: str | None) -> None:
-    result = adapter.charge_result(intent("requires_action", next_action=action))
+    result = objects.charge_result(intent("requires_action", next_action=action))
     assert result.outcome is ChargeOutcome.REQUIRES_ACTION
     assert (result.next_action.url if result.next_action else None) == url
 
@@ -350,7 +368,7 @@ def test_a_refusal_is_not_believed_against_its_own_payment_intent() -> None:
     ]:
         result = adapter._declined(Refusal({**card_error, "payment_intent": intent(status)}))
         assert (result.outcome, result.reference) == (outcome, "pi_1")
-    assert adapter._declined(Refusal(card_error)).failure == adapter.failure_of(card_error)
+    assert adapter._declined(Refusal(card_error)).failure == objects.failure_of(card_error)
 
 
 @pytest.mark.parametrize(
@@ -365,7 +383,7 @@ def test_a_refusal_is_not_believed_against_its_own_payment_intent() -> None:
     ],
 )
 def test_states_of_a_refund(status: str, outcome: RefundOutcome, code: str | None) -> None:
-    result = adapter.refund_result(
+    result = objects.refund_result(
         {"object": "refund", "id": "re_1", "status": status, "amount": 5, "currency": "isk"}
         | {"amount": 500, "failure_reason": "lost_or_stolen_card"}
     )
@@ -375,5 +393,209 @@ def test_states_of_a_refund(status: str, outcome: RefundOutcome, code: str | Non
 
 @pytest.mark.parametrize("thing", [{}, None, [], {"object": "charge"}, {"object": "refund", "status": "succeeded"}])
 def test_a_broken_refund_is_unknown(thing: Any) -> None:
-    result = adapter.refund_result(thing)
+    result = objects.refund_result(thing)
     assert (result.outcome, result.reason) == (RefundOutcome.UNKNOWN, "malformed")
+
+
+# --- authorisations and cards ---
+
+
+CARD_DETAILS = {
+    "brand": "visa",
+    "country": "IN",
+    "fingerprint": "f1",
+    "funding": "credit",
+    "capture_before": 1_700_000_000,
+    "checks": {"address_line1_check": "fail", "address_postal_code_check": "unavailable", "cvc_check": "pass"},
+}
+CHARGE = {
+    "payment_method_details": {"type": "card", "card": CARD_DETAILS},
+    "outcome": {"risk_score": 64, "risk_level": "elevated"},
+}
+
+
+def read(status: str, charge: Any) -> ChargeResult:
+    return objects.charge_result(intent(status, latest_charge=charge))
+
+
+def with_card(**more: Any) -> dict[str, Any]:
+    return {**CHARGE, "payment_method_details": {"card": {**CARD_DETAILS, **more}}}
+
+
+@pytest.mark.parametrize("status", ["requires_capture", "succeeded"])
+def test_what_is_known_of_the_card_and_checked(status: str) -> None:
+    result = read(status, CHARGE)
+    assert result.card == CardFacts(fingerprint="f1", country="IN", brand="visa", funding="credit")
+    assert result.checks == CardChecks(
+        address_line="fail", postal_code="unavailable", cvc="pass", risk_score=64, risk_level="elevated"
+    )
+    reserved_until = datetime.fromtimestamp(1_700_000_000, UTC) if status == "requires_capture" else None
+    assert (result.capture_before, result.amount) == (reserved_until, 500)
+
+
+@pytest.mark.parametrize("status", ["requires_action", "processing", "requires_payment_method", "canceled", "new"])
+def test_nothing_of_the_card_in_other_states(status: str) -> None:
+    result = read(status, CHARGE)
+    assert (result.capture_before, result.card, result.checks) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("charge", "card", "checks"),
+    [
+        (None, None, None),
+        ("ch_1", None, None),
+        ([], None, None),
+        ({}, None, None),
+        ({"payment_method_details": None, "outcome": None}, None, None),
+        ({"payment_method_details": {"card": "x"}, "outcome": "x"}, None, None),
+        ({"payment_method_details": {"card": {"checks": "x", "fingerprint": 5}}}, None, None),
+        ({"payment_method_details": {"card": {"country": "IN", "brand": ""}}}, CardFacts(country="IN"), None),
+        ({"payment_method_details": {"type": "upi", "upi": {}}, "outcome": {"risk_level": "not_assessed"}}, None, None),
+        ({"outcome": {"risk_score": 12}}, None, CardChecks(risk_score=12)),
+        ({"outcome": {"risk_score": True, "risk_level": ["normal"]}}, None, None),
+        ({"outcome": {"risk_score": 10**30, "risk_level": "brand_new"}}, None, None),
+    ],
+)
+@pytest.mark.parametrize("status", ["requires_capture", "succeeded"])
+def test_a_charge_does_not_depend_on_what_is_known_of_its_card(
+    status: str, charge: Any, card: CardFacts | None, checks: CardChecks | None
+) -> None:
+    result = read(status, charge)
+    assert result.outcome in (ChargeOutcome.AUTHORIZED, ChargeOutcome.SUCCEEDED)
+    assert (result.card, result.checks, result.capture_before) == (card, checks, None)
+
+
+@pytest.mark.parametrize("moment", [None, 0, "soon", [1], 10**30, -(10**30)])
+def test_an_authorisation_does_not_depend_on_its_end(moment: Any) -> None:
+    result = read("requires_capture", with_card(capture_before=moment))
+    assert (result.outcome, result.capture_before) == (ChargeOutcome.AUTHORIZED, None)
+    assert result.card is not None
+
+
+@pytest.mark.parametrize(
+    ("method", "can"), [("card", True), ("wallet", True), ("upi", False), ("netbanking", False), ("cash", False)]
+)
+def test_what_can_be_reserved(method: str, can: bool) -> None:
+    assert psp().can_authorize(method) is can
+
+
+# --- disputes ---
+
+
+WITHDRAWN = {"id": "txn_1", "amount": -500, "fee": 1_500, "currency": "usd"}
+REINSTATED = {"id": "txn_2", "amount": 500, "fee": -1_500, "currency": "usd"}
+
+
+def dispute(status: str = "needs_response", **more: Any) -> dict[str, Any]:
+    base = {"object": "dispute", "id": "du_1", "amount": 500, "currency": "usd", "reason": "fraudulent"}
+    base |= {"charge": "ch_1", "payment_intent": "pi_1", "status": status, "balance_transactions": [WITHDRAWN]}
+    return {**base, "evidence_details": {"due_by": 1_700_000_000, "submission_count": 1}, **more}
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome"),
+    [
+        ("warning_needs_response", DisputeOutcome.INQUIRY),
+        ("warning_under_review", DisputeOutcome.INQUIRY),
+        ("warning_closed", DisputeOutcome.CLOSED),
+        ("prevented", DisputeOutcome.CLOSED),
+        ("needs_response", DisputeOutcome.NEEDS_RESPONSE),
+        ("under_review", DisputeOutcome.UNDER_REVIEW),
+        ("won", DisputeOutcome.WON),
+        ("lost", DisputeOutcome.LOST),
+        ("appeal_needs_response", DisputeOutcome.UNKNOWN),
+        ("brand_new", DisputeOutcome.UNKNOWN),
+    ],
+)
+def test_states_of_a_dispute(status: str, outcome: DisputeOutcome) -> None:
+    result = objects.dispute_result(dispute(status))
+    assert (result.outcome, result.reference, len(result.money)) == (outcome, "du_1", 1)
+    assert result.reason == ("unrecognised" if outcome is DisputeOutcome.UNKNOWN else None)
+
+
+def test_all_of_a_dispute() -> None:
+    result = objects.dispute_result(dispute(balance_transactions=[WITHDRAWN, REINSTATED]))
+    assert result.model_dump(exclude_none=True) == {
+        "outcome": DisputeOutcome.NEEDS_RESPONSE,
+        "reference": "du_1",
+        "charge_reference": "pi_1",
+        "amount": 500,
+        "currency": "USD",
+        "category": "fraudulent",
+        "evidence_due_at": datetime.fromtimestamp(1_700_000_000, UTC),
+        "submissions": 1,
+        "money": (
+            {"reference": "txn_1", "amount": -500, "fee": 1_500, "currency": "USD"},
+            {"reference": "txn_2", "amount": 500, "fee": -1_500, "currency": "USD"},
+        ),
+    }
+
+
+def test_money_of_a_dispute_is_in_the_currency_of_the_settlement() -> None:
+    entry = {"id": "txn_1", "amount": -500, "fee": 0, "currency": "isk"}
+    result = objects.dispute_result(dispute(balance_transactions=[entry]))
+    assert (result.amount, result.currency) == (500, "USD")
+    assert [(money.amount, money.currency) for money in result.money] == [(-5, "ISK")]
+
+
+@pytest.mark.parametrize(
+    "details", [None, {}, {"due_by": None}, {"due_by": 0}, {"due_by": None, "submission_count": 0}]
+)
+def test_a_dispute_that_takes_no_answer(details: Any) -> None:
+    result = objects.dispute_result(dispute(evidence_details=details, payment_intent=None, balance_transactions=[]))
+    assert (result.outcome, result.evidence_due_at, result.submissions) == (DisputeOutcome.NEEDS_RESPONSE, None, 0)
+    assert (result.charge_reference, result.money) == ("ch_1", ())
+
+
+@pytest.mark.parametrize(
+    ("thing", "reference"),
+    [
+        (dispute(object="charge"), "du_1"),
+        (dispute(id=None), None),
+        (dispute(id=5), None),
+        (dispute(amount=None), "du_1"),
+        (dispute(amount="500"), "du_1"),
+        (dispute(currency=None), "du_1"),
+        (dispute(currency="zzz"), "du_1"),
+        (dispute(payment_intent=None, charge=None), "du_1"),
+        (dispute(payment_intent={"id": "pi_1"}), "du_1"),
+        (dispute() | {"status": ["won"]}, "du_1"),
+        (dispute(evidence_details="x"), "du_1"),
+        (dispute(evidence_details={"due_by": 10**30}), "du_1"),
+        # A movement that cannot be read is not left out: it would never be booked.
+        (dispute(balance_transactions=None), "du_1"),
+        (dispute(balance_transactions=["txn_1"]), "du_1"),
+        (dispute(balance_transactions=[WITHDRAWN, {**REINSTATED, "amount": None}]), "du_1"),
+        (dispute(balance_transactions=[{**WITHDRAWN, "fee": None}]), "du_1"),
+        (dispute(balance_transactions=[{**WITHDRAWN, "currency": "isk", "amount": -550}]), "du_1"),
+        ({}, None),
+        ([], None),
+        (None, None),
+    ],
+)
+def test_a_broken_dispute_is_unknown(thing: Any, reference: str | None) -> None:
+    expected = DisputeResult(outcome=DisputeOutcome.UNKNOWN, reason="malformed", reference=reference)
+    assert objects.dispute_result(thing) == expected
+
+
+def evidence(**fields: str) -> dict[str, Any]:
+    params = adapter._evidence_params(EvidenceRequest(key="k", reference="du_1", fields=fields))
+    assert params["submit"] is True
+    told: dict[str, Any] = params["evidence"]
+    return told
+
+
+def test_evidence_goes_under_stripes_names() -> None:
+    fields = {name: f"said of {name}" for name in EVIDENCE_FIELDS if name != "customer_communication"}
+    assert evidence(**fields) == fields
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({}, "Communication with the customer:\nHello"),
+        ({"uncategorized_text": "More."}, "More.\n\nCommunication with the customer:\nHello"),
+    ],
+)
+def test_what_stripe_takes_as_a_file_only_joins_the_text(fields: dict[str, str], told: str) -> None:
+    assert evidence(customer_communication="Hello", **fields) == {"uncategorized_text": told}

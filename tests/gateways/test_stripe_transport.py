@@ -4,13 +4,21 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
-from domain.psp import ChargeOutcome, ChargeRequest, RefundOutcome
+from domain.psp import (
+    CaptureRequest,
+    CardFacts,
+    ChargeOutcome,
+    ChargeRequest,
+    DisputeOutcome,
+    EvidenceRequest,
+    RefundOutcome,
+)
 from gateways.guard import Guard
 from gateways.stripe import StripePsp
 
@@ -42,9 +50,9 @@ def answer(status: int, body: str, *headers: str) -> bytes:
 
 
 class Server:
-    """Answers every request with `reply` (None: never), and keeps what it was sent."""
+    """Answers every request with `reply` (None: never; a function: of its number), and keeps what it was sent."""
 
-    def __init__(self, reply: bytes | None, *, then_close: bool = False) -> None:
+    def __init__(self, reply: bytes | Callable[[int], bytes] | None, *, then_close: bool = False) -> None:
         self.reply, self.then_close = reply, then_close
         self.requests: list[str] = []
         self.asked, self.closed = asyncio.Event(), asyncio.Event()
@@ -58,7 +66,7 @@ class Server:
                 self.requests.append((head + await reader.readexactly(length)).decode())
                 self.asked.set()
                 if self.reply is not None:
-                    writer.write(self.reply)
+                    writer.write(self.reply if isinstance(self.reply, bytes) else self.reply(len(self.requests)))
                     await writer.drain()
                 if self.then_close:
                     return
@@ -301,6 +309,227 @@ async def test_no_token_in_logs_output_or_results(
     caplog.set_level(logging.DEBUG)
     async with served(Server(reply)) as psp:
         result = await psp.charge(REQUEST, timeout_s=2)
+        await psp.describe_card(REQUEST.token, timeout_s=2)
     captured = capfd.readouterr()
     for text in (caplog.text, captured.out, captured.err, repr(result), result.model_dump_json(), repr(REQUEST)):
         assert "secretsecret" not in text
+
+
+# --- captures ---
+
+CAPTURE = CaptureRequest(key="pay_1:capture", charge_id="ch_1", reference="pi_1", amount=300, currency="USD")
+
+
+def our_intent(status: str, **more: Any) -> str:
+    return json.dumps({**json.loads(SUCCEEDED), "status": status, "metadata": {"paysaga_charge": "ch_1"}, **more})
+
+
+def in_turn(*replies: bytes) -> Callable[[int], bytes]:
+    return lambda number: replies[min(number, len(replies)) - 1]
+
+
+NOT_CAPTURABLE = answer(400, '{"error":{"type":"invalid_request_error","code":"payment_intent_unexpected_state"}}')
+
+
+async def test_what_a_capture_sends() -> None:
+    server = Server(answer(200, our_intent("succeeded", amount_received=300)))
+    async with served(server) as psp:
+        for _ in range(2):
+            result = await psp.capture_charge(CAPTURE, timeout_s=2)
+            assert (result.outcome, result.amount, result.reference) == (ChargeOutcome.SUCCEEDED, 300, "pi_1")
+    heads, bodies = zip(*(sent.split("\r\n\r\n") for sent in server.requests), strict=True)
+    assert heads[0].startswith("POST /v1/payment_intents/pi_1/capture HTTP/1.1")
+    assert set(bodies) == {"amount_to_capture=300&expand[0]=latest_charge.balance_transaction"}
+    keys = {line for head in heads for line in head.split("\r\n") if line.startswith("Idempotency-Key: ")}
+    assert len(keys) == 2  # a stored refusal or 500 must not stand in the way of the next call
+    assert all(key.startswith("Idempotency-Key: pay_1:capture:") for key in keys)
+
+
+@pytest.mark.parametrize(
+    ("state", "outcome", "reason", "code"),
+    [
+        ("succeeded", ChargeOutcome.SUCCEEDED, None, None),
+        ("canceled", ChargeOutcome.VOIDED, None, None),
+        ("requires_capture", ChargeOutcome.AUTHORIZED, None, "request_refused"),
+        ("requires_payment_method", ChargeOutcome.UNKNOWN, "unrecognised", None),
+        ("requires_action", ChargeOutcome.UNKNOWN, "unrecognised", None),
+        ("processing", ChargeOutcome.UNKNOWN, "unrecognised", None),
+        ("brand_new", ChargeOutcome.UNKNOWN, "unrecognised", None),
+    ],
+)
+async def test_a_refused_capture_is_what_became_of_the_charge(
+    state: str, outcome: ChargeOutcome, reason: str | None, code: str | None
+) -> None:
+    server = Server(in_turn(NOT_CAPTURABLE, answer(200, our_intent(state))))
+    async with served(server) as psp:
+        result = await psp.capture_charge(CAPTURE, timeout_s=2)
+    assert (result.outcome, result.reason, result.reference) == (outcome, reason, "pi_1")
+    assert (result.failure and result.failure.code) == code
+    assert server.requests[1].startswith("GET /v1/payment_intents/pi_1?expand")
+
+
+async def test_a_refused_capture_of_nothing_or_without_a_second_answer_is_unknown() -> None:
+    missing = answer(404, '{"error":{"type":"invalid_request_error","code":"resource_missing"}}')
+    for second, reason in [(missing, "unrecognised"), (answer(500, "no"), "server_error")]:
+        async with served(Server(in_turn(NOT_CAPTURABLE, second))) as psp:
+            result = await psp.capture_charge(CAPTURE, timeout_s=2)
+        assert (result.outcome, result.reason) == (ChargeOutcome.UNKNOWN, reason)
+
+
+@pytest.mark.parametrize("state", ["requires_capture", "processing"])
+async def test_a_capture_that_did_not_capture_is_no_refusal(state: str) -> None:
+    async with served(Server(answer(200, our_intent(state)))) as psp:
+        result = await psp.capture_charge(CAPTURE, timeout_s=2)
+    assert (result.outcome, result.reason, result.failure) == (ChargeOutcome.UNKNOWN, "unrecognised", None)
+
+
+@pytest.mark.parametrize("replies", [(), (NOT_CAPTURABLE,)])
+@pytest.mark.parametrize("more", [{"metadata": {"paysaga_charge": "ch_2"}}, {"id": "pi_2"}, {"metadata": None}])
+async def test_a_capture_of_another_charge_is_not_ours(replies: tuple[bytes, ...], more: dict[str, Any]) -> None:
+    async with served(Server(in_turn(*replies, answer(200, our_intent("succeeded", **more))))) as psp:
+        result = await psp.capture_charge(CAPTURE, timeout_s=2)
+    assert (result.outcome, result.reason, result.reference) == (ChargeOutcome.UNKNOWN, "another_charge", None)
+
+
+async def test_a_capture_that_cannot_be_sent_is_not() -> None:
+    server = Server(answer(200, SUCCEEDED))
+    async with served(server) as psp:
+        result = await psp.capture_charge(CAPTURE.model_copy(update={"currency": "KWD", "amount": 501}), timeout_s=2)
+    assert (result.outcome, result.reason) == (ChargeOutcome.UNKNOWN, "amount_precision")
+    assert server.requests == []
+
+
+async def test_an_authorisation_asks_for_a_later_capture() -> None:
+    server = Server(answer(200, our_intent("requires_capture")))
+    async with served(server) as psp:
+        result = await psp.charge(REQUEST.model_copy(update={"authorize_only": True}), timeout_s=2)
+    assert (result.outcome, result.amount) == (ChargeOutcome.AUTHORIZED, 500)
+    assert "capture_method=manual" in server.requests[0]
+
+
+# --- a look at a card ---
+
+MISSING = answer(404, '{"error":{"type":"invalid_request_error","code":"resource_missing"}}')
+A_CARD = {"fingerprint": "f1", "country": "IN", "brand": "visa", "funding": "debit", "last4": "4242"}
+
+
+@pytest.mark.parametrize(
+    ("token", "path", "kind"),
+    [
+        ("tok_secretsecret", "/v1/tokens/tok_secretsecret", "token"),
+        ("pm_secretsecret", "/v1/payment_methods/pm_secretsecret", "payment_method"),
+        ("tok_a/../b?c", "/v1/tokens/tok_a%2F..%2Fb%3Fc", "token"),
+    ],
+)
+async def test_a_card_is_described_without_being_used(token: str, path: str, kind: str) -> None:
+    server = Server(answer(200, json.dumps({"object": kind, "id": "x", "card": A_CARD})))
+    async with served(server) as psp:
+        card = await psp.describe_card(token, timeout_s=2)
+    assert card == CardFacts(fingerprint="f1", country="IN", brand="visa", funding="debit")
+    assert [sent.partition(" HTTP")[0] for sent in server.requests] == [f"GET {path}"]
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        None,
+        MISSING,
+        answer(400, '{"error":{"type":"invalid_request_error"}}'),
+        answer(401, "{}"),
+        answer(429, "{}"),
+        answer(500, "no"),
+        answer(200, "[]"),
+        answer(200, "{}"),
+        answer(200, json.dumps({"object": "charge", "card": A_CARD})),
+        answer(200, json.dumps({"object": "token", "card": None})),
+        answer(200, json.dumps({"object": "payment_method", "type": "upi", "upi": {}})),
+        answer(200, json.dumps({"object": "token", "card": {"last4": "4242"}})),
+    ],
+)
+async def test_no_card_without_a_trustworthy_answer(reply: bytes | None) -> None:
+    async with served(Server(reply)) as psp:
+        assert await psp.describe_card("tok_secretsecret", timeout_s=0.2) is None
+
+
+async def test_nobody_is_asked_for_what_is_no_card_or_when_the_guard_refuses() -> None:
+    server = Server(answer(500, "no"))
+    async with served(server, breaker_failures=1) as psp:
+        for token in ("", "upi:a@b", "src_1", "cus_1/payment_methods"):
+            assert await psp.describe_card(token, timeout_s=2) is None
+        assert server.requests == []
+        for _ in range(2):
+            assert await psp.describe_card("tok_1", timeout_s=2) is None
+    assert len(server.requests) == 1
+
+
+# --- disputes ---
+
+EVIDENCE = EvidenceRequest(key="dp_1:evidence:1", reference="du_1", fields={"product_description": "A secretsecret"})
+
+
+def a_dispute(status: str) -> bytes:
+    thing = {"object": "dispute", "id": "du_1", "amount": 500, "currency": "usd", "charge": "ch_1", "status": status}
+    return answer(200, json.dumps({**thing, "balance_transactions": []}))
+
+
+async def test_what_evidence_sends_and_that_the_present_state_is_asked_for() -> None:
+    # The first answer is one that Stripe kept under the key; meanwhile the issuer has decided.
+    server = Server(in_turn(a_dispute("under_review"), a_dispute("won")))
+    async with served(server) as psp:
+        result = await psp.submit_evidence(EVIDENCE, timeout_s=2)
+    assert (result.outcome, result.failure) == (DisputeOutcome.WON, None)
+    head, _, body = server.requests[0].partition("\r\n\r\n")
+    assert head.startswith("POST /v1/disputes/du_1 HTTP/1.1")
+    assert "Idempotency-Key: dp_1:evidence:1\r\n" in head
+    assert body == "evidence[product_description]=A+secretsecret&submit=true"
+    assert server.requests[1].startswith("GET /v1/disputes/du_1 HTTP/1.1")
+
+
+@pytest.mark.parametrize("state", ["lost", "needs_response", "warning_closed", "brand_new"])
+async def test_refused_evidence_is_the_present_state_with_a_failure(state: str) -> None:
+    refused = answer(400, '{"error":{"type":"invalid_request_error","code":"dispute_closed","message":"secretsecret"}}')
+    async with served(Server(in_turn(refused, a_dispute(state)))) as psp:
+        result = await psp.submit_evidence(EVIDENCE, timeout_s=2)
+    assert result.reference == "du_1"
+    assert result.failure is not None
+    assert (result.failure.code, result.failure.psp_code) == ("evidence_refused", "dispute_closed")
+    assert "secretsecret" not in repr((result, EVIDENCE))
+
+
+@pytest.mark.parametrize(
+    ("replies", "outcome", "reason"),
+    [
+        ((MISSING,), DisputeOutcome.NOT_FOUND, None),
+        ((answer(400, '{"error":{"type":"invalid_request_error"}}'),), DisputeOutcome.UNKNOWN, "unrecognised"),
+        ((answer(400, '{"error":{"type":"idempotency_error"}}'),), DisputeOutcome.UNKNOWN, "key_reused"),
+        ((answer(409, "no"),), DisputeOutcome.UNKNOWN, "in_flight"),
+        ((answer(500, "no", "Idempotent-Replayed: true"),), DisputeOutcome.UNKNOWN, "server_error_replayed"),
+        ((answer(200, "<html>"),), DisputeOutcome.UNKNOWN, "malformed"),
+        ((answer(200, "{}"),), DisputeOutcome.UNKNOWN, "malformed"),
+        ((a_dispute("under_review"), answer(500, "no")), DisputeOutcome.UNKNOWN, "server_error"),
+    ],
+)
+async def test_evidence_without_an_answer_is_unknown(
+    replies: tuple[bytes, ...], outcome: DisputeOutcome, reason: str | None
+) -> None:
+    async with served(Server(in_turn(*replies))) as psp:
+        result = await psp.submit_evidence(EVIDENCE, timeout_s=2)
+    assert (result.outcome, result.reason, result.failure) == (outcome, reason, None)
+
+
+@pytest.mark.parametrize(
+    ("reply", "outcome", "reason"),
+    [
+        (MISSING, DisputeOutcome.NOT_FOUND, None),
+        (None, DisputeOutcome.UNKNOWN, "timeout"),
+        (answer(500, "no"), DisputeOutcome.UNKNOWN, "server_error"),
+        (answer(404, "no"), DisputeOutcome.UNKNOWN, "unrecognised"),
+        (answer(200, "[]"), DisputeOutcome.UNKNOWN, "malformed"),
+        (a_dispute("brand_new"), DisputeOutcome.UNKNOWN, "unrecognised"),
+        (a_dispute("lost"), DisputeOutcome.LOST, None),
+    ],
+)
+async def test_a_look_at_a_dispute(reply: bytes | None, outcome: DisputeOutcome, reason: str | None) -> None:
+    async with served(Server(reply)) as psp:
+        result = await psp.retrieve_dispute("du_1", timeout_s=0.3)
+    assert (result.outcome, result.reason) == (outcome, reason)

@@ -124,6 +124,8 @@ def test_what_is_no_event(body: bytes) -> None:
     assert rejection(body, signed(body)) == "webhook_malformed"
 
 
+DISPUTE = {"object": "dispute", "id": "du_1", "charge": "ch_1", "payment_intent": "pi_1", "amount": 500}
+DISPUTE |= {"currency": "usd", "status": "needs_response", "metadata": {}}
 CHARGE = {"object": "charge", "id": "ch_1", "payment_intent": "pi_1", "captured": True, "metadata": {}}
 
 
@@ -138,7 +140,13 @@ CHARGE = {"object": "charge", "id": "ch_1", "payment_intent": "pi_1", "captured"
         ("charge.succeeded", {**CHARGE, "payment_intent": None}, PspEventKind.CHARGE, "ch_1", True),
         ("charge.refunded", CHARGE, PspEventKind.CHARGE, "pi_1", False),
         ("refund.failed", {"object": "refund", "id": "re_1"}, PspEventKind.REFUND, "re_1", False),
-        ("charge.dispute.created", {"object": "dispute", "id": "du_1"}, PspEventKind.OTHER, "du_1", False),
+        ("charge.refunded", {**CHARGE, "refunded": True}, PspEventKind.CHARGE, "pi_1", False),
+        ("charge.expired", {**CHARGE, "captured": False}, PspEventKind.CHARGE, "pi_1", False),
+        ("payment_intent.canceled", INTENT, PspEventKind.CHARGE, "pi_1", False),
+        ("payment_intent.amount_capturable_updated", INTENT, PspEventKind.CHARGE, "pi_1", False),
+        ("charge.dispute.created", DISPUTE, PspEventKind.DISPUTE, "du_1", False),
+        ("charge.dispute.funds_withdrawn", DISPUTE, PspEventKind.DISPUTE, "du_1", False),
+        ("charge.refund.updated", {"object": "refund", "id": "re_1"}, PspEventKind.REFUND, "re_1", False),
         ("balance.available", {"object": "balance"}, PspEventKind.OTHER, None, False),
     ],
 )
@@ -165,3 +173,57 @@ def test_a_refunds_event_names_what_it_carries(
     body = json.dumps(event(thing, type="refund.failed")).encode()
     read = build().read_webhook(body, signed(body))
     assert (read.refund_id, read.charge_id, read.refund_failed) == (refund_id, charge_id, True)
+
+
+REFUND = {
+    "object": "refund",
+    "id": "re_1",
+    "charge": "ch_1",
+    "payment_intent": "pi_1",
+    "amount": 500,
+    "currency": "usd",
+}
+
+
+@pytest.mark.parametrize(
+    ("thing", "of_charge", "amount", "currency"),
+    [
+        (DISPUTE, "pi_1", 500, "USD"),
+        ({**DISPUTE, "payment_intent": None}, "ch_1", 500, "USD"),
+        ({**DISPUTE, "payment_intent": None, "charge": None}, None, 500, "USD"),
+        ({**DISPUTE, "currency": "isk"}, "pi_1", 5, "ISK"),
+        (REFUND, "pi_1", 500, "USD"),
+        ({**REFUND, "payment_intent": None}, "ch_1", 500, "USD"),
+        ({**REFUND, "payment_intent": ["pi_1"], "charge": None}, None, 500, "USD"),
+        ({**REFUND, "amount": None}, "pi_1", None, None),
+        ({**REFUND, "currency": "zzz"}, "pi_1", None, None),
+        ({**REFUND, "currency": None}, "pi_1", None, None),
+        ({"object": "refund", "id": "re_1"}, None, None, None),
+        # Of a charge both are left to the look-up: the event may tell of an earlier state.
+        ({**CHARGE, "amount": 500, "currency": "usd"}, None, None, None),
+    ],
+)
+def test_the_charge_and_the_amount_of_a_refund_or_dispute(
+    thing: dict[str, Any], of_charge: str | None, amount: int | None, currency: str | None
+) -> None:
+    body = json.dumps(event(thing, type="x")).encode()
+    read = build().read_webhook(body, signed(body))
+    assert (read.charge_reference, read.amount, read.currency) == (of_charge, amount, currency)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"id": None},
+        {"id": 5},
+        {"id": ""},
+        {"amount": None},
+        {"amount": "500"},
+        {"currency": None},
+        {"currency": "zzz"},
+        {"currency": "isk", "amount": 550},
+    ],
+)
+def test_a_dispute_that_cannot_be_read_is_refused(broken: dict[str, Any]) -> None:
+    body = json.dumps(event({**DISPUTE, **broken}, type="charge.dispute.created")).encode()
+    assert rejection(body, signed(body)) == "webhook_malformed"
