@@ -12,10 +12,10 @@ from db import charge, payment
 from db.database import Database
 from db.keyring import Keyring
 from db.records import Payment
-from domain.ids import void_key
+from domain.ids import capture_key, void_key
 from domain.money import Money
 from domain.payment import ChargeStep
-from domain.psp import ChargeLookup, ChargeOutcome, ChargeRequest, ChargeResult
+from domain.psp import CaptureRequest, ChargeLookup, ChargeOutcome, ChargeRequest, ChargeResult
 from gateways.psp import Psp
 
 CACHED_ERROR = "server_error_replayed"
@@ -113,6 +113,31 @@ class ChargeActivities:
             raise try_again(result.reason or "")
         return result
 
+    @activity.defn
+    @heartbeating
+    async def capture_charge(self, step: ChargeStep) -> ChargeResult:
+        """Take what was marked to be captured. A PSP captures an authorisation once, so asking again is safe; the
+        result says what was really taken. In a workflow task it RETURNS unknown, else it asks until it knows."""
+        locked = await self._payment(step)
+        reference = step.reference or locked.charge.reference
+        assert reference is not None, "what is authorised is known by name"
+        assert locked.capture_requested_at is not None, "a capture is marked before it is sent"
+        request = CaptureRequest(
+            key=capture_key(locked.charge.id),
+            charge_id=locked.charge.id,
+            reference=reference,
+            amount=locked.to_capture,
+            currency=locked.currency,
+        )
+        is_local = activity.info().is_local
+        result = await self._psp(locked).capture_charge(
+            request, timeout_s=self._fast_timeout_s if is_local else self._timeout_s
+        )
+        if result.outcome is ChargeOutcome.UNKNOWN and not is_local:
+            await self._database.run(lambda c: charge.record(c, locked.charge.id, result))
+            raise try_again(result.reason or "")
+        return result
+
     # --- the parts ---
 
     async def _payment(self, step: ChargeStep) -> Payment:
@@ -153,6 +178,7 @@ class ChargeActivities:
             description=f"{locked.checkout_id or locked.id} · {Money(amount=locked.amount, currency=locked.currency)}",
             metadata={"checkout_id": locked.checkout_id} if locked.checkout_id else {},
             receipt_email=self._keyring.decrypt(email, bound_to=f"{locked.id}:email") if email else None,
+            authorize_only=locked.authorize_only,
         )
 
     async def _look(self, locked: Payment, timeout_s: float) -> ChargeResult:

@@ -3,21 +3,27 @@
 from temporalio import activity
 
 from activities.handover import Handover
-from db import progress, refund, settlement
+from db import capture, compensation, progress, risk, settlement
 from db.database import Database
 from domain.errors import Conflict
 from domain.payment import (
     CancelStep,
+    CaptureMark,
+    CaptureStep,
     CloseStep,
     CompensateStep,
     Compensation,
     HoldStep,
+    Released,
+    ReleaseStep,
     ResolutionStep,
     RestState,
     RestStep,
+    ReviewStep,
     Settlement,
     SettleStep,
 )
+from domain.risk import ReviewDecision
 from domain.status import Status
 
 
@@ -67,14 +73,43 @@ class PaymentActivities:
         return True
 
     @activity.defn
+    async def mark_capture(self, step: CaptureStep) -> CaptureMark:
+        """From now on the PSP may be asked to capture."""
+        return await self._database.run(lambda c: capture.mark(c, step))
+
+    @activity.defn
+    async def expire_authorization(self, step: CaptureStep) -> CaptureMark:
+        """From now on it is void, unless a capture was requested before."""
+        return await self._database.run(lambda c: capture.expire(c, step))
+
+    @activity.defn
+    async def review(self, step: ReviewStep) -> bool:
+        """A person's decision that came through Temporal. False: there is nothing to decide (any more)."""
+        try:
+            await self._database.run(lambda c: risk.review(c, step))
+        except Conflict:
+            return False
+        return True
+
+    @activity.defn
+    async def review_by_default(self, step: ReviewStep) -> ReviewDecision:
+        """Nobody decided in time: what holds now."""
+        return await self._database.run(lambda c: risk.review_by_default(c, step))
+
+    @activity.defn
+    async def release(self, step: ReleaseStep) -> Released:
+        """An approved payment goes on to its charge."""
+        return await self._database.run(lambda c: risk.release(c, step, self._send_for_s))
+
+    @activity.defn
     async def begin_compensation(self, step: CompensateStep) -> Compensation:
-        compensation = await self._database.run(lambda c: refund.begin_compensation(c, step, self._send_for_s))
+        begun = await self._database.run(lambda c: compensation.begin_compensation(c, step, self._send_for_s))
         self._handover.announce(step.payment_id)
-        return compensation
+        return begun
 
     @activity.defn
     async def hold(self, step: HoldStep) -> None:
-        await self._database.run(lambda c: refund.hold(c, step))
+        await self._database.run(lambda c: compensation.hold(c, step))
 
     @activity.defn
     async def close(self, step: CloseStep) -> Status:

@@ -1,4 +1,4 @@
-"""The refund of a charge that is undone."""
+"""Refunds at the PSP, and what is booked of them."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -8,7 +8,7 @@ from temporalio import activity
 from activities.charge import CACHED_ERROR, try_again
 from activities.handover import Handover
 from activities.heartbeat import heartbeating
-from db import charge, payment, refund
+from db import charge, compensation, payment, refund
 from db.database import Database
 from db.records import Payment, Refund
 from domain.ids import refund_key
@@ -18,7 +18,7 @@ from gateways.psp import Psp
 
 
 class RefundActivities:
-    """`send_for_s`: how long a request may be sent under its key."""
+    """`send_for_s`: how long a request may be sent under its key; `fast_timeout_s` bounds the attempt inside a task."""
 
     def __init__(
         self,
@@ -26,18 +26,28 @@ class RefundActivities:
         psps: Mapping[str, Psp],
         handover: Handover,
         *,
+        fast_timeout_s: float,
         timeout_s: float,
         send_for_s: float,
     ) -> None:
         self._database = database
         self._psps = psps
         self._handover = handover
+        self._fast_timeout_s = fast_timeout_s
         self._timeout_s = timeout_s
         self._send_for_s = send_for_s
 
     @activity.defn
     async def begin_late_charge(self, step: LateChargeStep) -> Compensation:
-        return await self._database.run(lambda c: refund.begin_late_charge(c, step, self._send_for_s))
+        return await self._database.run(lambda c: compensation.begin_late_charge(c, step, self._send_for_s))
+
+    @activity.defn
+    async def refund_once(self, step: RefundStep) -> RefundResult:
+        """The first request, as a local activity: one call, bounded below its own timeout, which RETURNS unknown."""
+        row, owner = await self._read(step)
+        asked_at = datetime.now(UTC)
+        result = await self._send_or_look(row, owner, self._fast_timeout_s)
+        return result.model_copy(update={"asked_at": asked_at})
 
     @activity.defn
     @heartbeating
@@ -45,7 +55,7 @@ class RefundActivities:
         """Ask for the refund until the PSP's word is known, always under the same key; past its time, look it up."""
         row, owner = await self._read(step)
         asked_at = datetime.now(UTC)
-        result = await self._send_or_look(row, owner)
+        result = await self._send_or_look(row, owner, self._timeout_s)
         if result.outcome is RefundOutcome.UNKNOWN:
             await self._database.run(lambda c: refund.unknown(c, row.id, result.reason or ""))
             raise try_again(result.reason or "")
@@ -60,7 +70,7 @@ class RefundActivities:
         if row.reference is not None:
             result = await self._psps[owner.psp].retrieve_refund(row.reference, timeout_s=self._timeout_s)
         else:
-            result = await self._find(row, owner)
+            result = await self._find(row, owner, self._timeout_s)
         return result.model_copy(update={"asked_at": asked_at})
 
     @activity.defn
@@ -68,6 +78,7 @@ class RefundActivities:
         state = await self._database.run(lambda c: refund.book(c, step))
         row = await self._database.read(lambda c: refund.get(c, step.refund_id))
         self._handover.announce(row.payment_id)
+        self._handover.announce(row.id)
         return state
 
     @activity.defn
@@ -81,31 +92,31 @@ class RefundActivities:
         assert owner is not None, "a refund has a payment"
         return row, owner
 
-    async def _find(self, row: Refund, owner: Payment) -> RefundResult:
+    async def _find(self, row: Refund, owner: Payment, timeout_s: float) -> RefundResult:
         key = refund_key(row.id, row.attempt)
         psp = self._psps[owner.psp]
-        return await psp.find_refund(row.id, _charge_reference(owner), key=key, timeout_s=self._timeout_s)
+        return await psp.find_refund(row.id, _charge_reference(owner), key=key, timeout_s=timeout_s)
 
-    async def _send_or_look(self, row: Refund, owner: Payment) -> RefundResult:
+    async def _send_or_look(self, row: Refund, owner: Payment, timeout_s: float) -> RefundResult:
         psp = self._psps[owner.psp]
         if row.reference is not None:
-            return await psp.retrieve_refund(row.reference, timeout_s=self._timeout_s)
+            return await psp.retrieve_refund(row.reference, timeout_s=timeout_s)
         if not await self._database.read(lambda c: charge.may_send(c, row.send_until)):
-            return await self._find(row, owner)
+            return await self._find(row, owner, timeout_s)
         request = RefundRequest(
             key=refund_key(row.id, row.attempt),
             refund_id=row.id,
             charge_reference=_charge_reference(owner),
             amount=row.amount,
             currency=row.currency,
-            reason=row.origin,
+            reason=row.reason or row.origin,
         )
-        result = await psp.refund(request, timeout_s=self._timeout_s)
+        result = await psp.refund(request, timeout_s=timeout_s)
         if result.outcome is RefundOutcome.UNKNOWN and result.reference is not None:
             # It exists, but not as we asked for it: its present state is booked, or shown to a person.
-            return await psp.retrieve_refund(result.reference, timeout_s=self._timeout_s)
+            return await psp.retrieve_refund(result.reference, timeout_s=timeout_s)
         if result.outcome is RefundOutcome.UNKNOWN and result.reason == CACHED_ERROR:
-            found = await self._find(row, owner)
+            found = await self._find(row, owner, timeout_s)
             return result if found.outcome is RefundOutcome.NOT_FOUND else found
         return result
 

@@ -1,7 +1,7 @@
 """Starting and nudging workflows: the only place that knows their ids, names and start options."""
 
-from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 from temporalio.common import (
@@ -14,15 +14,18 @@ from temporalio.common import (
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
+from db.payment import NewPayment
 from db.records import Payment
 from domain.errors import Unavailable
-from domain.ids import late_charge_workflow_id, payment_workflow_id, refund_workflow_id
+from domain.ids import dispute_workflow_id, late_charge_workflow_id, payment_workflow_id, refund_workflow_id
 from domain.money import Money
 from domain.payment import (
+    DISPUTE_WORKFLOW,
     LATE_CHARGE_WORKFLOW,
     PAYMENT_WORKFLOW,
     REFUND_WORKFLOW,
     CancelRequest,
+    DisputeInput,
     LateChargeInput,
     Nudge,
     Patience,
@@ -51,41 +54,42 @@ class Starter:
         self._patience = patience
         self._task_timeout = timedelta(seconds=task_timeout_s)
 
-    def payment_input(
-        self,
-        payment_id: str,
-        tenant_id: str,
-        psp: str,
-        total: Money,
-        orders: Sequence[str],
-        *,
-        confirmed: bool,
-        keep: bool,
-    ) -> PaymentInput:
-        """What starts a payment's workflow. `orders`: our ids in settling order; `keep`: keep_successful."""
+    def input_of(self, row: Payment) -> PaymentInput:
+        """What starts a payment's workflow, the first time or again: all of it is in the rows."""
         return PaymentInput(
-            payment_id=payment_id,
-            tenant_id=tenant_id,
-            psp=psp,
-            amount=total.amount,
-            currency=total.currency,
-            confirmed=confirmed,
-            order_ids=tuple(orders),
-            keep_successful=keep,
+            payment_id=row.id,
+            tenant_id=row.tenant_id,
+            psp=row.psp,
+            amount=row.to_capture,
+            currency=row.currency,
+            confirmed=row.status is not Status.NOT_STARTED,
+            order_ids=tuple(order.id for order in row.orders),
+            keep_successful=row.on_partial_failure == "keep_successful",
+            risk=row.risk_version is not None,
+            authorize_only=row.authorize_only,
+            capture_by_request=row.capture_by_request,
+            capture_on_expiry=row.capture_on_expiry,
             task_queue=self._task_queue,
             patience=self._patience,
         )
 
-    def input_of(self, row: Payment) -> PaymentInput:
-        """The same from the rows, at any time of the payment's life."""
-        return self.payment_input(
-            row.id,
-            row.tenant_id,
-            row.psp,
-            Money(amount=row.amount, currency=row.currency),
-            [order.id for order in row.orders],
-            confirmed=row.status is not Status.NOT_STARTED,
-            keep=row.on_partial_failure == "keep_successful",
+    def input_of_new(self, new: NewPayment) -> PaymentInput:
+        """The same for a payment that was stored just now."""
+        return PaymentInput(
+            payment_id=new.id,
+            tenant_id=new.tenant_id,
+            psp=new.psp,
+            amount=sum(order.amount for order in new.orders),
+            currency=new.currency,
+            confirmed=new.confirmed,
+            order_ids=tuple(order.id for order in new.orders),
+            keep_successful=new.on_partial_failure == "keep_successful",
+            risk=new.risk_version is not None,
+            authorize_only=new.authorize_only,
+            capture_by_request=new.capture_by_request,
+            capture_on_expiry=new.capture_on_expiry,
+            task_queue=self._task_queue,
+            patience=self._patience,
         )
 
     async def start_payment(self, inp: PaymentInput, checkout_id: str | None, *, again: bool = False) -> bool:
@@ -131,21 +135,43 @@ class Starter:
         summary = f"{row.id} was paid after it had ended"
         await self._start_aftermath(LATE_CHARGE_WORKFLOW, inp, workflow_id, row, summary)
 
-    async def start_refund(self, row: Payment, refund_id: str) -> None:
-        """Take care of a refund whose payment has ended; while that runs, a repetition nudges it."""
+    async def start_refund(self, row: Payment, refund_id: str, *, fresh: bool = False) -> None:
+        """Take care of a refund whose payment has ended; while that runs, a repetition nudges it. `fresh`: it was
+        stored just now, so nothing runs yet, and a worker in this process gets the first task with the answer."""
         inp = RefundInput(
+            version=2,
             payment_id=row.id,
             refund_id=refund_id,
             psp=row.psp,
             task_queue=self._task_queue,
             patience=self._patience,
         )
-        await self._start_aftermath(REFUND_WORKFLOW, inp, refund_workflow_id(refund_id), row, f"refund of {row.id}")
+        workflow_id, summary = refund_workflow_id(refund_id), f"refund of {row.id}"
+        await self._start_aftermath(REFUND_WORKFLOW, inp, workflow_id, row, summary, fresh=fresh)
+
+    async def start_dispute(self, row: Payment, dispute_id: str) -> None:
+        """Take care of a dispute; while that runs, a repetition nudges it."""
+        inp = DisputeInput(
+            dispute_id=dispute_id,
+            payment_id=row.id,
+            psp=row.psp,
+            task_queue=self._task_queue,
+            patience=self._patience,
+        )
+        await self._start_aftermath(DISPUTE_WORKFLOW, inp, dispute_workflow_id(dispute_id), row, f"dispute of {row.id}")
 
     async def _start_aftermath(
-        self, name: str, inp: LateChargeInput | RefundInput, workflow_id: str, row: Payment, summary: str
+        self,
+        name: str,
+        inp: LateChargeInput | RefundInput | DisputeInput,
+        workflow_id: str,
+        row: Payment,
+        summary: str,
+        *,
+        fresh: bool = False,
     ) -> None:
         """One at a time per id, started or nudged. Raises Unavailable."""
+        nudge: dict[str, Any] = {"start_signal": "nudge", "start_signal_args": [Nudge(reason="aftermath")]}
         try:
             await self._client.start_workflow(
                 name,
@@ -155,11 +181,10 @@ class Starter:
                 task_timeout=self._task_timeout,
                 id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
                 id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-                start_signal="nudge",
-                start_signal_args=[Nudge(reason="aftermath")],
                 search_attributes=TypedSearchAttributes([SearchAttributePair(TENANT, row.tenant_id)]),
                 static_summary=summary,
                 rpc_timeout=_RPC_TIMEOUT,
+                **({"request_eager_start": True} if fresh else nudge),
             )
         except RPCError as error:
             raise Unavailable("Temporal does not answer.") from error

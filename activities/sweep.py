@@ -3,11 +3,11 @@
 from temporalio import activity
 
 from activities.start import Starter
-from db import payment, refund, sweep, webhook
+from db import dispute, payment, refund, sweep, webhook
 from db.database import Database
 from db.records import Refund
 from domain.errors import PaysagaError
-from domain.ids import late_charge_workflow_id, payment_workflow_id, refund_workflow_id
+from domain.ids import dispute_workflow_id, late_charge_workflow_id, payment_workflow_id, refund_workflow_id
 from domain.payment import Nudge, SweepReport
 
 _PAGE = 200
@@ -84,6 +84,25 @@ class SweepActivities:
         return True
 
     @activity.defn
+    async def sweep_disputes(self) -> SweepReport:
+        """Take up the disputes whose workflow was lost."""
+        started, after_id = 0, ""
+        while True:
+            page = await self._database.read(
+                lambda c, a=after_id: dispute.unfinished(c, self._after_s, a, _PAGE)  # type: ignore[misc]
+            )
+            for row in page:
+                activity.heartbeat(row.id)
+                if not await self._starter.is_running(dispute_workflow_id(row.id)):
+                    owner = await self._database.read(lambda c, r=row: payment.get(c, r.payment_id))  # type: ignore[misc]
+                    assert owner is not None, "a dispute has a payment"
+                    await self._starter.start_dispute(owner, row.id)
+                    started += 1
+            if len(page) < _PAGE:
+                return SweepReport(disputes=started)
+            after_id = page[-1].id
+
+    @activity.defn
     async def sweep_inbox(self) -> SweepReport:
         """Deliver again what was stored and not taken notice of."""
         report = SweepReport()
@@ -108,6 +127,9 @@ async def deliver(
     if stored.delivery is webhook.Delivery.REFUND and stored.refund_id is not None:
         await starter.start_refund(row, stored.refund_id)
         return report.model_copy(update={"refunds": report.refunds + 1})
+    if stored.delivery is webhook.Delivery.DISPUTE and stored.dispute_id is not None:
+        await starter.start_dispute(row, stored.dispute_id)
+        return report.model_copy(update={"disputes": report.disputes + 1})
     if stored.delivery is webhook.Delivery.SIGNAL:
         await starter.tell(row, Nudge(reason="webhook", event_id=stored.inbox_id))
         return report.model_copy(update={"nudged": report.nudged + 1})

@@ -5,7 +5,21 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from api import docs, explain, health, history, merchant, openapi, payment, problems, webhook
+from api import (
+    capture,
+    dispute,
+    docs,
+    explain,
+    health,
+    history,
+    merchant,
+    openapi,
+    payment,
+    problems,
+    refund,
+    risk,
+    webhook,
+)
 from api.context import Admission, Principals
 from api.strict import BodyLimit
 from config.settings import Settings
@@ -41,6 +55,6 @@ def create_app(settings: Settings) -> FastAPI:
     openapi.install(app)
     docs.install(app, settings)
     app.add_middleware(BodyLimit, bytes_max=settings.api_max_body_bytes)
-    for module in (payment, explain, merchant, history, webhook, health):
+    for module in (payment, capture, explain, refund, dispute, risk, merchant, history, webhook, health):
         app.include_router(module.router)
     return app

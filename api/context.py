@@ -29,7 +29,13 @@ _PRINCIPAL_LIFE_S = 5.0
 
 SCOPES = {
     "payments:read": "show payments, explanations and history",
-    "payments:write": "create, confirm and cancel payments",
+    "payments:write": "create, confirm, capture and cancel payments",
+    "refunds:write": "give money back",
+    "disputes:read": "show disputes",
+    "disputes:write": "submit evidence",
+    "reviews:write": "decide about payments in review",
+    "risk:read": "show the risk rules and the payments in review",
+    "risk:write": "change the risk rules",
     "merchants:read": "show sellers",
     "merchants:write": "add, change, freeze and close sellers",
     "ledger:read": "show the ledger and the sellers' wallets",
@@ -98,6 +104,12 @@ async def principal(request: Request, scopes: SecurityScopes, _: Annotated[objec
 
 PaymentsReader = Annotated[Principal, Security(principal, scopes=["payments:read"])]
 PaymentsWriter = Annotated[Principal, Security(principal, scopes=["payments:write"])]
+RefundsWriter = Annotated[Principal, Security(principal, scopes=["refunds:write"])]
+DisputesReader = Annotated[Principal, Security(principal, scopes=["disputes:read"])]
+DisputesWriter = Annotated[Principal, Security(principal, scopes=["disputes:write"])]
+Reviewer = Annotated[Principal, Security(principal, scopes=["reviews:write"])]
+RiskReader = Annotated[Principal, Security(principal, scopes=["risk:read"])]
+RiskWriter = Annotated[Principal, Security(principal, scopes=["risk:write"])]
 MerchantsReader = Annotated[Principal, Security(principal, scopes=["merchants:read"])]
 MerchantsWriter = Annotated[Principal, Security(principal, scopes=["merchants:write"])]
 LedgerReader = Annotated[Principal, Security(principal, scopes=["ledger:read"])]

@@ -18,10 +18,16 @@ Cursor = Annotated[str | None, Query(max_length=200, description="`next_cursor` 
 Limit = Annotated[int, Query(ge=1, le=LIMIT_MAX, description="entries of a page")]
 
 
+def _is_number(text: str) -> bool:
+    """A sequence number: below BIGINT's limit."""
+    return text.isdigit() and len(text) < 19
+
+
 _IS_POSITION: dict[str, Callable[[str], bool]] = {
-    "order": partial(is_id, "po"),
+    "history": _is_number,
     "merchant": partial(is_id, "mer"),
-    "ledger": lambda text: text.isdigit() and len(text) < 19,
+    "dispute": _is_number,
+    "ledger": _is_number,
 }
 """What a page of each kind ends with."""
 

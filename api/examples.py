@@ -5,6 +5,7 @@ from typing import Any
 IDEMPOTENCY_KEY = "8f14e45f-ceea-467f-a8b2-1f0c3b6d9e01"
 ORDER = "order-1001-1"
 UNCONFIRMED_ORDER = "order-1002-1"
+AUTHORIZED_ORDER = "order-1003-1"
 
 
 def _checkout(kind: str, token: str, **fields: Any) -> dict[str, Any]:
@@ -72,8 +73,84 @@ PAYMENTS: dict[str, Any] = {
             ],
         ),
     },
+    "authorized": {
+        "summary": "Reserved on the card, and taken when /capture is called → 202 AUTHORIZED",
+        "value": _checkout(
+            "card",
+            "pm_card_visa",
+            capture="manual",
+            orders=[
+                {
+                    "payment_order_id": AUTHORIZED_ORDER,
+                    "seller_account": "seller_anna",
+                    "amount": "500.00",
+                    "currency": "INR",
+                }
+            ],
+        ),
+    },
 }
 """By name, as OpenAPI wants them: the summary promises the outcome."""
+
+CAPTURES: dict[str, Any] = {
+    "all": {"summary": "All of it → 200 SUCCESS", "value": {}},
+    "part": {"summary": "A part of its only order; the rest is released → 200 SUCCESS", "value": {"amount": "300.00"}},
+}
+
+REFUNDS: dict[str, Any] = {
+    "part": {
+        "summary": "A part of the order → 201 SUCCEEDED",
+        "value": {"payment_order_id": ORDER, "amount": "100.00", "reason": "requested_by_customer"},
+    },
+    "rest": {"summary": "All that is left of the order → 201 SUCCEEDED", "value": {"payment_order_id": ORDER}},
+}
+
+REVIEWS: dict[str, Any] = {
+    "approve": {
+        "summary": "Let it go on → 200",
+        "value": {"decision": "approve", "note": "called the buyer"},
+    },
+    "reject": {"summary": "End it → 200 FAILED, failure.code risk_rejected", "value": {"decision": "reject"}},
+}
+
+EVIDENCE: dict[str, Any] = {
+    "delivered": {
+        "summary": "It was delivered → 202, and the dispute is UNDER_REVIEW soon",
+        "value": {
+            "fields": {
+                "product_description": "A doll, hand made.",
+                "shipping_carrier": "India Post",
+                "shipping_tracking_number": "EE123456789IN",
+            }
+        },
+    }
+}
+
+RISK_RULES: dict[str, Any] = {
+    "usual": {
+        "summary": "A person looks at large payments and odd cards; a card that is tried too often is blocked",
+        "value": {
+            "rules": [
+                {"name": "large amount", "type": "amount", "currency": "INR", "above": "100000.00", "then": "review"},
+                {
+                    "name": "card testing",
+                    "type": "velocity",
+                    "of": "card",
+                    "within_s": 3600,
+                    "count_above": 10,
+                    "then": "block",
+                },
+                {"name": "foreign card", "type": "country_mismatch", "between": ["buyer", "card"], "then": "review"},
+                {"name": "wrong code", "type": "check", "of": "cvc", "results": ["fail"], "then": "block"},
+                {"name": "risky", "type": "psp_risk_score", "at_least": 75, "then": "review"},
+            ],
+            "review_deadline_s": 86400,
+            "on_deadline": "reject",
+            "unavailable_allow_up_to": {"INR": "5000.00"},
+        },
+    },
+    "none": {"summary": "No rules: every payment is allowed", "value": {"rules": []}},
+}
 
 MERCHANT = {
     "dora": {
@@ -119,6 +196,8 @@ PAYMENT: dict[str, Any] = {
             "ledger_updated": True,
             "next_action": None,
             "failure": None,
+            "captured_amount": "500.00",
+            "refundable_amount": "500.00",
             "refund_status": None,
             "dispute_status": None,
             "created_at": "2026-11-20T10:00:00Z",
@@ -127,3 +206,47 @@ PAYMENT: dict[str, Any] = {
     "created_at": "2026-11-20T10:00:00Z",
 }
 """What a payment looks like in an answer."""
+
+HISTORY: dict[str, Any] = {
+    "object": "list",
+    "data": [
+        {
+            "id": "dp_01kafm6e8w6e4g8j2m0n3q5s7v",
+            "object": "dispute",
+            "type": "dispute",
+            "payment_id": PAYMENT["id"],
+            "payment_order_id": ORDER,
+            "amount": "400.00",
+            "currency": "INR",
+            "status": "NEEDS_RESPONSE",
+            "category": "fraudulent",
+            "evidence_due_at": "2026-11-29T10:00:00Z",
+            "created_at": "2026-11-22T10:00:00Z",
+        },
+        {
+            "id": "re_01kafm6e8v5d3f7h1k9m2p4r6t",
+            "object": "refund",
+            "type": "refund",
+            "payment_id": PAYMENT["id"],
+            "payment_order_id": ORDER,
+            "amount": "100.00",
+            "currency": "INR",
+            "status": "SUCCEEDED",
+            "origin": "request",
+            "reason": "a page was missing",
+            "failure": None,
+            "created_at": "2026-11-21T10:00:00Z",
+        },
+        PAYMENT["payment_orders"][0]
+        | {
+            "type": "payment",
+            "refundable_amount": "0.00",
+            "refund_status": "PARTIALLY_REFUNDED",
+            "dispute_status": "NEEDS_RESPONSE",
+            "checkout_id": "checkout-1001",
+            "buyer_id": "buyer_1",
+        },
+    ],
+    "next_cursor": None,
+}
+"""What a history looks like: newest first."""

@@ -8,8 +8,8 @@ from api.context import PaymentsReader, ServicesOf
 from api.payment import PaymentId, find_payment
 from api.problems import READ_PROBLEMS
 from api.schemas import ExplainOut
-from api.views import attempt_out, refund_out, task_out, transition_out
-from db import charge, payment, refund, task
+from api.views import attempt_out, dispute_out, refund_out, risk_out, task_out, transition_out
+from db import charge, dispute, payment, refund, risk, task
 from domain.ids import payment_workflow_id
 from domain.status import Status
 from workers.services import Services
@@ -21,8 +21,8 @@ _WHY = {
     Status.EXECUTING: "On its way: the charge or the settlement is being made.",
     Status.REQUIRES_ACTION: "Waiting for the buyer to authenticate (next_action); cancelled at the deadline otherwise.",
     Status.PENDING: "Waiting for the PSP: a webhook or the next look moves it on, whichever is first.",
-    Status.IN_REVIEW: "Waiting for a person's decision.",
-    Status.AUTHORIZED: "The amount is reserved on the card and waits to be captured.",
+    Status.IN_REVIEW: "Waiting for a person's decision (POST /review); see risk. At the deadline the default holds.",
+    Status.AUTHORIZED: "Reserved on the card: POST /capture or /cancel. At the deadline its own policy holds.",
     Status.NEEDS_ATTENTION: "Waiting for a person: see tasks; decide through the workflow's `resolve`.",
     Status.SUCCESS: "Paid: the sellers' wallets are credited and the ledger is posted.",
     Status.FAILED: "Not paid; nothing of it is left on any account but fees that the PSP keeps.",
@@ -39,6 +39,7 @@ async def explain_payment(payment_id: PaymentId, who: PaymentsReader, services: 
     read = services.database.read
     names = {order.id: order.payment_order_id for order in row.orders}
     workflow_id = payment_workflow_id(row.id)
+    refunds = await read(lambda c: refund.of_payment(c, row.id))
     explanation = ExplainOut(
         payment_id=row.id,
         status=row.status,
@@ -46,10 +47,14 @@ async def explain_payment(payment_id: PaymentId, who: PaymentsReader, services: 
         next_check_at=row.next_check_at,
         deadline_at=row.deadline_at,
         cancel_requested_at=row.cancel_requested_at,
+        capture_requested_at=row.capture_requested_at,
         workflow_id=workflow_id,
         workflow_url=_url(services, workflow_id),
         attempts=[attempt_out(a) for a in await read(lambda c: charge.attempts(c, row.id))],
-        compensation=[refund_out(r) for r in await read(lambda c: refund.of_payment(c, row.id))],
+        risk=[risk_out(d) for d in await read(lambda c: risk.decisions(c, row.id))],
+        compensation=[refund_out(r, names) for r in refunds if r.undoes_charge],
+        refunds=[refund_out(r, names) for r in refunds if not r.undoes_charge],
+        disputes=[dispute_out(d) for d in await read(lambda c: dispute.of_payment(c, row.id))],
         tasks=[task_out(t) for t in await read(lambda c: task.open_tasks(c, payment_id=row.id))],
         transitions=[transition_out(t, names) for t in await read(lambda c: payment.transitions(c, row.id))],
     )

@@ -1,23 +1,22 @@
 """`/v1/transactions`: a buyer's or seller's history. `/v1/ledger/transactions`: the books."""
 
+from collections.abc import Collection
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from api.context import LedgerReader, PaymentsReader, ServicesOf
 from api.cursor import LIMIT_DEFAULT, Cursor, Limit, decode, encode
 from api.problems import READ_PROBLEMS
-from api.schemas import HistoryEntry, HistoryList, LedgerList
-from api.views import failure_out, ledger_out
+from api.schemas import HistoryList, LedgerList
+from api.views import history_out, ledger_out
 from db import history, ledger
+from db.history import STATUSES, EntryType, Filters, Role
 from domain.errors import Unprocessable
 from domain.ids import is_client_id
-from domain.money import to_major
-from domain.psp import Failure
-from domain.status import Status
 
 router = APIRouter(prefix="/v1", tags=["history"])
 
@@ -34,6 +33,36 @@ def _moment(text: object) -> datetime:
 
 
 Moment = Annotated[datetime, BeforeValidator(_moment)]
+Since = Annotated[Moment | None, Query(description="from this moment on", examples=["2026-01-01T00:00:00Z"])]
+Until = Annotated[Moment | None, Query(description="before this moment", examples=["2099-01-01T00:00:00Z"])]
+
+
+def _known(words: Collection[str], code: str) -> BeforeValidator:
+    """One of the words; any other is refused with this code."""
+
+    def check(text: object) -> object:
+        if text not in words:
+            raise PydanticCustomError("word", "one of {words}", {"code": code, "words": ", ".join(words)})
+        return text
+
+    return BeforeValidator(check)
+
+
+_STATUSES = tuple(dict.fromkeys(status for of_type in STATUSES.values() for status in of_type))
+
+Types = Annotated[
+    tuple[Annotated[EntryType, _known(tuple(EntryType), "type_unknown")], ...],
+    Query(alias="type", description="may be repeated; all types if it is left out"),
+]
+AnyStatus = Annotated[str, _known(_STATUSES, "status_unknown"), Field(json_schema_extra={"enum": list(_STATUSES)})]
+Statuses = Annotated[
+    tuple[AnyStatus, ...],
+    Query(
+        alias="status",
+        description="of a payment order, refund or dispute; may be repeated. An entry of a type that does not know the "
+        "status is left out",
+    ),
+]
 
 
 @router.get(
@@ -43,42 +72,40 @@ async def list_transactions(
     user_id: Annotated[str, Path(description="your own id of the buyer, or the seller_account", examples=["buyer_1"])],
     who: PaymentsReader,
     services: ServicesOf,
-    role: Literal["buyer", "seller"] = "buyer",
-    status: Status | None = None,
+    role: Role = "buyer",
+    types: Types = (),
+    statuses: Statuses = (),
+    since: Since = None,
+    until: Until = None,
     cursor: Cursor = None,
     limit: Limit = LIMIT_DEFAULT,
 ) -> Response:
-    """Payment orders, newest first. Somebody without any is an empty list."""
-    before = decode("order", cursor)
+    """Payment orders, refunds and disputes, newest first; `object` says which an entry is. Somebody without any is an
+    empty list.
+
+    A buyer sees every refund of their payments, also those that undo a charge. A seller sees their share of refunds
+    and disputes, one entry for each order of theirs, from the moment at which funds were set aside.
+    """
+    position = decode("history", cursor)
     if not is_client_id(user_id):
         return _json(HistoryList(data=[], next_cursor=None))
     rows = await services.database.read(
-        lambda c: history.orders_of(
+        lambda c: history.page(
             c,
             who.tenant_id,
             user_id,
             role=role,
-            status=status.value if status else None,
-            before=before,
+            filters=Filters(types, statuses, since, until),
+            before=int(position) if position else None,
             limit=limit + 1,
         )
     )
-    following = encode("order", rows[limit - 1]["id"]) if len(rows) > limit else None
-    return _json(HistoryList(data=[_entry(row) for row in rows[:limit]], next_cursor=following))
+    following = encode("history", rows[limit - 1]["seq"]) if len(rows) > limit else None
+    return _json(HistoryList(data=[history_out(row) for row in rows[:limit]], next_cursor=following))
 
 
 def _json(page: HistoryList | LedgerList) -> Response:
     return Response(page.model_dump_json(), media_type="application/json")
-
-
-def _entry(row: dict[str, object]) -> HistoryEntry:
-    failure = Failure.model_validate(row["failure"]) if row["failure"] else None
-    amount, currency = row["amount"], str(row["currency"])
-    assert isinstance(amount, int), "BIGINT"
-    fields = {name: row[name] for name in HistoryEntry.model_fields if name in row}
-    return HistoryEntry.model_validate(
-        fields | {"amount": to_major(amount, currency), "failure": failure_out(failure), "next_action": None}
-    )
 
 
 @router.get(
@@ -90,8 +117,8 @@ async def list_ledger_transactions(
     payment_id: Annotated[str | None, Query(max_length=64)] = None,
     payment_order_id: Annotated[str | None, Query(max_length=64, description="our id, `po_…`")] = None,
     account: Annotated[str | None, Query(max_length=120, examples=["psp_clearing:stripe"])] = None,
-    since: Annotated[Moment | None, Query(description="from this moment on", examples=["2026-01-01T00:00:00Z"])] = None,
-    until: Annotated[Moment | None, Query(description="before this moment", examples=["2099-01-01T00:00:00Z"])] = None,
+    since: Since = None,
+    until: Until = None,
     cursor: Cursor = None,
     limit: Limit = LIMIT_DEFAULT,
 ) -> Response:

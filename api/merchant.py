@@ -25,6 +25,9 @@ SellerAccount = Annotated[
 ]
 
 
+_TERMS = {"psp_fee_payer", "dispute_fee_payer", "platform_fee_on_refund", "allow_negative_balance", "country"}
+
+
 def _json(model: Any, status: int = 200) -> Response:
     return Response(model.model_dump_json(), status, media_type="application/json")
 
@@ -41,7 +44,7 @@ async def create_merchant(
         "name": body.name,
         "fee_percent": Decimal(body.fee.percent),
         "fee_fixed": Decimal(body.fee.fixed),
-        "psp_fee_payer": body.psp_fee_payer,
+        **body.model_dump(include=_TERMS),
     }
 
     async def work(connection: Any) -> dict[str, Any]:
@@ -66,8 +69,10 @@ async def change_merchant(
     who: MerchantsWriter,
     services: ServicesOf,
 ) -> Response:
-    """FROZEN or CLOSED: new orders are refused, and an order that is under way is refunded instead of credited.
-    ACTIVE unfreezes; CLOSED is for ever. New fees replace the old ones, both parts, and hold for new orders."""
+    """FROZEN or CLOSED: new orders, confirmations and captures are refused, an order that is charged already is
+    refunded instead of credited, and an authorisation is voided; refunds and disputes go on. ACTIVE unfreezes; CLOSED
+    is for ever, and refunds are then made from what is left in the wallet alone. New fees replace the old ones, both
+    parts, and hold for new orders; the other terms hold from now on."""
     values: dict[str, Any] = body.model_dump(exclude_unset=True, exclude={"fee", "name"}, exclude_none=True)
     if "name" in body.model_fields_set:
         values["name"] = body.name

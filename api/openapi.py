@@ -27,6 +27,9 @@ A payment system that a shop or marketplace runs itself.
 
 TAGS = [
     {"name": "payments", "description": "Take a checkout, show it, move it on, and see why it is where it is."},
+    {"name": "refunds", "description": "Give money back, in full or in part."},
+    {"name": "disputes", "description": "What buyers' banks claim back, and the evidence against it."},
+    {"name": "risk", "description": "Rules that judge a payment, and the payments that wait for a person."},
     {"name": "merchants", "description": "The sellers that orders are credited to, and what they are owed."},
     {"name": "history", "description": "What a buyer paid, what a seller earned, and the books behind it."},
     {"name": "webhooks", "description": "What PSPs send us. Not for you."},

@@ -20,7 +20,7 @@ from db.payment import NewOrder, NewPayment
 from db.records import Payment
 from domain.errors import NotFound, Unavailable, Unprocessable
 from domain.ids import CLIENT_ID, new_id
-from domain.money import Money, parse_major
+from domain.money import parse_major
 from domain.payment import CancelRequest, CancelStep, Nudge
 from domain.status import RESTING, TERMINAL, Status
 from workers.services import Services
@@ -80,15 +80,15 @@ async def create_payment(
     """
     new = _new_payment(body, who, services)
     with places.place():
-        claim = await checkout.store(services.database, new, keyed(request, key, body))
+        claim, stored = await checkout.store(services.database, new, keyed(request, key, body))
         with services.handover.watch(claim.object_id) as changed:
             if claim.replayed:
-                await _start_again(services, await _load(services, claim.object_id))
+                await _start_again(services, await load(services, claim.object_id))
                 changed.set()
             else:
-                await _start(services, new)
-            row = await _outcome(services, claim.object_id, changed, wait_s, until=_settled)
-    return _answer(row, replayed=claim.replayed)
+                await _start(services, stored)
+            row = await outcome(services, claim.object_id, changed, wait_s, until=settled)
+    return answer(row, replayed=claim.replayed)
 
 
 def _new_payment(body: PaymentIn, who: Principal, services: Services) -> NewPayment:
@@ -109,6 +109,11 @@ def _new_payment(body: PaymentIn, who: Principal, services: Services) -> NewPaym
         refusal = refusal or services.psp.check_part(order.amount, currency)
     if refusal is not None:
         raise Unprocessable(refusal.message, code=refusal.code)
+    by_request = body.capture == "manual"
+    may_authorize = services.psp.can_authorize(body.payment_method.type)
+    if by_request and not may_authorize:
+        detail = f"{body.payment_method.type} cannot be authorised first and captured later."
+        raise Unprocessable(detail, code="capture_manual_unavailable")
     payment_id, encrypt = new_id("pay"), services.keyring.encrypt
     email = body.buyer.email
     return NewPayment(
@@ -126,23 +131,18 @@ def _new_payment(body: PaymentIn, who: Principal, services: Services) -> NewPaym
         confirmed=body.confirm,
         send_for_s=services.send_for_s,
         actor=who.key_id,
+        may_authorize=may_authorize,
+        authorize_only=by_request,
+        capture_by_request=by_request,
+        capture_on_expiry=body.on_authorization_expiry == "capture",
+        buyer_country=body.buyer.country,
         orders=orders,
     )
 
 
 async def _start(services: Services, new: NewPayment) -> None:
-    total = Money(amount=sum(order.amount for order in new.orders), currency=new.currency)
-    inp = services.starter.payment_input(
-        new.id,
-        new.tenant_id,
-        new.psp,
-        total,
-        [order.id for order in new.orders],
-        confirmed=new.confirmed,
-        keep=new.on_partial_failure == "keep_successful",
-    )
     try:
-        await services.starter.start_payment(inp, new.checkout_id)
+        await services.starter.start_payment(services.starter.input_of_new(new), new.checkout_id)
     except Unavailable:
         return  # it is stored: the sweeper starts it, and the client is told 202
 
@@ -160,12 +160,12 @@ async def _start_again(services: Services, row: Payment) -> None:
 # --- waiting ---
 
 
-def _settled(row: Payment) -> bool:
+def settled(row: Payment) -> bool:
     """There is something to answer: it ended, rests, or waits to be confirmed."""
     return row.status in TERMINAL or row.status in RESTING or row.status is Status.NOT_STARTED
 
 
-def _ended(row: Payment) -> bool:
+def ended(row: Payment) -> bool:
     return row.status in TERMINAL
 
 
@@ -173,9 +173,7 @@ _LOOK_FIRST_S = 0.25
 _LOOK_MAX_S = 2.0
 
 
-async def _outcome(
-    services: Services, payment_id: str, changed: asyncio.Event, wait_s: float, *, until: Any
-) -> Payment:
+async def outcome(services: Services, payment_id: str, changed: asyncio.Event, wait_s: float, *, until: Any) -> Payment:
     """The payment once `until` holds, or as it is when the wait is over.
 
     The worker of this process announces what it commits; another process's work is found by looking now and then.
@@ -192,18 +190,18 @@ async def _outcome(
             except TimeoutError:
                 gap = min(gap * 2, _LOOK_MAX_S)
         changed.clear()
-        row = await _load(services, payment_id)
+        row = await load(services, payment_id)
         if until(row) or loop.time() >= deadline:
             return row
 
 
-async def _load(services: Services, payment_id: str) -> Payment:
+async def load(services: Services, payment_id: str) -> Payment:
     row = await services.database.read(lambda c: payment.get(c, payment_id))
     assert row is not None, "it was committed before it is loaded"
     return row
 
 
-def _answer(row: Payment, *, replayed: bool, created: bool = True) -> Response:
+def answer(row: Payment, *, replayed: bool, created: bool = True) -> Response:
     waiting = row.status not in TERMINAL and row.status is not Status.NOT_STARTED
     headers = {"Location": f"/v1/payments/{row.id}"}
     if replayed:
@@ -221,7 +219,7 @@ async def find_payment(services: Services, who: Principal, name: str) -> tuple[P
     found = await services.database.read(lambda c: payment.find(c, who.tenant_id, name)) if known else None
     if found is None:
         raise NotFound("There is no such payment.", code="payment_not_found")
-    return await _load(services, found[0]), found[1]
+    return await load(services, found[0]), found[1]
 
 
 @router.get(
@@ -240,10 +238,13 @@ async def show_payment(payment_id: PaymentId, who: PaymentsReader, services: Ser
 # --- moving it on ---
 
 
-async def _keyed(
+async def keyed_work(
     services: Services, who: Principal, request: KeyedRequest, row: Payment, work: Any
 ) -> tuple[Payment, bool]:
-    """Do `work` once under the key, in the transaction that stores the key. (the payment as found, replayed?)"""
+    """Do `work` under the key, in the transaction that stores the key. (the payment as found, replayed?)
+
+    A repetition runs it again: it is asked for what may be done twice.
+    """
 
     async def once(connection: Any) -> tuple[Payment, bool]:
         claim = await idempotency.claim(connection, who.tenant_id, request.key, request.hash, row.id)
@@ -274,7 +275,7 @@ async def confirm_payment(
     row, _ = await find_payment(services, who, payment_id)
     now = datetime.now(UTC)
     with services.handover.watch(row.id) as changed:
-        found, replayed = await _keyed(
+        found, replayed = await keyed_work(
             services,
             who,
             keyed(request, key, None),
@@ -282,12 +283,12 @@ async def confirm_payment(
             lambda c: progress.confirm(c, row.id, services.send_for_s, now, who.key_id),
         )
         if found.open:
-            await _tell(services, found, Nudge(reason="confirm"))
+            await tell(services, found, Nudge(reason="confirm"))
             before = found.status if found.status is not Status.NOT_STARTED else Status.EXECUTING
-            row = await _outcome(
-                services, row.id, changed, wait_s, until=lambda r: r.status is not before and _settled(r)
+            row = await outcome(
+                services, row.id, changed, wait_s, until=lambda r: r.status is not before and settled(r)
             )
-    return _answer(row if found.open else found, replayed=replayed, created=False)
+    return answer(row if found.open else found, replayed=replayed, created=False)
 
 
 @router.post(
@@ -305,20 +306,20 @@ async def cancel_payment(
     wait_s: Wait,
 ) -> Response:
     """Cancel wins until the settlement commits: what was charged is refunded and the payment ends CANCELLED.
-    Afterwards it is 409 `payment_settled`, and a refund is the way. Cancelling twice is no error."""
+    Afterwards it is 409 `paymentsettled`, and a refund is the way. Cancelling twice is no error."""
     row, _ = await find_payment(services, who, payment_id)
     step = CancelStep(payment_id=row.id, by=who.key_id, at=datetime.now(UTC))
     with services.handover.watch(row.id) as changed:
-        found, replayed = await _keyed(
+        found, replayed = await keyed_work(
             services, who, keyed(request, key, None), row, lambda c: progress.request_cancel(c, step)
         )
         if found.open:
-            await _tell(services, found, CancelRequest(by=who.key_id))
-            row = await _outcome(services, row.id, changed, wait_s, until=_ended)
-    return _answer(row if found.open else found, replayed=replayed, created=False)
+            await tell(services, found, CancelRequest(by=who.key_id))
+            row = await outcome(services, row.id, changed, wait_s, until=ended)
+    return answer(row if found.open else found, replayed=replayed, created=False)
 
 
-async def _tell(services: Services, found: Payment, message: Nudge | CancelRequest) -> None:
+async def tell(services: Services, found: Payment, message: Nudge | CancelRequest) -> None:
     """Signal the workflow only while it listens. A signal would make its first task run twice; the row says it then."""
     if not progress.listens(found):
         return

@@ -10,7 +10,9 @@ from pydantic_core import PydanticCustomError
 from api import examples
 from domain.ids import is_client_id
 from domain.money import MoneyError, exponent, parse_major
-from domain.status import RefundStatus, Status
+from domain.psp import EVIDENCE_FIELDS
+from domain.risk import ReviewDecision, RuleSet, Stage, Verdict
+from domain.status import DisputeStatus, OrderRefundStatus, RefundStatus, Status
 
 
 class In(BaseModel):
@@ -69,12 +71,16 @@ Amount = Annotated[
 Currency = Annotated[
     str, Field(description="ISO 4217", examples=["INR"], min_length=3, max_length=3), AfterValidator(_currency)
 ]
+CountryCode = Annotated[
+    str, Field(description="ISO 3166-1 alpha-2", examples=["IN"], pattern="^[A-Z]{2}$", min_length=2, max_length=2)
+]
 Email = Annotated[str, Field(max_length=254, pattern=r"^[^@\s]+@[^@\s]+$")]
 
 
 class Buyer(In):
     id: ClientId = Field(examples=["buyer_1"])
     email: Email | None = Field(default=None, examples=["buyer@example.com"])
+    country: CountryCode | None = Field(default=None, description="for risk rules")
 
 
 class PaymentMethod(In):
@@ -114,7 +120,12 @@ class PaymentIn(In):
     buyer: Buyer
     payment_method: PaymentMethod
     payment_orders: list[PaymentOrderIn] = Field(min_length=1, max_length=ORDERS_MAX)
-    capture: Literal["automatic", "manual"] = "automatic"
+    capture: Literal["automatic", "manual"] = Field(
+        default="automatic", description="manual: reserve the amount (AUTHORIZED), take it with /capture"
+    )
+    on_authorization_expiry: Literal["void", "capture"] = Field(
+        default="void", description="what becomes of an authorisation that nobody captured in time"
+    )
     confirm: bool = Field(default=True, description="false: store it, charge when /confirm is called")
     on_partial_failure: Literal["compensate_all", "keep_successful"] = "compensate_all"
     metadata: dict[MetadataKey, MetadataValue] = Field(default_factory=dict, max_length=20)
@@ -130,11 +141,65 @@ class PaymentIn(In):
             raise PydanticCustomError(
                 "payment_order_id", "A payment_order_id occurs twice.", {"code": "payment_order_repeated"}
             )
-        if self.capture == "manual":
+        return self
+
+
+class CaptureOrderIn(In):
+    payment_order_id: str = Field(
+        description="your own or ours", min_length=1, max_length=64, examples=["order-1003-1"]
+    )
+    amount: Amount
+
+
+class CaptureIn(In):
+    """What to take of an authorised payment: all of it (an empty object), `amount` of its only order, or an amount for
+    some of its orders; what is left out is released."""
+
+    amount: Amount | None = Field(default=None, examples=["500.00"])
+    payment_orders: list[CaptureOrderIn] | None = Field(default=None, min_length=1, max_length=ORDERS_MAX)
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "CaptureIn":
+        if self.amount is not None and self.payment_orders is not None:
+            raise PydanticCustomError("capture", "Either amount or payment_orders.", {"code": "capture_ambiguous"})
+        names = [order.payment_order_id for order in self.payment_orders or ()]
+        if len(set(names)) != len(names):
             raise PydanticCustomError(
-                "capture", "Manual capture is not available yet.", {"code": "capture_manual_unavailable"}
+                "payment_order_id", "A payment_order_id occurs twice.", {"code": "payment_order_repeated"}
             )
         return self
+
+
+class RefundIn(In):
+    """All that is left of an order, or `amount` of it."""
+
+    payment_order_id: str | None = Field(
+        default=None,
+        description="your own or ours; may be left out where there is one",
+        min_length=1,
+        max_length=64,
+        examples=["order-1001-1"],
+    )
+    amount: Amount | None = Field(default=None, examples=["100.00"])
+    reason: Literal["requested_by_customer", "duplicate", "fraudulent"] | None = Field(
+        default=None, description="what the PSP is told"
+    )
+
+
+class ReviewIn(In):
+    decision: ReviewDecision = Field(examples=["approve"])
+    note: str = Field(default="", max_length=2000, examples=["called the buyer"])
+
+
+EvidenceText = Annotated[str, Field(min_length=1, max_length=20_000)]
+
+
+class EvidenceIn(In):
+    """What speaks for the seller; it is submitted to the buyer's bank once, so all of it at once."""
+
+    fields: dict[Literal[EVIDENCE_FIELDS], EvidenceText] = Field(  # type: ignore[valid-type]
+        min_length=1, examples=[{"product_description": "A doll.", "shipping_tracking_number": "1Z999"}]
+    )
 
 
 class FailureOut(Out):
@@ -161,8 +226,10 @@ class PaymentOrderOut(Out):
     ledger_updated: bool
     next_action: NextActionOut | None
     failure: FailureOut | None
-    refund_status: str | None
-    dispute_status: str | None
+    captured_amount: str = Field(description="what was taken and credited of `amount`")
+    refundable_amount: str = Field(description="captured, not refunded, not disputed")
+    refund_status: OrderRefundStatus | None
+    dispute_status: DisputeStatus | None
     created_at: datetime
 
 
@@ -212,7 +279,17 @@ class MerchantIn(In):
     seller_account: ClientId = Field(examples=["seller_dora"])
     name: str | None = Field(default=None, max_length=200, examples=["Dora's Dolls"])
     fee: FeeIn = FeeIn()
-    psp_fee_payer: Literal["platform", "seller"] = "platform"
+    psp_fee_payer: Literal["platform", "seller"] = Field(default="platform", description="bears the PSP's fee")
+    dispute_fee_payer: Literal["platform", "seller"] = Field(
+        default="platform", description="bears what the PSP charges for a dispute"
+    )
+    platform_fee_on_refund: Literal["returned", "kept"] = Field(
+        default="returned", description="whether the platform's fee goes back with a refund"
+    )
+    allow_negative_balance: bool = Field(
+        default=False, description="refunds may be made on credit: the seller owes, and the next payout recovers it"
+    )
+    country: CountryCode | None = Field(default=None, description="for risk rules")
 
 
 class MerchantPatch(In):
@@ -220,6 +297,10 @@ class MerchantPatch(In):
     status: MerchantStatus | None = Field(default=None, examples=["FROZEN"])
     fee: FeeIn | None = None
     psp_fee_payer: Literal["platform", "seller"] | None = None
+    dispute_fee_payer: Literal["platform", "seller"] | None = None
+    platform_fee_on_refund: Literal["returned", "kept"] | None = None
+    allow_negative_balance: bool | None = None
+    country: CountryCode | None = None
 
 
 class FeeOut(Out):
@@ -235,6 +316,10 @@ class MerchantOut(Out):
     status: MerchantStatus
     fee: FeeOut
     psp_fee_payer: str
+    dispute_fee_payer: str
+    platform_fee_on_refund: str
+    allow_negative_balance: bool
+    country: str | None
     created_at: datetime
 
 
@@ -243,6 +328,7 @@ class Balance(Out):
     pending: str
     available: str
     reserved: str
+    owed: str = Field(description="what the seller owes us: refunds and lost disputes above the balance")
 
 
 class WalletOut(Out):
@@ -270,9 +356,50 @@ class LedgerTransactionOut(Out):
     postings: list[PostingOut]
 
 
-class HistoryEntry(PaymentOrderOut):
+class HistoryPayment(PaymentOrderOut):
+    """A payment order: paid by the buyer, earned by the seller."""
+
+    type: Literal["payment"] = "payment"
     checkout_id: str | None
     buyer_id: str
+
+
+class HistoryRefund(Out):
+    """Money that goes back to the buyer; in a seller's history the seller's share of it."""
+
+    id: str = Field(description="the refund", examples=["re_01kafm6e8v5d3f7h1k9m2p4r6t"])
+    object: Literal["refund"] = "refund"
+    type: Literal["refund"] = "refund"
+    payment_id: str
+    payment_order_id: str | None = Field(description="null: it is about several orders")
+    amount: str
+    currency: str
+    status: RefundStatus
+    origin: Literal["request", "psp", "compensation", "late_charge"] = Field(
+        description="request: asked for here; psp: made at the PSP; the others undo a charge, and no seller sees them"
+    )
+    reason: str | None
+    failure: FailureOut | None
+    created_at: datetime = Field(description="in a seller's history: when funds were set aside for it")
+
+
+class HistoryDispute(Out):
+    """Money that the buyer's bank claims back; in a seller's history the seller's share of it."""
+
+    id: str = Field(description="the dispute", examples=["dp_01kafm6e8w6e4g8j2m0n3q5s7v"])
+    object: Literal["dispute"] = "dispute"
+    type: Literal["dispute"] = "dispute"
+    payment_id: str
+    payment_order_id: str | None = Field(description="null: it is about several orders")
+    amount: str
+    currency: str
+    status: DisputeStatus
+    category: str | None = Field(description="why, in the bank's word", examples=["fraudulent"])
+    evidence_due_at: datetime | None
+    created_at: datetime = Field(description="in a seller's history: when funds were set aside for it")
+
+
+HistoryEntry = Annotated[HistoryPayment | HistoryRefund | HistoryDispute, Field(discriminator="object")]
 
 
 class MerchantList(Out):
@@ -288,6 +415,8 @@ class LedgerList(Out):
 
 
 class HistoryList(Out):
+    model_config = ConfigDict(frozen=True, json_schema_extra={"example": examples.HISTORY})
+
     object: Literal["list"] = "list"
     data: list[HistoryEntry]
     next_cursor: str | None = Field(description="pass it as `cursor` for the next page; null on the last one")
@@ -316,15 +445,100 @@ class AttemptOut(Out):
 
 
 class RefundOut(Out):
-    id: str
-    payment_order_id: str | None
-    origin: str
+    id: str = Field(examples=["re_01kafm6e8q9v7s2c4n0b8k6h3j"])
+    object: Literal["refund"] = "refund"
+    payment_id: str
+    payment_order_id: str | None = Field(description="null: of the charge as a whole")
+    origin: Literal["request", "psp", "compensation", "late_charge"] = Field(
+        description="asked for; made in the PSP's dashboard; part of undoing a charge"
+    )
+    reason: str | None
     amount: str
     currency: str
     status: RefundStatus
     attempt: int
-    reference: str | None
+    reference: str | None = Field(description="the PSP's object")
     failure: FailureOut | None
+    created_at: datetime
+
+
+class RefundList(Out):
+    object: Literal["list"] = "list"
+    data: list[RefundOut]
+
+
+class EvidenceOut(Out):
+    id: str
+    object: Literal["dispute_evidence"] = "dispute_evidence"
+    fields: list[str] = Field(description="names alone: what they say is stored encrypted")
+    status: Literal["STORED", "SUBMITTED", "REFUSED"]
+    failure: FailureOut | None
+    created_at: datetime
+    submitted_at: datetime | None
+
+
+class DisputeOut(Out):
+    id: str = Field(examples=["dp_01kafm6e8q9v7s2c4n0b8k6h3j"])
+    object: Literal["dispute"] = "dispute"
+    payment_id: str
+    amount: str
+    currency: str
+    category: str | None = Field(description="why, in the bank's word", examples=["fraudulent"])
+    status: DisputeStatus
+    evidence_due_at: datetime | None
+    fee: str = Field(description="what the PSP charges for it")
+    reference: str
+    created_at: datetime
+    closed_at: datetime | None
+
+
+class DisputeDetail(DisputeOut):
+    evidence: list[EvidenceOut]
+
+
+class DisputeList(Out):
+    object: Literal["list"] = "list"
+    data: list[DisputeOut]
+    next_cursor: str | None
+
+
+class RiskDecisionOut(Out):
+    """What the rules said, and what a person made of a review."""
+
+    stage: Stage
+    verdict: Verdict
+    reasons: list[str] = Field(examples=[["large amount: 150000.00 INR is above 100000.00 INR"]])
+    rules_version: int
+    at: datetime
+    review: ReviewDecision | None
+    reviewed_by: str | None
+    review_note: str | None
+    reviewed_at: datetime | None
+
+
+class ReviewOut(Out):
+    """A payment that waits for a person's decision."""
+
+    object: Literal["review"] = "review"
+    payment_id: str
+    amount: str
+    currency: str
+    stage: Stage
+    reasons: list[str]
+    deadline_at: datetime | None
+
+
+class ReviewList(Out):
+    object: Literal["list"] = "list"
+    data: list[ReviewOut]
+
+
+class RuleSetOut(Out):
+    object: Literal["risk_rules"] = "risk_rules"
+    version: int = Field(description="0: none were ever written")
+    rules: RuleSet
+    updated_by: str | None
+    updated_at: datetime | None
 
 
 class TaskOut(Out):
@@ -346,7 +560,11 @@ class ExplainOut(Out):
     cancel_requested_at: datetime | None
     workflow_id: str
     workflow_url: str | None
+    capture_requested_at: datetime | None
     attempts: list[AttemptOut]
+    risk: list[RiskDecisionOut]
     compensation: list[RefundOut]
+    refunds: list[RefundOut]
+    disputes: list[DisputeOut]
     tasks: list[TaskOut]
     transitions: list[TransitionOut]

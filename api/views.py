@@ -1,13 +1,21 @@
 """From rows to the shapes of the contract."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from api.schemas import (
     AttemptOut,
     Balance,
     BuyerOut,
+    DisputeDetail,
+    DisputeOut,
+    EvidenceOut,
     FailureOut,
     FeeOut,
+    HistoryDispute,
+    HistoryEntry,
+    HistoryPayment,
+    HistoryRefund,
     LedgerTransactionOut,
     MerchantOut,
     NextActionOut,
@@ -15,10 +23,12 @@ from api.schemas import (
     PaymentOut,
     PostingOut,
     RefundOut,
+    ReviewOut,
+    RiskDecisionOut,
     TaskOut,
     TransitionOut,
 )
-from db.records import Order, Payment, Refund
+from db.records import Dispute, Order, Payment, Refund
 from domain.money import to_major
 from domain.psp import Failure
 
@@ -40,6 +50,8 @@ def order_out(row: Payment, order: Order) -> PaymentOrderOut:
         ledger_updated=order.ledger_updated,
         next_action=_action(row) if order.open else None,
         failure=failure_out(order.failure),
+        captured_amount=to_major(order.captured_amount, order.currency),
+        refundable_amount=to_major(order.refundable, order.currency),
         refund_status=order.refund_status,
         dispute_status=order.dispute_status,
         created_at=order.created_at,
@@ -77,6 +89,10 @@ def merchant_out(row: dict[str, Any]) -> MerchantOut:
         status=row["status"],
         fee=FeeOut(percent=_plain(row["fee_percent"]), fixed=_plain(row["fee_fixed"])),
         psp_fee_payer=row["psp_fee_payer"],
+        dispute_fee_payer=row["dispute_fee_payer"],
+        platform_fee_on_refund=row["platform_fee_on_refund"],
+        allow_negative_balance=row["allow_negative_balance"],
+        country=row["country"],
         created_at=row["created_at"],
     )
 
@@ -94,6 +110,7 @@ def balance_out(row: dict[str, Any]) -> Balance:
         pending=to_major(row["pending"], currency),
         available=to_major(row["available"], currency),
         reserved=to_major(row["reserved"], currency),
+        owed=to_major(row["receivable"], currency),
     )
 
 
@@ -116,6 +133,22 @@ def _posting(line: dict[str, Any]) -> PostingOut:
     return PostingOut(account=line["account"], currency=line["currency"], **side)
 
 
+_HISTORY: dict[str, type[HistoryPayment] | type[HistoryRefund] | type[HistoryDispute]] = {
+    "payment": HistoryPayment,
+    "refund": HistoryRefund,
+    "dispute": HistoryDispute,
+}
+
+
+def history_out(row: dict[str, Any]) -> HistoryEntry:
+    """`row`: of `db.history.page`. What the buyer has to do next is shown with the payment alone."""
+    entry = _HISTORY[row["type"]]
+    fields = {name: row[name] for name in entry.model_fields if name in row}
+    for name in {"amount", "captured_amount", "refundable_amount"} & fields.keys():
+        fields[name] = to_major(fields[name], row["currency"])
+    return entry.model_validate(fields | ({"next_action": None} if entry is HistoryPayment else {}))
+
+
 def attempt_out(row: dict[str, Any]) -> AttemptOut:
     return AttemptOut(
         attempt=row["attempt"],
@@ -129,17 +162,76 @@ def attempt_out(row: dict[str, Any]) -> AttemptOut:
     )
 
 
-def refund_out(row: Refund) -> RefundOut:
-    return RefundOut(
-        id=row.id,
-        payment_order_id=row.order_id,
-        origin=row.origin,
-        amount=to_major(row.amount, row.currency),
-        currency=row.currency,
-        status=row.status,
-        attempt=row.attempt,
-        reference=row.reference,
-        failure=failure_out(row.failure),
+def refund_out(row: Refund, names: Mapping[str, str]) -> RefundOut:
+    """`names`: our order ids → the client's."""
+    return RefundOut.model_validate(
+        {
+            "id": row.id,
+            "payment_id": row.payment_id,
+            "payment_order_id": names[row.order_id] if row.order_id else None,
+            "origin": row.origin,
+            "reason": row.reason,
+            "amount": to_major(row.amount, row.currency),
+            "currency": row.currency,
+            "status": row.status,
+            "attempt": row.attempt,
+            "reference": row.reference,
+            "failure": failure_out(row.failure),
+            "created_at": row.created_at,
+        }
+    )
+
+
+def dispute_out(row: Dispute) -> DisputeOut:
+    return DisputeOut(**_dispute(row))
+
+
+def dispute_detail(row: Dispute, evidence: Sequence[dict[str, Any]]) -> DisputeDetail:
+    return DisputeDetail(**_dispute(row), evidence=[_evidence(piece) for piece in evidence])
+
+
+def _dispute(row: Dispute) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "payment_id": row.payment_id,
+        "amount": to_major(row.amount, row.currency),
+        "currency": row.currency,
+        "category": row.category,
+        "status": row.status,
+        "evidence_due_at": row.evidence_due_at,
+        "fee": to_major(row.fee, row.currency),
+        "reference": row.reference,
+        "created_at": row.created_at,
+        "closed_at": row.closed_at,
+    }
+
+
+def _evidence(row: dict[str, Any]) -> EvidenceOut:
+    failure = Failure.model_validate(row["failure"]) if row["failure"] else None
+    return EvidenceOut(
+        id=row["id"],
+        fields=row["field_names"],
+        status=row["status"],
+        failure=failure_out(failure),
+        created_at=row["created_at"],
+        submitted_at=row["submitted_at"],
+    )
+
+
+def risk_out(row: dict[str, Any]) -> RiskDecisionOut:
+    return RiskDecisionOut(
+        rules_version=row["version"], **{n: row[n] for n in RiskDecisionOut.model_fields if n in row}
+    )
+
+
+def review_out(row: dict[str, Any]) -> ReviewOut:
+    return ReviewOut(
+        payment_id=row["payment_id"],
+        amount=to_major(row["amount"], row["currency"]),
+        currency=row["currency"],
+        stage=row["stage"],
+        reasons=row["reasons"],
+        deadline_at=row["deadline_at"],
     )
 
 

@@ -75,6 +75,9 @@ class Settings(BaseSettings):
     stripe_key_life_s: float = Field(default=86_400, description="how long Stripe keeps an idempotency key")
     stripe_key_margin_s: float = Field(default=3_600, description="we stop sending this long before the key expires")
     stripe_fast_timeout_s: float = Field(default=2.5, description="HTTP timeout of the first, in-task attempt")
+    stripe_look_timeout_s: float = Field(
+        default=1.0, description="HTTP timeout of the question about a card that risk rules ask before the charge"
+    )
     stripe_timeout_s: float = Field(default=20.0, description="HTTP timeout of every later attempt")
     stripe_rate_per_s: float = Field(default=80.0, description="requests a second; Stripe allows 100 an account")
     stripe_concurrency_max: int = 64
@@ -89,6 +92,13 @@ class Settings(BaseSettings):
     confirm_deadline_s: float = Field(default=86_400, description="an unconfirmed payment is cancelled after this")
     action_deadline_s: float = Field(default=3_600, description="the buyer's time for 3DS")
     pending_deadline_s: float = Field(default=259_200, description="the PSP's time for a pending payment")
+    authorization_deadline_s: float = Field(
+        default=518_400, description="an authorisation is captured or voided after this where the PSP names no time"
+    )
+    authorization_margin_s: float = Field(default=21_600, description="… and so long before the time that it names")
+    evidence_warning_s: float = Field(
+        default=172_800, description="a task is opened so long before a dispute's evidence is due"
+    )
     poll_first_s: float = Field(default=5.0, description="first poll of a resting payment; the gaps double")
     poll_max_s: float = 3_600
     sweep_every_s: float = 60.0

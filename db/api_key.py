@@ -15,6 +15,12 @@ SCOPES = frozenset(
     {
         "payments:read",
         "payments:write",
+        "refunds:write",
+        "disputes:read",
+        "disputes:write",
+        "reviews:write",
+        "risk:read",
+        "risk:write",
         "merchants:read",
         "merchants:write",
         "ledger:read",

@@ -7,12 +7,13 @@ from typing import Any
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from db import idempotency, merchant, payment
+from db import idempotency, merchant, payment, risk
 from db.database import Database, LockTimeout, constraint
 from db.idempotency import Claim
 from db.payment import NewPayment
 from domain.errors import Conflict, Unprocessable
 from domain.money import FeeRule
+from domain.risk import Stage
 
 
 @dataclass(frozen=True)
@@ -23,19 +24,22 @@ class Request:
     hash: bytes
 
 
-async def store(database: Database, new: NewPayment, request: Request) -> Claim:
-    """Store it, or find what the key stored before. A refusal writes nothing, so it does not burn the key.
+async def store(database: Database, new: NewPayment, request: Request) -> tuple[Claim, NewPayment]:
+    """Store it, or find what the key stored before. A refusal writes nothing, so it does not burn the key. Returns the
+    payment as it was stored: with its fees, and how it is judged.
 
     Raises Unprocessable `merchant_unknown`, `merchant_not_active`, `idempotency_key_reused`; Conflict
     `checkout_in_use` and `payment_order_in_use` (both name the payment that is there), `idempotency_in_progress`;
     Unavailable.
     """
 
-    async def work(connection: AsyncConnection) -> Claim:
+    async def work(connection: AsyncConnection) -> tuple[Claim, NewPayment]:
         claim = await idempotency.claim(connection, new.tenant_id, request.key, request.hash, new.id)
-        if not claim.replayed:
-            await payment.create(connection, await _with_fees(connection, new))
-        return claim
+        if claim.replayed:
+            return claim, new
+        complete = await _with_terms(connection, new)
+        await payment.create(connection, complete)
+        return claim, complete
 
     try:
         return await database.run(work)
@@ -45,8 +49,8 @@ async def store(database: Database, new: NewPayment, request: Request) -> Claim:
         raise await _conflict(database, new, error) from error
 
 
-async def _with_fees(connection: AsyncConnection, new: NewPayment) -> NewPayment:
-    """The platform's fee is fixed when the order is taken: a later change of the merchant's terms does not reach it."""
+async def _with_terms(connection: AsyncConnection, new: NewPayment) -> NewPayment:
+    """The platform's fee and the risk rules are fixed when the order is taken: a later change does not reach it."""
     sellers = await merchant.of_accounts(connection, new.tenant_id, [o.seller_account for o in new.orders])
     for order in new.orders:
         _require_active(order.seller_account, sellers)
@@ -54,7 +58,13 @@ async def _with_fees(connection: AsyncConnection, new: NewPayment) -> NewPayment
         replace(order, platform_fee=_fee(sellers[order.seller_account]).of(order.amount, new.currency))
         for order in new.orders
     ]
-    return replace(new, orders=orders)
+    version = next(iter(sellers.values()))["risk_version"]
+    rules = await risk.rules(connection, new.tenant_id, version) if version else None
+    if rules is None or not rules["rules"].rules:
+        return replace(new, orders=orders)
+    # What is decided on the PSP's answer is reserved first, and captured afterwards.
+    judged_after = bool(rules["rules"].of(Stage.AFTER)) and new.may_authorize
+    return replace(new, orders=orders, risk_version=version, authorize_only=new.authorize_only or judged_after)
 
 
 def _require_active(seller_account: str, sellers: dict[str, dict[str, Any]]) -> None:

@@ -7,7 +7,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from db.tables import merchant
+from db.tables import merchant, risk_rule_set
 from domain.errors import Conflict, NotFound
 from domain.ids import new_id
 
@@ -75,8 +75,13 @@ async def get(connection: AsyncConnection, tenant_id: str, seller_account: str) 
 async def of_accounts(
     connection: AsyncConnection, tenant_id: str, accounts: Sequence[str]
 ) -> dict[str, dict[str, Any]]:
+    """seller_account → its row, with the version of the tenant's risk rules (`risk_version`, None where it has none):
+    a payment is stored after one question about both."""
+    latest = select(func.max(risk_rule_set.c.version)).where(risk_rule_set.c.tenant_id == tenant_id).scalar_subquery()
     rows = await connection.execute(
-        select(merchant).where(merchant.c.tenant_id == tenant_id, merchant.c.seller_account.in_(accounts))
+        select(merchant, latest.label("risk_version")).where(
+            merchant.c.tenant_id == tenant_id, merchant.c.seller_account.in_(accounts)
+        )
     )
     return {row["seller_account"]: dict(row) for row in rows.mappings()}
 

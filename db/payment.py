@@ -17,7 +17,7 @@ from domain.psp import Failure
 from domain.status import TERMINAL, Status, can_become, combined
 
 _TASKS_AFTER = timedelta(minutes=1)
-_TASKS_KEPT = ("refund_failed", "webhook_dead", "paid_twice")
+_TASKS_KEPT = ("refund_failed", "webhook_dead", "paid_twice", "refund_at_psp")
 """Questions that the end of the payment does not answer."""
 
 
@@ -32,7 +32,10 @@ class NewOrder:
 
 @dataclass(frozen=True)
 class NewPayment:
-    """What the API has checked. `token` and `buyer_email` are already encrypted; amounts in minor units."""
+    """What the API has checked. `token` and `buyer_email` are already encrypted; amounts in minor units.
+
+    `may_authorize`: the PSP can reserve the amount with this method and capture it later.
+    """
 
     id: str
     tenant_id: str
@@ -48,6 +51,12 @@ class NewPayment:
     confirmed: bool
     send_for_s: float
     actor: str
+    may_authorize: bool = False
+    authorize_only: bool = False
+    capture_by_request: bool = False
+    capture_on_expiry: bool = False
+    buyer_country: str | None = None
+    risk_version: int | None = None
     orders: list[NewOrder] = field(default_factory=list)
 
 
@@ -73,6 +82,11 @@ async def create(connection: AsyncConnection, new: NewPayment) -> None:
             token=new.token,
             on_partial_failure=new.on_partial_failure,
             metadata=new.metadata,
+            authorize_only=new.authorize_only,
+            capture_by_request=new.capture_by_request,
+            capture_on_expiry=new.capture_on_expiry,
+            buyer_country=new.buyer_country,
+            risk_version=new.risk_version,
         )
     )
     await connection.execute(insert(payment_order), [_order_values(new, i, status) for i in range(len(new.orders))])
@@ -178,7 +192,8 @@ async def _with_children(connection: AsyncConnection, row: Any) -> Payment:
     return payment_of(row, [Order(**order) for order in orders.mappings()], Charge(**latest.mappings().one()))
 
 
-_COLUMNS = [column for column in payment.c if column.name not in {"token", "buyer_email", "version"}]
+_UNREAD = {"token", "buyer_email", "card_fingerprint", "version"}
+_COLUMNS = [column for column in payment.c if column.name not in _UNREAD]
 
 
 async def secrets_of(connection: AsyncConnection, payment_id: str) -> tuple[bytes, bytes | None]:
@@ -366,12 +381,12 @@ async def touch(connection: AsyncConnection, payment_id: str, **fields: Any) -> 
 async def inbox_done(connection: AsyncConnection, payment_id: str, note: str, *, paid: bool = True) -> bool:
     """The workflow has taken notice of the payment's webhooks (with `paid`, also of those that say so). Any there?
 
-    A refund that failed is another matter: whoever looks at that refund takes notice of it.
+    What follows a payment is another matter: whoever looks at that refund or dispute takes notice of it.
     """
     waiting = (
         webhook_inbox.c.payment_id == payment_id,
         webhook_inbox.c.status == "RECEIVED",
-        webhook_inbox.c.refund_failed.is_(False),
+        webhook_inbox.c.aftermath.is_(False),
     )
     result = await connection.execute(
         update(webhook_inbox)

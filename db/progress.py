@@ -6,10 +6,11 @@ from sqlalchemy import func, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db import charge as charges
-from db import payment, task
+from db import payment, risk, task
+from db.capture import inactive_seller
 from db.records import Payment
 from db.tables import charge, refund
-from domain.errors import Conflict
+from domain.errors import Conflict, Unprocessable
 from domain.payment import CancelStep, CloseStep, Decision, ResolutionStep, RestState, RestStep
 from domain.status import RESTING, TERMINAL, RefundStatus, Status
 
@@ -24,8 +25,10 @@ async def rest(connection: AsyncConnection, step: RestStep) -> RestState:
         await charges.record(connection, locked.charge.id, step.result)
     waiting = [order for order in locked.orders if order.open]
     same = all(order.status is step.status for order in waiting)
-    # A payment that a person had to look at does not get its old wait all over again.
-    stays = same or locked.status is Status.NEEDS_ATTENTION or step.status is Status.NEEDS_ATTENTION
+    # A payment that a person had to look at does not get its old wait all over again; a review or an authorisation
+    # has a deadline of its own.
+    attended = Status.NEEDS_ATTENTION in (locked.status, step.status)
+    stays = same or (attended and step.status not in (Status.IN_REVIEW, Status.AUTHORIZED))
     deadline = locked.deadline_at if stays else None
     if deadline is None and step.deadline_s is not None:
         deadline = step.at + timedelta(seconds=step.deadline_s)
@@ -48,6 +51,8 @@ async def rest(connection: AsyncConnection, step: RestStep) -> RestState:
         deadline_at=deadline,
         nudged=nudged,
         cancel_requested=locked.cancel_requested_at is not None,
+        capture_requested=locked.capture_requested_at is not None,
+        review=await risk.reviewed(connection, locked.id) if step.status is Status.IN_REVIEW else None,
     )
 
 
@@ -90,12 +95,16 @@ async def confirm(connection: AsyncConnection, payment_id: str, send_for_s: floa
     """Release an unconfirmed payment for charging. Returns it as it was found; a payment on its way is left alone.
 
     Attempt 1 gets a fresh `send_until`: nothing was sent under its key while the status was NOT_STARTED.
-    Raises Conflict `payment_closed` for one that has failed or was cancelled.
+    Raises Conflict `payment_closed` for one that has failed or was cancelled; Unprocessable `merchant_not_active` where
+    a seller was frozen or closed since, before the PSP hears of it.
     """
     locked = await payment.lock(connection, payment_id)
     if locked.status in TERMINAL - {Status.SUCCESS} or (locked.cancel_requested_at and locked.open):
         raise Conflict("The payment has ended or is being cancelled.", code="payment_closed")
     if locked.status is Status.NOT_STARTED:
+        refusal = await inactive_seller(connection, locked, [order.id for order in locked.orders])
+        if refusal is not None:
+            raise Unprocessable(refusal.message, code="merchant_not_active")
         await connection.execute(
             update(charge)
             .where(charge.c.id == locked.charge.id)

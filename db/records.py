@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import RowMapping
 
 from domain.psp import Failure, Frozen
-from domain.status import TERMINAL, RefundStatus, Status
+from domain.status import TERMINAL, DisputeStatus, RefundStatus, Status
 
 
 class Order(Frozen):
@@ -19,6 +19,13 @@ class Order(Frozen):
     amount: int
     currency: str
     platform_fee: int
+    capture_amount: int | None
+    captured_amount: int
+    captured_fee: int
+    pending_amount: int
+    refund_amount: int
+    psp_refund_amount: int
+    dispute_amount: int
     status: Status
     wallet_updated: bool
     ledger_updated: bool
@@ -31,6 +38,16 @@ class Order(Frozen):
     @property
     def open(self) -> bool:
         return self.status not in TERMINAL
+
+    @property
+    def to_capture(self) -> int:
+        """What of the order is to be taken: all of it, unless a capture asked for less."""
+        return self.amount if self.capture_amount is None else self.capture_amount
+
+    @property
+    def refundable(self) -> int:
+        """What we may still give back: captured, not refunded by us or at the PSP, not disputed."""
+        return max(0, self.captured_amount - self.refund_amount - self.psp_refund_amount - self.dispute_amount)
 
 
 class Charge(Frozen):
@@ -73,7 +90,60 @@ class Refund(Frozen):
     reference: str | None
     failure: Failure | None
     unknown_count: int
+    reason: str | None
+    actor: str | None
     created_at: datetime
+
+    @property
+    def undoes_charge(self) -> bool:
+        """Part of a compensation or a late charge: its money is in suspense, and it is made whatever it takes."""
+        return self.origin in ("compensation", "late_charge")
+
+    @property
+    def ended(self) -> bool:
+        """Nothing more is to be done about it."""
+        return self.status is RefundStatus.SUCCEEDED or (self.status is RefundStatus.FAILED and not self.undoes_charge)
+
+
+class Dispute(Frozen):
+    id: str
+    tenant_id: str
+    payment_id: str
+    charge_id: str
+    psp: str
+    reference: str
+    amount: int
+    currency: str
+    category: str | None
+    status: DisputeStatus
+    evidence_due_at: datetime | None
+    withdrawn: bool
+    fee: int
+    closed_at: datetime | None
+    created_at: datetime
+
+
+class Reserve(Frozen):
+    """Funds of one seller, set aside for one refund or dispute."""
+
+    id: str
+    tenant_id: str
+    source_id: str
+    payment_id: str
+    order_id: str
+    seller_account: str
+    currency: str
+    amount: int
+    platform_fee: int
+    psp_fee: int
+    pending: int
+    available: int
+    receivable: int
+    status: str
+
+    @property
+    def covered(self) -> int:
+        return self.pending + self.available + self.receivable
 
 
 class Payment(Frozen):
@@ -93,6 +163,13 @@ class Payment(Frozen):
     is_payment_done: bool
     cancel_requested_at: datetime | None
     cancel_requested_by: str | None
+    authorize_only: bool
+    capture_by_request: bool
+    capture_on_expiry: bool
+    capture_requested_at: datetime | None
+    capture_requested_by: str | None
+    risk_version: int | None
+    buyer_country: str | None
     next_action: dict[str, Any] | None
     deadline_at: datetime | None
     next_check_at: datetime | None
@@ -104,6 +181,15 @@ class Payment(Frozen):
     @property
     def open(self) -> bool:
         return self.status not in TERMINAL
+
+    @property
+    def to_capture(self) -> int:
+        return sum(order.to_capture for order in self.orders)
+
+    @property
+    def captured(self) -> tuple[Order, ...]:
+        """The orders whose money was credited."""
+        return tuple(order for order in self.orders if order.captured_amount)
 
     def order(self, order_id: str) -> Order:
         return next(order for order in self.orders if order.id == order_id)

@@ -8,6 +8,7 @@ transaction, under the payment's lock, so that nothing between them can be seen.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -16,7 +17,7 @@ from db import charge, ledger, payment, wallet
 from db.records import Order, Payment
 from db.tables import merchant, payment_order
 from domain import ledger as books
-from domain.ledger import Kind, Transaction
+from domain.ledger import Kind, Transaction, wallet_changes
 from domain.money import allocate
 from domain.payment import Settlement, SettleOutcome, SettleStep
 from domain.psp import ChargeResult, Failure
@@ -37,28 +38,63 @@ async def settle(connection: AsyncConnection, step: SettleStep) -> Settlement:
     if refusal is not None:
         return Settlement(outcome=refusal, status=locked.status, failure=order.failure)
     paid = (step.result.amount, step.result.currency)
-    assert paid == (locked.amount, locked.currency), "the workflow compares the amounts first"
-    seller = await _seller(connection, order)
-    if seller.status != "ACTIVE":
-        failure = Failure(code="wallet_refused", message=f"{order.seller_account} is {seller.status.lower()}.")
-        return Settlement(outcome=SettleOutcome.REFUSED, status=locked.status, failure=failure)
-    booked = await post_capture(connection, locked, order, seller, step.result, step.at)
-    await credit_wallet(connection, order, booked)
+    assert paid == (locked.to_capture, locked.currency), "the workflow compares the amounts first"
+    posted: dict[str, Any] = {}
+    if order.to_capture:
+        seller = await _seller(connection, order)
+        if seller.status != "ACTIVE":
+            failure = Failure(code="wallet_refused", message=f"{order.seller_account} is {seller.status.lower()}.")
+            return Settlement(outcome=SettleOutcome.REFUSED, status=locked.status, failure=failure)
+        booked = await post_capture(connection, locked, order, seller, step.result, step.at)
+        await credit_wallet(connection, order, booked)
+        posted = _posted(order, booked)
     if not locked.charge.booked:
         await charge.record(connection, locked.charge.id, step.result, booked=True)
+    return await _complete(connection, locked, order, step, posted)
+
+
+def _posted(order: Order, booked: Sequence[Transaction]) -> dict[str, Any]:
+    """What the order's row says once it is posted."""
+    credited = sum(wallet_changes([p for t in booked for p in t.postings]).values())
+    return {
+        "wallet_updated": True,
+        "ledger_updated": True,
+        "captured_amount": order.to_capture,
+        "captured_fee": captured_fee(order),
+        "pending_amount": credited,
+    }
+
+
+async def _complete(
+    connection: AsyncConnection, locked: Payment, order: Order, step: SettleStep, posted: dict[str, Any]
+) -> Settlement:
+    """End the orders that this settlement completes: SUCCESS, or CANCELLED where nothing of them was captured."""
     completed = [o for o in locked.orders if o.id in step.completes and o.open]
-    if not completed:
-        await _flag(connection, order, posted=True)
-        return Settlement(outcome=SettleOutcome.SETTLED, status=locked.status)
-    status = await payment.move(
-        connection,
-        locked,
-        completed,
-        Status.SUCCESS,
-        reason="settled",
-        at=step.at,
-        order_fields={"wallet_updated": True, "ledger_updated": True},
-    )
+    released = [o for o in completed if not o.to_capture]
+    captured = [o for o in completed if o.to_capture]
+    alone = captured == [order]  # the common case: one statement for its status and its posting
+    if posted and not alone:
+        await _mark(connection, order, posted)
+    status = locked.status
+    if released:
+        failure = Failure(code="not_captured", message="Nothing of it was captured.")
+        status = await payment.move(
+            connection, locked, released, Status.CANCELLED, reason="not_captured", at=step.at, failure=failure
+        )
+        locked = await payment.lock(connection, locked.id)
+        captured = [locked.order(o.id) for o in captured]
+    if captured:
+        card = step.result.card
+        status = await payment.move(
+            connection,
+            locked,
+            captured,
+            Status.SUCCESS,
+            reason="settled",
+            at=step.at,
+            fields={"card_fingerprint": card.fingerprint} if card and card.fingerprint else None,
+            order_fields=posted if alone else None,
+        )
     return Settlement(outcome=SettleOutcome.SETTLED, status=status)
 
 
@@ -92,6 +128,11 @@ async def _seller(connection: AsyncConnection, order: Order) -> _Seller:
     return _Seller(status=row.status, psp_fee_payer=row.psp_fee_payer)
 
 
+def captured_fee(order: Order) -> int:
+    """The platform's fee of what is captured: its part of the fee that was fixed with the order."""
+    return allocate(order.platform_fee, [order.to_capture, order.amount - order.to_capture])[0]
+
+
 # --- the two operations ---
 
 
@@ -99,17 +140,18 @@ async def post_capture(
     connection: AsyncConnection, locked: Payment, order: Order, seller: _Seller, result: ChargeResult, at: datetime
 ) -> list[Transaction]:
     """Post the order's share of the charge, the PSP's fee once per charge, and the seller's part of that fee."""
+    platform_fee = captured_fee(order)
     capture = Transaction(
         kind=Kind.CAPTURE,
         source_id=order.id,
         payment_id=locked.id,
         payment_order_id=order.id,
-        postings=books.capture(locked.psp, order.seller_account, order.amount, order.platform_fee, order.currency),
+        postings=books.capture(locked.psp, order.seller_account, order.to_capture, platform_fee, order.currency),
     )
     transactions = [capture, *psp_fee(locked, result)]
     fee = result.fee
     if fee is not None and seller.psp_fee_payer == "seller" and fee.currency == order.currency:
-        share = allocate(fee.amount, [o.amount for o in locked.orders])[order.position]
+        share = allocate(fee.amount, [o.to_capture for o in locked.orders])[order.position]
         transactions.append(
             Transaction(
                 kind=Kind.PSP_FEE_SELLER,
@@ -118,7 +160,7 @@ async def post_capture(
                 payment_order_id=order.id,
                 # Never more than the order left the seller: what is above is the platform's.
                 postings=books.psp_fee_to_seller(
-                    order.seller_account, min(share, order.amount - order.platform_fee), order.currency
+                    order.seller_account, min(share, order.to_capture - platform_fee), order.currency
                 ),
             )
         )
@@ -141,7 +183,9 @@ async def reverse_capture(
             payment_id=locked.id,
             payment_order_id=order.id,
             corrects=await ledger.transaction_id(connection, Kind.CAPTURE, order.id),
-            postings=books.capture_to_suspense(order.seller_account, order.amount, order.platform_fee, order.currency),
+            postings=books.capture_to_suspense(
+                order.seller_account, order.captured_amount, order.captured_fee, order.currency
+            ),
         )
     ]
     seller_fee = await ledger.postings_of(connection, Kind.PSP_FEE_SELLER, order.id)
@@ -162,7 +206,8 @@ async def reverse_capture(
 async def debit_wallet(connection: AsyncConnection, order: Order, booked: Sequence[Transaction]) -> None:
     """The reversal of `credit_wallet`."""
     await wallet.apply(connection, order.tenant_id, booked)
-    await _flag(connection, order, posted=False)
+    nothing = {"captured_amount": 0, "captured_fee": 0, "pending_amount": 0}
+    await _mark(connection, order, {"wallet_updated": False, "ledger_updated": False} | nothing)
 
 
 def psp_fee(locked: Payment, result: ChargeResult) -> list[Transaction]:
@@ -180,9 +225,9 @@ def psp_fee(locked: Payment, result: ChargeResult) -> list[Transaction]:
     ]
 
 
-async def _flag(connection: AsyncConnection, order: Order, *, posted: bool) -> None:
+async def _mark(connection: AsyncConnection, order: Order, values: dict[str, Any]) -> None:
     await connection.execute(
         update(payment_order)
         .where(payment_order.c.id == order.id)
-        .values(wallet_updated=posted, ledger_updated=posted, version=payment_order.c.version + 1)
+        .values(**values, version=payment_order.c.version + 1)
     )

@@ -20,6 +20,7 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     Numeric,
+    Sequence,
     Table,
     Text,
     UniqueConstraint,
@@ -28,7 +29,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
-from domain.status import RefundStatus, Status
+from domain.risk import ReviewDecision, Stage, Verdict
+from domain.status import DisputeStatus, MerchantStatus, RefundStatus, Status
 
 metadata = MetaData(
     naming_convention={
@@ -76,6 +78,19 @@ def _text(name: str, *, required: bool = True) -> Column[str]:
     return Column(name, Text, nullable=not required)
 
 
+def _amount(name: str, *, comment: str | None = None) -> Column[int]:
+    """A sum that starts at nothing."""
+    return Column(name, BigInteger, nullable=False, server_default="0", comment=comment)
+
+
+history_seq = Sequence("history_seq", metadata=metadata)
+"""One for everything that a history shows, so that its pages are stable: a time is not unique, and clocks differ."""
+
+
+def _history_seq() -> Column[int]:
+    return Column("seq", BigInteger, nullable=False, server_default=text("nextval('history_seq')"))
+
+
 tenant = Table("tenant", metadata, _id(), _text("name"), _created())
 
 api_key = Table(
@@ -101,12 +116,18 @@ merchant = Table(
     Column("fee_percent", Numeric(7, 4), nullable=False, server_default="0"),
     Column("fee_fixed", Numeric(14, 4), nullable=False, server_default="0"),
     Column("psp_fee_payer", Text, nullable=False, server_default="platform"),
+    Column("dispute_fee_payer", Text, nullable=False, server_default="platform"),
+    Column("platform_fee_on_refund", Text, nullable=False, server_default="returned"),
+    _flag("allow_negative_balance"),
+    _text("country", required=False),
     _created(),
     _created("updated_at"),
     UniqueConstraint("tenant_id", "seller_account"),
-    CheckConstraint("status IN ('ACTIVE', 'FROZEN', 'CLOSED')", name="status"),
+    CheckConstraint(f"status IN ({_words(MerchantStatus)})", name="status"),
     CheckConstraint("fee_percent BETWEEN 0 AND 100 AND fee_fixed >= 0", name="fee"),
     CheckConstraint("psp_fee_payer IN ('platform', 'seller')", name="psp_fee_payer"),
+    CheckConstraint("dispute_fee_payer IN ('platform', 'seller')", name="dispute_fee_payer"),
+    CheckConstraint("platform_fee_on_refund IN ('returned', 'kept')", name="platform_fee_on_refund"),
 )
 
 payment = Table(
@@ -128,6 +149,14 @@ payment = Table(
     _flag("is_payment_done"),
     _moment("cancel_requested_at"),
     _text("cancel_requested_by", required=False),
+    _flag("authorize_only"),
+    _flag("capture_by_request"),
+    _flag("capture_on_expiry"),
+    _moment("capture_requested_at"),
+    _text("capture_requested_by", required=False),
+    Column("risk_version", Integer, comment="the rule set that judges it"),
+    _text("buyer_country", required=False),
+    _text("card_fingerprint", required=False),
     _json("next_action"),
     _moment("deadline_at"),
     _moment("next_check_at"),
@@ -151,6 +180,14 @@ payment = Table(
         postgresql_where=text("status NOT IN ('SUCCESS', 'FAILED', 'CANCELLED')"),
     ),
     Index("ix_payment_buyer", "tenant_id", "buyer_id", "id"),
+    Index("ix_payment_buyer_created", "tenant_id", "buyer_id", "created_at"),
+    Index(
+        "ix_payment_card",
+        "tenant_id",
+        "card_fingerprint",
+        "created_at",
+        postgresql_where=text("card_fingerprint IS NOT NULL"),
+    ),
 )
 
 payment_order = Table(
@@ -165,6 +202,13 @@ payment_order = Table(
     Column("amount", BigInteger, nullable=False),
     _text("currency"),
     Column("platform_fee", BigInteger, nullable=False),
+    Column("capture_amount", BigInteger, comment="what was asked to be captured; null: all of it"),
+    _amount("captured_amount"),
+    _amount("captured_fee", comment="the platform's fee of it"),
+    _amount("pending_amount", comment="what of it is in the wallet's pending"),
+    _amount("refund_amount", comment="live refunds that we started"),
+    _amount("psp_refund_amount", comment="refunds made at the PSP"),
+    _amount("dispute_amount", comment="disputed, and not won"),
     _text("status"),
     _flag("wallet_updated"),
     _flag("ledger_updated"),
@@ -173,12 +217,23 @@ payment_order = Table(
     _text("refund_status", required=False),
     _text("dispute_status", required=False),
     Column("version", Integer, nullable=False, server_default="0"),
+    _history_seq(),
     _created(),
     _created("updated_at"),
     ForeignKeyConstraint(["tenant_id", "seller_account"], ["merchant.tenant_id", "merchant.seller_account"]),
     UniqueConstraint("payment_id", "position"),
     CheckConstraint(f"status IN ({_words(Status)})", name="status"),
     CheckConstraint("amount > 0 AND platform_fee BETWEEN 0 AND amount", name="amount"),
+    CheckConstraint("capture_amount BETWEEN 0 AND amount", name="capture"),
+    CheckConstraint(
+        "captured_amount BETWEEN 0 AND coalesce(capture_amount, amount)"
+        " AND captured_fee BETWEEN 0 AND least(captured_amount, platform_fee)"
+        " AND pending_amount BETWEEN 0 AND captured_amount",
+        name="captured",
+    ),
+    # Whatever else goes wrong, we never start refunds of more than was captured.
+    CheckConstraint("refund_amount BETWEEN 0 AND captured_amount", name="refunds"),
+    CheckConstraint("psp_refund_amount >= 0 AND dispute_amount >= 0", name="taken_back"),
     Index(
         "uq_payment_order_live",
         "tenant_id",
@@ -187,7 +242,7 @@ payment_order = Table(
         postgresql_where=text("status NOT IN ('FAILED', 'CANCELLED')"),
     ),
     Index("ix_payment_order_name", "tenant_id", "payment_order_id", "id"),
-    Index("ix_payment_order_seller", "tenant_id", "seller_account", "id"),
+    Index("ix_payment_order_seller", "tenant_id", "seller_account", "seq"),
 )
 
 payment_order_transition = Table(
@@ -220,7 +275,7 @@ charge = Table(
     _text("reference", required=False),
     Column("received_amount", BigInteger),
     _text("received_currency", required=False),
-    Column("refund_amount", BigInteger, nullable=False, server_default="0", comment="live refunds of it"),
+    Column("refund_amount", BigInteger, nullable=False, server_default="0", comment="live refunds that we started"),
     _json("fee"),
     _flag("booked"),
     Column("unknown_count", Integer, nullable=False, server_default="0"),
@@ -241,7 +296,13 @@ refund = Table(
     Column("order_id", Text, ForeignKey("payment_order.id"), comment="null: the whole charge"),
     Column("charge_id", Text, ForeignKey("charge.id"), nullable=False),
     _text("origin"),
-    Column("source_id", Text, nullable=False, unique=True, comment="what it undoes: an order's or a charge's id"),
+    Column(
+        "source_id",
+        Text,
+        nullable=False,
+        unique=True,
+        comment="what makes it one: the order or charge that it undoes, itself, or the PSP's own refund",
+    ),
     Column("amount", BigInteger, nullable=False),
     _text("currency"),
     _text("status"),
@@ -252,12 +313,130 @@ refund = Table(
     _text("reference", required=False),
     _json("failure"),
     Column("unknown_count", Integer, nullable=False, server_default="0"),
+    _text("reason", required=False),
+    _text("actor", required=False),
+    Column("refundable_amount", BigInteger, comment="what could be refunded when it was asked for"),
+    _history_seq(),
     _created(),
     _created("updated_at"),
     UniqueConstraint("charge_id", "reference"),
     CheckConstraint(f"status IN ({_words(RefundStatus)})", name="status"),
-    CheckConstraint("amount > 0", name="amount"),
-    CheckConstraint("origin IN ('compensation', 'late_charge')", name="origin"),
+    CheckConstraint("amount > 0 AND amount <= refundable_amount", name="amount"),
+    CheckConstraint("origin IN ('compensation', 'late_charge', 'request', 'psp')", name="origin"),
+)
+
+dispute = Table(
+    "dispute",
+    metadata,
+    _id(),
+    _tenant(),
+    Column("payment_id", Text, ForeignKey("payment.id"), nullable=False, index=True),
+    Column("charge_id", Text, ForeignKey("charge.id"), nullable=False),
+    _text("psp"),
+    _text("reference"),
+    Column("amount", BigInteger, nullable=False),
+    _text("currency"),
+    _text("category", required=False),
+    _text("status"),
+    _moment("evidence_due_at"),
+    _flag("withdrawn"),
+    _amount("fee", comment="what the PSP keeps for it"),
+    Column("unknown_count", Integer, nullable=False, server_default="0"),
+    _moment("next_check_at"),
+    _moment("closed_at"),
+    _history_seq(),
+    _created(),
+    _created("updated_at"),
+    UniqueConstraint("psp", "reference"),
+    CheckConstraint(f"status IN ({_words(DisputeStatus)})", name="status"),
+    CheckConstraint("amount >= 0", name="amount"),
+)
+
+dispute_evidence = Table(
+    "dispute_evidence",
+    metadata,
+    _id(),
+    _tenant(),
+    Column("dispute_id", Text, ForeignKey("dispute.id"), nullable=False, index=True),
+    Column("fields", LargeBinary, nullable=False, comment="encrypted"),
+    Column("field_names", ARRAY(Text), nullable=False),
+    _text("status"),
+    _text("actor"),
+    _json("failure"),
+    _created(),
+    _moment("submitted_at"),
+    CheckConstraint("status IN ('STORED', 'SUBMITTED', 'REFUSED')", name="status"),
+)
+
+dispute_transition = Table(
+    "dispute_transition",
+    metadata,
+    Column("seq", BigInteger, Identity(always=True), primary_key=True),
+    _tenant(),
+    Column("dispute_id", Text, ForeignKey("dispute.id"), nullable=False, index=True),
+    _text("from_status", required=False),
+    _text("to_status"),
+    _moment("at", required=True),
+)
+
+# Funds of a seller that are set aside for a refund or a dispute: one row for each order that it concerns.
+reserve = Table(
+    "reserve",
+    metadata,
+    _id(),
+    _tenant(),
+    Column("source_id", Text, nullable=False, comment="the refund or dispute"),
+    Column("payment_id", Text, ForeignKey("payment.id"), nullable=False, index=True),
+    Column("order_id", Text, ForeignKey("payment_order.id"), nullable=False),
+    _text("seller_account"),
+    _text("currency"),
+    Column("amount", BigInteger, nullable=False, comment="the order's share of the refund or dispute"),
+    _amount("platform_fee", comment="what the platform returns of it"),
+    _amount("psp_fee", comment="what of the PSP's dispute fee the seller bears"),
+    _amount("pending", comment="covered from there"),
+    _amount("available"),
+    _amount("receivable"),
+    _text("status"),
+    _history_seq(),
+    _created(),
+    UniqueConstraint("source_id", "order_id"),
+    ForeignKeyConstraint(["tenant_id", "seller_account"], ["merchant.tenant_id", "merchant.seller_account"]),
+    CheckConstraint("status IN ('HELD', 'TAKEN', 'RELEASED')", name="status"),
+    CheckConstraint(
+        "amount >= 0 AND platform_fee BETWEEN 0 AND amount AND least(psp_fee, pending, available, receivable) >= 0",
+        name="amounts",
+    ),
+    Index("ix_reserve_seller", "tenant_id", "seller_account", "seq"),
+)
+
+risk_rule_set = Table(
+    "risk_rule_set",
+    metadata,
+    Column("tenant_id", Text, ForeignKey("tenant.id"), primary_key=True),
+    Column("version", Integer, primary_key=True),
+    _json("rules", required=True),
+    _text("actor"),
+    _created(),
+)
+
+risk_decision = Table(
+    "risk_decision",
+    metadata,
+    Column("payment_id", Text, ForeignKey("payment.id"), primary_key=True),
+    Column("stage", Text, primary_key=True),
+    _tenant(),
+    Column("version", Integer, nullable=False, comment="of the rule set"),
+    _text("verdict"),
+    Column("reasons", ARRAY(Text), nullable=False),
+    _json("facts", required=True),
+    _moment("at", required=True),
+    _text("review", required=False),
+    _text("reviewed_by", required=False),
+    _text("review_note", required=False),
+    _moment("reviewed_at"),
+    CheckConstraint(f"stage IN ({_words(Stage)})", name="stage"),
+    CheckConstraint(f"verdict IN ({_words(Verdict)})", name="verdict"),
+    CheckConstraint(f"review IN ({_words(ReviewDecision)})", name="review"),
 )
 
 ledger_account = Table(
@@ -315,6 +494,7 @@ wallet = Table(
     Column("pending", BigInteger, nullable=False, server_default="0"),
     Column("available", BigInteger, nullable=False, server_default="0"),
     Column("reserved", BigInteger, nullable=False, server_default="0"),
+    _amount("receivable", comment="what the seller owes us"),
     _created("updated_at"),
     ForeignKeyConstraint(["tenant_id", "seller_account"], ["merchant.tenant_id", "merchant.seller_account"]),
 )
@@ -341,8 +521,15 @@ webhook_inbox = Table(
     _text("reference", required=False),
     Column("payment_id", Text, ForeignKey("payment.id")),
     Column("charge_id", Text, ForeignKey("charge.id")),
+    _text("refund_id", required=False),
+    Column("dispute_id", Text, ForeignKey("dispute.id")),
+    Column("kind", Text, nullable=False, server_default="charge"),
+    Column("amount", BigInteger),
+    _text("currency", required=False),
     _flag("paid"),
     _flag("refund_failed"),
+    # Not answered by the end of the payment's workflow: what follows a payment takes notice of it.
+    _flag("aftermath"),
     _text("status"),
     _text("note", required=False),
     Column("attempts", Integer, nullable=False, server_default="0"),

@@ -43,6 +43,22 @@ async def _add(
     )
 
 
+async def lock(connection: AsyncConnection, tenant_id: str, seller_account: str, currency: str) -> dict[Bucket, int]:
+    """The balances under the wallet's row lock, so that what is decided by them is true when it is written."""
+    row = (
+        await connection.execute(
+            select(*(wallet.c[bucket.value] for bucket in Bucket))
+            .where(
+                wallet.c.tenant_id == tenant_id,
+                wallet.c.seller_account == seller_account,
+                wallet.c.currency == currency,
+            )
+            .with_for_update()
+        )
+    ).one_or_none()
+    return {bucket: int(getattr(row, bucket.value)) if row else 0 for bucket in Bucket}
+
+
 async def of_seller(connection: AsyncConnection, tenant_id: str, seller_account: str) -> list[dict[str, Any]]:
     """Balances per currency, in minor units."""
     rows = await connection.execute(

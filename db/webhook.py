@@ -7,9 +7,10 @@ from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from db import payment, task
+from db import dispute, payment, task
+from db import refund as refunds
 from db.progress import listens
-from db.records import Payment
+from db.records import Payment, Refund
 from db.tables import PLATFORM_TENANT, charge, refund, webhook_inbox
 from domain.ids import new_id
 from domain.psp import Frozen, PspEvent, PspEventKind
@@ -25,7 +26,8 @@ class Delivery(StrEnum):
     LATE_CHARGE = "late_charge"
     """The payment had ended unpaid, and this says it was paid."""
     REFUND = "refund"
-    """The payment had ended with this refund, and this says that the money came back."""
+    """A refund of a payment that has ended: asked for, made at the PSP, or one whose money came back."""
+    DISPUTE = "dispute"
 
 
 class Stored(Frozen):
@@ -34,6 +36,7 @@ class Stored(Frozen):
     payment_id: str | None = None
     charge_id: str | None = None
     refund_id: str | None = None
+    dispute_id: str | None = None
     reference: str | None = None
 
 
@@ -51,11 +54,16 @@ async def store(connection: AsyncConnection, psp: str, event: PspEvent) -> Store
             event_id=event.event_id,
             type=event.type,
             payload=event.payload,
+            kind=event.kind.value,
             reference=event.reference,
+            amount=event.amount,
+            currency=event.currency,
             payment_id=locked.id if locked else None,
             charge_id=charge_row["id"] if charge_row else None,
+            refund_id=event.refund_id,
             paid=event.paid,
             refund_failed=event.refund_failed,
+            aftermath=event.kind is PspEventKind.DISPUTE or event.refund_failed or _made_at_psp(event),
             status="RECEIVED" if known else "IGNORED",
             note=None if known else "nothing of ours is concerned",
         )
@@ -74,21 +82,27 @@ async def store(connection: AsyncConnection, psp: str, event: PspEvent) -> Store
     return await _delivery(connection, locked, inbox_id)
 
 
+def _made_at_psp(event: PspEvent) -> bool:
+    """A refund without our id on it: somebody made it in the PSP's dashboard."""
+    return event.kind is PspEventKind.REFUND and event.refund_id is None
+
+
 async def _delivery(connection: AsyncConnection, locked: Payment, inbox_id: str) -> Stored:
     """Who has to hear of a stored event, by where the payment stands now."""
     event = (await connection.execute(select(webhook_inbox).where(webhook_inbox.c.id == inbox_id))).mappings().one()
-    reference: str | None = event["reference"]
     target = Stored(
         delivery=Delivery.NOTHING,
         inbox_id=inbox_id,
         payment_id=locked.id,
         charge_id=locked.charge.id,
-        reference=locked.charge.reference if event["refund_failed"] else reference,
+        reference=locked.charge.reference if event["refund_failed"] else event["reference"],
     )
-    if event["refund_failed"]:
-        failed = await _made_refund(connection, locked.id, reference)
-        if failed is not None:
-            return target.model_copy(update={"delivery": Delivery.REFUND, "refund_id": failed})
+    if event["kind"] == PspEventKind.DISPUTE.value:
+        return await _to_dispute(connection, locked, event, target)
+    if event["kind"] == PspEventKind.REFUND.value:
+        refunded = await _to_refund(connection, locked, event, target)
+        if refunded is not None:
+            return refunded
     if locked.open and listens(locked):
         return target.model_copy(update={"delivery": Delivery.SIGNAL})
     if locked.open:
@@ -97,36 +111,72 @@ async def _delivery(connection: AsyncConnection, locked: Payment, inbox_id: str)
         return target.model_copy(update={"delivery": Delivery.LATE_CHARGE})
     if event["refund_failed"] and await _unmade_refund(connection, locked.id):
         return target  # its reference may not be booked yet: the sweeper asks again
-    if event["paid"] and reference != locked.charge.reference:
-        detail = f"{reference} was paid as well, besides {locked.charge.reference}"
+    if event["paid"] and event["reference"] != locked.charge.reference:
+        detail = f"{event['reference']} was paid as well, besides {locked.charge.reference}"
         await task.open_task(connection, locked.tenant_id, locked.id, "paid_twice", detail)
     await processed(connection, inbox_id, "the payment had ended; nothing to do")
     return target
 
 
-async def _made_refund(connection: AsyncConnection, payment_id: str, reference: str | None) -> str | None:
-    """The refund that this reference names, if it is booked as made."""
-    found: str | None = await connection.scalar(
-        select(refund.c.id).where(
-            refund.c.payment_id == payment_id,
-            refund.c.reference == reference,
-            refund.c.status == RefundStatus.SUCCEEDED.value,
-        )
+async def _to_dispute(connection: AsyncConnection, locked: Payment, event: Any, target: Stored) -> Stored:
+    """Its workflow looks at the PSP, whatever the event says; one that is decided is looked at again, since a bank may
+    decide anew."""
+    dispute_id = await dispute.opened(
+        connection, locked, event["reference"], event["amount"], event["currency"], event["received_at"]
     )
-    return found
+    await connection.execute(
+        update(webhook_inbox).where(webhook_inbox.c.id == target.inbox_id).values(dispute_id=dispute_id)
+    )
+    return target.model_copy(update={"delivery": Delivery.DISPUTE, "dispute_id": dispute_id})
+
+
+async def _to_refund(connection: AsyncConnection, locked: Payment, event: Any, target: Stored) -> Stored | None:
+    """The refund's own workflow, if it has one; None where the refund is a part of the payment's."""
+    row = await _refund_of(connection, locked.id, event["refund_id"], event["reference"])
+    if row is None and event["refund_id"] is None:
+        return await _from_dashboard(connection, locked, event, target)
+    if row is None or (row.undoes_charge and not (event["refund_failed"] and row.status is RefundStatus.SUCCEEDED)):
+        return None
+    if row.status is RefundStatus.REQUESTED:
+        return target  # its workflow is asking the PSP: a message now would make it ask twice
+    if not row.ended or (event["refund_failed"] and row.status is RefundStatus.SUCCEEDED):
+        return target.model_copy(update={"delivery": Delivery.REFUND, "refund_id": row.id})
+    await processed(connection, event["id"], "the refund had ended; nothing to do")
+    return target
+
+
+async def _from_dashboard(connection: AsyncConnection, locked: Payment, event: Any, target: Stored) -> Stored:
+    """A refund made at the PSP: of a settled payment it becomes our record; one that is under way settles first; what
+    it does to a payment that ended otherwise, a person finds out."""
+    if locked.open:
+        return target  # the sweeper comes back to it
+    readable = event["amount"] is not None and event["currency"] is not None
+    if locked.captured and readable:
+        refund_id = await refunds.made_at_psp(
+            connection, locked, event["reference"], event["amount"], event["currency"]
+        )
+        return target.model_copy(update={"delivery": Delivery.REFUND, "refund_id": refund_id})
+    detail = f"{event['reference']} was refunded at the PSP, and {locked.id} is {locked.status}."
+    await task.open_task(connection, locked.tenant_id, locked.id, "refund_at_psp", detail)
+    await processed(connection, event["id"], "a person looks at it")
+    return target
+
+
+async def _refund_of(
+    connection: AsyncConnection, payment_id: str, refund_id: str | None, reference: str | None
+) -> Refund | None:
+    """Our record of the refund that an event is about: by the id that we wrote on it, or by the PSP's."""
+    named = refund.c.reference == reference if refund_id is None else refund.c.id == refund_id
+    row = (await connection.execute(select(refund).where(refund.c.payment_id == payment_id, named))).mappings().first()
+    return None if row is None else Refund(**row)
 
 
 async def _unmade_refund(connection: AsyncConnection, payment_id: str) -> bool:
-    found = await connection.scalar(
-        select(refund.c.id)
-        .where(refund.c.payment_id == payment_id, refund.c.status != RefundStatus.SUCCEEDED.value)
-        .limit(1)
-    )
-    return found is not None
+    return any(row.undoes_charge for row in await refunds.unmade(connection, payment_id))
 
 
 async def _charge_of(connection: AsyncConnection, psp: str, event: PspEvent) -> Any:
-    """Our charge: by the id we wrote on the PSP's object, by the object itself, or by the refund it is about."""
+    """Our charge: by an id that we wrote on the PSP's object, or by the PSP's own of the charge."""
     if event.refund_id is not None:
         query = (
             select(charge.c.id, charge.c.payment_id)
@@ -137,11 +187,9 @@ async def _charge_of(connection: AsyncConnection, psp: str, event: PspEvent) -> 
         query = select(charge.c.id, charge.c.payment_id).where(charge.c.id == event.charge_id, charge.c.psp == psp)
     elif event.reference is None:
         return None
-    elif event.kind is PspEventKind.REFUND:
-        query = (
-            select(charge.c.id, charge.c.payment_id)
-            .join(refund, refund.c.charge_id == charge.c.id)
-            .where(refund.c.reference == event.reference, charge.c.psp == psp)
+    elif event.kind in (PspEventKind.REFUND, PspEventKind.DISPUTE):
+        query = select(charge.c.id, charge.c.payment_id).where(
+            charge.c.psp == psp, charge.c.reference == event.charge_reference
         )
     else:
         query = select(charge.c.id, charge.c.payment_id).where(

@@ -5,7 +5,7 @@ from typing import Any
 
 from domain.money import to_major
 from domain.psp import Failure, Frozen
-from domain.status import Status
+from domain.status import DisputeStatus, RefundStatus, Status
 
 SCHEMA_VERSION = 1
 
@@ -47,4 +47,50 @@ def order_event_data(
         "currency": currency,
         "status": status.value,
         "failure": failure.model_dump() if failure else None,
+    }
+
+
+def refund_event_data(
+    *,
+    refund_id: str,
+    payment_id: str,
+    payment_order_id: str | None,
+    origin: str,
+    amount: int,
+    currency: str,
+    status: RefundStatus,
+    failure: Failure | None,
+) -> dict[str, Any]:
+    """Of `refund.requested`, `refund.succeeded` …"""
+    return {
+        "id": refund_id,
+        "payment_id": payment_id,
+        "payment_order_id": payment_order_id,
+        "origin": origin,
+        "amount": to_major(amount, currency),
+        "currency": currency,
+        "status": status.value,
+        "failure": failure.model_dump() if failure else None,
+    }
+
+
+def dispute_event_data(
+    *,
+    dispute_id: str,
+    payment_id: str,
+    amount: int,
+    currency: str,
+    category: str | None,
+    status: DisputeStatus,
+    evidence_due_at: datetime | None,
+) -> dict[str, Any]:
+    """Of `dispute.opened`, `dispute.needs_response` …"""
+    return {
+        "id": dispute_id,
+        "payment_id": payment_id,
+        "amount": to_major(amount, currency),
+        "currency": currency,
+        "category": category,
+        "status": status.value,
+        "evidence_due_at": evidence_due_at.isoformat() if evidence_due_at else None,
     }

@@ -3,7 +3,7 @@
 Signs: a debit is positive, a credit negative; a transaction sums to zero per currency.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
 from domain.psp import Frozen
@@ -20,14 +20,26 @@ class Kind(StrEnum):
     SUSPENSE = "suspense"
     SUSPENSE_REFUND = "suspense_refund"
     SUSPENSE_REFUND_REVERSAL = "suspense_refund_reversal"
+    REFUND_RESERVE = "refund_reserve"
+    REFUND_RELEASE = "refund_release"
+    REFUND = "refund"
+    REFUND_REVERSAL = "refund_reversal"
+    DISPUTE_WITHDRAWN = "dispute_withdrawn"
+    DISPUTE_REINSTATED = "dispute_reinstated"
+    DISPUTE_FEE = "dispute_fee"
+    DISPUTE_RESERVE = "dispute_reserve"
+    DISPUTE_RELEASE = "dispute_release"
+    DISPUTE_LOSS = "dispute_loss"
+    DISPUTE_LOSS_REVERSAL = "dispute_loss_reversal"
 
 
 class Bucket(StrEnum):
-    """The three parts of a seller's wallet."""
+    """The three parts of a seller's wallet, and what the seller owes us, which is an account of its own beside them."""
 
     PENDING = "pending"
     AVAILABLE = "available"
     RESERVED = "reserved"
+    RECEIVABLE = "receivable"
 
 
 class AccountKind(StrEnum):
@@ -40,6 +52,9 @@ class AccountKind(StrEnum):
 PLATFORM_FEES = "platform_fees"
 PSP_FEES = "psp_fees"
 SUSPENSE = "suspense"
+DISPUTES_HELD = "disputes_held"
+DISPUTE_LOSSES = "dispute_losses"
+"""What is lost in a dispute and no seller bears: nothing of the payment was ever credited."""
 
 
 def psp_clearing(psp: str) -> str:
@@ -47,7 +62,8 @@ def psp_clearing(psp: str) -> str:
 
 
 def wallet(seller_account: str, bucket: Bucket) -> str:
-    return f"wallet:{seller_account}:{bucket}"
+    """The account behind a bucket; a seller's debt is `receivable:{seller}`."""
+    return f"receivable:{seller_account}" if bucket is Bucket.RECEIVABLE else f"wallet:{seller_account}:{bucket}"
 
 
 def account_kind(account: str) -> AccountKind:
@@ -55,6 +71,9 @@ def account_kind(account: str) -> AccountKind:
     return {
         "psp_clearing": AccountKind.ASSET,
         "wallet": AccountKind.LIABILITY,
+        "receivable": AccountKind.ASSET,
+        "disputes_held": AccountKind.ASSET,
+        "dispute_losses": AccountKind.EXPENSE,
         "suspense": AccountKind.LIABILITY,
         "platform_fees": AccountKind.REVENUE,
         "psp_fees": AccountKind.EXPENSE,
@@ -131,16 +150,53 @@ def psp_fee_to_seller(seller: str, amount: int, currency: str) -> tuple[Posting,
     return _lines(currency, [(wallet(seller, Bucket.PENDING), amount), (PSP_FEES, -amount)])
 
 
+def reserve(seller: str, parts: Mapping[Bucket, int], currency: str) -> tuple[Posting, ...]:
+    """Set money of the seller's aside: `parts` (pending, available, receivable) / wallet reserved."""
+    taken = [(wallet(seller, bucket), amount) for bucket, amount in parts.items()]
+    return _lines(currency, [*taken, (wallet(seller, Bucket.RESERVED), -sum(parts.values()))])
+
+
+def refund(psp: str, seller: str, reserved: int, platform_fee: int, currency: str) -> tuple[Posting, ...]:
+    """The buyer has it: wallet reserved, and platform_fees as far as it is returned / psp_clearing."""
+    return _lines(
+        currency,
+        [
+            (wallet(seller, Bucket.RESERVED), reserved),
+            (PLATFORM_FEES, platform_fee),
+            (psp_clearing(psp), -(reserved + platform_fee)),
+        ],
+    )
+
+
+def dispute_withdrawn(psp: str, amount: int, currency: str) -> tuple[Posting, ...]:
+    """The buyer's bank took it, and we claim it back: disputes_held / psp_clearing."""
+    return _lines(currency, [(DISPUTES_HELD, amount), (psp_clearing(psp), -amount)])
+
+
+def dispute_loss(seller: str, parts: Mapping[Bucket, int], fee: int, currency: str) -> tuple[Posting, ...]:
+    """The seller bears the loss and, of `parts`, the PSP's `fee`: wallet, receivable / disputes_held, psp_fees."""
+    taken = [(wallet(seller, bucket), amount) for bucket, amount in parts.items()]
+    return _lines(currency, [*taken, (DISPUTES_HELD, fee - sum(parts.values())), (PSP_FEES, -fee)])
+
+
+def dispute_loss_of_ours(amount: int, currency: str) -> tuple[Posting, ...]:
+    """No seller bears it: dispute_losses / disputes_held."""
+    return _lines(currency, [(DISPUTE_LOSSES, amount), (DISPUTES_HELD, -amount)])
+
+
 def reversed_lines(postings: Sequence[Posting]) -> tuple[Posting, ...]:
     return tuple(p.model_copy(update={"amount": -p.amount}) for p in postings)
 
 
 def wallet_changes(postings: Sequence[Posting]) -> dict[tuple[str, str, Bucket], int]:
-    """What postings do to wallets: (seller, currency, bucket) → change of what we owe the seller (credit is plus)."""
+    """What postings do to wallets: (seller, currency, bucket) → change of what we owe the seller (credit is plus), or,
+    of the receivable, of what the seller owes us (debit is plus)."""
     changes: dict[tuple[str, str, Bucket], int] = {}
     for posting in postings:
-        if posting.account.startswith("wallet:"):
-            _, seller, bucket = posting.account.split(":")
-            place = (seller, posting.currency, Bucket(bucket))
-            changes[place] = changes.get(place, 0) - posting.amount
+        kind, _, rest = posting.account.partition(":")
+        if kind not in ("wallet", "receivable"):
+            continue
+        seller, _, bucket = rest.partition(":")
+        place = (seller, posting.currency, Bucket(bucket or kind))
+        changes[place] = changes.get(place, 0) + (posting.amount if kind == "receivable" else -posting.amount)
     return changes

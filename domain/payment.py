@@ -5,12 +5,14 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from domain.psp import ChargeResult, Failure, Frozen, RefundResult
-from domain.status import RefundStatus, Status
+from domain.psp import ChargeResult, DisputeResult, Failure, Frozen, RefundResult
+from domain.risk import ReviewDecision, Stage, Verdict
+from domain.status import DisputeStatus, RefundStatus, Status
 
 PAYMENT_WORKFLOW = "payment"
 LATE_CHARGE_WORKFLOW = "late_charge"
 REFUND_WORKFLOW = "refund"
+DISPUTE_WORKFLOW = "dispute"
 SWEEP_WORKFLOW = "sweep"
 
 
@@ -25,6 +27,9 @@ class Patience(Frozen):
     confirm_s: float = 86_400
     action_s: float = 3_600
     pending_s: float = 259_200
+    authorization_s: float = Field(default=518_400, description="where the PSP does not say how long it holds")
+    authorization_margin_s: float = Field(default=21_600, description="decided so long before the PSP lets go")
+    evidence_warning_s: float = Field(default=172_800, description="a person is told so long before the deadline")
     poll_first_s: float = 5
     poll_max_s: float = 3_600
 
@@ -41,6 +46,12 @@ class PaymentInput(Frozen):
     confirmed: bool = Field(description="false: wait for the confirm message first")
     order_ids: tuple[str, ...] = Field(description="in the order in which they are settled")
     keep_successful: bool = False
+    risk: bool = Field(default=False, description="the tenant has risk rules")
+    authorize_only: bool = Field(
+        default=False, description="reserve first: to be captured by request, or after a check"
+    )
+    capture_by_request: bool = False
+    capture_on_expiry: bool = Field(default=False, description="capture, not void, what nears its expiry")
     task_queue: str
     patience: Patience = Patience()
 
@@ -79,6 +90,82 @@ class RestState(Frozen):
     deadline_at: datetime | None = None
     nudged: bool = False
     cancel_requested: bool = False
+    capture_requested: bool = False
+    review: ReviewDecision | None = None
+
+
+class AssessStep(Frozen):
+    """Judge the payment by the tenant's rules, once per stage; `result`: the PSP's answer to the authorisation."""
+
+    payment_id: str
+    stage: Stage
+    result: ChargeResult | None = None
+    at: datetime
+
+
+class RiskDecision(Frozen):
+    """What was decided, and, where that was a review, by when a person has to decide and what holds otherwise."""
+
+    verdict: Verdict
+    reasons: tuple[str, ...] = ()
+    review: ReviewDecision | None = None
+    deadline_s: float = 0
+    on_deadline: ReviewDecision = ReviewDecision.REJECT
+
+
+class Review(Frozen):
+    """A person's decision about a payment IN_REVIEW, with a name."""
+
+    decision: ReviewDecision
+    by: str = Field(min_length=1)
+    note: str = ""
+
+
+class ReviewStep(Frozen):
+    payment_id: str
+    review: Review
+    at: datetime
+
+
+class ReleaseStep(Frozen):
+    """Let an approved payment go on to its charge."""
+
+    payment_id: str
+    at: datetime
+
+
+class Released(Frozen):
+    """`failure`: why it does not go on after all."""
+
+    status: Status
+    failure: Failure | None = None
+
+
+class CaptureStep(Frozen):
+    """Mark the capture, the point of no return; `by` is who wants it."""
+
+    payment_id: str
+    by: str
+    at: datetime
+
+
+class CaptureOutcome(StrEnum):
+    MARKED = "MARKED"
+    """Take `amount`."""
+    CANCELLED = "CANCELLED"
+    """A cancel was requested before: void it."""
+    REFUSED = "REFUSED"
+    """A seller is frozen or closed: void it."""
+    CLOSED = "CLOSED"
+
+
+class CaptureMark(Frozen):
+    """`status` is the payment's."""
+
+    outcome: CaptureOutcome
+    status: Status
+    amount: int = 0
+    failure: Failure | None = None
 
 
 class SettleStep(Frozen):
@@ -144,10 +231,11 @@ class BookRefundStep(Frozen):
 
 
 class RefundState(Frozen):
-    """Of the refund, and of the payment after it was booked."""
+    """Of the refund, and of the payment after it was booked. `ended`: nothing more is to be done about it."""
 
     status: RefundStatus
     payment_status: Status
+    ended: bool = False
 
 
 class HoldStep(Frozen):
@@ -204,6 +292,58 @@ class RefundInput(Frozen):
     patience: Patience = Patience()
 
 
+class DisputeInput(Frozen):
+    """Starts `dispute:{dispute_id}`: from the buyer's first complaint to the issuer's decision."""
+
+    version: int = 1
+    dispute_id: str
+    payment_id: str
+    psp: str
+    task_queue: str
+    patience: Patience = Patience()
+
+
+class DisputeStep(Frozen):
+    dispute_id: str
+
+
+class BookDisputeStep(Frozen):
+    dispute_id: str
+    result: DisputeResult
+    next_check_at: datetime
+    at: datetime
+
+
+class DisputeState(Frozen):
+    """`evidence_id`: evidence that waits to be submitted. `ended`: decided, and booked."""
+
+    status: DisputeStatus
+    ended: bool = False
+    evidence_id: str | None = None
+    evidence_due_at: datetime | None = None
+
+
+class EvidenceStep(Frozen):
+    dispute_id: str
+    evidence_id: str
+
+
+class BookEvidenceStep(Frozen):
+    """Write down what the PSP made of a submission."""
+
+    dispute_id: str
+    evidence_id: str
+    failure: Failure | None = None
+    at: datetime
+
+
+class EvidenceWarningStep(Frozen):
+    """Tell a person that the deadline nears and nothing was submitted."""
+
+    dispute_id: str
+    due_at: datetime
+
+
 class Nudge(Frozen):
     """Something changed at the PSP or a person looked: ask the PSP now."""
 
@@ -215,6 +355,12 @@ class CancelRequest(Frozen):
     """A person or the API wants the payment undone."""
 
     by: str = "operator"
+
+
+class CaptureCommand(Frozen):
+    """A person wants an authorised payment captured in full."""
+
+    by: str = Field(min_length=1)
 
 
 class Decision(StrEnum):
@@ -249,4 +395,5 @@ class SweepReport(Frozen):
     nudged: int = 0
     late_charges: int = 0
     refunds: int = 0
+    disputes: int = 0
     tasks: int = 0

@@ -1,5 +1,9 @@
-"""The states of a payment order and the transitions that are allowed between them."""
+"""The states of a payment order, a refund, a dispute and a merchant, and who may bring each to which next.
 
+docs/states.md is generated from these tables; the audit and the database hold every row to them.
+"""
+
+from dataclasses import dataclass
 from enum import StrEnum
 
 
@@ -32,13 +36,213 @@ RESTING = frozenset(
 )
 """The workflow waits for a message: a request is answered 202, and signals are sent only now."""
 
-_OPEN = frozenset(Status) - TERMINAL - {Status.NOT_STARTED}
+
+class RefundStatus(StrEnum):
+    """Of a refund; UNKNOWN is no status: an unanswered refund stays REQUESTED and is asked for again under its key."""
+
+    REQUESTED = "REQUESTED"
+    PENDING = "PENDING"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    NEEDS_ATTENTION = "NEEDS_ATTENTION"
+
+
+class OrderRefundStatus(StrEnum):
+    """How much of an order was given back; none at all is null."""
+
+    REFUNDING = "REFUNDING"
+    PARTIALLY_REFUNDED = "PARTIALLY_REFUNDED"
+    REFUNDED = "REFUNDED"
+
+
+def order_refund_status(captured: int, refunded: int, under_way: int) -> OrderRefundStatus | None:
+    """From sums in minor units: what was captured, what is back with the buyer, what is on its way there."""
+    if under_way:
+        return OrderRefundStatus.REFUNDING
+    if refunded >= captured > 0:
+        return OrderRefundStatus.REFUNDED
+    return OrderRefundStatus.PARTIALLY_REFUNDED if refunded else None
+
+
+class DisputeStatus(StrEnum):
+    """Of a dispute; an order shows its latest."""
+
+    OPENED = "OPENED"
+    INQUIRY = "INQUIRY"
+    NEEDS_RESPONSE = "NEEDS_RESPONSE"
+    UNDER_REVIEW = "UNDER_REVIEW"
+    WON = "WON"
+    LOST = "LOST"
+    CLOSED = "CLOSED"
+
+
+DISPUTE_ENDED = frozenset({DisputeStatus.WON, DisputeStatus.LOST, DisputeStatus.CLOSED})
+DISPUTE_HOLDS = frozenset({DisputeStatus.NEEDS_RESPONSE, DisputeStatus.UNDER_REVIEW, DisputeStatus.LOST})
+"""The disputed money cannot be refunded as well: it is with the buyer's bank."""
+
+
+class MerchantStatus(StrEnum):
+    ACTIVE = "ACTIVE"
+    FROZEN = "FROZEN"
+    CLOSED = "CLOSED"
+
+
+@dataclass(frozen=True)
+class Step:
+    """`old` may become `new` (an empty `old`: it comes into being so), caused by `by`, because of `why`."""
+
+    old: tuple[StrEnum, ...]
+    new: StrEnum
+    by: str
+    why: str
+
+
+_MOVING = (Status.EXECUTING, *sorted(RESTING))
+
+ORDER_STEPS: tuple[Step, ...] = (
+    Step((), Status.NOT_STARTED, "checkout", "`POST /v1/payments` with `confirm: false`"),
+    Step((), Status.EXECUTING, "checkout", "`POST /v1/payments`"),
+    Step((Status.NOT_STARTED,), Status.EXECUTING, "checkout", "`POST …/confirm`"),
+    Step((Status.NOT_STARTED,), Status.CANCELLED, "checkout, timer", "`POST …/cancel`, or nobody confirmed in time"),
+    Step(
+        (Status.EXECUTING, Status.PENDING, Status.NEEDS_ATTENTION),
+        Status.REQUIRES_ACTION,
+        "PSP",
+        "the buyer has to authenticate (3DS)",
+    ),
+    Step(
+        (Status.EXECUTING, Status.REQUIRES_ACTION, Status.IN_REVIEW, Status.AUTHORIZED, Status.NEEDS_ATTENTION),
+        Status.PENDING,
+        "PSP",
+        "it works on the charge, or its answer (to a charge, a capture, a refund) is not known yet",
+    ),
+    Step(
+        (Status.EXECUTING, Status.REQUIRES_ACTION, Status.PENDING, Status.NEEDS_ATTENTION),
+        Status.IN_REVIEW,
+        "risk rules",
+        "a rule says `review`, before the charge or on the PSP's answer to the authorisation",
+    ),
+    Step(
+        (Status.IN_REVIEW,),
+        Status.EXECUTING,
+        "person, timer",
+        "approved before the charge, by a person or by the rule set's default at the deadline",
+    ),
+    Step(
+        (Status.EXECUTING, Status.REQUIRES_ACTION, Status.PENDING, Status.IN_REVIEW, Status.NEEDS_ATTENTION),
+        Status.AUTHORIZED,
+        "PSP",
+        "the amount is reserved on the card and waits to be captured",
+    ),
+    Step(
+        tuple(status for status in _MOVING if status is not Status.NEEDS_ATTENTION),
+        Status.NEEDS_ATTENTION,
+        "workflow",
+        "no answer past the deadline, another amount than asked for, a refused capture, a refund that failed: a person "
+        "decides",
+    ),
+    Step(_MOVING, Status.SUCCESS, "workflow", "captured, the wallet credited and the ledger posted, in one commit"),
+    Step(
+        _MOVING,
+        Status.FAILED,
+        "PSP, risk rules, person, timer",
+        "declined, blocked or rejected, or the wallet refused; whatever was taken is refunded first",
+    ),
+    Step(
+        _MOVING,
+        Status.CANCELLED,
+        "checkout, person, PSP, timer",
+        "cancelled, not captured, voided or expired; whatever was taken is refunded first",
+    ),
+)
+
+REFUND_STEPS: tuple[Step, ...] = (
+    Step((), RefundStatus.REQUESTED, "shop, person, workflow", "`POST …/refunds`, the CLI, or a compensation"),
+    Step((), RefundStatus.REQUESTED, "PSP", "made in the PSP's dashboard: it becomes our record"),
+    Step(
+        (RefundStatus.REQUESTED, RefundStatus.NEEDS_ATTENTION, RefundStatus.FAILED),
+        RefundStatus.PENDING,
+        "PSP",
+        "it works on it",
+    ),
+    Step(
+        (RefundStatus.REQUESTED, RefundStatus.PENDING, RefundStatus.NEEDS_ATTENTION, RefundStatus.FAILED),
+        RefundStatus.SUCCEEDED,
+        "PSP",
+        "the money is on its way to the buyer (from FAILED only in a compensation: a person made it by hand)",
+    ),
+    Step(
+        (RefundStatus.REQUESTED, RefundStatus.PENDING, RefundStatus.NEEDS_ATTENTION),
+        RefundStatus.FAILED,
+        "PSP",
+        "refused or failed: the reserved funds are released (a compensation waits for a person instead)",
+    ),
+    Step((RefundStatus.SUCCEEDED,), RefundStatus.FAILED, "PSP", "it came back, even days later: booked back"),
+    Step(
+        (RefundStatus.REQUESTED, RefundStatus.PENDING, RefundStatus.FAILED),
+        RefundStatus.NEEDS_ATTENTION,
+        "workflow",
+        "the PSP does not know it, or made another amount of it",
+    ),
+    Step(
+        (RefundStatus.FAILED, RefundStatus.NEEDS_ATTENTION),
+        RefundStatus.REQUESTED,
+        "person",
+        "`retry`: a new request under a new key (from FAILED only in a compensation)",
+    ),
+)
+
+_DISPUTE_OPEN = (DisputeStatus.OPENED, DisputeStatus.INQUIRY, DisputeStatus.NEEDS_RESPONSE, DisputeStatus.UNDER_REVIEW)
+
+DISPUTE_STEPS: tuple[Step, ...] = (
+    Step((), DisputeStatus.OPENED, "buyer's bank", "a webhook tells of it; the PSP is asked for the rest"),
+    Step((DisputeStatus.OPENED,), DisputeStatus.INQUIRY, "buyer's bank", "it asks; no money has moved"),
+    Step(
+        (DisputeStatus.OPENED, DisputeStatus.INQUIRY, DisputeStatus.UNDER_REVIEW, DisputeStatus.CLOSED),
+        DisputeStatus.NEEDS_RESPONSE,
+        "buyer's bank",
+        "the money is withdrawn, ours is held; evidence can be submitted until the deadline",
+    ),
+    Step(
+        (DisputeStatus.OPENED, DisputeStatus.INQUIRY, DisputeStatus.NEEDS_RESPONSE),
+        DisputeStatus.UNDER_REVIEW,
+        "shop, person",
+        "evidence was submitted",
+    ),
+    Step(_DISPUTE_OPEN, DisputeStatus.WON, "buyer's bank", "the money came back, and what was held is released"),
+    Step(_DISPUTE_OPEN, DisputeStatus.LOST, "buyer's bank", "the loss is booked"),
+    Step(_DISPUTE_OPEN, DisputeStatus.CLOSED, "buyer's bank", "an inquiry ended, or the dispute was prevented"),
+)
+
+MERCHANT_STEPS: tuple[Step, ...] = (
+    Step((), MerchantStatus.ACTIVE, "shop", "`POST /v1/merchants`"),
+    Step(
+        (MerchantStatus.ACTIVE,),
+        MerchantStatus.FROZEN,
+        "shop, person",
+        "new orders, captures and payouts are refused; an order that is charged already is refunded instead of "
+        "credited; refunds and disputes go on",
+    ),
+    Step((MerchantStatus.FROZEN,), MerchantStatus.ACTIVE, "shop, person", "unfrozen: whatever waits goes on"),
+    Step(
+        (MerchantStatus.ACTIVE, MerchantStatus.FROZEN),
+        MerchantStatus.CLOSED,
+        "shop, person",
+        "as frozen, and for ever; refunds are made from what is left in the wallet, never on credit",
+    ),
+)
+
+
+def _pairs(steps: tuple[Step, ...]) -> frozenset[tuple[str, str]]:
+    return frozenset((old.value, step.new.value) for step in steps for old in step.old)
+
 
 TRANSITIONS: dict[Status, frozenset[Status]] = {
-    Status.NOT_STARTED: frozenset({Status.EXECUTING, Status.CANCELLED}),
-    **{status: (_OPEN | TERMINAL) - {status, Status.EXECUTING} for status in _OPEN},
-    **{status: frozenset() for status in TERMINAL},
+    status: frozenset(Status(new) for old, new in _pairs(ORDER_STEPS) if old == status) for status in Status
 }
+REFUND_TRANSITIONS = _pairs(REFUND_STEPS)
+DISPUTE_TRANSITIONS = _pairs(DISPUTE_STEPS)
+MERCHANT_TRANSITIONS = _pairs(MERCHANT_STEPS)
 
 
 def can_become(old: Status, new: Status) -> bool:
@@ -65,13 +269,3 @@ def combined(statuses: list[Status]) -> Status:
         if status in statuses:
             return status
     return Status.CANCELLED
-
-
-class RefundStatus(StrEnum):
-    """Of a refund; UNKNOWN is no status: an unanswered refund stays REQUESTED and is asked for again under its key."""
-
-    REQUESTED = "REQUESTED"
-    PENDING = "PENDING"
-    SUCCEEDED = "SUCCEEDED"
-    FAILED = "FAILED"
-    NEEDS_ATTENTION = "NEEDS_ATTENTION"

@@ -130,6 +130,9 @@ def patience(settings: Settings) -> Patience:
         confirm_s=settings.confirm_deadline_s,
         action_s=settings.action_deadline_s,
         pending_s=settings.pending_deadline_s,
+        authorization_s=settings.authorization_deadline_s,
+        authorization_margin_s=settings.authorization_margin_s,
+        evidence_warning_s=settings.evidence_warning_s,
         poll_first_s=settings.poll_first_s,
         poll_max_s=settings.poll_max_s,
     )

@@ -16,11 +16,14 @@ from temporalio.worker import (
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from activities.charge import ChargeActivities
+from activities.dispute import DisputeActivities
 from activities.payment import PaymentActivities
 from activities.refund import RefundActivities
+from activities.risk import RiskActivities
 from activities.sweep import SweepActivities
 from domain.payment import psp_queue
 from workers.services import Services
+from workflows.dispute import DisputeWorkflow
 from workflows.late_charge import LateChargeWorkflow
 from workflows.payment import PaymentWorkflow
 from workflows.refund import RefundWorkflow
@@ -29,7 +32,7 @@ from workflows.sweep import SweepWorkflow
 SHUTDOWN_TIMEOUT = timedelta(seconds=5)
 """A step of our own ends within it; a PSP call that does not is made again by another worker, under the same key."""
 
-WORKFLOWS = [PaymentWorkflow, LateChargeWorkflow, RefundWorkflow, SweepWorkflow]
+WORKFLOWS = [PaymentWorkflow, LateChargeWorkflow, RefundWorkflow, DisputeWorkflow, SweepWorkflow]
 
 
 class ActivitySet:
@@ -49,28 +52,42 @@ class ActivitySet:
             services.database,
             services.psps,
             services.handover,
+            fast_timeout_s=settings.stripe_fast_timeout_s,
             timeout_s=settings.stripe_timeout_s,
             send_for_s=services.send_for_s,
+        )
+        self.dispute = DisputeActivities(
+            services.database, services.psps, services.keyring, timeout_s=settings.stripe_timeout_s
+        )
+        self.risk = RiskActivities(
+            services.database, services.psps, services.keyring, look_timeout_s=settings.stripe_look_timeout_s
         )
         self.sweep = SweepActivities(services.database, services.starter, after_s=settings.sweep_after_s)
 
     def database_steps(self) -> list:  # type: ignore[type-arg]
-        p, r = self.payment, self.refund
+        p, r, d = self.payment, self.refund, self.dispute
         return [
             p.await_confirmation, p.close_unconfirmed, p.settle, p.rest, p.request_cancel, p.begin_compensation,
-            p.hold, p.close, p.record_resolution, r.begin_late_charge, r.book_refund, r.retry_refund,
+            p.hold, p.close, p.record_resolution, p.mark_capture, p.expire_authorization, p.review,
+            p.review_by_default, p.release, r.begin_late_charge, r.book_refund, r.retry_refund, d.book_dispute,
+            d.book_evidence, d.warn_of_deadline,
         ]  # fmt: skip
 
     def psp_steps(self) -> list:  # type: ignore[type-arg]
-        c, r = self.charge, self.refund
-        return [c.charge_until_known, c.check_charge, c.void_charge, r.refund_until_known, r.check_refund]
+        c, r, d = self.charge, self.refund, self.dispute
+        return [
+            c.charge_until_known, c.check_charge, c.capture_charge, c.void_charge, r.refund_until_known,
+            r.check_refund, d.check_dispute, d.submit_evidence,
+        ]  # fmt: skip
 
     def local_steps(self) -> list:  # type: ignore[type-arg]
         """PSP steps that also run inside a workflow task."""
-        return [self.charge.charge_once, self.charge.void_charge]
+        c = self.charge
+        return [c.charge_once, c.capture_charge, c.void_charge, self.refund.refund_once, self.risk.assess]
 
     def sweep_steps(self) -> list:  # type: ignore[type-arg]
-        return [self.sweep.sweep_payments, self.sweep.sweep_inbox, self.sweep.sweep_refunds]
+        s = self.sweep
+        return [s.sweep_payments, s.sweep_inbox, s.sweep_refunds, s.sweep_disputes]
 
 
 def payment_worker(services: Services, activities: ActivitySet) -> Worker:

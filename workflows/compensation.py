@@ -56,8 +56,8 @@ async def finish_refund(
     show: Callable[[Status], None] = lambda _: None,
     resting: bool = True,
 ) -> Status:
-    """Book the PSP's word on a refund, and go on until the money is back: what the PSP refuses or fails waits for a
-    person, who may have it tried again.
+    """Book the PSP's word on a refund, and go on until that is the last: what undoes a charge and is refused or fails
+    waits for a person, who may have it tried again; a refund that was asked for ends.
 
     `before_booking` lets the saga mark a cancel that came meanwhile, `show` the status that the payment rests in;
     `resting` is false where another workflow, or none, answers for the payment's status. Returns that status.
@@ -68,7 +68,7 @@ async def finish_refund(
     while True:
         await before_booking()
         state = await steps.book_refund(BookRefundStep(refund_id=refund_id, result=result, at=workflow.now()))
-        if state.status is RefundStatus.SUCCEEDED:
+        if state.status is RefundStatus.SUCCEEDED or state.ended:
             return state.payment_status
         if resting:
             await _rest(steps, payment_id, state.status, gap, show)

@@ -2,9 +2,8 @@
 
 from temporalio import workflow
 
+from workflows.aftermath import RefundAftermath
 from workflows.compensation import make_refund
-from workflows.mailbox import Mailbox
-from workflows.steps import Steps
 
 with workflow.unsafe.imports_passed_through():
     from datetime import timedelta
@@ -14,20 +13,15 @@ with workflow.unsafe.imports_passed_through():
         ChargeStep,
         LateChargeInput,
         LateChargeStep,
-        Nudge,
-        Resolution,
-        ResolutionStep,
     )
     from domain.psp import ChargeOutcome
 
 
 @workflow.defn(name=LATE_CHARGE_WORKFLOW)
-class LateChargeWorkflow:
+class LateChargeWorkflow(RefundAftermath):
     @workflow.init
     def __init__(self, inp: LateChargeInput) -> None:
-        self._inp = inp
-        self._steps = Steps(inp.task_queue, inp.psp)
-        self._mailbox = Mailbox()
+        super().__init__(inp.payment_id, inp.task_queue, inp.psp)
 
     @workflow.run
     async def run(self, inp: LateChargeInput) -> str:
@@ -45,13 +39,3 @@ class LateChargeWorkflow:
             await make_refund(self._steps, self._mailbox, inp.patience, inp.payment_id, refund_id, resting=False)
         await workflow.wait_condition(workflow.all_handlers_finished)
         return f"refunded: {', '.join(compensation.refund_ids) or 'nothing to refund'}"
-
-    @workflow.signal(description="Ask the PSP now.")
-    def nudge(self, message: Nudge) -> None:
-        self._mailbox.nudge(message)
-
-    @workflow.update(description="Decide about a refund that failed: retry, or reference (made by hand), and by whom.")
-    async def resolve(self, message: Resolution) -> str:
-        await self._steps.record_resolution(ResolutionStep(payment_id=self._inp.payment_id, resolution=message))
-        self._mailbox.resolution = message
-        return f"{message.decision} noted"

@@ -1,11 +1,11 @@
-"""The payment: charge the buyer, credit each seller and post the ledger; or give everything back.
+"""The payment: judge it, charge the buyer, credit each seller and post the ledger; or give everything back.
 
 `_saga` tells the story. No message decides anything before the end of its first task: one that arrives there makes the
 server refuse the task's completion and run it again, so what was done must not depend on having seen it.
 """
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError
@@ -19,8 +19,12 @@ with workflow.unsafe.imports_passed_through():
     from domain.money import Money
     from domain.payment import (
         PAYMENT_WORKFLOW,
+        AssessStep,
         CancelRequest,
         CancelStep,
+        CaptureCommand,
+        CaptureOutcome,
+        CaptureStep,
         ChargeStep,
         CloseStep,
         CompensateStep,
@@ -29,14 +33,19 @@ with workflow.unsafe.imports_passed_through():
         Nudge,
         PaymentEnd,
         PaymentInput,
+        ReleaseStep,
         Resolution,
         ResolutionStep,
         RestState,
         RestStep,
+        Review,
+        ReviewStep,
+        RiskDecision,
         SettleOutcome,
         SettleStep,
     )
     from domain.psp import ChargeOutcome, ChargeResult, Failure
+    from domain.risk import ReviewDecision, Stage, Verdict
     from domain.status import TERMINAL, Status
 
 
@@ -44,6 +53,10 @@ VOIDED_AT_PSP: tuple[Status, Failure | None] = (
     Status.CANCELLED,
     Failure(code="voided_at_psp", message="The payment was cancelled at the PSP."),
 )
+# Whoever pays is not told which rule it was.
+BLOCKED = Failure(code="risk_blocked", message="The payment was not accepted.")
+REJECTED = Failure(code="risk_rejected", message="The payment was not accepted after a review.")
+NOT_CAPTURED = Failure(code="authorization_expired", message="The authorisation was not captured in time.")
 
 
 @workflow.defn(name=PAYMENT_WORKFLOW)
@@ -61,6 +74,7 @@ class PaymentWorkflow:
         self._cancel_marked = False
         self._compensating = False
         self._void_tried = False
+        self._amount = inp.amount
         # How the payment ends if the PSP's object turns out to be voided; the cause is known before the void is sent.
         self._if_voided = VOIDED_AT_PSP
 
@@ -108,6 +122,38 @@ class PaymentWorkflow:
         if message.decision is Decision.REFERENCE and not message.reference:
             raise ApplicationError("decision reference needs the PSP's reference.", type="ReferenceMissing")
 
+    @workflow.update(description="Decide about a payment IN_REVIEW: approve or reject, and by whom.")
+    async def review(self, message: Review) -> str:
+        step = ReviewStep(payment_id=self._inp.payment_id, review=message, at=workflow.now())
+        if not await self._steps.review(step):
+            raise ApplicationError("The review was decided already.", type="NotWaiting")
+        self._mailbox.nudged = True
+        return f"{message.decision} noted"
+
+    @review.validator
+    def _may_review(self, message: Review) -> None:
+        if self._status is not Status.IN_REVIEW:
+            raise ApplicationError(f"The payment is {self._status}, not IN_REVIEW.", type="NotWaiting")
+        if not message.by:
+            raise ApplicationError("A decision needs a name: by.", type="NameMissing")
+
+    @workflow.update(description="Capture an AUTHORIZED payment in full, and by whom.")
+    async def capture(self, message: CaptureCommand) -> str:
+        step = CaptureStep(payment_id=self._inp.payment_id, by=message.by, at=workflow.now())
+        mark = await self._steps.mark_capture(step)
+        if mark.outcome is not CaptureOutcome.MARKED:
+            why = mark.failure.message if mark.failure else mark.outcome
+            raise ApplicationError(f"It is not captured: {why}.", type="NotWaiting")
+        self._mailbox.nudged = True
+        return "capture noted"
+
+    @capture.validator
+    def _may_capture(self, message: CaptureCommand) -> None:
+        if not message.by:
+            raise ApplicationError("A capture needs a name: by.", type="NameMissing")
+        if self._status is not Status.AUTHORIZED:
+            raise ApplicationError(f"The payment is {self._status}, not AUTHORIZED.", type="NotWaiting")
+
     async def _verify(self, reference: str | None) -> None:
         """That the PSP's object is this payment's own. Raises ApplicationError, which refuses the update."""
         seen = await self._steps.check_charge(ChargeStep(payment_id=self._inp.payment_id, reference=reference))
@@ -118,10 +164,9 @@ class PaymentWorkflow:
     # --- the story ---
 
     async def _saga(self) -> PaymentEnd:
-        if not self._inp.confirmed:
-            unconfirmed = await self._confirmation()
-            if unconfirmed is not None:
-                return unconfirmed
+        stopped = await self._may_charge()
+        if stopped is not None:
+            return stopped
         result = await self._steps.charge_once(self._charge_step(None))
         if result.outcome is ChargeOutcome.UNKNOWN:
             result = await self._resolve_unknown(result)
@@ -133,11 +178,20 @@ class PaymentWorkflow:
                     after = await self._decline(result)
                 case ChargeOutcome.VOIDED:
                     return await self._close(*self._ending(result), result)
+                case ChargeOutcome.AUTHORIZED if self._inp.authorize_only:
+                    after = await self._authorized(result)
                 case _:
                     after = await self._wait(result)
             if isinstance(after, PaymentEnd):
                 return after
             result = after
+
+    async def _may_charge(self) -> PaymentEnd | None:
+        """Confirmed, and let through by the risk rules. None: go on and charge."""
+        unconfirmed = None if self._inp.confirmed else await self._confirmation()
+        if unconfirmed is not None or not self._inp.risk:
+            return unconfirmed
+        return await self._check_risk()
 
     async def _confirmation(self) -> PaymentEnd | None:
         """Wait to be confirmed. None: go on and charge."""
@@ -151,7 +205,7 @@ class PaymentWorkflow:
         )
         state = await self._steps.await_confirmation(step)
         while state.status is Status.NOT_STARTED:
-            expired = state.deadline_at is not None and workflow.now() >= state.deadline_at
+            expired = _is_past(state.deadline_at)
             if state.cancel_requested or self._mailbox.cancel is not None or expired:
                 failure = Failure(code="confirmation_expired", message="The payment was not confirmed in time.")
                 await self._steps.close_unconfirmed(
@@ -168,6 +222,61 @@ class PaymentWorkflow:
         self._status = state.status
         return PaymentEnd(status=state.status) if state.status in TERMINAL else None
 
+    async def _check_risk(self) -> PaymentEnd | None:
+        """Judge the payment before the PSP hears of it. None: go on and charge."""
+        decision = await self._assess(Stage.BEFORE, None)
+        match await self._verdict(decision, None):
+            case Verdict.BLOCK:
+                return await self._close(Status.FAILED, BLOCKED, None)
+            case ReviewDecision.REJECT:
+                return await self._close(Status.FAILED, REJECTED, None)
+            case None:
+                return await self._close(Status.CANCELLED, None, None)
+            case Verdict.ALLOW:
+                return None
+        released = await self._steps.release(ReleaseStep(payment_id=self._inp.payment_id, at=workflow.now()))
+        if released.failure is not None:
+            return await self._close(Status.FAILED, released.failure, None)
+        if released.status is Status.IN_REVIEW:  # a cancel came first
+            return await self._close(Status.CANCELLED, None, None)
+        self._show(released.status)
+        return PaymentEnd(status=released.status) if released.status in TERMINAL else None
+
+    async def _assess(self, stage: Stage, result: ChargeResult | None) -> RiskDecision:
+        return await self._steps.assess(
+            AssessStep(payment_id=self._inp.payment_id, stage=stage, result=result, at=workflow.now())
+        )
+
+    async def _verdict(self, decision: RiskDecision, result: ChargeResult | None) -> Verdict | ReviewDecision | None:
+        """The rules' verdict, or, where that is a review, the person's; None if a cancel came first."""
+        if decision.verdict is not Verdict.REVIEW:
+            return decision.verdict
+        return decision.review or await self._review(decision, result)
+
+    async def _review(self, decision: RiskDecision, result: ChargeResult | None) -> ReviewDecision | None:
+        """Rest until a person decides; at the deadline the default holds. An authorisation does not wait for longer
+        than the PSP keeps it."""
+        gap = timedelta(seconds=self._patience.poll_max_s)
+        deadline_s = decision.deadline_s if result is None else min(decision.deadline_s, self._held_for_s(result))
+        while True:
+            state = await self._rest(
+                Status.IN_REVIEW,
+                result,
+                gap_s=gap.total_seconds(),
+                deadline_s=deadline_s,
+                reason=f"review: {'; '.join(decision.reasons)}",
+                task="review",
+            )
+            if state.review is not None:
+                return state.review
+            if state.cancel_requested or await self._mark_cancel():
+                return None
+            if _is_past(state.deadline_at):
+                by_default = Review(decision=decision.on_deadline, by="deadline")
+                step = ReviewStep(payment_id=self._inp.payment_id, review=by_default, at=workflow.now())
+                return await self._steps.review_by_default(step)
+            await self._mailbox.wait(gap, state.deadline_at, "a person decides")
+
     async def _resolve_unknown(self, result: ChargeResult) -> ChargeResult:
         """The charge was sent, or was not: nobody knows. PENDING until the PSP's word is known, never FAILED."""
         await self._rest(Status.PENDING, result, gap_s=0, reason=f"psp_unknown: {result.reason}")
@@ -180,6 +289,117 @@ class PaymentWorkflow:
         after = await self._void(result)
         gone = after.outcome in (ChargeOutcome.VOIDED, ChargeOutcome.NOT_FOUND)
         return await self._close(Status.FAILED, failure, result) if gone else after
+
+    # --- authorised: to be captured, or let go ---
+
+    async def _authorized(self, result: ChargeResult) -> ChargeResult | PaymentEnd:
+        """The amount is reserved on the card: judge the PSP's answer, then take it, or wait to be asked to."""
+        if self._inp.risk:
+            match await self._verdict(await self._assess(Stage.AFTER, result), result):
+                case Verdict.BLOCK:
+                    return await self._let_go(result, Status.FAILED, BLOCKED)
+                case ReviewDecision.REJECT:
+                    return await self._let_go(result, Status.FAILED, REJECTED)
+                case None:
+                    return await self._let_go(result, Status.CANCELLED, None)
+        if self._inp.capture_by_request:
+            return await self._await_capture(result)
+        return await self._capture(result, "workflow")
+
+    async def _await_capture(self, result: ChargeResult) -> ChargeResult | PaymentEnd:
+        """Rest until somebody captures or cancels. Before the PSP lets go, the payment's own policy decides."""
+        self._if_voided = (Status.CANCELLED, NOT_CAPTURED)
+        gap = timedelta(seconds=self._patience.poll_first_s)
+        first_look = True
+        while True:
+            state = await self._rest(
+                Status.AUTHORIZED,
+                result,
+                gap_s=gap.total_seconds(),
+                deadline_s=self._held_for_s(result),
+                reason="waiting for capture",
+            )
+            if state.status in TERMINAL:
+                return PaymentEnd(status=state.status)
+            if state.cancel_requested or await self._mark_cancel():
+                return await self._let_go(result, Status.CANCELLED, None)
+            if state.capture_requested:
+                return await self._capture(result, "request")
+            if _is_past(state.deadline_at):
+                return await self._expire(result)
+            if not first_look or state.nudged:
+                newer = await self._steps.check_charge(self._charge_step(result))
+                if newer.outcome not in (ChargeOutcome.AUTHORIZED, ChargeOutcome.UNKNOWN, ChargeOutcome.NOT_FOUND):
+                    return newer
+            first_look = False
+            await self._mailbox.wait(gap, state.deadline_at, f"next look at {self._inp.psp}")
+            gap = min(gap * 2, timedelta(seconds=self._patience.poll_max_s))
+            self._continue_as_new_if_long()
+
+    async def _expire(self, result: ChargeResult) -> ChargeResult | PaymentEnd:
+        """Nobody has captured, and the PSP will not hold it much longer: capture or void, as the payment says."""
+        if self._inp.capture_on_expiry:
+            return await self._capture(result, "policy")
+        step = CaptureStep(payment_id=self._inp.payment_id, by="authorization expiry", at=workflow.now())
+        mark = await self._steps.expire_authorization(step)
+        if mark.outcome is CaptureOutcome.MARKED:  # a capture was requested at the last moment
+            return await self._capture(result, "request")
+        return await self._let_go(result, Status.CANCELLED, NOT_CAPTURED)
+
+    async def _capture(self, result: ChargeResult, by: str) -> ChargeResult | PaymentEnd:
+        """Mark it, then take it. Returns what the charge has become: what was taken is settled like any other."""
+        step = CaptureStep(payment_id=self._inp.payment_id, by=by, at=workflow.now())
+        mark = await self._steps.mark_capture(step)
+        match mark.outcome:
+            case CaptureOutcome.CLOSED:
+                return PaymentEnd(status=mark.status)
+            case CaptureOutcome.CANCELLED:
+                return await self._let_go(result, Status.CANCELLED, None)
+            case CaptureOutcome.REFUSED:
+                return await self._let_go(result, Status.FAILED, mark.failure)
+        self._amount = mark.amount
+        self._if_voided = (Status.FAILED, NOT_CAPTURED)
+        taken = await self._steps.capture_charge(self._charge_step(result))
+        if taken.outcome is ChargeOutcome.UNKNOWN:
+            await self._rest(Status.PENDING, result, gap_s=0, reason=f"psp_unknown: {taken.reason}")
+            taken = await self._steps.capture_until_known(self._charge_step(result))
+        return await self._capture_refused(taken) if taken.outcome is ChargeOutcome.AUTHORIZED else taken
+
+    async def _capture_refused(self, result: ChargeResult) -> ChargeResult | PaymentEnd:
+        """The PSP would not capture what it still holds: a person has it tried again, or cancels."""
+        gap = timedelta(seconds=self._patience.poll_max_s)
+        why = result.failure.message if result.failure else "the PSP does not say why"
+        while True:
+            state = await self._rest(
+                Status.NEEDS_ATTENTION,
+                result,
+                gap_s=gap.total_seconds(),
+                reason=f"capture_refused: {why}",
+                task="capture_refused",
+            )
+            if state.cancel_requested or await self._mark_cancel():
+                return await self._let_go(result, Status.CANCELLED, None)
+            await self._mailbox.wait(gap, None, "a person decides")
+            resolution = self._mailbox.take_resolution()
+            newer = await self._steps.check_charge(self._charge_step(result))
+            if newer.outcome not in (ChargeOutcome.AUTHORIZED, ChargeOutcome.UNKNOWN, ChargeOutcome.NOT_FOUND):
+                return newer
+            if resolution is not None and resolution.decision is Decision.RETRY:
+                return await self._capture(result, resolution.by)
+
+    async def _let_go(self, result: ChargeResult, status: Status, failure: Failure | None) -> ChargeResult:
+        """Void what is only reserved. Returns what the charge has become: VOIDED, unless somebody was faster."""
+        self._if_voided = (status, failure)
+        return await self._void(result)
+
+    def _held_for_s(self, result: ChargeResult) -> float:
+        """How long the PSP keeps an authorisation, less our margin."""
+        if result.capture_before is None:
+            return self._patience.authorization_s
+        left = (result.capture_before - workflow.now()).total_seconds()
+        return max(0.0, left - self._patience.authorization_margin_s)
+
+    # --- paid ---
 
     async def _paid(self, result: ChargeResult) -> PaymentEnd:
         """The PSP has the money: is it the right sum, and will every seller's wallet take it?"""
@@ -263,7 +483,7 @@ class PaymentWorkflow:
         """The PSP took another sum than we asked for: book what came, credit nobody, ask a person."""
         await self._steps.hold(HoldStep(payment_id=self._inp.payment_id, result=result, at=workflow.now()))
         got = Money(amount=result.amount or 0, currency=result.currency or self._inp.currency)
-        asked = Money(amount=self._inp.amount, currency=self._inp.currency)
+        asked = Money(amount=self._amount, currency=self._inp.currency)
         while True:
             state = await self._rest(
                 Status.NEEDS_ATTENTION,
@@ -306,12 +526,12 @@ class PaymentWorkflow:
                 return decided
             if newer.outcome not in (result.outcome, ChargeOutcome.UNKNOWN, ChargeOutcome.NOT_FOUND):
                 return newer
-            overdue = overdue or (state.deadline_at is not None and workflow.now() >= state.deadline_at)
+            overdue = overdue or _is_past(state.deadline_at)
             self._continue_as_new_if_long()
 
     async def _look(self, result: ChargeResult, state: RestState, *, overdue: bool) -> ChargeResult:
         """Ask the PSP what has become of it; void it if it is not wanted any more."""
-        expired = overdue or (state.deadline_at is not None and workflow.now() >= state.deadline_at)
+        expired = overdue or _is_past(state.deadline_at)
         wanted = not (await self._mark_cancel() or state.cancel_requested)
         if result.reference is None or (wanted and not expired):
             return await self._steps.check_charge(self._charge_step(result))
@@ -370,7 +590,7 @@ class PaymentWorkflow:
     async def _rest(
         self,
         status: Status,
-        result: ChargeResult,
+        result: ChargeResult | None,
         *,
         gap_s: float,
         reason: str,
@@ -399,7 +619,7 @@ class PaymentWorkflow:
         self._void_tried = True
         return await self._steps.void_charge(self._charge_step(result))
 
-    async def _close(self, status: Status, failure: Failure | None, result: ChargeResult) -> PaymentEnd:
+    async def _close(self, status: Status, failure: Failure | None, result: ChargeResult | None) -> PaymentEnd:
         await self._mark_cancel()
         ended = await self._steps.close(
             CloseStep(payment_id=self._inp.payment_id, status=status, failure=failure, result=result, at=workflow.now())
@@ -425,7 +645,7 @@ class PaymentWorkflow:
         self._status = status
 
     def _as_asked(self, result: ChargeResult) -> bool:
-        return (result.amount, result.currency) == (self._inp.amount, self._inp.currency)
+        return (result.amount, result.currency) == (self._amount, self._inp.currency)
 
     def _charge_step(self, result: ChargeResult | None) -> ChargeStep:
         reference = result.reference if result is not None else None
@@ -436,3 +656,7 @@ class PaymentWorkflow:
         quiet = self._mailbox.cancel is None and self._mailbox.resolution is None and workflow.all_handlers_finished()
         if quiet and workflow.info().is_continue_as_new_suggested():
             workflow.continue_as_new(self._inp.model_copy(update={"confirmed": True}))
+
+
+def _is_past(deadline_at: datetime | None) -> bool:
+    return deadline_at is not None and workflow.now() >= deadline_at

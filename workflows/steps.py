@@ -10,27 +10,43 @@ from temporalio.exceptions import FailureError
 
 with workflow.unsafe.imports_passed_through():
     from activities.charge import ChargeActivities
+    from activities.dispute import DisputeActivities
     from activities.payment import PaymentActivities
     from activities.refund import RefundActivities
+    from activities.risk import RiskActivities
     from domain.payment import (
+        AssessStep,
+        BookDisputeStep,
+        BookEvidenceStep,
         BookRefundStep,
         CancelStep,
+        CaptureMark,
+        CaptureStep,
         ChargeStep,
         CloseStep,
         CompensateStep,
         Compensation,
+        DisputeState,
+        DisputeStep,
+        EvidenceStep,
+        EvidenceWarningStep,
         HoldStep,
         LateChargeStep,
         RefundState,
         RefundStep,
+        Released,
+        ReleaseStep,
         ResolutionStep,
         RestState,
         RestStep,
+        ReviewStep,
+        RiskDecision,
         Settlement,
         SettleStep,
         psp_queue,
     )
-    from domain.psp import ChargeOutcome, ChargeResult, RefundResult
+    from domain.psp import ChargeOutcome, ChargeResult, DisputeResult, RefundOutcome, RefundResult
+    from domain.risk import ReviewDecision
     from domain.status import Status
 
 S = TypeVar("S")
@@ -110,11 +126,46 @@ class Steps:
         except FailureError:
             return await self._durable(ChargeActivities.void_charge, step, f"void at {self._psp} until known")
 
+    async def capture_charge(self, step: ChargeStep) -> ChargeResult:
+        """One attempt in the task; what it does not tell is asked for until it is known."""
+        try:
+            result = await workflow.execute_local_activity_method(
+                ChargeActivities.capture_charge,
+                step,
+                start_to_close_timeout=LOCAL_TIMEOUT,
+                retry_policy=ONCE,
+                summary=f"capture at {self._psp}",
+            )
+        except FailureError as error:
+            result = ChargeResult(outcome=ChargeOutcome.UNKNOWN, reason=_reason(error))
+        return result
+
+    async def capture_until_known(self, step: ChargeStep) -> ChargeResult:
+        return await self._durable(ChargeActivities.capture_charge, step, f"capture at {self._psp} until known")
+
+    async def refund_once(self, step: RefundStep) -> RefundResult:
+        try:
+            return await workflow.execute_local_activity_method(
+                RefundActivities.refund_once,
+                step,
+                start_to_close_timeout=LOCAL_TIMEOUT,
+                retry_policy=ONCE,
+                summary=f"refund at {self._psp}",
+            )
+        except FailureError as error:
+            return RefundResult(outcome=RefundOutcome.UNKNOWN, reason=_reason(error))
+
     async def refund_until_known(self, step: RefundStep) -> RefundResult:
         return await self._durable(RefundActivities.refund_until_known, step, f"refund at {self._psp}")
 
     async def check_refund(self, step: RefundStep) -> RefundResult:
         return await self._durable(RefundActivities.check_refund, step, f"look at the refund at {self._psp}")
+
+    async def check_dispute(self, step: DisputeStep) -> DisputeResult:
+        return await self._durable(DisputeActivities.check_dispute, step, f"look at the dispute at {self._psp}")
+
+    async def submit_evidence(self, step: EvidenceStep) -> DisputeResult:
+        return await self._durable(DisputeActivities.submit_evidence, step, f"submit evidence to {self._psp}")
 
     async def _durable(self, method: Callable[[Any, S], Awaitable[R]], step: S, summary: str) -> R:
         return await workflow.execute_activity_method(
@@ -134,6 +185,24 @@ class Steps:
 
     async def close_unconfirmed(self, step: CloseStep) -> Status:
         return await self._commit(PaymentActivities.close_unconfirmed, step, "cancel unconfirmed")
+
+    async def assess(self, step: AssessStep) -> RiskDecision:
+        return await self._commit(RiskActivities.assess, step, f"risk: {step.stage}")
+
+    async def review(self, step: ReviewStep) -> bool:
+        return await self._commit(PaymentActivities.review, step, f"review: {step.review.decision}")
+
+    async def review_by_default(self, step: ReviewStep) -> ReviewDecision:
+        return await self._commit(PaymentActivities.review_by_default, step, "review: nobody decided")
+
+    async def release(self, step: ReleaseStep) -> Released:
+        return await self._commit(PaymentActivities.release, step, "release for the charge")
+
+    async def mark_capture(self, step: CaptureStep) -> CaptureMark:
+        return await self._commit(PaymentActivities.mark_capture, step, f"mark capture by {step.by}")
+
+    async def expire_authorization(self, step: CaptureStep) -> CaptureMark:
+        return await self._commit(PaymentActivities.expire_authorization, step, "mark void: not captured in time")
 
     async def settle(self, step: SettleStep) -> Settlement:
         return await self._commit(PaymentActivities.settle, step, f"credit wallet, post ledger: {step.order_id}")
@@ -166,6 +235,15 @@ class Steps:
 
     async def retry_refund(self, step: RefundStep) -> None:
         await self._commit(RefundActivities.retry_refund, step, "new refund attempt")
+
+    async def book_dispute(self, step: BookDisputeStep) -> DisputeState:
+        return await self._commit(DisputeActivities.book_dispute, step, f"book dispute: {step.result.outcome}")
+
+    async def book_evidence(self, step: BookEvidenceStep) -> None:
+        await self._commit(DisputeActivities.book_evidence, step, "note the evidence")
+
+    async def warn_of_deadline(self, step: EvidenceWarningStep) -> None:
+        await self._commit(DisputeActivities.warn_of_deadline, step, "evidence is due soon")
 
     async def _commit(self, method: Callable[[Any, S], Awaitable[R]], step: S, summary: str) -> R:
         try:

@@ -7,6 +7,8 @@ from temporalio import workflow
 from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError
 
+from workflows.patches import SWEEP_DISPUTES
+
 with workflow.unsafe.imports_passed_through():
     from activities.sweep import SweepActivities
     from domain.payment import SWEEP_WORKFLOW, SweepReport
@@ -16,16 +18,20 @@ with workflow.unsafe.imports_passed_through():
 class SweepWorkflow:
     @workflow.run
     async def run(self) -> SweepReport:
-        """Look once for payments without a workflow, then for webhooks that nobody took notice of, then for
-        refunds that nobody makes."""
+        """Look once for payments without a workflow, then for webhooks that nobody took notice of, then for refunds and
+        disputes that nobody takes care of."""
         payments = await self._sweep(SweepActivities.sweep_payments)
         inbox = await self._sweep(SweepActivities.sweep_inbox)
         refunds = await self._sweep(SweepActivities.sweep_refunds)
+        disputes = SweepReport()
+        if workflow.patched(SWEEP_DISPUTES):
+            disputes = await self._sweep(SweepActivities.sweep_disputes)
         return SweepReport(
             restarted=payments.restarted,
             nudged=inbox.nudged,
             late_charges=inbox.late_charges,
             refunds=inbox.refunds + refunds.refunds,
+            disputes=inbox.disputes + disputes.disputes,
             tasks=payments.tasks,
         )
 

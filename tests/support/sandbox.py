@@ -53,6 +53,21 @@ class SandboxAccount:
     async def steer_refund(self, refund: str, step: str) -> None:
         await self._call("POST", f"/_control/refunds/{refund}/{step}")
 
+    async def refund_by_hand(self, intent: str, amount: int) -> dict[str, Any]:
+        """As somebody does in the PSP's dashboard: nothing of ours is on it. `amount` in the PSP's minor units."""
+        response = await self._http.post("/v1/refunds", data={"payment_intent": intent, "amount": amount})
+        assert response.status_code == 200, response.text
+        made: dict[str, Any] = response.json()
+        return made
+
+    async def dispute(self, intent: str, **terms: Any) -> str:
+        """The buyer's bank takes the money back: amount, currency, reason, inquiry, evidence_due_s. The PSP's id."""
+        return str((await self._call("POST", f"/_control/payment_intents/{intent}/dispute", terms))["id"])
+
+    async def steer_dispute(self, dispute: str, step: str) -> None:
+        """win, lose, escalate, close_inquiry, reinstate."""
+        await self._call("POST", f"/_control/disputes/{dispute}/{step}")
+
     async def advance(self, seconds: float) -> None:
         await self._call("POST", "/_control/clock/advance", {"seconds": seconds})
 
@@ -78,7 +93,9 @@ class Log:
 
     def __init__(self, log: dict[str, Any]) -> None:
         self.charges: list[dict[str, Any]] = log["charges"]
+        self.authorizations: list[dict[str, Any]] = log["authorizations"]
         self.refunds: list[dict[str, Any]] = log["refunds"]
+        self.disputes: list[dict[str, Any]] = log["disputes"]
         self.requests: list[dict[str, Any]] = log["requests"]
 
     def sent(self, operation: str) -> int:

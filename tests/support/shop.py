@@ -100,6 +100,37 @@ class Shop:
 
         return await eventually(probe, what=f"reference of {payment_id}")
 
+    async def refund(
+        self, payment_id: str, *, key: str | None = None, wait: float | None = None, **body: Any
+    ) -> Answer:
+        """All that is left, or `amount` of it; `payment_order_id` where there are several."""
+        return await self.post(f"/v1/payments/{payment_id}/refunds", body, key=key, wait=wait)
+
+    async def refunded(self, payment_id: str, **body: Any) -> dict[str, Any]:
+        """Refund and expect to be taken on (201 or 202); the refund."""
+        answer = await self.refund(payment_id, **body)
+        assert answer.status_code in (201, 202), answer.text
+        refund: dict[str, Any] = answer.json()
+        return refund
+
+    async def refund_until(self, refund_id: str, *statuses: str) -> dict[str, Any]:
+        """The refund once it has one of the statuses."""
+
+        async def probe() -> dict[str, Any] | None:
+            refund: dict[str, Any] = (await self.get(f"/v1/refunds/{refund_id}")).raise_for_status().json()
+            return refund if refund["status"] in statuses else None
+
+        return await eventually(probe, timeout_s=30, what=f"{refund_id} {statuses}")
+
+    async def dispute_until(self, payment_id: str, *statuses: str) -> dict[str, Any]:
+        """The payment's latest dispute once it has one of the statuses."""
+
+        async def probe() -> dict[str, Any] | None:
+            disputes = (await self.explain(payment_id))["disputes"]
+            return disputes[-1] if disputes and disputes[-1]["status"] in statuses else None
+
+        return await eventually(probe, timeout_s=30, what=f"dispute of {payment_id} {statuses}")
+
     async def set_merchant(self, seller: str, **fields: Any) -> None:
         answer = await self.paysaga.http.patch(f"/v1/merchants/{seller}", json=fields, headers=self.headers)
         assert answer.status_code == 200, answer.text

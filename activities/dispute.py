@@ -1,0 +1,77 @@
+"""Disputes at the PSP, the evidence that is submitted, and what is booked of them."""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from temporalio import activity
+
+from activities.charge import CACHED_ERROR, try_again
+from activities.heartbeat import heartbeating
+from db import dispute
+from db.database import Database
+from db.keyring import Keyring
+from domain.ids import evidence_key
+from domain.payment import (
+    BookDisputeStep,
+    BookEvidenceStep,
+    DisputeState,
+    DisputeStep,
+    EvidenceStep,
+    EvidenceWarningStep,
+)
+from domain.psp import DisputeOutcome, DisputeResult, EvidenceRequest
+from gateways.psp import Psp
+
+
+class DisputeActivities:
+    def __init__(self, database: Database, psps: Mapping[str, Psp], keyring: Keyring, *, timeout_s: float) -> None:
+        self._database = database
+        self._psps = psps
+        self._keyring = keyring
+        self._timeout_s = timeout_s
+
+    @activity.defn
+    @heartbeating
+    async def check_dispute(self, step: DisputeStep) -> DisputeResult:
+        """The PSP's word on it now; UNKNOWN means look again later."""
+        row = await self._database.read(lambda c: dispute.get(c, step.dispute_id))
+        asked_at = datetime.now(UTC)
+        result = await self._psps[row.psp].retrieve_dispute(row.reference, timeout_s=self._timeout_s)
+        return result.model_copy(update={"asked_at": asked_at})
+
+    @activity.defn
+    @heartbeating
+    async def submit_evidence(self, step: EvidenceStep) -> DisputeResult:
+        """Submit until the PSP's word is known, always under the same key. Its answer says how the dispute stands, and
+        in `failure` why it would not take the evidence."""
+        row = await self._database.read(lambda c: dispute.get(c, step.dispute_id))
+        stored = await self._database.read(lambda c: dispute.evidence(c, step.evidence_id))
+        request = EvidenceRequest(
+            key=evidence_key(step.evidence_id),
+            reference=row.reference,
+            fields=json.loads(self._keyring.decrypt(stored, bound_to=f"{step.evidence_id}:fields")),
+        )
+        asked_at = datetime.now(UTC)
+        result = await self._psps[row.psp].submit_evidence(request, timeout_s=self._timeout_s)
+        if result.outcome is DisputeOutcome.UNKNOWN and result.reason == CACHED_ERROR:
+            # This key answers the same error for ever: the dispute itself says whether anything was submitted.
+            result = await self._psps[row.psp].retrieve_dispute(row.reference, timeout_s=self._timeout_s)
+            if result.submissions == 0 and result.outcome is DisputeOutcome.NEEDS_RESPONSE:
+                again = request.model_copy(update={"key": f"{request.key}:{activity.info().attempt}"})
+                result = await self._psps[row.psp].submit_evidence(again, timeout_s=self._timeout_s)
+        if result.outcome is DisputeOutcome.UNKNOWN:
+            raise try_again(result.reason or "")
+        return result.model_copy(update={"asked_at": asked_at})
+
+    @activity.defn
+    async def book_dispute(self, step: BookDisputeStep) -> DisputeState:
+        return await self._database.run(lambda c: dispute.book(c, step))
+
+    @activity.defn
+    async def book_evidence(self, step: BookEvidenceStep) -> None:
+        await self._database.run(lambda c: dispute.book_evidence(c, step))
+
+    @activity.defn
+    async def warn_of_deadline(self, step: EvidenceWarningStep) -> None:
+        await self._database.run(lambda c: dispute.warn(c, step))

@@ -1,0 +1,46 @@
+"""The risk check: what the PSP tells of the card, and the decision that is stored."""
+
+from collections.abc import Mapping
+
+from temporalio import activity
+
+from db import payment, risk
+from db.database import Database
+from db.keyring import Keyring
+from db.records import Payment
+from domain.payment import AssessStep, RiskDecision
+from domain.psp import CardFacts
+from domain.risk import RuleSet, Stage
+from gateways.psp import Psp
+
+
+class RiskActivities:
+    """`look_timeout_s` bounds the question about the card: a check that cannot be made is decided by the rules too."""
+
+    def __init__(self, database: Database, psps: Mapping[str, Psp], keyring: Keyring, *, look_timeout_s: float) -> None:
+        self._database = database
+        self._psps = psps
+        self._keyring = keyring
+        self._look_timeout_s = look_timeout_s
+
+    @activity.defn
+    async def assess(self, step: AssessStep) -> RiskDecision:
+        """Judge a payment once per stage; a second run finds what the first decided."""
+        row = await self._database.read(lambda c: payment.get(c, step.payment_id))
+        assert row is not None, "a workflow starts after its payment's row is committed"
+        expected = self._psps[row.psp].can_authorize(row.method)
+        card = step.result.card if step.result else None
+        if step.stage is Stage.BEFORE and expected:
+            card = await self._card(row)
+        return await self._database.run(lambda c: risk.decide(c, step, card, expected))
+
+    async def _card(self, row: Payment) -> CardFacts | None:
+        """What the PSP knows of the card, if a rule asks and nothing is decided yet. No transaction is open here."""
+        rules = await self._database.read(lambda c: risk.rules(c, row.tenant_id, row.risk_version))
+        assert rules is not None, "a payment's rule set is never deleted"
+        rule_set: RuleSet = rules["rules"]
+        if not rule_set.asks_card or await self._database.read(lambda c: risk.decided(c, row.id, Stage.BEFORE)):
+            return None
+        token, _ = await self._database.read(lambda c: payment.secrets_of(c, row.id))
+        plain = self._keyring.decrypt(token, bound_to=f"{row.id}:token")
+        return await self._psps[row.psp].describe_card(plain, timeout_s=self._look_timeout_s)

@@ -1,0 +1,105 @@
+"""`/v1/payments/{id}/capture`: take what was authorised, or a part of it."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Path, Request, Response
+
+from api import examples
+from api.context import IdempotencyKey, PaymentsWriter, ServicesOf, Wait, keyed
+from api.payment import HEADERS, WAITING, answer, find_payment, outcome, tell
+from api.problems import WRITE_PROBLEMS
+from api.schemas import CaptureIn, PaymentOut
+from api.strict import StrictRoute
+from db import capture, idempotency
+from db.database import LockTimeout
+from db.records import Payment
+from domain.errors import Unprocessable
+from domain.money import MoneyError, parse_major
+from domain.payment import Nudge
+from domain.status import TERMINAL, Status
+from workers.services import Services
+
+router = APIRouter(prefix="/v1/payments", tags=["payments"], route_class=StrictRoute)
+
+
+@router.post(
+    "/{payment_id}/capture",
+    response_model=PaymentOut,
+    responses={**WRITE_PROBLEMS, 200: {"headers": HEADERS}, 202: WAITING},
+    summary="Take what was authorised, in full or in part",
+)
+async def capture_payment(
+    request: Request,
+    payment_id: Annotated[
+        str, Path(description="our id, `pay_…` or `po_…`, or your own", examples=[examples.AUTHORIZED_ORDER])
+    ],
+    body: Annotated[CaptureIn, Body(openapi_examples=examples.CAPTURES)],
+    who: PaymentsWriter,
+    services: ServicesOf,
+    key: IdempotencyKey,
+    wait_s: Wait,
+) -> Response:
+    """An authorisation is captured once: what is not taken is released, and the platform's fee shrinks with it. A
+    cancel that comes before the settlement wins: then what was captured is refunded."""
+    row, _ = await find_payment(services, who, payment_id)
+    amounts = _amounts(services, row, body)
+    now = datetime.now(UTC)
+
+    async def once(connection: Any) -> tuple[Payment, bool]:
+        claim = await idempotency.claim(connection, who.tenant_id, key, keyed(request, key, body).hash, row.id)
+        if claim.replayed:
+            return row, True
+        return await capture.request(connection, row.id, amounts, who.key_id, now), False
+
+    with services.handover.watch(row.id) as changed:
+        try:
+            found, replayed = await services.database.run(once)
+        except LockTimeout as error:
+            raise idempotency.in_progress(error) from error
+        if found.open:
+            await tell(services, found, Nudge(reason="capture"))
+            row = await outcome(services, row.id, changed, wait_s, until=_captured)
+    return answer(row, replayed=replayed, created=False)
+
+
+def _captured(row: Payment) -> bool:
+    return row.status in TERMINAL or row.status is Status.NEEDS_ATTENTION
+
+
+def _amounts(services: Services, row: Payment, body: CaptureIn) -> dict[str, int] | None:
+    """Our order id → minor units; None for everything. Raises Unprocessable."""
+    if body.amount is None and body.payment_orders is None:
+        return None
+    if body.amount is not None:
+        if len(row.orders) > 1:
+            detail = "The payment has several orders: say payment_orders instead of amount."
+            raise Unprocessable(detail, code="payment_order_required")
+        wanted = {row.orders[0].id: body.amount}
+    else:
+        wanted = {_order_id(row, one.payment_order_id): one.amount for one in body.payment_orders or ()}
+    amounts = {order_id: _amount(services, row, order_id, text) for order_id, text in wanted.items()}
+    if not sum(amounts.values()):
+        raise Unprocessable("Nothing would be captured: cancel the payment instead.", code="amount_not_positive")
+    return amounts
+
+
+def _order_id(row: Payment, name: str) -> str:
+    for order in row.orders:
+        if name in (order.id, order.payment_order_id):
+            return order.id
+    raise Unprocessable(f"The payment has no order {name}.", code="payment_order_unknown")
+
+
+def _amount(services: Services, row: Payment, order_id: str, text: str) -> int:
+    order = row.order(order_id)
+    try:
+        amount = parse_major(text, row.currency)
+    except MoneyError as error:
+        raise Unprocessable(str(error), code=error.code) from error
+    if amount > order.amount:
+        raise Unprocessable(f"{text} is more than {order.payment_order_id} asked for.", code="capture_too_large")
+    refusal = services.psps[row.psp].check_part(amount, row.currency)
+    if refusal is not None:
+        raise Unprocessable(refusal.message, code=refusal.code)
+    return amount

@@ -1,0 +1,105 @@
+"""`/v1/risk/rules`: a shop's rules, as data. `/v1/payments/{id}/review`: a person's decision."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Path, Request, Response
+
+from api import examples
+from api.context import IdempotencyKey, Reviewer, RiskReader, RiskWriter, ServicesOf, Wait, keyed
+from api.cursor import LIMIT_DEFAULT, Limit
+from api.payment import HEADERS, WAITING, answer, find_payment, outcome, tell
+from api.problems import READ_PROBLEMS, WRITE_PROBLEMS
+from api.schemas import PaymentOut, ReviewIn, ReviewList, RuleSetOut
+from api.strict import StrictRoute
+from api.views import review_out
+from db import idempotency, risk, task
+from db.database import LockTimeout
+from db.records import Payment
+from domain.payment import Nudge, Review, ReviewStep
+from domain.risk import RuleSet
+from domain.status import Status
+
+router = APIRouter(prefix="/v1", tags=["risk"], route_class=StrictRoute)
+
+
+@router.get("/risk/rules", response_model=RuleSetOut, responses=READ_PROBLEMS, summary="Show the risk rules")
+async def show_rules(who: RiskReader, services: ServicesOf) -> Response:
+    """The rule set that judges payments created from now on."""
+    row = await services.database.read(lambda c: risk.rules(c, who.tenant_id))
+    return _rules(row)
+
+
+@router.put("/risk/rules", response_model=RuleSetOut, responses=WRITE_PROBLEMS, summary="Replace the risk rules")
+async def replace_rules(
+    body: Annotated[RuleSet, Body(openapi_examples=examples.RISK_RULES)], who: RiskWriter, services: ServicesOf
+) -> Response:
+    """All of them at once, as a new version: a payment is judged by the version of its creation, and its decision names
+    it. No rules: every payment is allowed."""
+
+    async def work(connection: Any) -> dict[str, Any]:
+        row = await risk.put_rules(connection, who.tenant_id, body, who.key_id)
+        detail = {"version": row["version"]}
+        await task.audit(connection, who.tenant_id, who.key_id, "risk.rules", who.tenant_id, detail)
+        return row
+
+    return _rules(await services.database.run(work))
+
+
+def _rules(row: dict[str, Any] | None) -> Response:
+    shown = RuleSetOut(
+        version=row["version"] if row else 0,
+        rules=row["rules"] if row else RuleSet(),
+        updated_by=row["actor"] if row else None,
+        updated_at=row["created_at"] if row else None,
+    )
+    return Response(shown.model_dump_json(), media_type="application/json")
+
+
+@router.get("/reviews", response_model=ReviewList, responses=READ_PROBLEMS, summary="List the payments in review")
+async def list_reviews(who: RiskReader, services: ServicesOf, limit: Limit = LIMIT_DEFAULT) -> Response:
+    """Those that wait for a person, the oldest first."""
+    rows = await services.database.read(lambda c: risk.waiting(c, who.tenant_id, limit))
+    return Response(ReviewList(data=[review_out(row) for row in rows]).model_dump_json(), media_type="application/json")
+
+
+@router.post(
+    "/payments/{payment_id}/review",
+    response_model=PaymentOut,
+    responses={**WRITE_PROBLEMS, 200: {"headers": HEADERS}, 202: WAITING},
+    summary="Decide about a payment in review",
+)
+async def review_payment(
+    request: Request,
+    payment_id: Annotated[str, Path(description="our id, `pay_…` or `po_…`, or your own", examples=[examples.ORDER])],
+    body: Annotated[ReviewIn, Body(openapi_examples=examples.REVIEWS)],
+    who: Reviewer,
+    services: ServicesOf,
+    key: IdempotencyKey,
+    wait_s: Wait,
+) -> Response:
+    """`approve` lets it go on to its charge, or to its capture; `reject` ends it as FAILED, having voided what was
+    reserved. The first decision counts; at the deadline the rule set's default does."""
+    row, _ = await find_payment(services, who, payment_id)
+    hash_ = keyed(request, key, body).hash
+    review = Review(decision=body.decision, by=who.key_id, note=body.note)
+    step = ReviewStep(payment_id=row.id, review=review, at=datetime.now(UTC))
+
+    async def once(connection: Any) -> tuple[Payment, bool]:
+        claim = await idempotency.claim(connection, who.tenant_id, key, hash_, row.id)
+        return (row, True) if claim.replayed else (await risk.review(connection, step), False)
+
+    with services.handover.watch(row.id) as changed:
+        try:
+            found, replayed = await services.database.run(once)
+        except LockTimeout as error:
+            raise idempotency.in_progress(error) from error
+        if found.open:
+            await tell(services, found, Nudge(reason="review"))
+            row = await outcome(services, row.id, changed, wait_s, until=_decided)
+    return answer(row, replayed=replayed, created=False)
+
+
+def _decided(row: Payment) -> bool:
+    """Charged, captured, or at rest somewhere else."""
+    return row.status not in (Status.IN_REVIEW, Status.EXECUTING)

@@ -1,0 +1,96 @@
+"""What the audit's queries are made of: an invariant, the graces with their reasons, and the sums they share."""
+
+# ruff: noqa: S608 - what is put into the queries are constants of the code
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from domain.status import TERMINAL, OrderRefundStatus, Status
+
+
+@dataclass(frozen=True)
+class Invariant:
+    """`sql` returns (tenant_id, object_id, problem) for each violation; `table` is what it looks through."""
+
+    code: str
+    title: str
+    table: str
+    sql: str
+
+
+def words(values: Iterable[str]) -> str:
+    return ", ".join(f"'{value}'" for value in values)
+
+
+def pairs(steps: Iterable[tuple[str, str]]) -> str:
+    return ", ".join(f"('{old}', '{new}')" for old, new in sorted(steps))
+
+
+ENDED = words(sorted(TERMINAL))
+UNPAID = words((Status.FAILED, Status.CANCELLED))
+UNDOING = "'compensation', 'late_charge'"
+"""Refunds whose money waits in suspense; of the others it is set aside in the sellers' wallets."""
+
+# At its deadline a payment is voided at the PSP, which may not answer; the sweeper opens a task after five minutes.
+DEADLINE_GRACE = "interval '6 minutes'"
+# No step lasts this long: whatever has not moved on by then is stuck.
+STEP_MAX = "interval '15 minutes'"
+# A pending refund is looked at every hour at the latest.
+REFUND_LOOK_MAX = "interval '3 hours'"
+# Between a person's decision, which closes the task, and what the workflow makes of it.
+DECISION_GRACE = "interval '15 minutes'"
+# The PSP may say that a dispute is decided before it lists the money that this moves.
+VERDICT_GRACE = "interval '15 minutes'"
+# A merchant's terms are changed and a refund is asked for in the same moment: which came first cannot be told.
+TERMS_GRACE = "interval '1 minute'"
+WEBHOOK_MAX = "interval '5 minutes'"
+# One about a refund or dispute waits until the PSP itself has answered; after twenty sweeps it is a person's.
+WEBHOOK_AFTERMATH_MAX = "interval '30 minutes'"
+
+_ABOUT_SOMETHING_ELSE = "'review', 'dispute_evidence_due', 'dispute_exceeds', 'refund_exceeds', 'refund_came_back'"
+"""Such a task asks a question of its own: who answers it need not see that something is stuck beside it."""
+
+
+def attended(owner: str) -> str:
+    """Whether somebody has to look at what is stuck about a payment, or has just decided about it."""
+    return (
+        f"EXISTS (SELECT FROM operator_task k WHERE k.payment_id = {owner} AND k.kind NOT IN ({_ABOUT_SOMETHING_ELSE})"
+        f" AND (k.closed_at IS NULL OR k.closed_at > now() - {DECISION_GRACE}))"
+    )
+
+
+# What happened to a payment's money, from its postings alone: `captured` is with the sellers and us, `held` in
+# suspense, `refunded` back with the buyer. A refund that the PSP took back is a reversal and counts again as held.
+# What follows a settled payment (refunds from the wallets, disputes) is told by the reserves, not here.
+MONEY = """
+    SELECT t.tenant_id, t.payment_id, p.currency,
+           coalesce(sum(p.amount) FILTER (WHERE t.kind = 'capture' AND p.account LIKE 'psp_clearing:%'), 0)
+         + coalesce(sum(p.amount) FILTER (WHERE t.kind = 'capture_reversal' AND p.account = 'suspense'), 0) AS captured,
+           coalesce(-sum(p.amount) FILTER (WHERE p.account = 'suspense'), 0) AS held,
+           coalesce(-sum(p.amount) FILTER (WHERE t.kind IN ('suspense_refund', 'suspense_refund_reversal')
+                                             AND p.account LIKE 'psp_clearing:%'), 0) AS refunded
+    FROM ledger_transaction t JOIN ledger_posting p ON p.transaction_id = t.id
+    WHERE t.payment_id IS NOT NULL
+    GROUP BY t.tenant_id, t.payment_id, p.currency
+"""
+
+# Refunds that are recorded and not yet made: their money waits in suspense.
+OWED = f"""
+    SELECT payment_id, currency, sum(amount) AS amount FROM refund
+    WHERE status <> 'SUCCEEDED' AND origin IN ({UNDOING}) GROUP BY payment_id, currency
+"""
+
+# Reserves with what they are for: `origin` is a refund's, or 'dispute'. A reserve without a source has no origin.
+RESERVED = """
+    SELECT v.*, v.pending + v.available + v.receivable AS covered, coalesce(r.origin, CASE WHEN d.id IS NOT NULL THEN
+           'dispute' END) AS origin, coalesce(r.status, d.status) AS source_status,
+           coalesce(r.payment_id, d.payment_id) AS source_payment_id, coalesce(r.currency, d.currency) AS source_currency
+    FROM reserve v LEFT JOIN refund r ON r.id = v.source_id LEFT JOIN dispute d ON d.id = v.source_id
+"""
+
+# `domain.status.order_refund_status` in SQL, of the columns `captured_amount`, `taken` and `held`.
+REFUND_STATUS = f"""
+    CASE WHEN held > 0 THEN '{OrderRefundStatus.REFUNDING}'
+         WHEN taken >= captured_amount AND captured_amount > 0 THEN '{OrderRefundStatus.REFUNDED}'
+         WHEN taken > 0 THEN '{OrderRefundStatus.PARTIALLY_REFUNDED}' END
+"""

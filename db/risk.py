@@ -1,0 +1,311 @@
+"""Risk rules and decisions: each decision is stored once with its reasons, and so is what a person makes of it."""
+
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from db import payment, task
+from db.capture import inactive_seller
+from db.records import Payment
+from db.tables import charge, merchant, payment_order, risk_decision, risk_rule_set
+from db.tables import payment as payment_table
+from domain.errors import Conflict
+from domain.payment import AssessStep, Released, ReleaseStep, ReviewStep, RiskDecision
+from domain.psp import CardFacts
+from domain.risk import ReviewDecision, RiskFacts, RuleSet, Stage, Velocity, VelocityRule, Verdict, assess
+from domain.status import Status
+
+# --- the rules ---
+
+
+async def rules(connection: AsyncConnection, tenant_id: str, version: int | None = None) -> dict[str, Any] | None:
+    """A tenant's rule set, the latest or a given version: `{version, rules, actor, created_at}`."""
+    query = select(risk_rule_set).where(risk_rule_set.c.tenant_id == tenant_id)
+    query = (
+        query.where(risk_rule_set.c.version == version) if version else query.order_by(risk_rule_set.c.version.desc())
+    )
+    row = (await connection.execute(query.limit(1))).mappings().one_or_none()
+    return None if row is None else dict(row) | {"rules": RuleSet.model_validate(row["rules"])}
+
+
+async def put_rules(connection: AsyncConnection, tenant_id: str, rule_set: RuleSet, actor: str) -> dict[str, Any]:
+    """A new version: decisions name the one they were made by, so none is changed."""
+    await connection.execute(select(func.pg_advisory_xact_lock(func.hashtext(f"risk_rules:{tenant_id}"))))
+    latest = await connection.scalar(
+        select(func.max(risk_rule_set.c.version)).where(risk_rule_set.c.tenant_id == tenant_id)
+    )
+    inserted = await connection.execute(
+        insert(risk_rule_set)
+        .values(
+            tenant_id=tenant_id,
+            version=(latest or 0) + 1,
+            rules=rule_set.model_dump(mode="json"),
+            actor=actor,
+        )
+        .returning(risk_rule_set)
+    )
+    return dict(inserted.mappings().one()) | {"rules": rule_set}
+
+
+# --- the decision ---
+
+
+async def decisions(connection: AsyncConnection, payment_id: str) -> list[dict[str, Any]]:
+    """In the order in which they were made."""
+    rows = await connection.execute(
+        select(risk_decision).where(risk_decision.c.payment_id == payment_id).order_by(risk_decision.c.at)
+    )
+    return [dict(row) for row in rows.mappings()]
+
+
+async def decided(connection: AsyncConnection, payment_id: str, stage: Stage) -> bool:
+    found = await connection.scalar(
+        select(func.count()).where(risk_decision.c.payment_id == payment_id, risk_decision.c.stage == stage.value)
+    )
+    return bool(found)
+
+
+async def decide(connection: AsyncConnection, step: AssessStep, card: CardFacts | None, expected: bool) -> RiskDecision:
+    """Judge the payment once per stage; called again it finds what was decided. `card`: what the PSP tells of it,
+    `expected`: whether it should have."""
+    locked = await payment.lock(connection, step.payment_id)
+    assert locked.risk_version is not None, "only a payment with rules is judged"
+    row = await rules(connection, locked.tenant_id, locked.risk_version)
+    assert row is not None, "a rule set is never deleted"
+    rule_set: RuleSet = row["rules"]
+    known = await _stored(connection, locked.id, step.stage)
+    if known is not None:
+        return _decision(known, rule_set)
+    if card is not None and card.fingerprint:
+        await payment.touch(connection, locked.id, card_fingerprint=card.fingerprint)
+    facts = await _facts(connection, locked, rule_set, step, card, expected)
+    assessment = assess(rule_set, step.stage, facts)
+    inserted = await connection.execute(
+        insert(risk_decision)
+        .values(
+            payment_id=locked.id,
+            stage=step.stage.value,
+            tenant_id=locked.tenant_id,
+            version=locked.risk_version,
+            verdict=assessment.verdict.value,
+            reasons=list(assessment.reasons),
+            facts=facts.model_dump(mode="json", exclude={"card": {"fingerprint"}}, exclude_none=True),
+            at=step.at,
+        )
+        .returning(risk_decision)
+    )
+    return _decision(dict(inserted.mappings().one()), rule_set)
+
+
+async def _stored(connection: AsyncConnection, payment_id: str, stage: Stage) -> dict[str, Any] | None:
+    row = (
+        (
+            await connection.execute(
+                select(risk_decision).where(
+                    risk_decision.c.payment_id == payment_id, risk_decision.c.stage == stage.value
+                )
+            )
+        )
+        .mappings()
+        .one_or_none()
+    )
+    return None if row is None else dict(row)
+
+
+def _decision(row: dict[str, Any], rule_set: RuleSet) -> RiskDecision:
+    return RiskDecision(
+        verdict=Verdict(row["verdict"]),
+        reasons=tuple(row["reasons"]),
+        review=ReviewDecision(row["review"]) if row["review"] else None,
+        deadline_s=rule_set.review_deadline_s,
+        on_deadline=rule_set.on_deadline,
+    )
+
+
+async def _facts(
+    connection: AsyncConnection,
+    locked: Payment,
+    rule_set: RuleSet,
+    step: AssessStep,
+    card: CardFacts | None,
+    expected: bool,
+) -> RiskFacts:
+    countries = await connection.execute(
+        select(merchant.c.country).where(
+            merchant.c.tenant_id == locked.tenant_id,
+            merchant.c.seller_account.in_([order.seller_account for order in locked.orders]),
+            merchant.c.country.is_not(None),
+        )
+    )
+    velocity = {}
+    for rule in rule_set.of(step.stage):
+        if isinstance(rule, VelocityRule):
+            seen = await _velocity(connection, locked, rule, card)
+            if seen is not None:
+                velocity[rule.name] = seen
+    return RiskFacts(
+        amount=locked.amount,
+        currency=locked.currency,
+        buyer_country=locked.buyer_country,
+        merchant_countries=tuple(sorted(set(countries.scalars()))),
+        card_expected=expected,
+        card=card,
+        checks=step.result.checks if step.result else None,
+        velocity=velocity,
+    )
+
+
+async def _velocity(
+    connection: AsyncConnection, locked: Payment, rule: VelocityRule, card: CardFacts | None
+) -> Velocity | None:
+    """The busiest of a payment's merchants counts. Counted back from the payment's own creation, so that asking again
+    later gives the same answer."""
+    if rule.of != "merchant":
+        return await _count(connection, locked, rule, _same(locked, rule, card))
+    found = [
+        await _count(connection, locked, rule, payment_order.c.seller_account == order.seller_account)
+        for order in locked.orders
+    ]
+    seen = [velocity for velocity in found if velocity is not None]
+    return max(seen, key=lambda v: (v.count, v.amount)) if seen else None
+
+
+def _same(locked: Payment, rule: VelocityRule, card: CardFacts | None) -> Any:
+    if rule.of == "buyer":
+        return payment_table.c.buyer_id == locked.buyer_id
+    return payment_table.c.card_fingerprint == card.fingerprint if card and card.fingerprint else None
+
+
+async def _count(connection: AsyncConnection, locked: Payment, rule: VelocityRule, same: Any) -> Velocity | None:
+    if same is None:
+        return None
+    since = locked.created_at - timedelta(seconds=rule.within_s)
+    amount = payment_order.c.amount if rule.of == "merchant" else payment_table.c.amount
+    in_currency = payment_table.c.currency == (rule.currency or locked.currency)
+    query = (
+        select(func.count(payment_table.c.id.distinct()), func.coalesce(func.sum(amount).filter(in_currency), 0))
+        .where(
+            payment_table.c.tenant_id == locked.tenant_id,
+            payment_table.c.created_at > since,
+            payment_table.c.created_at <= locked.created_at,
+            same,
+        )
+        .select_from(
+            payment_table.join(payment_order, payment_order.c.payment_id == payment_table.c.id)
+            if rule.of == "merchant"
+            else payment_table
+        )
+    )
+    count, total = (await connection.execute(query)).one()
+    return Velocity(count=int(count), amount=int(total))
+
+
+# --- the review ---
+
+
+async def review(connection: AsyncConnection, step: ReviewStep) -> Payment:
+    """A person's decision, under the row's lock, with a name in the audit log; the workflow acts on it. Returns the
+    payment as it was found. Raises Conflict `payment_not_in_review`, `review_decided`."""
+    locked = await payment.lock(connection, step.payment_id)
+    if locked.status is not Status.IN_REVIEW:
+        raise Conflict(f"The payment is {locked.status}, not IN_REVIEW.", code="payment_not_in_review")
+    if not await _write_review(connection, step):
+        raise Conflict("The review was decided already.", code="review_decided")
+    detail = {"decision": step.review.decision.value, "note": step.review.note}
+    await task.audit(connection, locked.tenant_id, step.review.by, "payment.review", locked.id, detail)
+    return locked
+
+
+async def review_by_default(connection: AsyncConnection, step: ReviewStep) -> ReviewDecision:
+    """Nobody decided in time: the default holds, unless somebody just did. Returns what holds."""
+    await payment.lock(connection, step.payment_id)
+    if await _write_review(connection, step):
+        return step.review.decision
+    decided_as = await connection.scalar(
+        select(risk_decision.c.review)
+        .where(risk_decision.c.payment_id == step.payment_id, risk_decision.c.review.is_not(None))
+        .order_by(risk_decision.c.at.desc())
+        .limit(1)
+    )
+    return ReviewDecision(decided_as) if decided_as else step.review.decision
+
+
+async def _write_review(connection: AsyncConnection, step: ReviewStep) -> bool:
+    """False: there is nothing left to decide."""
+    result = await connection.execute(
+        update(risk_decision)
+        .where(
+            risk_decision.c.payment_id == step.payment_id,
+            risk_decision.c.verdict == Verdict.REVIEW.value,
+            risk_decision.c.review.is_(None),
+        )
+        .values(
+            review=step.review.decision.value,
+            reviewed_by=step.review.by,
+            review_note=step.review.note,
+            reviewed_at=step.at,
+        )
+    )
+    await task.close_tasks(
+        connection, step.payment_id, by=step.review.by, resolution=step.review.decision.value, kind="review"
+    )
+    return result.rowcount > 0
+
+
+async def reviewed(connection: AsyncConnection, payment_id: str) -> ReviewDecision | None:
+    """What was decided about the review that the payment rests in; None while nobody has."""
+    row = (
+        await connection.execute(
+            select(risk_decision.c.review)
+            .where(risk_decision.c.payment_id == payment_id, risk_decision.c.verdict == Verdict.REVIEW.value)
+            .order_by(risk_decision.c.at.desc())
+            .limit(1)
+        )
+    ).one_or_none()
+    return ReviewDecision(row.review) if row and row.review else None
+
+
+async def release(connection: AsyncConnection, step: ReleaseStep, send_for_s: float) -> Released:
+    """An approved payment goes on to its charge. Nothing was sent under its key while it was IN_REVIEW, so the key's
+    time begins now. A cancel, or a seller that was frozen meanwhile, stops it before the PSP hears of it."""
+    locked = await payment.lock(connection, step.payment_id)
+    if locked.status is not Status.IN_REVIEW or locked.cancel_requested_at is not None:
+        return Released(status=locked.status)
+    refusal = await inactive_seller(connection, locked, [order.id for order in locked.orders])
+    if refusal is not None:
+        return Released(status=locked.status, failure=refusal)
+    await connection.execute(
+        update(charge)
+        .where(charge.c.id == locked.charge.id)
+        .values(send_until=func.now() + timedelta(seconds=send_for_s))
+    )
+    status = await payment.move(
+        connection,
+        locked,
+        locked.orders,
+        Status.EXECUTING,
+        reason="review approved",
+        at=step.at,
+        fields={"deadline_at": None, "next_check_at": None},
+    )
+    return Released(status=status)
+
+
+async def waiting(connection: AsyncConnection, tenant_id: str | None, limit: int) -> list[dict[str, Any]]:
+    """Payments that wait for a person's decision, the oldest first."""
+    query = (
+        select(risk_decision, payment_table.c.amount, payment_table.c.currency, payment_table.c.deadline_at)
+        .join(payment_table, payment_table.c.id == risk_decision.c.payment_id)
+        .where(
+            payment_table.c.status == Status.IN_REVIEW.value,
+            risk_decision.c.verdict == Verdict.REVIEW.value,
+            risk_decision.c.review.is_(None),
+        )
+        .order_by(risk_decision.c.at)
+        .limit(limit)
+    )
+    if tenant_id is not None:
+        query = query.where(risk_decision.c.tenant_id == tenant_id)
+    return [dict(row) for row in (await connection.execute(query)).mappings()]

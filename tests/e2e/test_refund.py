@@ -1,0 +1,125 @@
+"""Refunds that a shop asks for: through HTTP, the PSP and the ledger, to the cent."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from db.audit import audit_database
+from tests.support.deployment import Deployment
+from tests.support.eventually import eventually
+from tests.support.shop import Shop
+
+
+@pytest.fixture(autouse=True, scope="module")
+async def _audited(paysaga: Deployment) -> AsyncIterator[None]:
+    yield
+    assert await audit_database(paysaga.database) == []
+
+
+async def order_of(shop: Shop, payment_id: str) -> dict[str, Any]:
+    order: dict[str, Any] = (await shop.payment(payment_id))["payment_orders"][0]
+    return order
+
+
+async def test_partial_refunds_end_at_exactly_the_captured_amount(paysaga: Deployment, shop: Shop) -> None:
+    checkout = shop.checkout()
+    payment = await shop.paid(checkout, orders=[("anna", "100.01")])
+    for amount in ("33.33", "33.34", None):
+        refund = await shop.refunded(payment["id"], **({"amount": amount} if amount else {}))
+        assert refund["status"] == "SUCCEEDED"
+    assert (await order_of(shop, payment["id"]))["refund_status"] == "REFUNDED"
+    assert (await paysaga.sandbox.log(checkout)).refunded == [3333, 3334, 3334]
+    assert await shop.balances() == {("psp_clearing:stripe", "INR"): -320, ("psp_fees", "INR"): 320}
+    again = await shop.refund(payment["id"])
+    assert (again.status_code, again.json()["code"]) == (409, "nothing_to_refund")
+
+
+async def test_twenty_refunds_at_once_never_exceed_what_was_captured(paysaga: Deployment, shop: Shop) -> None:
+    checkout = shop.checkout()
+    payment = await shop.paid(checkout, orders=[("anna", "500.00")])
+    answers = await asyncio.gather(*(shop.refund(payment["id"], amount="33.00", wait=20) for _ in range(20)))
+    codes = [answer.status_code for answer in answers]
+    assert codes.count(201) == 15
+    assert codes.count(422) == 5
+    assert {a.json()["code"] for a in answers if a.status_code == 422} == {"refund_too_large"}
+    assert (await paysaga.sandbox.log(checkout)).refunded == [3300] * 15
+    order = await order_of(shop, payment["id"])
+    assert (order["refundable_amount"], order["refund_status"]) == ("5.00", "PARTIALLY_REFUNDED")
+
+
+async def test_a_refund_under_a_key_is_made_once(paysaga: Deployment, shop: Shop) -> None:
+    checkout = shop.checkout()
+    payment = await shop.paid(checkout)
+    answers = await asyncio.gather(*(shop.refund(payment["id"], amount="10.00", key="once", wait=20) for _ in range(8)))
+    assert {a.json()["id"] for a in answers if a.status_code in (201, 202)} == {answers[0].json()["id"]}
+    late = await shop.refund(payment["id"], amount="10.00", key="once")
+    assert late.headers["Idempotent-Replayed"] == "true"
+    other = await shop.refund(payment["id"], amount="11.00", key="once")
+    assert other.json()["code"] == "idempotency_key_reused"
+    assert (await paysaga.sandbox.log(checkout)).refunded == [1000]
+
+
+async def test_a_pending_refund_is_finished_by_its_webhook(paysaga: Deployment, shop: Shop) -> None:
+    checkout = shop.checkout()
+    payment = await shop.paid(checkout, "pm_card_pendingRefund")
+    answer = await shop.refund(payment["id"])
+    assert (answer.status_code, answer.json()["status"]) == (202, "PENDING")
+    assert (await order_of(shop, payment["id"]))["refund_status"] == "REFUNDING"
+    assert (await shop.refund_until(answer.json()["id"], "SUCCEEDED"))["status"] == "SUCCEEDED"
+    assert (await paysaga.sandbox.log(checkout)).refunded == [50000]
+
+
+@pytest.mark.parametrize("token", ["pm_card_pendingRefundFail", "pm_card_refundFail"])
+async def test_a_refund_that_fails_gives_the_funds_back(shop: Shop, token: str) -> None:
+    checkout = shop.checkout()
+    payment = await shop.paid(checkout, token)
+    before = await shop.balances()
+    refund = (await shop.refund(payment["id"], amount="123.45")).json()
+    assert (await shop.refund_until(refund["id"], "FAILED"))["failure"]["code"] == "refund_failed"
+    assert await shop.balances() == before
+    order = await order_of(shop, payment["id"])
+    assert (order["refundable_amount"], order["refund_status"]) == ("500.00", None)
+    tasks = [task["kind"] for task in (await shop.explain(payment["id"]))["tasks"]]
+    assert tasks == (["refund_came_back"] if token == "pm_card_refundFail" else [])
+
+
+async def test_a_refund_made_in_the_dashboard_becomes_our_record(paysaga: Deployment, shop: Shop) -> None:
+    checkout = shop.checkout()
+    payment = await shop.paid(checkout, orders=[("anna", "300.00"), ("bo", "200.00")])
+    await paysaga.sandbox.refund_by_hand(await shop.reference(payment["id"]), 10000)
+
+    async def booked() -> list[dict[str, Any]] | None:
+        refunds = (await shop.get(f"/v1/payments/{payment['id']}/refunds")).json()["data"]
+        return refunds if refunds and refunds[0]["status"] == "SUCCEEDED" else None
+
+    (refund,) = await eventually(booked, what="the refund is booked")
+    assert (refund["origin"], refund["amount"], refund["payment_order_id"]) == ("psp", "100.00", None)
+    orders = (await shop.payment(payment["id"]))["payment_orders"]
+    assert [order["refundable_amount"] for order in orders] == ["240.00", "160.00"]
+    too_much = await shop.refund(payment["id"], payment_order_id=orders[0]["id"], amount="240.01")
+    assert too_much.json()["code"] == "refund_too_large"
+
+
+async def test_a_seller_without_funds_refunds_on_credit_only_if_allowed(shop: Shop) -> None:
+    await shop.set_merchant("anna", psp_fee_payer="seller")
+    payment = await shop.paid(shop.checkout())
+    refused = await shop.refund(payment["id"])
+    assert (refused.status_code, refused.json()["code"]) == (422, "wallet_insufficient")
+    assert refused.json()["missing"] == "14.80"
+    await shop.set_merchant("anna", allow_negative_balance=True)
+    assert (await shop.refunded(payment["id"]))["status"] == "SUCCEEDED"
+    wallet = (await shop.get("/v1/wallets/anna")).json()["balances"][0]
+    assert wallet == {
+        "currency": "INR", "pending": "0.00", "available": "0.00", "reserved": "0.00", "owed": "14.80",
+    }  # fmt: skip
+
+
+async def test_the_platform_keeps_its_fee_where_the_terms_say_so(shop: Shop) -> None:
+    await shop.set_merchant("anna", platform_fee_on_refund="kept", allow_negative_balance=True)
+    payment = await shop.paid(shop.checkout())
+    await shop.refunded(payment["id"])
+    balances = await shop.balances()
+    assert balances["platform_fees", "INR"] == -1500
+    assert balances["receivable:anna", "INR"] == 1500

@@ -1,0 +1,80 @@
+"""A dispute, from the buyer's complaint to the bank's decision: look, book, submit evidence, and look again."""
+
+from datetime import datetime, timedelta
+
+from temporalio import workflow
+
+from workflows.aftermath import Aftermath
+
+with workflow.unsafe.imports_passed_through():
+    from domain.payment import (
+        DISPUTE_WORKFLOW,
+        BookDisputeStep,
+        BookEvidenceStep,
+        DisputeInput,
+        DisputeState,
+        DisputeStep,
+        EvidenceStep,
+        EvidenceWarningStep,
+    )
+    from domain.psp import DisputeResult
+    from domain.status import DisputeStatus
+
+
+@workflow.defn(name=DISPUTE_WORKFLOW)
+class DisputeWorkflow(Aftermath):
+    @workflow.init
+    def __init__(self, inp: DisputeInput) -> None:
+        super().__init__(inp.payment_id, inp.task_queue, inp.psp)
+        self._inp = inp
+        self._gap = timedelta(seconds=inp.patience.poll_first_s)
+        self._warned = False
+
+    @workflow.run
+    async def run(self, inp: DisputeInput) -> str:
+        """A webhook is only a nudge: the PSP is asked, and what it says is booked, until the bank has decided."""
+        state = await self._look()
+        while not state.ended:
+            if state.evidence_id is not None:
+                state = await self._submit(state.evidence_id)
+                continue
+            warn_at = self._warn_at(state)
+            await self._mailbox.wait(self._gap, warn_at, "next look at the dispute")
+            if warn_at is not None and workflow.now() >= warn_at and state.evidence_due_at is not None:
+                self._warned = True
+                await self._steps.warn_of_deadline(
+                    EvidenceWarningStep(dispute_id=inp.dispute_id, due_at=state.evidence_due_at)
+                )
+            self._gap = min(self._gap * 2, timedelta(seconds=inp.patience.poll_max_s))
+            state = await self._look()
+            if workflow.info().is_continue_as_new_suggested():
+                workflow.continue_as_new(inp)
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        return f"{inp.dispute_id} is {state.status}"
+
+    async def _look(self) -> DisputeState:
+        return await self._book(await self._steps.check_dispute(DisputeStep(dispute_id=self._inp.dispute_id)))
+
+    async def _book(self, result: DisputeResult) -> DisputeState:
+        now = workflow.now()
+        state = await self._steps.book_dispute(
+            BookDisputeStep(dispute_id=self._inp.dispute_id, result=result, next_check_at=now + self._gap, at=now)
+        )
+        due = f" · evidence due {state.evidence_due_at:%Y-%m-%d %H:%M} UTC" if state.evidence_due_at else ""
+        workflow.set_current_details(f"**{state.status}** · looks again in {self._gap.total_seconds():.0f} s{due}")
+        return state
+
+    async def _submit(self, evidence_id: str) -> DisputeState:
+        """Once: whatever the PSP makes of it, the next piece is for a person to send."""
+        dispute_id = self._inp.dispute_id
+        answer = await self._steps.submit_evidence(EvidenceStep(dispute_id=dispute_id, evidence_id=evidence_id))
+        await self._steps.book_evidence(
+            BookEvidenceStep(dispute_id=dispute_id, evidence_id=evidence_id, failure=answer.failure, at=workflow.now())
+        )
+        self._gap = timedelta(seconds=self._inp.patience.poll_first_s)
+        return await self._book(answer)
+
+    def _warn_at(self, state: DisputeState) -> datetime | None:
+        if self._warned or state.evidence_due_at is None or state.status is not DisputeStatus.NEEDS_RESPONSE:
+            return None
+        return state.evidence_due_at - timedelta(seconds=self._inp.patience.evidence_warning_s)

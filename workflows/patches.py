@@ -1,0 +1,7 @@
+"""Every patch id there is: a change of a workflow's steps that runs of the release before have to survive.
+
+A new one begins with the release that brings it. It is deleted with its old branch once no such run is left: short
+workflows after the next release, payments after the longest deadline.
+"""
+
+SWEEP_DISPUTES = "0.2-sweep-disputes"
