@@ -233,7 +233,7 @@ HISTORY: dict[str, Any] = {
             "currency": "INR",
             "status": "SUCCEEDED",
             "origin": "request",
-            "reason": "a page was missing",
+            "reason": "requested_by_customer",
             "failure": None,
             "created_at": "2026-11-21T10:00:00Z",
         },

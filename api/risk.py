@@ -17,7 +17,7 @@ from db import idempotency, risk, task
 from db.database import LockTimeout
 from db.records import Payment
 from domain.payment import Nudge, Review, ReviewStep
-from domain.risk import RuleSet
+from domain.risk import ReviewDecision, RuleSet
 from domain.status import Status
 
 router = APIRouter(prefix="/v1", tags=["risk"], route_class=StrictRoute)
@@ -82,7 +82,7 @@ async def review_payment(
     reserved. The first decision counts; at the deadline the rule set's default does."""
     row, _ = await find_payment(services, who, payment_id)
     hash_ = keyed(request, key, body).hash
-    review = Review(decision=body.decision, by=who.key_id, note=body.note)
+    review = Review(decision=ReviewDecision(body.decision), by=who.key_id, note=body.note)
     step = ReviewStep(payment_id=row.id, review=review, at=datetime.now(UTC))
 
     async def once(connection: Any) -> tuple[Payment, bool]:

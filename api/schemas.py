@@ -187,7 +187,7 @@ class RefundIn(In):
 
 
 class ReviewIn(In):
-    decision: ReviewDecision = Field(examples=["approve"])
+    decision: Literal["approve", "reject"] = Field(examples=["approve"])
     note: str = Field(default="", max_length=2000, examples=["called the buyer"])
 
 

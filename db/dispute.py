@@ -264,15 +264,18 @@ async def _settle_rest(connection: AsyncConnection, locked: Payment, row: Disput
 
 
 async def _exceeds(connection: AsyncConnection, locked: Payment, row: Dispute) -> None:
-    """More is disputed than the buyer still paid: a person should know, and tell the bank so."""
+    """More is disputed than the buyer still paid: a person should know, and tell the bank so. `locked` is how the
+    payment stood before this dispute."""
     captured = sum(order.captured_amount for order in locked.captured)
     refunded = sum(order.refund_amount + order.psp_refund_amount for order in locked.captured)
-    if row.amount <= captured - refunded:
+    disputed = sum(order.dispute_amount for order in locked.captured)
+    if row.amount <= captured - refunded - disputed:
         return
     detail = (
         f"Dispute {row.id} of {to_major(row.amount, row.currency)} {row.currency} is about a payment of "
         f"{to_major(captured, locked.currency)} {locked.currency}, of which "
-        f"{to_major(refunded, locked.currency)} {locked.currency} were refunded. Say so in the evidence."
+        f"{to_major(refunded, locked.currency)} {locked.currency} were refunded and "
+        f"{to_major(disputed, locked.currency)} {locked.currency} disputed before. Say so in the evidence."
     )
     await task.open_task(connection, locked.tenant_id, locked.id, "dispute_exceeds", detail)
 

@@ -210,6 +210,7 @@ DISPUTE_STEPS: tuple[Step, ...] = (
         "evidence was submitted",
     ),
     Step(_DISPUTE_OPEN, DisputeStatus.WON, "buyer's bank", "the money came back, and what was held is released"),
+    Step((DisputeStatus.LOST,), DisputeStatus.WON, "buyer's bank", "it decided anew: the loss is given back"),
     Step(_DISPUTE_OPEN, DisputeStatus.LOST, "buyer's bank", "the loss is booked"),
     Step(_DISPUTE_OPEN, DisputeStatus.CLOSED, "buyer's bank", "an inquiry ended, or the dispute was prevented"),
 )

@@ -58,7 +58,7 @@ WHERE o.ledger_updated
 
 DISPUTE_TRIGGER = (
     "CREATE TRIGGER terminal BEFORE UPDATE OF status ON dispute FOR EACH ROW"
-    " WHEN (OLD.status IN ('WON', 'LOST') AND NEW.status <> OLD.status) EXECUTE FUNCTION status_stays_terminal()"
+    " WHEN (OLD.status = 'WON' AND NEW.status <> OLD.status) EXECUTE FUNCTION status_stays_terminal()"
 )
 
 
