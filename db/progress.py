@@ -43,7 +43,8 @@ async def rest(connection: AsyncConnection, step: RestStep) -> RestState:
         await payment.touch(connection, locked.id, **fields)
     else:
         await payment.move(connection, locked, waiting, step.status, reason=step.reason, at=step.at, fields=fields)
-    if step.task is not None:
+    review = await risk.reviewed(connection, locked.id) if step.status is Status.IN_REVIEW else None
+    if step.task is not None and review is None:
         await task.open_task(connection, locked.tenant_id, locked.id, step.task, step.reason)
     nudged = await payment.inbox_done(connection, locked.id, "read when the payment came to rest")
     return RestState(
@@ -52,7 +53,7 @@ async def rest(connection: AsyncConnection, step: RestStep) -> RestState:
         nudged=nudged,
         cancel_requested=locked.cancel_requested_at is not None,
         capture_requested=locked.capture_requested_at is not None,
-        review=await risk.reviewed(connection, locked.id) if step.status is Status.IN_REVIEW else None,
+        review=review,
     )
 
 

@@ -12,25 +12,25 @@ from domain.ids import new_id
 
 
 @pytest.mark.parametrize(
-    ("kind", "position"), [("order", new_id("po")), ("merchant", new_id("mer")), ("ledger", "1"), ("ledger", "9" * 18)]
+    ("kind", "position"), [("merchant", new_id("mer")), ("history", "1"), ("ledger", "9" * 18), ("dispute", "7")]
 )
 def test_ours_come_back(kind: str, position: str) -> None:
     cursor = encode(kind, position)
     assert decode(kind, cursor) == position
     assert cursor.isascii()
     assert not set(cursor) & set("=+/&")
-    for other in {"order", "merchant", "ledger"} - {kind}:
+    for other in {"history", "merchant", "ledger", "dispute"} - {kind}:
         with pytest.raises(Unprocessable):
             decode(other, cursor)
 
 
 def test_no_cursor_is_the_first_page() -> None:
-    assert decode("order", None) is None
+    assert decode("history", None) is None
 
 
 @given(st.text() | st.binary().map(lambda raw: base64.urlsafe_b64encode(raw).decode()))
 def test_any_other_text_is_refused(text: str) -> None:
-    for kind in ("order", "merchant"):
+    for kind in ("history", "merchant"):
         with pytest.raises(Unprocessable) as caught:
             decode(kind, text)
         assert caught.value.code == "cursor_invalid"
