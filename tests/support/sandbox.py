@@ -5,6 +5,14 @@ from typing import Any
 import httpx2
 
 
+class SandboxRefused(AssertionError):
+    """The sandbox would not do it; `status` is that of its answer."""
+
+    def __init__(self, response: httpx2.Response) -> None:
+        super().__init__(f"{response.request.method} {response.url}: {response.status_code} {response.text}")
+        self.status = response.status_code
+
+
 class SandboxAccount:
     """`key` is the Stripe key that names the account."""
 
@@ -56,7 +64,8 @@ class SandboxAccount:
     async def refund_by_hand(self, intent: str, amount: int) -> dict[str, Any]:
         """As somebody does in the PSP's dashboard: nothing of ours is on it. `amount` in the PSP's minor units."""
         response = await self._http.post("/v1/refunds", data={"payment_intent": intent, "amount": amount})
-        assert response.status_code == 200, response.text
+        if response.status_code != 200:
+            raise SandboxRefused(response)
         made: dict[str, Any] = response.json()
         return made
 
@@ -83,7 +92,8 @@ class SandboxAccount:
 
     async def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         response = await self._http.request(method, path, json=body)
-        assert response.status_code < 400, f"{method} {path}: {response.status_code} {response.text}"
+        if response.status_code >= 400:
+            raise SandboxRefused(response)
         answer: dict[str, Any] = response.json() if response.content else {}
         return answer
 
