@@ -30,16 +30,25 @@ audit: .venv/.installed ## check the money invariants of the running stack (or o
 bench: .venv/.installed ## throughput, latency and cost; JSON at the end
 	@$(VENV)/python -m bench
 
+.PHONY: machine
+machine: .venv/.installed ## anything in any order, for long: RUNS=500 STEPS=30
+	@PAYSAGA_MACHINE_RUNS=$(or $(RUNS),500) PAYSAGA_MACHINE_STEPS=$(or $(STEPS),30) $(VENV)/pytest tests/machine
+
 .PHONY: test
 test: .venv/.installed ## the whole suite against real PostgreSQL, Temporal and sandbox
 	@$(VENV)/pytest
 
 .PHONY: check
-check: .venv/.installed ## format, lint, types, import contracts
+check: .venv/.installed ## format, lint, types, import contracts, generated pages
 	@echo "format"    && $(VENV)/ruff format --check .
 	@echo "lint"      && $(VENV)/ruff check .
 	@echo "types"     && $(VENV)/mypy
 	@echo "contracts" && $(VENV)/lint-imports
+	@echo "docs"      && $(VENV)/python -m docs.generate_states --check
+
+.PHONY: docs
+docs: .venv/.installed ## write the pages that are generated from the code (docs/states.md)
+	@$(VENV)/python -m docs.generate_states
 
 .PHONY: format
 format: .venv/.installed ## format the code and fix what the linter can fix

@@ -77,7 +77,10 @@ def _amounts(services: Services, row: Payment, body: CaptureIn) -> dict[str, int
             raise Unprocessable(detail, code="payment_order_required")
         wanted = {row.orders[0].id: body.amount}
     else:
-        wanted = {_order_id(row, one.payment_order_id): one.amount for one in body.payment_orders or ()}
+        named = [(_order_id(row, one.payment_order_id), one.amount) for one in body.payment_orders or ()]
+        wanted = dict(named)
+        if len(wanted) < len(named):
+            raise Unprocessable("An order occurs twice.", code="payment_order_repeated")
     amounts = {order_id: _amount(services, row, order_id, text) for order_id, text in wanted.items()}
     if not sum(amounts.values()):
         raise Unprocessable("Nothing would be captured: cancel the payment instead.", code="amount_not_positive")

@@ -38,7 +38,7 @@ async def list_disputes(
     cursor: Cursor = None,
     limit: Limit = LIMIT_DEFAULT,
 ) -> Response:
-    """Newest first."""
+    """Newest first; by status, for those that wait for evidence."""
     position = decode("dispute", cursor)
     rows = await services.database.read(
         lambda c: dispute.page(

@@ -306,7 +306,7 @@ async def cancel_payment(
     wait_s: Wait,
 ) -> Response:
     """Cancel wins until the settlement commits: what was charged is refunded and the payment ends CANCELLED.
-    Afterwards it is 409 `paymentsettled`, and a refund is the way. Cancelling twice is no error."""
+    Afterwards it is 409 `payment_settled`, and a refund is the way. Cancelling twice is no error."""
     row, _ = await find_payment(services, who, payment_id)
     step = CancelStep(payment_id=row.id, by=who.key_id, at=datetime.now(UTC))
     with services.handover.watch(row.id) as changed:

@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 from api import examples
 from domain.ids import is_client_id
 from domain.money import MoneyError, exponent, parse_major
-from domain.psp import EVIDENCE_FIELDS
+from domain.psp import EVIDENCE_FIELDS, LONG_EVIDENCE
 from domain.risk import ReviewDecision, RuleSet, Stage, Verdict
 from domain.status import DisputeStatus, OrderRefundStatus, RefundStatus, Status
 
@@ -181,8 +181,12 @@ class RefundIn(In):
         examples=["order-1001-1"],
     )
     amount: Amount | None = Field(default=None, examples=["100.00"])
-    reason: Literal["requested_by_customer", "duplicate", "fraudulent"] | None = Field(
-        default=None, description="what the PSP is told"
+    reason: str | None = Field(
+        default=None,
+        description="your own words; the PSP understands requested_by_customer, duplicate and fraudulent",
+        min_length=1,
+        max_length=500,
+        examples=["requested_by_customer"],
     )
 
 
@@ -191,6 +195,7 @@ class ReviewIn(In):
     note: str = Field(default="", max_length=2000, examples=["called the buyer"])
 
 
+EVIDENCE_SHORT_MAX = 5_000
 EvidenceText = Annotated[str, Field(min_length=1, max_length=20_000)]
 
 
@@ -200,6 +205,17 @@ class EvidenceIn(In):
     fields: dict[Literal[EVIDENCE_FIELDS], EvidenceText] = Field(  # type: ignore[valid-type]
         min_length=1, examples=[{"product_description": "A doll.", "shipping_tracking_number": "1Z999"}]
     )
+
+    @model_validator(mode="after")
+    def _short_enough(self) -> "EvidenceIn":
+        for name, text in self.fields.items():
+            if name not in LONG_EVIDENCE and len(text) > EVIDENCE_SHORT_MAX:
+                raise PydanticCustomError(
+                    "evidence",
+                    "{name} takes at most {limit} characters.",
+                    {"code": "field_invalid", "name": name, "limit": EVIDENCE_SHORT_MAX},
+                )
+        return self
 
 
 class FailureOut(Out):

@@ -149,7 +149,8 @@ BOOKS = (
                format('is %s %s, and %s is set aside', reserved, currency, of_reserves)
         FROM sums WHERE reserved <> of_reserves
         UNION ALL
-        SELECT o.tenant_id, o.id, format('has %s %s in pending, and %s is posted', o.pending_amount, o.currency, x.amount)
+        SELECT o.tenant_id, o.id,
+               format('has %s %s in pending, and %s is posted', o.pending_amount, o.currency, x.amount)
         FROM payment_order o CROSS JOIN LATERAL (
             SELECT coalesce(-sum(p.amount), 0) AS amount
             FROM ledger_transaction t JOIN ledger_posting p ON p.transaction_id = t.id

@@ -330,7 +330,8 @@ _LIFE = (
               AND ((t.before, t.status) NOT IN ({pairs(_REFUND_TOLD)})
                    OR (t.before = 'FAILED' AND r.origin NOT IN ({UNDOING})))
             UNION ALL
-            SELECT r.tenant_id, r.id, format('is %s, and its last event says %s', r.status, coalesce(t.status, 'nothing'))
+            SELECT r.tenant_id, r.id,
+                   format('is %s, and its last event says %s', r.status, coalesce(t.status, 'nothing'))
             FROM refund r LEFT JOIN told t ON t.id = r.id AND t.is_last
             WHERE r.status IS DISTINCT FROM t.status AND (r.status <> 'REQUESTED' OR r.origin = 'request')
               AND (t.status IS NOT NULL OR r.origin NOT IN ({UNDOING}))

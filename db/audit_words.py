@@ -82,9 +82,10 @@ OWED = f"""
 
 # Reserves with what they are for: `origin` is a refund's, or 'dispute'. A reserve without a source has no origin.
 RESERVED = """
-    SELECT v.*, v.pending + v.available + v.receivable AS covered, coalesce(r.origin, CASE WHEN d.id IS NOT NULL THEN
-           'dispute' END) AS origin, coalesce(r.status, d.status) AS source_status,
-           coalesce(r.payment_id, d.payment_id) AS source_payment_id, coalesce(r.currency, d.currency) AS source_currency
+    SELECT v.*, v.pending + v.available + v.receivable AS covered,
+           coalesce(r.origin, CASE WHEN d.id IS NOT NULL THEN 'dispute' END) AS origin,
+           coalesce(r.status, d.status) AS source_status, coalesce(r.payment_id, d.payment_id) AS source_payment_id,
+           coalesce(r.currency, d.currency) AS source_currency
     FROM reserve v LEFT JOIN refund r ON r.id = v.source_id LEFT JOIN dispute d ON d.id = v.source_id
 """
 

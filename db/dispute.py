@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import and_, func, insert, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db import ledger, outbox, payment, reserve, task
-from db.records import Dispute, Payment
+from db.records import Dispute, Payment, Reserve
 from db.tables import dispute, dispute_evidence, dispute_transition, merchant, payment_order, webhook_inbox
 from domain import ledger as books
 from domain.errors import Conflict
@@ -20,7 +20,7 @@ from domain.ids import new_id
 from domain.ledger import Kind, Transaction
 from domain.money import allocate, to_major
 from domain.payment import BookDisputeStep, BookEvidenceStep, DisputeState, EvidenceWarningStep
-from domain.psp import DisputeMoney, DisputeOutcome, DisputeResult
+from domain.psp import DisputeMoney, DisputeOutcome, DisputeResult, Failure
 from domain.status import DISPUTE_ENDED, DISPUTE_HOLDS, DISPUTE_TRANSITIONS, DisputeStatus
 
 
@@ -129,6 +129,8 @@ async def book(connection: AsyncConnection, step: BookDisputeStep) -> DisputeSta
     await _book_money(connection, locked, row, result.money, step.at)
     changed = await _change(connection, row, status, result, step.at)
     await _hold_or_settle(connection, locked, row, changed, step.at)
+    if changed.status in DISPUTE_ENDED:
+        await _overtaken(connection, changed, step.at)
     if changed.status is not row.status:
         await _show(connection, locked, changed)
         await _record(connection, changed, row.status, step.at)
@@ -187,60 +189,61 @@ async def _book_money(
     await ledger.post(connection, locked.tenant_id, transactions, at)
 
 
-@dataclass(frozen=True)
-class _Share:
-    """An order's part of a dispute and, where its seller bears that, of the PSP's fee for it."""
+async def _hold_or_settle(
+    connection: AsyncConnection, locked: Payment, before: Dispute, row: Dispute, at: datetime
+) -> None:
+    held = await _live(connection, row)
+    if not held and row.status in DISPUTE_HOLDS:
+        await _hold(connection, locked, row, at)
+        await _exceeds(connection, locked, row)
+        held = await _live(connection, row)
+    if row.status is before.status or row.status not in DISPUTE_ENDED:
+        return
+    lost = row.status is DisputeStatus.LOST
+    fees = await _seller_fees(connection, row, [(part.seller_account, part.amount) for part in held])
+    for part, fee in zip(held, fees, strict=True):
+        if part.status == "HELD":
+            await reserve.settle_dispute(connection, part, lost=lost, fee=fee, at=at)
+        elif not lost:
+            await reserve.give_loss_back(connection, part, at)
+    await _settle_rest(connection, locked, row, row.amount - sum(part.amount for part in held), at)
+    for kind in ("dispute_evidence_due", "dispute_exceeds", "dispute_stuck"):
+        resolution = f"the dispute was {row.status.value.lower()}"
+        await task.close_tasks(connection, locked.id, kind=kind, by="workflow", resolution=resolution)
 
-    order_id: str
-    amount: int
-    fee: int
+
+async def _live(connection: AsyncConnection, row: Dispute) -> list[Reserve]:
+    """What is set aside for it or was taken; what was released before (an inquiry that came back) is over."""
+    return [part for part in await reserve.of_source(connection, row.id) if part.status != "RELEASED"]
 
 
-async def _shares(connection: AsyncConnection, locked: Payment, row: Dispute) -> list[_Share]:
-    """By what was captured of each order: a dispute is about the charge as a whole."""
+async def _hold(connection: AsyncConnection, locked: Payment, row: Dispute, at: datetime) -> None:
+    """Each seller bears a share, by what the buyer still paid for their orders: a dispute is about the whole charge."""
     orders = [order for order in locked.captured if order.currency == row.currency]
     if not orders:
+        return
+    left = [order.refundable for order in orders]
+    amounts = allocate(row.amount, left if sum(left) else [order.captured_amount for order in orders])
+    shared = [(order, amount) for order, amount in zip(orders, amounts, strict=True) if amount]
+    fees = await _seller_fees(connection, row, [(order.seller_account, amount) for order, amount in shared])
+    for (order, amount), fee in zip(shared, fees, strict=True):
+        await reserve.for_dispute(connection, order, row.id, amount, fee, at)
+
+
+async def _seller_fees(connection: AsyncConnection, row: Dispute, shares: Sequence[tuple[str, int]]) -> list[int]:
+    """(seller, amount) → what each bears of the PSP's fee: nothing where that is the platform's."""
+    if not shares:
         return []
-    weights = [order.captured_amount for order in orders]
     payers = await connection.execute(
         select(merchant.c.seller_account).where(
-            merchant.c.tenant_id == locked.tenant_id,
-            merchant.c.seller_account.in_([order.seller_account for order in orders]),
+            merchant.c.tenant_id == row.tenant_id,
+            merchant.c.seller_account.in_([seller for seller, _ in shares]),
             merchant.c.dispute_fee_payer == "seller",
         )
     )
     paying = set(payers.scalars())
-    amounts, fees = allocate(row.amount, weights), allocate(row.fee, weights)
-    return [
-        _Share(order.id, amount, max(0, fee) if order.seller_account in paying else 0)
-        for order, amount, fee in zip(orders, amounts, fees, strict=True)
-    ]
-
-
-async def _hold_or_settle(
-    connection: AsyncConnection, locked: Payment, before: Dispute, row: Dispute, at: datetime
-) -> None:
-    shares = await _shares(connection, locked, row)
-    held = await reserve.of_source(connection, row.id)
-    if not held and row.status in DISPUTE_HOLDS:
-        for share in shares:
-            order = locked.order(share.order_id)
-            await reserve.for_dispute(connection, order, row.id, share.amount, share.fee, at)
-        await _exceeds(connection, locked, row)
-        held = await reserve.of_source(connection, row.id)
-    if row.status is before.status or row.status not in DISPUTE_ENDED:
-        return
-    lost = row.status is DisputeStatus.LOST
-    fees = {share.order_id: share.fee for share in shares}
-    for part in held:
-        if part.status == "HELD":
-            await reserve.settle_dispute(connection, part, lost=lost, fee=fees.get(part.order_id, 0), at=at)
-        elif part.status == "TAKEN" and not lost:
-            await reserve.give_loss_back(connection, part, at)
-    await _settle_rest(connection, locked, row, row.amount - sum(part.amount for part in held), at)
-    for kind in ("dispute_evidence_due", "dispute_exceeds"):
-        resolution = f"the dispute was {row.status.value.lower()}"
-        await task.close_tasks(connection, locked.id, kind=kind, by="workflow", resolution=resolution)
+    fees = allocate(max(0, row.fee), [amount for _, amount in shares])
+    return [fee if seller in paying else 0 for (seller, _), fee in zip(shares, fees, strict=True)]
 
 
 async def _settle_rest(connection: AsyncConnection, locked: Payment, row: Dispute, amount: int, at: datetime) -> None:
@@ -351,6 +354,16 @@ async def _state(connection: AsyncConnection, row: Dispute) -> DisputeState:
 # --- evidence ---
 
 
+async def _overtaken(connection: AsyncConnection, row: Dispute, at: datetime) -> None:
+    """Evidence that was stored while the bank decided is not submitted any more, and says so."""
+    failure = Failure(code="evidence_refused", message=f"The dispute was {row.status} before it could be submitted.")
+    await connection.execute(
+        update(dispute_evidence)
+        .where(dispute_evidence.c.dispute_id == row.id, dispute_evidence.c.status == "STORED")
+        .values(status="REFUSED", failure=failure.model_dump(), submitted_at=at)
+    )
+
+
 @dataclass(frozen=True)
 class NewEvidence:
     """`fields` are encrypted: they tell of the buyer."""
@@ -371,13 +384,8 @@ async def store_evidence(connection: AsyncConnection, dispute_id: str, new: NewE
         raise Conflict(f"The dispute is {row.status}.", code="dispute_closed")
     if row.evidence_due_at is not None and at >= row.evidence_due_at:
         raise Conflict(f"Evidence was due by {row.evidence_due_at:%Y-%m-%d %H:%M} UTC.", code="evidence_late")
-    if row.status is DisputeStatus.UNDER_REVIEW:
+    if row.status is DisputeStatus.UNDER_REVIEW or await _submitted(connection, row):
         raise Conflict("Evidence was submitted already; the bank takes it once.", code="evidence_submitted")
-    pending = await connection.scalar(
-        select(func.count()).where(dispute_evidence.c.dispute_id == dispute_id, dispute_evidence.c.status == "STORED")
-    )
-    if pending:
-        raise Conflict("Evidence is being submitted.", code="evidence_submitted")
     await connection.execute(
         insert(dispute_evidence).values(
             id=new.id,
@@ -392,6 +400,22 @@ async def store_evidence(connection: AsyncConnection, dispute_id: str, new: NewE
     detail = {"evidence": new.id, "fields": list(new.field_names)}
     await task.audit(connection, row.tenant_id, new.actor, "dispute.evidence", row.id, detail)
     return row
+
+
+async def _submitted(connection: AsyncConnection, row: Dispute) -> bool:
+    """Whether evidence was submitted, or is being, since the dispute came to its status: escalated, it takes more."""
+    since = (
+        select(func.max(dispute_transition.c.at))
+        .where(dispute_transition.c.dispute_id == row.id, dispute_transition.c.to_status == row.status.value)
+        .scalar_subquery()
+    )
+    taken = and_(dispute_evidence.c.status == "SUBMITTED", dispute_evidence.c.submitted_at >= since)
+    found = await connection.scalar(
+        select(func.count()).where(
+            dispute_evidence.c.dispute_id == row.id, or_(dispute_evidence.c.status == "STORED", taken)
+        )
+    )
+    return bool(found)
 
 
 async def evidence(connection: AsyncConnection, evidence_id: str) -> bytes:

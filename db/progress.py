@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db import charge as charges
 from db import payment, risk, task
+from db import refund as refunds
 from db.capture import inactive_seller
 from db.records import Payment
 from db.tables import charge, refund
@@ -14,13 +15,15 @@ from domain.errors import Conflict, Unprocessable
 from domain.payment import CancelStep, CloseStep, Decision, ResolutionStep, RestState, RestStep
 from domain.status import RESTING, TERMINAL, RefundStatus, Status
 
+_ASKED_ABOUT = (RefundStatus.FAILED, RefundStatus.NEEDS_ATTENTION)
+
 
 async def rest(connection: AsyncConnection, step: RestStep) -> RestState:
     """Let the payment wait in a status. From this commit on webhooks are signalled to the workflow; those that came
     before are reported as `nudged`, so that none falls between the two."""
     locked = await payment.lock(connection, step.payment_id)
     if not locked.open:
-        return RestState(status=locked.status)
+        return RestState(status=locked.status, review=await risk.reviewed(connection, locked.id))
     if step.result is not None:
         await charges.record(connection, locked.charge.id, step.result)
     waiting = [order for order in locked.orders if order.open]
@@ -161,13 +164,15 @@ async def record_resolution(connection: AsyncConnection, step: ResolutionStep) -
     decision = step.resolution
     detail = decision.model_dump(mode="json")
     await task.audit(connection, locked.tenant_id, decision.by, "payment.resolve", locked.id, detail)
-    await task.close_tasks(connection, locked.id, by=decision.by, resolution=decision.decision)
+    await task.close_tasks(
+        connection, locked.id, by=decision.by, resolution=decision.decision, keep=task.OTHER_QUESTIONS
+    )
     if decision.decision is not Decision.REFERENCE:
         return
-    if locked.charge.booked:  # what is left to be found is a refund that was made by hand
-        unmade = (RefundStatus.FAILED.value, RefundStatus.NEEDS_ATTENTION.value)
-        of_payment = (refund.c.payment_id == locked.id, refund.c.status.in_(unmade))
-        await connection.execute(update(refund).where(*of_payment).values(reference=decision.reference))
+    if locked.charge.booked:  # what is left to be found is a refund that was made by hand: the oldest that waits
+        asked = [r for r in await refunds.unmade(connection, locked.id) if r.status in _ASKED_ABOUT]
+        for row in asked[:1]:
+            await connection.execute(update(refund).where(refund.c.id == row.id).values(reference=decision.reference))
     else:
         await connection.execute(
             update(charge).where(charge.c.id == locked.charge.id).values(reference=decision.reference)

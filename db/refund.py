@@ -205,7 +205,8 @@ async def book(connection: AsyncConnection, step: BookRefundStep) -> RefundState
     await _webhooks_read(connection, row, step.result)
     if status is RefundStatus.NEEDS_ATTENTION:
         await task.open_task(connection, locked.tenant_id, locked.id, "refund_failed", _why(row, step.result))
-    if status is not row.status and (row.status.value, status.value) not in REFUND_TRANSITIONS:
+    over = row.ended and row.status is RefundStatus.FAILED
+    if over or (status is not row.status and (row.status.value, status.value) not in REFUND_TRANSITIONS):
         return state  # what is made or was given up stays so, whatever an older word says
     changed = await _change(connection, row, status, step.result)
     if changed.undoes_charge:
@@ -266,6 +267,9 @@ async def _book_reserves(
         for part in held:
             await _uncount(connection, locked, locked.order(part.order_id), row, part.amount)
     await reserve.show_refunds(connection, [part.order_id for part in held])
+    if row.ended and not [r for r in await unmade(connection, locked.id) if r.id != row.id]:
+        resolution = f"the refund is {row.status}"
+        await task.close_tasks(connection, locked.id, kind="refund_failed", by="workflow", resolution=resolution)
 
 
 async def _uncount(connection: AsyncConnection, locked: Payment, order: Order, row: Refund, amount: int) -> None:

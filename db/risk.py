@@ -13,7 +13,7 @@ from db.tables import charge, merchant, payment_order, risk_decision, risk_rule_
 from db.tables import payment as payment_table
 from domain.errors import Conflict
 from domain.payment import AssessStep, Released, ReleaseStep, ReviewStep, RiskDecision
-from domain.psp import CardFacts
+from domain.psp import CardFacts, Failure
 from domain.risk import ReviewDecision, RiskFacts, RuleSet, Stage, Velocity, VelocityRule, Verdict, assess
 from domain.status import Status
 
@@ -265,6 +265,16 @@ async def reviewed(connection: AsyncConnection, payment_id: str) -> ReviewDecisi
         )
     ).one_or_none()
     return ReviewDecision(row.review) if row and row.review else None
+
+
+async def refusal(connection: AsyncConnection, locked: Payment) -> Failure | None:
+    """Why the payment must not be credited: it was blocked, or a person has rejected it."""
+    for row in await decisions(connection, locked.id):
+        if row["verdict"] == Verdict.BLOCK.value:
+            return Failure(code="risk_blocked", message="The payment was not accepted.")
+        if row["review"] == ReviewDecision.REJECT.value:
+            return Failure(code="risk_rejected", message="The payment was not accepted after a review.")
+    return None
 
 
 async def release(connection: AsyncConnection, step: ReleaseStep, send_for_s: float) -> Released:

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from db import charge, ledger, payment, wallet
+from db import charge, ledger, payment, risk, wallet
 from db.records import Order, Payment
 from db.tables import merchant, payment_order
 from domain import ledger as books
@@ -37,6 +37,9 @@ async def settle(connection: AsyncConnection, step: SettleStep) -> Settlement:
     refusal = _refusal(locked, order) or await _held(connection, locked)
     if refusal is not None:
         return Settlement(outcome=refusal, status=locked.status, failure=order.failure)
+    refused = await risk.refusal(connection, locked) if locked.risk_version is not None else None
+    if refused is not None:  # captured at the PSP by hand, though the rules or a person had said no
+        return Settlement(outcome=SettleOutcome.REFUSED, status=locked.status, failure=refused)
     paid = (step.result.amount, step.result.currency)
     assert paid == (locked.to_capture, locked.currency), "the workflow compares the amounts first"
     posted: dict[str, Any] = {}

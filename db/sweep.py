@@ -1,13 +1,13 @@
 """What the sweeper looks for: payments without progress."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from sqlalchemy import and_, exists, func, or_, select
+from sqlalchemy import ColumnElement, and_, exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db import task
-from db.tables import operator_task, payment, refund
-from domain.status import TERMINAL, RefundStatus, Status
+from db.tables import dispute, operator_task, payment, refund
+from domain.status import DISPUTE_ENDED, TERMINAL, RefundStatus, Status
 
 
 async def without_progress(connection: AsyncConnection, *, after_s: float, after_id: str, limit: int) -> list[str]:
@@ -31,7 +31,7 @@ async def without_progress(connection: AsyncConnection, *, after_s: float, after
 
 async def open_tasks_for_stuck(connection: AsyncConnection, *, after_s: float) -> int:
     """A task for a person where a payment is past its deadline or its next look, or EXECUTING, for longer than any step
-    lasts; and where a refund has not been made for that long."""
+    lasts; and where a refund has not been made, or a dispute not been looked at, for that long."""
     due = func.now() - timedelta(seconds=after_s)
     stuck = await connection.execute(
         select(payment.c.id, payment.c.tenant_id, payment.c.status).where(
@@ -41,7 +41,7 @@ async def open_tasks_for_stuck(connection: AsyncConnection, *, after_s: float) -
                 payment.c.next_check_at < due,
                 and_(payment.c.status == Status.EXECUTING.value, payment.c.updated_at < due),
             ),
-            ~exists().where(operator_task.c.payment_id == payment.c.id, operator_task.c.closed_at.is_(None)),
+            ~_attended(payment.c.id),
         )
     )
     rows = stuck.all()
@@ -51,7 +51,7 @@ async def open_tasks_for_stuck(connection: AsyncConnection, *, after_s: float) -
         select(refund.c.tenant_id, refund.c.payment_id, refund.c.id, refund.c.failure).where(
             refund.c.status == RefundStatus.REQUESTED.value,
             refund.c.created_at < due,
-            ~exists().where(operator_task.c.payment_id == refund.c.payment_id, operator_task.c.closed_at.is_(None)),
+            ~_attended(refund.c.payment_id),
         )
     )
     late = unmade.all()
@@ -59,4 +59,31 @@ async def open_tasks_for_stuck(connection: AsyncConnection, *, after_s: float) -
         why = unmade_refund.failure["message"] if unmade_refund.failure else "not asked for yet"
         detail = f"Refund {unmade_refund.id} has no answer: {why}"
         await task.open_task(connection, unmade_refund.tenant_id, unmade_refund.payment_id, "refund_failed", detail)
-    return len(rows) + len(late)
+    return len(rows) + len(late) + await _stuck_disputes(connection, due)
+
+
+def _attended(payment_id: ColumnElement[str]) -> ColumnElement[bool]:
+    """Whether a person was told of what holds up this payment, or its refund."""
+    return exists().where(
+        operator_task.c.payment_id == payment_id,
+        operator_task.c.closed_at.is_(None),
+        operator_task.c.kind.not_in(task.OTHER_QUESTIONS),
+    )
+
+
+async def _stuck_disputes(connection: AsyncConnection, due: ColumnElement[datetime]) -> int:
+    told = exists().where(
+        operator_task.c.payment_id == dispute.c.payment_id,
+        operator_task.c.kind == "dispute_stuck",
+        operator_task.c.closed_at.is_(None),
+    )
+    stuck = await connection.execute(
+        select(dispute.c.tenant_id, dispute.c.payment_id, dispute.c.id, dispute.c.status).where(
+            dispute.c.status.not_in([status.value for status in DISPUTE_ENDED]), dispute.c.next_check_at < due, ~told
+        )
+    )
+    rows = stuck.all()
+    for row in rows:
+        detail = f"Dispute {row.id} is {row.status} and nobody looks at it"
+        await task.open_task(connection, row.tenant_id, row.payment_id, "dispute_stuck", detail)
+    return len(rows)

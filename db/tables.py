@@ -399,7 +399,7 @@ reserve = Table(
     _text("status"),
     _history_seq(),
     _created(),
-    UniqueConstraint("source_id", "order_id"),
+    Index("uq_reserve_live", "source_id", "order_id", unique=True, postgresql_where=text("status <> 'RELEASED'")),
     ForeignKeyConstraint(["tenant_id", "seller_account"], ["merchant.tenant_id", "merchant.seller_account"]),
     CheckConstraint("status IN ('HELD', 'TAKEN', 'RELEASED')", name="status"),
     CheckConstraint(

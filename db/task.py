@@ -10,6 +10,20 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from db.tables import audit_log, operator_task
 from domain.ids import new_id
 
+OTHER_QUESTIONS = (
+    "review",
+    "dispute_evidence_due",
+    "dispute_exceeds",
+    "dispute_changed",
+    "dispute_stuck",
+    "refund_came_back",
+    "refund_exceeds",
+    "refund_at_psp",
+    "paid_twice",
+    "webhook_dead",
+)
+"""Kinds that say nothing of why a payment or a refund does not move on, and that no decision about that answers."""
+
 
 async def open_task(
     connection: AsyncConnection, tenant_id: str, payment_id: str | None, kind: str, detail: str
@@ -48,6 +62,30 @@ async def open_tasks(connection: AsyncConnection, *, payment_id: str | None = No
     if payment_id is not None:
         query = query.where(operator_task.c.payment_id == payment_id)
     return [dict(row) for row in (await connection.execute(query)).mappings()]
+
+
+async def find(connection: AsyncConnection, task_id: str) -> dict[str, Any] | None:
+    """An open or closed one, of any tenant."""
+    row = (await connection.execute(select(operator_task).where(operator_task.c.id == task_id))).mappings()
+    found = row.one_or_none()
+    return None if found is None else dict(found)
+
+
+async def close_one(connection: AsyncConnection, task_id: str, *, by: str, resolution: str) -> bool:
+    """Close what nothing closes by itself, as a person says, with an entry in the audit log. False: it was closed
+    already."""
+    query = (
+        update(operator_task)
+        .where(operator_task.c.id == task_id, operator_task.c.closed_at.is_(None))
+        .values(closed_at=func.now(), closed_by=by, resolution=resolution)
+        .returning(operator_task)
+    )
+    closed = (await connection.execute(query)).mappings().one_or_none()
+    if closed is None:
+        return False
+    detail = {"kind": closed["kind"], "payment": closed["payment_id"], "note": resolution}
+    await audit(connection, closed["tenant_id"], by, "task.close", task_id, detail)
+    return True
 
 
 async def audit(

@@ -373,7 +373,9 @@ class Decision(StrEnum):
     CANCEL = "cancel"
     """Refund whatever was taken."""
     REFERENCE = "reference"
-    """`reference` is the PSP's object of this payment."""
+    """`reference` is the PSP's object of this payment, or of this refund."""
+    ACCEPT = "accept"
+    """Of a refund that the PSP made of another amount: book what was made."""
 
 
 class Resolution(Frozen):
@@ -386,8 +388,11 @@ class Resolution(Frozen):
 
 
 class ResolutionStep(Frozen):
+    """`refund_id`: the refund that is decided about, where its own workflow asks."""
+
     payment_id: str
     resolution: Resolution
+    refund_id: str | None = None
 
 
 class SweepReport(Frozen):

@@ -242,6 +242,20 @@ EVIDENCE_FIELDS = (
 )
 """What can be said for ourselves, as text; the names are those that card issuers and PSPs use."""
 
+LONG_EVIDENCE = frozenset(
+    {
+        "product_description",
+        "refund_policy_disclosure",
+        "refund_refusal_explanation",
+        "cancellation_policy_disclosure",
+        "cancellation_rebuttal",
+        "duplicate_charge_explanation",
+        "access_activity_log",
+        "uncategorized_text",
+    }
+)
+"""May be 20,000 characters long; the others 5,000."""
+
 
 class PspEventKind(StrEnum):
     CHARGE = "charge"

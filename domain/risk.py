@@ -7,7 +7,7 @@ its token; on the PSP's answer to an authorisation (`Stage.AFTER`) also the issu
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, model_validator
 
 from domain.money import exponent, parse_major, to_major
 from domain.psp import CardChecks, CardFacts, Frozen
@@ -69,8 +69,8 @@ class VelocityRule(_Rule):
 
     type: Literal["velocity"]
     of: Party
-    within_s: int = Field(gt=0, le=31 * 86_400)
-    count_above: int | None = Field(default=None, ge=0)
+    within_s: StrictInt = Field(gt=0, le=31 * 86_400)
+    count_above: StrictInt | None = Field(default=None, ge=0)
     amount_above: MajorAmount | None = None
     currency: CurrencyCode | None = Field(default=None, description="of `amount_above`")
 
@@ -121,7 +121,7 @@ class ScoreRule(_Rule):
     """The PSP's own risk score, 0 to 100, is this or more."""
 
     type: Literal["psp_risk_score"]
-    at_least: int = Field(ge=0, le=100)
+    at_least: StrictInt = Field(ge=0, le=100)
 
 
 Rule = Annotated[
@@ -139,7 +139,7 @@ class RuleSet(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     rules: tuple[Rule, ...] = Field(default=(), max_length=100)
-    review_deadline_s: int = Field(default=86_400, ge=1, le=30 * 86_400)
+    review_deadline_s: StrictInt = Field(default=86_400, ge=1, le=30 * 86_400)
     on_deadline: ReviewDecision = ReviewDecision.REJECT
     unavailable_allow_up_to: dict[CurrencyCode, MajorAmount] = Field(default_factory=dict)
 

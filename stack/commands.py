@@ -1,64 +1,58 @@
 """The commands for finance and operators. What one of them needs is imported when it is called."""
 
 import asyncio
-import getpass
-import os
-import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
-from config.settings import Settings
 from domain.payment import Decision, Resolution
+from domain.risk import ReviewDecision
 from domain.status import Status
+from stack.command_line import (
+    By,
+    ByOrLogin,
+    Limit,
+    Note,
+    PaymentName,
+    Tenant,
+    change,
+    console,
+    login,
+    settings,
+    show,
+    steer,
+)
+from stack.commands_aftermath import disputes, merchants, refunds, reviews, risk, tasks
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from db.database import Database
 
 payments = typer.Typer(help="See and steer payments.", no_args_is_help=True)
 keys = typer.Typer(help="API keys of tenants.", no_args_is_help=True)
 
-PaymentName = Annotated[
-    str, typer.Argument(metavar="ID", help="pay_…, po_…, or the client's payment_order_id or checkout_id.")
-]
-By = Annotated[str, typer.Option("--by", help="Your name, for the audit log.")]
-ByOrLogin = Annotated[str | None, typer.Option("--by", help="Your name, for the audit log; left out: your login.")]
-
 
 def register(app: typer.Typer) -> None:
-    """Put the commands of this file on `paysaga`."""
+    """Put the commands on `paysaga`."""
     app.command()(audit)
     app.command()(demo)
     app.add_typer(payments, name="payments")
-    app.command()(tasks)
+    app.command()(reviews)
+    app.add_typer(tasks, name="tasks")
+    app.add_typer(refunds, name="refunds")
+    app.add_typer(disputes, name="disputes")
+    app.add_typer(merchants, name="merchants")
+    app.add_typer(risk, name="risk")
     app.add_typer(keys, name="keys")
     app.command()(sweep)
-
-
-def _console() -> Console:
-    """As wide as the terminal; a file or a pipe gets lines that no id has to be folded for."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 160)
-
-
-def _settings() -> Settings:
-    """Of the stack that runs here, unless the environment names another one."""
-    if "PAYSAGA_DATABASE_URL" in os.environ:
-        return Settings()
-    from stack.running import adopt_running_stack
-
-    return adopt_running_stack()
-
-
-def _login() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user may have no name
-        return f"uid {os.getuid()}"
 
 
 def audit(as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False) -> None:
     """Check the money invariants; exit code 1 on any violation."""
     from stack.audit import run_audit_command
 
-    if not asyncio.run(run_audit_command(_settings(), _console(), as_json=as_json)):
+    if not asyncio.run(run_audit_command(settings(), console(), as_json=as_json)):
         raise typer.Exit(1)
 
 
@@ -69,7 +63,7 @@ def demo(
     from stack.demo import run_demo
 
     try:
-        as_told = asyncio.run(run_demo(_console(), attach=_settings() if attach else None))
+        as_told = asyncio.run(run_demo(console(), attach=settings() if attach else None))
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
     if not as_told:
@@ -82,58 +76,71 @@ def demo(
 @payments.command("show")
 def payments_show(name: PaymentName) -> None:
     """Explain a payment: why it is where it is, what the PSP said, what is booked."""
-    from stack.operator import database_of, find_payment
+    from stack.operator import find_payment
     from stack.operator_pages import payment_page
 
-    async def show() -> None:
-        settings = _settings()
-        async with database_of(settings) as database:
-            row = await find_payment(database, name)
-            _console().print(await payment_page(settings, database, row))
+    async def page(database: "Database") -> "RenderableType":
+        return await payment_page(settings(), database, await find_payment(database, name))
 
-    asyncio.run(show())
+    show(page)
 
 
 @payments.command("list")
 def payments_list(
     status: Annotated[Status | None, typer.Option(case_sensitive=False, help="Only those with this status.")] = None,
-    tenant: Annotated[str | None, typer.Option(help="Only those of this tenant.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000)] = 20,
+    tenant: Tenant = None,
+    limit: Limit = 20,
 ) -> None:
     """Payments, newest first."""
-    from stack.operator import database_of
     from stack.operator_pages import payments_page
 
-    async def show() -> None:
-        async with database_of(_settings()) as database:
-            page = await payments_page(database, status=status and status.value, tenant=tenant, limit=limit)
-            _console().print(page)
-
-    asyncio.run(show())
+    show(lambda database: payments_page(database, status=status and status.value, tenant=tenant, limit=limit))
 
 
 @payments.command("nudge")
 def payments_nudge(name: PaymentName) -> None:
     """Have the PSP asked now instead of at the next look."""
-    from stack.operator import nudge_payment, services_of
+    from stack.operator import nudge_payment
 
-    async def nudge() -> str:
-        async with services_of(_settings()) as services:
-            return await nudge_payment(services, name)
-
-    _console().print(asyncio.run(nudge()), markup=False)
+    steer(lambda services: nudge_payment(services, name))
 
 
 @payments.command("cancel")
 def payments_cancel(name: PaymentName, by: By) -> None:
     """Cancel a payment that has not settled; what was charged is refunded."""
-    from stack.operator import cancel_payment, services_of
+    from stack.operator import cancel_payment
 
-    async def cancel() -> str:
-        async with services_of(_settings()) as services:
-            return await cancel_payment(services, name, by)
+    steer(lambda services: cancel_payment(services, name, by))
 
-    _console().print(asyncio.run(cancel()), markup=False)
+
+@payments.command("capture")
+def payments_capture(
+    name: PaymentName,
+    by: By,
+    amount: Annotated[str | None, typer.Option(help="Less than all of it: 120.00; the rest is released.")] = None,
+    part: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ORDER=AMOUNT", help="Of several orders; repeat. One left out is released."),
+    ] = None,
+) -> None:
+    """Take what is AUTHORIZED: all of it, or a part. An authorisation is captured once."""
+    from stack.operator_aftermath import capture_payment
+
+    steer(lambda services: capture_payment(services, name, amount, part or (), by))
+
+
+@payments.command("review")
+def payments_review(
+    name: PaymentName,
+    approve: Annotated[bool, typer.Option("--approve/--reject", help="Let it go on, or end it as FAILED.")],
+    by: By,
+    note: Note = "",
+) -> None:
+    """Decide about a payment IN_REVIEW; the first decision counts."""
+    from stack.operator_aftermath import review_payment
+
+    decision = ReviewDecision.APPROVE if approve else ReviewDecision.REJECT
+    steer(lambda services: review_payment(services, name, decision, by, note))
 
 
 @payments.command("resolve")
@@ -142,36 +149,19 @@ def payments_resolve(
     decision: Annotated[
         Decision,
         typer.Option(
-            help="retry: ask the PSP again, or refund again. not_charged: no money moved, I looked. "
+            help="retry: ask the PSP again, or capture or refund again. not_charged: no money moved, I looked. "
             "cancel: refund whatever was taken. reference: --reference is the PSP's object."
         ),
     ],
     by: By,
-    note: Annotated[str, typer.Option(help="Why, for the audit log.")] = "",
+    note: Note = "",
     reference: Annotated[str | None, typer.Option(help="The PSP's object, pi_…, for the decision reference.")] = None,
 ) -> None:
     """Decide about a payment that NEEDS_ATTENTION."""
-    from stack.operator import resolve_payment, services_of
+    from stack.operator import resolve_payment
 
     resolution = Resolution(decision=decision, by=by, note=note, reference=reference)
-
-    async def resolve() -> str:
-        async with services_of(_settings()) as services:
-            return await resolve_payment(services, name, resolution)
-
-    _console().print(asyncio.run(resolve()), markup=False)
-
-
-def tasks() -> None:
-    """What waits for a person."""
-    from stack.operator import database_of
-    from stack.operator_pages import tasks_page
-
-    async def show() -> None:
-        async with database_of(_settings()) as database:
-            _console().print(await tasks_page(database))
-
-    asyncio.run(show())
+    steer(lambda services: resolve_payment(services, name, resolution))
 
 
 # --- API keys ---
@@ -188,46 +178,33 @@ def keys_create(
     from stack.operator import create_key, database_of
 
     async def create() -> tuple[str, str]:
-        async with database_of(_settings()) as database:
-            return await create_key(database, tenant, name, frozenset(scope or ()), by or _login())
+        async with database_of(settings()) as database:
+            return await create_key(database, tenant, name, frozenset(scope or ()), by or login())
 
     key_id, secret = asyncio.run(create())
-    console = _console()
-    console.print(f"{key_id} for {tenant}. Its secret is shown now and never again:", markup=False)
-    console.print(secret, style="bold green", markup=False, soft_wrap=True)
+    out = console()
+    out.print(f"{key_id} for {tenant}. Its secret is shown now and never again:", markup=False)
+    out.print(secret, style="bold green", markup=False, soft_wrap=True)
 
 
 @keys.command("revoke")
 def keys_revoke(key_id: Annotated[str, typer.Argument(metavar="ID", help="key_…")], by: ByOrLogin = None) -> None:
     """Take an API key back."""
-    from stack.operator import database_of, revoke_key
+    from stack.operator import revoke_key
 
-    async def revoke() -> str:
-        async with database_of(_settings()) as database:
-            return await revoke_key(database, key_id, by or _login())
-
-    _console().print(asyncio.run(revoke()), markup=False)
+    change(lambda database: revoke_key(database, key_id, by or login()))
 
 
 @keys.command("list")
 def keys_list() -> None:
     """All API keys, without their secrets."""
-    from stack.operator import database_of
     from stack.operator_pages import keys_page
 
-    async def show() -> None:
-        async with database_of(_settings()) as database:
-            _console().print(await keys_page(database))
-
-    asyncio.run(show())
+    show(keys_page)
 
 
 def sweep() -> None:
     """Look now for payments without a workflow and for webhooks that nobody has read."""
-    from stack.operator import services_of, sweep_now
+    from stack.operator import sweep_now
 
-    async def run() -> str:
-        async with services_of(_settings()) as services:
-            return await sweep_now(services)
-
-    _console().print(asyncio.run(run()), markup=False)
+    steer(sweep_now)

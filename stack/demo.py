@@ -6,7 +6,7 @@ import signal
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,21 +16,26 @@ from rich.rule import Rule
 from rich.text import Text
 
 from config.settings import DEVELOPMENT_API_KEY, SANDBOX_STRIPE_KEY, Settings
+from db import api_key
 from db.audit import trial_balance
 from db.database import Database
-from db.seed import DEVELOPMENT_TENANT
+from domain.errors import Unavailable
 from stack.audit import audit_report, check_everything, is_clean
+from stack.demo_aftermath import RULES
 from stack.demo_facts import Facts, differences, facts_of
 from stack.demo_shop import Psp, Shop, Unexpected
+from stack.demo_story import Stage
 from stack.demo_table import WIDTH, Book, Entry, trial_balance_table
 from stack.embedded import EmbeddedStack, free_settings
 from stack.errors import StackError
+from stack.operator import database_of
 from stack.ports import local_url
 from stack.progress import Step, TerminalDisplay
 from workers.services import connect
 
 _PATIENCE_S = 25.0
 _GAP_S = 0.15
+_CAUTIOUS_TENANT = "dev_cautious"
 _AT_ONCE = 6
 """Stories told side by side: a laptop with two cores stays quick."""
 
@@ -65,6 +70,7 @@ class _Theatre:
 
     settings: Settings
     shop: Shop
+    cautious: Shop
     psp: Psp
     kill: Callable[[], None] | None
 
@@ -153,13 +159,33 @@ async def _attached(settings: Settings) -> AsyncIterator[_Theatre]:
 
 @asynccontextmanager
 async def _open(settings: Settings, sandbox_url: str, *, kill: Callable[[], None] | None) -> AsyncIterator[_Theatre]:
-    shop = Shop(local_url(settings.api_host, settings.api_port), DEVELOPMENT_API_KEY)
+    url = local_url(settings.api_host, settings.api_port)
     psp = Psp(sandbox_url, SANDBOX_STRIPE_KEY)
+    shop = Shop(url, DEVELOPMENT_API_KEY)
     try:
-        yield _Theatre(settings, shop, psp, kill)
+        async with _cautious_shop(settings, url) as cautious:
+            yield _Theatre(settings, shop, cautious, psp, kill)
     finally:
         await shop.close()
         await psp.close()
+
+
+@asynccontextmanager
+async def _cautious_shop(settings: Settings, url: str) -> AsyncIterator[Shop]:
+    """A second tenant, with risk rules and a key that is taken back afterwards: the rules of the first stay as they
+    are."""
+    async with database_of(settings) as database:
+        secret = api_key.new_secret()
+        key_id = await database.run(lambda c: api_key.create(c, _CAUTIOUS_TENANT, "demo", secret))
+        shop = Shop(url, secret)
+        try:
+            await shop.open_merchant("seller_anna")
+            await shop.set_rules(RULES)
+            yield shop
+        finally:
+            await shop.close()
+            with suppress(Unavailable):
+                await database.run(lambda c: api_key.revoke(c, key_id))
 
 
 # --- what ---
@@ -184,14 +210,16 @@ async def _tell_all(book: Book, theatre: _Theatre) -> None:
 
 async def _tell(entry: Entry, theatre: _Theatre) -> None:
     """Play a story and wait until everything is as it should be, or for too long."""
-    stage = entry.story.stage(theatre.shop, theatre.psp, theatre.kill)
+    shop = theatre.cautious if entry.story.cautious else theatre.shop
+    margin_s = theatre.settings.authorization_margin_s
+    stage = Stage(shop, theatre.psp, entry.story.checkout(), margin_s, theatre.kill)
     facts: Facts | None = None
     entry.begin()
     try:
         payment_id = await entry.story.tell(stage)
         deadline_s = time.monotonic() + _PATIENCE_S
         while True:
-            facts = await facts_of(theatre.shop, theatre.psp, payment_id, stage.checkout)
+            facts = await facts_of(shop, theatre.psp, payment_id, stage.checkout)
             wrong = differences(entry.story, facts)
             if not wrong or time.monotonic() > deadline_s:
                 break
@@ -210,7 +238,7 @@ async def _show_books(console: Console, theatre: _Theatre) -> bool:
         raise StackError("The stack has no database to audit.")
     database = Database(url.get_secret_value(), pool_size=0, timeout_s=30.0, application="demo")
     try:
-        balance = await database.read(lambda c: trial_balance(c, DEVELOPMENT_TENANT))
+        balance = await database.read(trial_balance)
         console.print("", _title("The books after all that"), trial_balance_table(balance), sep="\n")
         checked = await check_everything(database, await connect(theatre.settings))
     finally:

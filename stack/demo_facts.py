@@ -6,7 +6,7 @@ from typing import Any
 
 from domain.money import parse_major, to_major
 from stack.demo_shop import CURRENCY, Psp, Shop
-from stack.demo_stories import Story
+from stack.demo_story import Story
 
 AT_PSP = "at PSP"
 
@@ -20,6 +20,11 @@ class Facts:
     charged: tuple[str, ...]
     refunded: tuple[str, ...]
     ledger: Mapping[str, str]
+    let_go: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
+    asked: bool = True
+    refund_status: str | None = None
+    dispute_status: str | None = None
 
 
 async def facts_of(shop: Shop, psp: Psp, payment_id: str, checkout: str) -> Facts:
@@ -29,12 +34,23 @@ async def facts_of(shop: Shop, psp: Psp, payment_id: str, checkout: str) -> Fact
     return Facts(
         status=payment["status"],
         failure=failure["code"] if failure else None,
-        charged=tuple(to_major(charge["amount"], CURRENCY) for charge in log["charges"]),
-        refunded=tuple(
-            to_major(refund["amount"], CURRENCY) for refund in log["refunds"] if refund["status"] == "succeeded"
-        ),
+        charged=_amounts(log["charges"], "succeeded"),
+        refunded=_amounts(log["refunds"], "succeeded"),
+        let_go=_amounts(log["authorizations"], "voided", "expired"),
+        lost=_amounts(log["disputes"], "lost"),
+        asked=bool(log["requests"]),
+        refund_status=_of_orders(payment, "refund_status"),
+        dispute_status=_of_orders(payment, "dispute_status"),
         ledger=_by_account(await shop.ledger(payment_id)),
     )
+
+
+def _amounts(entries: list[dict[str, Any]], *statuses: str) -> tuple[str, ...]:
+    return tuple(to_major(entry["amount"], CURRENCY) for entry in entries if entry["status"] in statuses)
+
+
+def _of_orders(payment: dict[str, Any], name: str) -> str | None:
+    return next((order[name] for order in payment["payment_orders"] if order[name]), None)
 
 
 def _by_account(transactions: list[dict[str, Any]]) -> dict[str, str]:
@@ -50,9 +66,11 @@ def _by_account(transactions: list[dict[str, Any]]) -> dict[str, str]:
 def account_name(account: str) -> str:
     """`psp_clearing:stripe` as a reader says it: `at PSP`."""
     kind, _, rest = account.partition(":")
-    if kind == "wallet":
-        return rest.partition(":")[0].removeprefix("seller_")
-    return {"psp_clearing": AT_PSP, "platform_fees": "our fee", "psp_fees": "PSP fee"}.get(kind, kind)
+    seller = rest.partition(":")[0].removeprefix("seller_")
+    if kind in ("wallet", "receivable"):
+        return seller if kind == "wallet" else f"{seller} owes"
+    names = {"psp_clearing": AT_PSP, "platform_fees": "our fee", "psp_fees": "PSP fee", "disputes_held": "claimed back"}
+    return names.get(kind, kind)
 
 
 def differences(story: Story, facts: Facts) -> list[str]:
@@ -62,10 +80,22 @@ def differences(story: Story, facts: Facts) -> list[str]:
         wrong.append(f"expected {story.status}, got {facts.status}")
     if facts.failure != story.failure:
         wrong.append(f"expected failure {story.failure or 'none'}, got {facts.failure or 'none'}")
-    if facts.charged != story.charged:
-        wrong.append(f"the PSP should have charged {_list(story.charged)} and charged {_list(facts.charged)}")
-    if facts.refunded != story.refunded:
-        wrong.append(f"the PSP should have refunded {_list(story.refunded)} and refunded {_list(facts.refunded)}")
+    if facts.asked != story.asked:
+        wrong.append("the PSP should not have heard of it" if facts.asked else "the PSP has not heard of it")
+    for done, expected, got in (
+        ("charged", story.charged, facts.charged),
+        ("refunded", story.refunded, facts.refunded),
+        ("let go", story.let_go, facts.let_go),
+        ("given to the buyer's bank", story.lost, facts.lost),
+    ):
+        if expected != got:
+            wrong.append(f"the PSP should have {done} {_list(expected)} and {done} {_list(got)}")
+    for what, wanted, is_now in (
+        ("refund", story.refund_status, facts.refund_status),
+        ("dispute", story.dispute_status, facts.dispute_status),
+    ):
+        if wanted != is_now:
+            wrong.append(f"the {what} status should be {wanted or 'none'} and is {is_now or 'none'}")
     if dict(facts.ledger) != dict(story.ledger):
         wrong.append(f"the ledger should be {formula(story.ledger)} and is {formula(facts.ledger)}")
     return wrong
@@ -88,4 +118,4 @@ def formula(ledger: Mapping[str, str]) -> str:
     return f"{ledger.get(AT_PSP, '0.00').replace('-', '−')} = {parts or '0'}"
 
 
-_ORDER = {"our fee": 1, "PSP fee": 2, "suspense": 3}
+_ORDER = {"our fee": 1, "PSP fee": 2, "claimed back": 3, "suspense": 4}

@@ -3,7 +3,8 @@
 import asyncio
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import httpx2
@@ -72,7 +73,7 @@ class Shop:
         """The PSP's object of a payment, once it is known."""
 
         async def probe() -> str | None:
-            attempts = (await self._get(f"/v1/payments/{payment_id}/explain"))["attempts"]
+            attempts = (await self.explain(payment_id))["attempts"]
             reference: str | None = attempts[-1]["reference"]
             return reference
 
@@ -84,19 +85,86 @@ class Shop:
         transactions: list[dict[str, Any]] = answer["data"]
         return transactions
 
-    async def open_merchant(self, seller: str) -> None:
+    async def open_merchant(self, seller: str, **terms: Any) -> None:
         """Make sure that the seller is there and active, with a platform fee of 3 %."""
-        fee = {"percent": "3", "fixed": "0"}
-        answer = await self._http.post("/v1/merchants", json={"seller_account": seller, "fee": fee})
+        terms = {"fee": {"percent": "3", "fixed": "0"}, **terms}
+        answer = await self._http.post("/v1/merchants", json={"seller_account": seller, **terms})
         if answer.status_code == 409:
-            answer = await self._http.patch(f"/v1/merchants/{seller}", json={"status": "ACTIVE", "fee": fee})
+            await self.set_merchant(seller, status="ACTIVE", **terms)
+        elif not answer.is_success:
+            raise Unexpected(f"merchant {seller}: {reason(answer)}")
+
+    async def set_merchant(self, seller: str, **changes: Any) -> None:
+        answer = await self._http.patch(f"/v1/merchants/{seller}", json=changes)
         if not answer.is_success:
             raise Unexpected(f"merchant {seller}: {reason(answer)}")
 
     async def freeze(self, seller: str) -> None:
-        answer = await self._http.patch(f"/v1/merchants/{seller}", json={"status": "FROZEN"})
+        await self.set_merchant(seller, status="FROZEN")
+
+    async def owed(self, seller: str) -> str:
+        """What the seller owes us, of the demo's one currency."""
+        balances = (await self._get(f"/v1/wallets/{seller}"))["balances"]
+        return next((str(b["owed"]) for b in balances if b["currency"] == CURRENCY), "0.00")
+
+    async def set_rules(self, rules: dict[str, Any]) -> None:
+        answer = await self._http.put("/v1/risk/rules", json=rules)
         if not answer.is_success:
-            raise Unexpected(f"merchant {seller}: {reason(answer)}")
+            raise Unexpected(f"risk rules: {reason(answer)}")
+
+    async def review(self, payment_id: str, decision: str) -> None:
+        """A person decides about a payment, once it waits for that."""
+        await self.until(payment_id, "IN_REVIEW")
+        await self.expect(200, f"/v1/payments/{payment_id}/review", {"decision": decision})
+
+    async def capture(self, payment_id: str, amount: str | None = None) -> None:
+        await self.expect(200, f"/v1/payments/{payment_id}/capture", {"amount": amount} if amount else {})
+
+    async def refund(self, payment_id: str, amount: str | None = None, *, status: str = "SUCCEEDED") -> dict[str, Any]:
+        """Ask for a refund of `amount`, or of all that is left; the refund once it has the status."""
+        answer = await self.post(f"/v1/payments/{payment_id}/refunds", {"amount": amount} if amount else {})
+        if answer.status_code not in (201, 202):
+            raise Unexpected(f"the refund was refused: {reason(answer)}")
+        return await self.refund_until(answer.json()["id"], status)
+
+    async def refund_until(self, refund_id: str, status: str) -> dict[str, Any]:
+        async def probe() -> dict[str, Any] | None:
+            refund = await self._get(f"/v1/refunds/{refund_id}")
+            return refund if refund["status"] == status else None
+
+        return await eventually(probe, f"the refund is {status}")
+
+    async def dispute_until(self, payment_id: str, *statuses: str) -> dict[str, Any]:
+        """The payment's dispute once it has one of the statuses."""
+
+        async def probe() -> dict[str, Any] | None:
+            disputes = (await self.explain(payment_id))["disputes"]
+            return disputes[-1] if disputes and disputes[-1]["status"] in statuses else None
+
+        return await eventually(probe, f"the dispute is {' or '.join(statuses)}")
+
+    async def answer(self, dispute: dict[str, Any], text: str) -> None:
+        """Submit evidence: the sandbox's bank decides by `winning_evidence` or `losing_evidence`."""
+        fields = {"uncategorized_text": text, "shipping_carrier": "India Post"}
+        await self.expect(202, f"/v1/disputes/{dispute['id']}/evidence", {"fields": fields})
+
+    async def explain(self, payment_id: str) -> dict[str, Any]:
+        return await self._get(f"/v1/payments/{payment_id}/explain")
+
+    async def task(self, payment_id: str, kind: str) -> None:
+        """Return once a task of this kind is open for a person."""
+
+        async def probe() -> bool:
+            return any(task["kind"] == kind for task in (await self.explain(payment_id))["tasks"])
+
+        await eventually(probe, f"a task {kind}")
+
+    async def expect(self, status: int, path: str, body: Any, code: str | None = None) -> None:
+        """Send it, and be answered so. Raises Unexpected."""
+        answer = await self.post(path, body)
+        wanted = f"{status} {code or ''}".strip()
+        if answer.status_code != status or (code is not None and reason(answer) != wanted):
+            raise Unexpected(f"POST {path} should be {wanted} and is {reason(answer)}")
 
     async def _get(self, path: str, **parameters: Any) -> dict[str, Any]:
         answer = await self._http.get(path, params=parameters or None)
@@ -127,9 +195,8 @@ class Psp:
 
     def __init__(self, url: str, key: str) -> None:
         headers = {"Authorization": f"Bearer {key}"}
-        self._http = httpx2.AsyncClient(
-            base_url=f"{url}/_control", headers=headers, timeout=_TIMEOUT_S, trust_env=False
-        )
+        self._http = httpx2.AsyncClient(base_url=url, headers=headers, timeout=_TIMEOUT_S, trust_env=False)
+        self._authorising = asyncio.Lock()
 
     async def close(self) -> None:
         await self._http.aclose()
@@ -154,13 +221,37 @@ class Psp:
         """authenticate, fail_authentication, complete_processing, fail_processing, force_success."""
         await self._call("POST", f"/payment_intents/{intent}/{step}")
 
+    @asynccontextmanager
+    async def holding(self, life_s: float | None) -> AsyncIterator[None]:
+        """What is authorised in this block is held for so long; None: as long as usual. One such block at a time."""
+        async with self._authorising:
+            if life_s is None:
+                yield
+                return
+            usual = (await self._call("GET", "/account"))["authorization_life_s"]
+            await self._call("PATCH", "/account", {"authorization_life_s": life_s})
+            try:
+                yield
+            finally:
+                await self._call("PATCH", "/account", {"authorization_life_s": usual})
+
+    async def refund_by_hand(self, intent: str, amount: int) -> None:
+        """As somebody does in the PSP's dashboard: nothing of ours is on it. `amount` in minor units."""
+        answer = await self._http.post("/v1/refunds", data={"payment_intent": intent, "amount": amount})
+        if not answer.is_success:
+            raise Unexpected(f"the sandbox refused the refund: {answer.text[:200]}")
+
+    async def dispute(self, intent: str, **terms: Any) -> None:
+        """The buyer's bank takes the money back, or, with inquiry=True, asks."""
+        await self._call("POST", f"/payment_intents/{intent}/dispute", terms)
+
     async def log(self, checkout: str) -> dict[str, list[dict[str, Any]]]:
         """Everything that really happened to a checkout's charge: the ground truth."""
         found: dict[str, list[dict[str, Any]]] = await self._call("GET", f"/log?metadata[checkout_id]={checkout}")
         return found
 
     async def _call(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
-        answer = await self._http.request(method, path, json=body)
+        answer = await self._http.request(method, f"/_control{path}", json=body)
         if not answer.is_success:
             raise Unexpected(f"the sandbox refused {path}: {answer.text[:200]}")
         found: dict[str, Any] = answer.json()

@@ -2,77 +2,13 @@
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import httpx2
 
-from stack.demo_shop import CURRENCY, Psp, Shop, Unexpected, eventually, reason, taken
-
-
-@dataclass
-class Stage:
-    """What a story plays on. `checkout` is its own and makes it findable in the PSP's log."""
-
-    shop: Shop
-    psp: Psp
-    checkout: str
-    kill: Callable[[], None] | None = None
-
-    def body(self, method: str = "pm_card_visa", *orders: tuple[str, str], **fields: Any) -> dict[str, Any]:
-        """A checkout: 500.00 to seller_anna, unless `orders` ((seller, amount), …) says otherwise."""
-        kind = "upi" if method.startswith("pm_upi") else "card"
-        return {
-            "checkout_id": self.checkout,
-            "buyer": {"id": "buyer_demo"},
-            "payment_method": {"type": kind, "token": method},
-            "payment_orders": [
-                {
-                    "payment_order_id": f"{self.checkout}-{number}",
-                    "seller_account": seller,
-                    "amount": amount,
-                    "currency": CURRENCY,
-                }
-                for number, (seller, amount) in enumerate(orders or (("seller_anna", "500.00"),), 1)
-            ],
-            **fields,
-        }
-
-    async def pay(self, method: str = "pm_card_visa", *orders: tuple[str, str], **fields: Any) -> str:
-        """Send it; the payment's id."""
-        payment = await self.shop.pay(self.body(method, *orders, **fields))
-        return str(payment["id"])
-
-
-Tell = Callable[[Stage], Awaitable[str]]
-"""Plays a story and returns the payment's id. Raises Unexpected."""
-
-
-@dataclass(frozen=True)
-class Story:
-    """And what is expected: `charged` and `refunded` by the PSP's log, `ledger` is all that is booked, by account."""
-
-    title: str
-    lesson: str
-    tell: Tell
-    status: str
-    failure: str | None = None
-    charged: tuple[str, ...] = ()
-    refunded: tuple[str, ...] = ()
-    ledger: Mapping[str, str] = field(default_factory=dict)
-    alone: bool = False
-
-    def stage(self, shop: Shop, psp: Psp, kill: Callable[[], None] | None) -> Stage:
-        # Short, as thirteen digits may be taken for a card number.
-        return Stage(shop, psp, f"demo-{secrets.token_hex(4)}", kill)
-
-
-_WHOLE = ("500.00",)
-_PAID = {"at PSP": "485.20", "anna": "485.00", "our fee": "15.00", "PSP fee": "-14.80"}
-_UNDONE = {"at PSP": "-14.80", "PSP fee": "-14.80"}
-"""What is left of a charge that was refunded: the PSP keeps its fee."""
-
+from stack.demo_aftermath import AFTERMATH
+from stack.demo_shop import Unexpected, eventually, reason, taken
+from stack.demo_story import PAID, UNDONE, WHOLE, Stage, Story
 
 # --- paying ---
 
@@ -247,15 +183,15 @@ CHAPTERS: tuple[tuple[str, tuple[Story, ...]], ...] = (
                 "wallet and ledger follow in one commit",
                 _card,
                 "SUCCESS",
-                charged=_WHOLE,
-                ledger=_PAID,
+                charged=WHOLE,
+                ledger=PAID,
             ),
             Story(
                 "Two sellers in one checkout",
                 "one charge; our fees 3 %, and 2.9 % + 0.30",
                 _two_sellers,
                 "SUCCESS",
-                charged=_WHOLE,
+                charged=WHOLE,
                 ledger={"at PSP": "485.20", "anna": "291.00", "bo": "193.90", "our fee": "15.10", "PSP fee": "-14.80"},
             ),
             Story(
@@ -270,8 +206,8 @@ CHAPTERS: tuple[tuple[str, tuple[Story, ...]], ...] = (
                 "waits for the buyer, who comes back",
                 _secure_approved,
                 "SUCCESS",
-                charged=_WHOLE,
-                ledger=_PAID,
+                charged=WHOLE,
+                ledger=PAID,
             ),
             Story(
                 "3-D Secure, abandoned",
@@ -284,8 +220,8 @@ CHAPTERS: tuple[tuple[str, tuple[Story, ...]], ...] = (
                 "a webhook moves it on",
                 _upi_paid,
                 "SUCCESS",
-                charged=_WHOLE,
-                ledger=_PAID,
+                charged=WHOLE,
+                ledger=PAID,
             ),
             Story(
                 "UPI: pending, then refused",
@@ -304,16 +240,16 @@ CHAPTERS: tuple[tuple[str, tuple[Story, ...]], ...] = (
                 "one checkout, two keys: the second is 409",
                 _double_click,
                 "SUCCESS",
-                charged=_WHOLE,
-                ledger=_PAID,
+                charged=WHOLE,
+                ledger=PAID,
             ),
             Story(
                 "The same request again",
                 "one key: the same payment comes back",
                 _replay,
                 "SUCCESS",
-                charged=_WHOLE,
-                ledger=_PAID,
+                charged=WHOLE,
+                ledger=PAID,
             ),
         ),
     ),
@@ -325,32 +261,32 @@ CHAPTERS: tuple[tuple[str, tuple[Story, ...]], ...] = (
                 "not failed: asked again under the same key",
                 _timeout_after,
                 "SUCCESS",
-                charged=_WHOLE,
-                ledger=_PAID,
+                charged=WHOLE,
+                ledger=PAID,
             ),
             Story(
                 "It answers 500 three times",
                 "tried again until its word is known",
                 _server_errors,
                 "SUCCESS",
-                charged=_WHOLE,
-                ledger=_PAID,
+                charged=WHOLE,
+                ledger=PAID,
             ),
             Story(
                 "It charges, and says 500 for ever",
                 "the key is stuck: the charge is looked up",
                 _error_for_ever,
                 "SUCCESS",
-                charged=_WHOLE,
-                ledger=_PAID,
+                charged=WHOLE,
+                ledger=PAID,
             ),
             Story(
                 "Its webhook is lost",
                 "the poll finds out by itself",
                 _webhook_lost,
                 "SUCCESS",
-                charged=_WHOLE,
-                ledger=_PAID,
+                charged=WHOLE,
+                ledger=PAID,
             ),
         ),
     ),
@@ -363,18 +299,18 @@ CHAPTERS: tuple[tuple[str, tuple[Story, ...]], ...] = (
                 _seller_frozen,
                 "FAILED",
                 "wallet_refused",
-                charged=_WHOLE,
-                refunded=_WHOLE,
-                ledger=_UNDONE,
+                charged=WHOLE,
+                refunded=WHOLE,
+                ledger=UNDONE,
             ),
             Story(
                 "Cancelled while pending",
                 "then it is paid after all: refunded",
                 _cancel_pending,
                 "CANCELLED",
-                charged=_WHOLE,
-                refunded=_WHOLE,
-                ledger=_UNDONE,
+                charged=WHOLE,
+                refunded=WHOLE,
+                ledger=UNDONE,
             ),
             Story(
                 "One of two sellers is frozen",
@@ -382,7 +318,7 @@ CHAPTERS: tuple[tuple[str, tuple[Story, ...]], ...] = (
                 _keep_successful,
                 "SUCCESS",
                 "wallet_refused",
-                charged=_WHOLE,
+                charged=WHOLE,
                 refunded=("200.00",),
                 ledger={"at PSP": "285.20", "anna": "291.00", "our fee": "9.00", "PSP fee": "-14.80"},
             ),
@@ -391,12 +327,13 @@ CHAPTERS: tuple[tuple[str, tuple[Story, ...]], ...] = (
                 "stays CANCELLED, and the money goes back",
                 _late_success,
                 "CANCELLED",
-                charged=_WHOLE,
-                refunded=_WHOLE,
-                ledger=_UNDONE,
+                charged=WHOLE,
+                refunded=WHOLE,
+                ledger=UNDONE,
             ),
         ),
     ),
+    *AFTERMATH,
     (
         "kill -9",
         (
@@ -405,8 +342,8 @@ CHAPTERS: tuple[tuple[str, tuple[Story, ...]], ...] = (
                 "restarted; the shop asks again: one charge",
                 _killed,
                 "SUCCESS",
-                charged=_WHOLE,
-                ledger=_PAID,
+                charged=WHOLE,
+                ledger=PAID,
                 alone=True,
             ),
         ),

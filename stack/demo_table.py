@@ -15,9 +15,11 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from domain.money import to_major
+from domain.money import parse_major, to_major
 from stack.demo_facts import Facts, formula
-from stack.demo_stories import CHAPTERS, Story
+from stack.demo_shop import CURRENCY
+from stack.demo_stories import CHAPTERS
+from stack.demo_story import Story
 
 WIDTH = 100
 _TITLE_WIDTH = 42
@@ -100,18 +102,19 @@ class Book:
             self._printed += 1
 
     def _running(self) -> RenderableType:
-        """The unfinished ones. Those that have ended already but come later in the book only show their mark."""
+        """The unfinished ones. Those that have ended already but come later in the book only show their mark; those to
+        come are counted."""
         rows: list[RenderableType] = [""]
-        for entry in self.entries[self._printed :]:
+        begun = [entry for entry in self.entries[self._printed :] if entry.began_s is not None]
+        for entry in begun:
             row = _line()
             if entry.ended_s is not None:
                 row.add_row(_mark(entry), Text(entry.story.title, "dim"), _seconds(entry))
-            elif entry.began_s is not None:
-                row.add_row(Spinner("dots", style="cyan"), Text(entry.story.title), _seconds(entry))
             else:
-                row.add_row(Text("·", "dim"), Text(entry.story.title, "dim"), "")
+                row.add_row(Spinner("dots", style="cyan"), Text(entry.story.title), _seconds(entry))
             rows.append(row)
-        return Group(*rows)
+        to_come = len(self.entries) - self._printed - len(begun)
+        return Group(*rows, Text(f" ·  {to_come} more to come", "dim")) if to_come else Group(*rows)
 
 
 def _grid() -> Table:
@@ -119,9 +122,9 @@ def _grid() -> Table:
     grid = Table.grid(padding=(0, 1))
     grid.add_column(width=2, justify="right")
     grid.add_column(width=_TITLE_WIDTH, no_wrap=True)
-    grid.add_column(width=30, no_wrap=True)
+    grid.add_column(width=31, no_wrap=True)
     grid.add_column(width=15, no_wrap=True)
-    grid.add_column(width=7, justify="right", style="dim")
+    grid.add_column(width=6, justify="right", style="dim")
     return grid
 
 
@@ -155,6 +158,8 @@ def _chapter(title: str) -> Rule:
 
 
 def _finished(entry: Entry, *, narrow: bool) -> RenderableType:
+    if entry.skipped and narrow:
+        return Text.assemble((" – ", "dim"), entry.story.title, ("  left out: only in a stack of its own", "dim"))
     if entry.skipped:
         first, second = _grid(), _below()
         first.add_row(Text("–", "dim"), Text(entry.story.title), Text("left out", "dim"), "", "")
@@ -199,26 +204,42 @@ def _outcome(entry: Entry) -> Text:
         return Text("–", "red")
     status = entry.facts.status
     said = Text(status, _STYLES.get(status, "magenta"))
-    return said if entry.facts.failure is None else said.append(f" {entry.facts.failure}", "dim")
+    dispute = entry.facts.dispute_status
+    more = (entry.facts.failure, entry.facts.refund_status, dispute and f"dispute {dispute}")
+    for text in more:
+        said = said.append(f" {text}", "dim") if text else said
+    return said
 
 
 def _money(entry: Entry) -> Text:
     """`+500.00 −500.00`: what the PSP took from the buyer and gave back, by its own log."""
     if entry.facts is None:
         return Text("")
+    if not entry.facts.asked:
+        return Text("was not asked", "cyan")
     moved = [Text(f"+{amount}") for amount in entry.facts.charged]
-    moved += [Text(f"−{amount}", "yellow") for amount in entry.facts.refunded]
-    return Text(" ").join(moved) if moved else Text("nothing", "dim")
+    moved += [Text(f"−{amount}", style) for amount, style in _gone(entry.facts)]
+    if moved:
+        return Text(" ").join(moved)
+    return Text(f"{entry.facts.let_go[0]} let go" if entry.facts.let_go else "nothing", "dim")
+
+
+def _gone(facts: Facts) -> list[tuple[str, str]]:
+    """(amount, style): refunds as one sum, and what a bank took for good."""
+    refunded = sum(parse_major(amount, CURRENCY) for amount in facts.refunded)
+    back = [(to_major(refunded, CURRENCY), "yellow")] if refunded else []
+    return back + [(amount, "red") for amount in facts.lost]
 
 
 # --- after the stories ---
 
 
 def trial_balance_table(rows: Sequence[dict[str, Any]]) -> RenderableType:
-    """Every account with its balance on its own side; the two sides are equal."""
+    """Every account with its balance on its own side; the two sides are equal. Of the sellers' those that hold
+    something."""
     table = Table(box=None, padding=(0, 2), header_style="dim", show_footer=True, footer_style="bold")
     debit = sum(row["balance"] for row in rows if row["balance"] > 0)
-    table.add_column("account", footer="both sides are equal")
+    table.add_column("account", footer="both sides are equal", no_wrap=True)
     table.add_column("what it is")
     table.add_column("debit", justify="right", footer=to_major(debit, rows[0]["currency"]) if rows else "")
     table.add_column(
@@ -229,6 +250,8 @@ def trial_balance_table(rows: Sequence[dict[str, Any]]) -> RenderableType:
         else "",
     )
     for row in rows:
+        if not row["balance"] and row["name"].startswith(("wallet:", "receivable:")):
+            continue
         amount = to_major(abs(row["balance"]), row["currency"])
         sides = (amount, "") if row["balance"] > 0 else ("", amount)
         table.add_row(row["name"], Text(_meaning(row["name"]), "dim"), *(sides if row["balance"] else ("–", "–")))
@@ -242,4 +265,7 @@ def _meaning(account: str) -> str:
         "platform_fees": "what we have earned",
         "psp_fees": "what the PSP has kept",
         "suspense": "came in, and is nobody's yet",
+        "receivable": "what the seller owes us",
+        "disputes_held": "what we claim back from banks",
+        "dispute_losses": "what no seller bears of them",
     }.get(account.partition(":")[0], "")

@@ -10,16 +10,22 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from temporalio.client import ScheduleActionExecutionStartWorkflow, ScheduleHandle, WorkflowUpdateFailedError
+from temporalio.client import (
+    ScheduleActionExecutionStartWorkflow,
+    ScheduleHandle,
+    WorkflowUpdateFailedError,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
+)
 from temporalio.service import RPCError, RPCStatusCode
 
 from config.settings import Settings
 from db import api_key, operator, payment, progress, refund, task
 from db.database import Database
-from db.records import Payment
+from db.records import Payment, Refund
 from domain.errors import Conflict, Unavailable
 from domain.ids import late_charge_workflow_id, payment_workflow_id, refund_workflow_id
 from domain.payment import CancelRequest, CancelStep, Decision, Nudge, Resolution, SweepReport
+from domain.status import RefundStatus
 from stack.errors import StackError
 from workers.services import Services, SettingMissing, open_services, sweep_schedule_id
 
@@ -115,30 +121,48 @@ async def resolve_payment(services: Services, name: str, resolution: Resolution)
     if resolution.decision is Decision.REFERENCE and not resolution.reference:
         raise StackError("The decision `reference` needs the PSP's object: --reference pi_…")
     row = await find_payment(services.database, name)
-    try:
-        async with asyncio.timeout(_DECISION_TIMEOUT_S):
-            answer = await _hand_over(services, row, resolution)
-    except WorkflowUpdateFailedError as error:
-        raise StackError(f"{row.id}: {getattr(error.cause, 'message', error.cause)}") from error
-    except RPCError as error:
-        if error.status is not RPCStatusCode.NOT_FOUND:
-            raise
-        raise StackError(
-            f"{row.id} is {row.status} and no workflow waits for a decision about it: see `paysaga payments show`."
-        ) from error
-    except TimeoutError as error:
-        raise StackError("No worker has taken the decision: is one running?") from error
+    workflow_id = await _decider(services, row)
+    otherwise = f"{row.id} is {row.status} and no workflow waits for a decision about it: see `paysaga payments show`."
+    answer = await hand_over(services, workflow_id, resolution, about=row.id, otherwise=otherwise)
     return f"{row.id}: {answer}."
 
 
-async def _hand_over(services: Services, row: Payment, resolution: Resolution) -> str:
+async def _decider(services: Services, row: Payment) -> str:
+    """The workflow that waits for the decision. Of a payment that has ended, what is left to decide is a refund: of its
+    late charge, or one that came back or that the PSP does not know."""
     if row.open:
-        return await services.starter.resolve(payment_workflow_id(row.id), resolution)
-    # What is left to decide about a payment that has ended is a refund: of its late charge, or one that came back.
+        return payment_workflow_id(row.id)
     unmade = await services.database.read(lambda c: refund.unmade(c, row.id))
-    workflow_ids = [late_charge_workflow_id(row.charge.id), *(refund_workflow_id(r.id) for r in unmade)]
-    running = [name for name in workflow_ids if await services.starter.is_running(name)]
-    return await services.starter.resolve((running or workflow_ids)[0], resolution)
+    waiting = [r for r in unmade if r.status in (RefundStatus.FAILED, RefundStatus.NEEDS_ATTENTION)]
+    if len(waiting) > 1:
+        ids = ", ".join(r.id for r in waiting)
+        raise StackError(f"{row.id} has several refunds to decide about: {ids}. Use `paysaga refunds resolve`.")
+    return await refund_carer(services, waiting[0]) if waiting else late_charge_workflow_id(row.charge.id)
+
+
+async def refund_carer(services: Services, row: Refund) -> str:
+    """The workflow that sees to a refund of a payment that has ended: its own, or that of the late charge it undoes."""
+    own, late = refund_workflow_id(row.id), late_charge_workflow_id(row.charge_id)
+    if row.undoes_charge and not await services.starter.is_running(own):
+        return late if await services.starter.is_running(late) else own
+    return own
+
+
+async def hand_over(services: Services, workflow_id: str, resolution: Resolution, *, about: str, otherwise: str) -> str:
+    """Tell the workflow what was decided; its answer. Raises StackError with its reason if it refuses, `otherwise` if
+    it does not run."""
+    try:
+        async with asyncio.timeout(_DECISION_TIMEOUT_S):
+            return await services.starter.resolve(workflow_id, resolution)
+    except WorkflowUpdateFailedError as error:
+        raise StackError(f"{about}: {getattr(error.cause, 'message', error.cause)}") from error
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            raise
+        raise StackError(otherwise) from error
+    except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError) as error:
+        why = f"no worker has acted on the decision within {_DECISION_TIMEOUT_S:.0f} s. Is one running? See its log"
+        raise StackError(f"{about}: {why}.") from error
 
 
 # --- API keys ---
@@ -200,7 +224,8 @@ async def sweep_now(services: Services) -> str:
         return "The sweep was asked for, and has not ended yet: see the Temporal UI."
     return (
         f"Swept: {report.restarted} started again, {report.nudged} nudged, "
-        f"{report.late_charges} late charges, {report.refunds} refunds, {report.tasks} tasks opened."
+        f"{report.late_charges} late charges, {report.refunds} refunds, {report.disputes} disputes, "
+        f"{report.tasks} tasks opened."
     )
 
 

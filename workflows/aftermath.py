@@ -23,10 +23,18 @@ class Aftermath:
 
 
 class RefundAftermath(Aftermath):
-    """One that makes refunds, about which a person may have to decide."""
+    """One that makes refunds, about which a person may have to decide; `refund_id` where it is about one alone."""
 
-    @workflow.update(description="Decide about a refund that failed: retry, or reference (made by hand), and by whom.")
+    def __init__(self, payment_id: str, task_queue: str, psp: str, refund_id: str | None = None) -> None:
+        super().__init__(payment_id, task_queue, psp)
+        self._refund_id = refund_id
+
+    @workflow.update(
+        description="Decide about a refund that needs attention: retry, reference (made by hand) or accept (another "
+        "amount than was asked for), and by whom."
+    )
     async def resolve(self, message: Resolution) -> str:
-        await self._steps.record_resolution(ResolutionStep(payment_id=self._payment_id, resolution=message))
+        step = ResolutionStep(payment_id=self._payment_id, resolution=message, refund_id=self._refund_id)
+        await self._steps.record_resolution(step)
         self._mailbox.resolution = message
         return f"{message.decision} noted"

@@ -79,9 +79,10 @@ async def finish_refund(
         # A fresh look before anything new is asked for: what the person saw may be older.
         result = await steps.check_refund(step)
         if retry and result.outcome in (RefundOutcome.FAILED, RefundOutcome.NOT_FOUND):
-            retry = False
             await steps.retry_refund(step)
             result = await steps.refund_until_known(step)
+        # What a person decided holds for what the PSP says now, not for what it may say one day.
+        retry = retry and result.outcome is RefundOutcome.UNKNOWN
 
 
 async def _rest(

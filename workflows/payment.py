@@ -255,7 +255,7 @@ class PaymentWorkflow:
 
     async def _review(self, decision: RiskDecision, result: ChargeResult | None) -> ReviewDecision | None:
         """Rest until a person decides; at the deadline the default holds. An authorisation does not wait for longer
-        than the PSP keeps it."""
+        than the PSP keeps it. None: cancelled, or ended in a task that the server had run again."""
         gap = timedelta(seconds=self._patience.poll_max_s)
         deadline_s = decision.deadline_s if result is None else min(decision.deadline_s, self._held_for_s(result))
         while True:
@@ -269,7 +269,7 @@ class PaymentWorkflow:
             )
             if state.review is not None:
                 return state.review
-            if state.cancel_requested or await self._mark_cancel():
+            if state.status in TERMINAL or state.cancel_requested or await self._mark_cancel():
                 return None
             if _is_past(state.deadline_at):
                 by_default = Review(decision=decision.on_deadline, by="deadline")
@@ -377,6 +377,8 @@ class PaymentWorkflow:
                 reason=f"capture_refused: {why}",
                 task="capture_refused",
             )
+            if state.status in TERMINAL:
+                return PaymentEnd(status=state.status)
             if state.cancel_requested or await self._mark_cancel():
                 return await self._let_go(result, Status.CANCELLED, None)
             await self._mailbox.wait(gap, None, "a person decides")

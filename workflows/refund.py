@@ -18,7 +18,7 @@ class RefundWorkflow(RefundAftermath):
 
     @workflow.init
     def __init__(self, inp: RefundInput) -> None:
-        super().__init__(inp.payment_id, inp.task_queue, inp.psp)
+        super().__init__(inp.payment_id, inp.task_queue, inp.psp, inp.refund_id)
 
     @workflow.run
     async def run(self, inp: RefundInput) -> str:

@@ -1,6 +1,8 @@
 """Who may see and do what: each tenant its own, each key its scopes."""
 
+import re
 import secrets
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -8,6 +10,7 @@ import pytest
 from api.context import SCOPES
 from db import api_key
 from tests.api.problem import refused
+from tests.api.rows import rows
 from tests.support.deployment import Deployment
 from tests.support.shop import Shop
 
@@ -19,6 +22,17 @@ ROUTES: list[tuple[str, str, str]] = [
     ("GET", "/v1/payments/{payment}/explain", "payments:read"),
     ("POST", "/v1/payments/{payment}/confirm", "payments:write"),
     ("POST", "/v1/payments/{payment}/cancel", "payments:write"),
+    ("POST", "/v1/payments/{authorized}/capture", "payments:write"),
+    ("POST", "/v1/payments/{paid}/refunds", "refunds:write"),
+    ("GET", "/v1/payments/{paid}/refunds", "payments:read"),
+    ("GET", "/v1/refunds/{refund}", "payments:read"),
+    ("GET", "/v1/disputes", "disputes:read"),
+    ("GET", "/v1/disputes/{dispute}", "disputes:read"),
+    ("POST", "/v1/disputes/{dispute}/evidence", "disputes:write"),
+    ("POST", "/v1/payments/{review}/review", "reviews:write"),
+    ("GET", "/v1/reviews", "risk:read"),
+    ("GET", "/v1/risk/rules", "risk:read"),
+    ("PUT", "/v1/risk/rules", "risk:write"),
     ("GET", "/v1/transactions/buyer_1", "payments:read"),
     ("POST", "/v1/merchants", "merchants:write"),
     ("PATCH", "/v1/merchants/anna", "merchants:write"),
@@ -28,6 +42,10 @@ ROUTES: list[tuple[str, str, str]] = [
     ("GET", "/v1/ledger/transactions", "ledger:read"),
 ]
 
+EVERYTHING_TO_REVIEW = {
+    "rules": [{"name": "all", "type": "amount", "currency": "INR", "above": "0", "then": "review"}],
+}
+
 
 async def key_with(shop: Shop, scopes: frozenset[str]) -> dict[str, str]:
     secret = api_key.new_secret()
@@ -36,17 +54,81 @@ async def key_with(shop: Shop, scopes: frozenset[str]) -> dict[str, str]:
 
 
 def body_of(shop: Shop, method: str, path: str) -> Any:
-    bodies = {
-        ("POST", "/v1/payments"): shop.body(shop.checkout()),
-        ("POST", "/v1/merchants"): {"seller_account": f"s-{secrets.token_hex(4)}"},
-        ("PATCH", "/v1/merchants/anna"): {"name": "Anna"},
+    """What the route takes; `path` as in ROUTES."""
+    bodies: dict[tuple[str, str], Any] = {
+        ("POST", "payments"): shop.body(shop.checkout()),
+        ("POST", "capture"): {"amount": "1.00"},
+        ("POST", "refunds"): {"amount": "1.00"},
+        ("POST", "evidence"): {"fields": {"product_description": "A doll."}},
+        ("POST", "review"): {"decision": "reject"},
+        ("PUT", "rules"): EVERYTHING_TO_REVIEW,
+        ("POST", "merchants"): {"seller_account": f"s-{secrets.token_hex(4)}"},
+        ("PATCH", "anna"): {"name": "Anna"},
+        ("PATCH", "of-one"): {"status": "FROZEN"},
     }
-    return bodies.get((method, path))
+    return bodies.get((method, path.rpartition("/")[2]))
 
 
-def named(path: str, payment: dict[str, Any]) -> str:
-    order = payment["payment_orders"][0]
-    return path.format(payment=payment["id"], order=order["id"], name=order["payment_order_id"])
+async def made(shop: Shop, path: str) -> str:
+    """The path with the id of a new object in the state that the route is for."""
+    _, _, rest = path.partition("{")
+    noun = rest.partition("}")[0]
+    return path.format(**{noun: await MAKERS[noun](shop)}) if noun else path
+
+
+async def _unconfirmed(shop: Shop) -> dict[str, Any]:
+    order: dict[str, Any] = (await shop.paid(shop.checkout(), confirm=False))["payment_orders"][0]
+    return order
+
+
+async def _payment(shop: Shop) -> str:
+    return str((await _unconfirmed(shop))["payment_id"])
+
+
+async def _order(shop: Shop) -> str:
+    return str((await _unconfirmed(shop))["id"])
+
+
+async def _name(shop: Shop) -> str:
+    return str((await _unconfirmed(shop))["payment_order_id"])
+
+
+async def _authorized(shop: Shop) -> str:
+    return str((await shop.paid(shop.checkout(), capture="manual"))["id"])
+
+
+async def _paid(shop: Shop) -> str:
+    return str((await shop.paid(shop.checkout()))["id"])
+
+
+async def _refund(shop: Shop) -> str:
+    return str((await shop.refunded(await _paid(shop)))["id"])
+
+
+async def _dispute(shop: Shop) -> str:
+    payment_id = await _paid(shop)
+    await shop.paysaga.sandbox.dispute(await shop.reference(payment_id))
+    return str((await shop.dispute_until(payment_id, "NEEDS_RESPONSE"))["id"])
+
+
+async def _review(shop: Shop) -> str:
+    rules = await shop.paysaga.http.put("/v1/risk/rules", json=EVERYTHING_TO_REVIEW, headers=shop.headers)
+    assert rules.status_code == 200, rules.text
+    payment = await shop.paid(shop.checkout())
+    assert payment["status"] == "IN_REVIEW"
+    return str(payment["id"])
+
+
+MAKERS: dict[str, Callable[[Shop], Awaitable[str]]] = {
+    "payment": _payment,
+    "order": _order,
+    "name": _name,
+    "authorized": _authorized,
+    "paid": _paid,
+    "refund": _refund,
+    "dispute": _dispute,
+    "review": _review,
+}
 
 
 def test_the_documented_scopes_are_those_of_the_keys() -> None:
@@ -54,21 +136,42 @@ def test_the_documented_scopes_are_those_of_the_keys() -> None:
     assert {scope for _, _, scope in ROUTES} == api_key.SCOPES
 
 
+async def test_every_documented_route_with_its_scope_is_tried_here(paysaga: Deployment) -> None:
+    document = (await paysaga.http.get("/openapi.json")).json()
+    documented = {
+        (method.upper(), re.sub(r"\{[^}]*\}", "…", path), operation["security"][0]["apiKey"][0])
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+        if path.startswith("/v1/")
+    }
+    tried = {
+        (method, re.sub(r"\{[^}]*\}|(?<=merchants/)anna|(?<=wallets/)anna|buyer_1", "…", path), scope)
+        for method, path, scope in ROUTES
+    }
+    assert tried == documented
+
+
 @pytest.mark.parametrize(("method", "path", "scope"), ROUTES)
 async def test_each_route_needs_its_one_scope(shop: Shop, method: str, path: str, scope: str) -> None:
-    payment = await shop.paid(shop.checkout(), confirm=False)
-    path = named(path, payment)
-    all_but_it = await key_with(shop, api_key.SCOPES - {scope})
-    answer = await shop.paysaga.http.request(method, path, json=body_of(shop, method, path), headers=all_but_it)
-    assert scope in refused(answer, 403, "scope_missing")["detail"]
-    none = await key_with(shop, frozenset())
-    answer = await shop.paysaga.http.request(method, path, json=body_of(shop, method, path), headers=none)
-    refused(answer, 403, "scope_missing")
+    body, path = body_of(shop, method, path), await made(shop, path)
+    before = await rows(shop)
+    for scopes in (api_key.SCOPES - {scope}, frozenset()):
+        headers = await key_with(shop, scopes)
+        answer = await shop.paysaga.http.request(method, path, json=body, headers=headers)
+        problem = refused(answer, 403, "scope_missing")
+        assert scope in problem["detail"]
+    assert await rows(shop) == before
     it_alone = await key_with(shop, frozenset({scope}))
-    answer = await shop.paysaga.http.request(method, path, json=body_of(shop, method, path), headers=it_alone)
+    answer = await shop.paysaga.http.request(method, path, json=body, headers=it_alone)
     assert answer.status_code in (200, 201, 202), answer.text
-    if method != "PATCH" and not path.endswith("/merchants"):
-        assert (await shop.payment(payment["id"]))["id"] == payment["id"]
+
+
+NOT_FOUND = {
+    "payments": "payment_not_found",
+    "refunds": "refund_not_found",
+    "disputes": "dispute_not_found",
+    "merchants": "merchant_not_found",
+}
 
 
 @pytest.mark.parametrize(
@@ -78,16 +181,39 @@ async def test_each_route_needs_its_one_scope(shop: Shop, method: str, path: str
 async def test_another_tenants_object_is_not_there(paysaga: Deployment, method: str, path: str) -> None:
     one = await paysaga.shop(f"one-{secrets.token_hex(5)}", sellers=("anna", "of-one"))
     other = await paysaga.shop(f"other-{secrets.token_hex(5)}", sellers=("anna",))
-    payment = await one.paid(one.checkout(), confirm=False)
-    path = named(path, payment)
-    body = {"status": "FROZEN"} if method == "PATCH" else None
+    body, path = body_of(other, method, path), await made(one, path)
+    before = await rows(one), await rows(other)
     headers = other.headers | {"Idempotency-Key": secrets.token_hex(8)}
     answer = await paysaga.http.request(method, path, json=body, headers=headers)
-    refused(answer, 404, "merchant_not_found" if "merchants" in path else "payment_not_found")
+    refused(answer, 404, NOT_FOUND[path.split("/")[2]])
     unknown = await paysaga.http.request(method, path.replace(path.split("/")[3], "nobody"), json=body, headers=headers)
     assert unknown.content == answer.content, "unknown and another's cannot be told apart"
-    assert (await one.payment(payment["id"]))["status"] == "NOT_STARTED"
-    assert (await one.get("/v1/merchants/of-one")).json()["status"] == "ACTIVE"
+    assert (await rows(one), await rows(other)) == before
+
+
+async def test_another_tenants_order_cannot_be_named_in_a_body(paysaga: Deployment) -> None:
+    one, other = [await paysaga.shop(f"body-{secrets.token_hex(5)}") for _ in range(2)]
+    theirs = (await one.paid(one.checkout()))["payment_orders"][0]
+    paid, authorized = await _paid(other), await _authorized(other)
+    for name in (theirs["id"], theirs["payment_order_id"]):
+        refused(await other.refund(paid, payment_order_id=name), 422, "payment_order_unknown")
+        body = {"payment_orders": [{"payment_order_id": name, "amount": "1.00"}]}
+        refused(await other.post(f"/v1/payments/{authorized}/capture", body), 422, "payment_order_unknown")
+
+
+async def test_another_tenants_disputes_reviews_and_rules_are_not_seen(paysaga: Deployment) -> None:
+    one, other = [await paysaga.shop(f"seen-{secrets.token_hex(5)}") for _ in range(2)]
+    await _dispute(one)
+    await _dispute(one)
+    await _review(one)
+    page = (await one.get("/v1/disputes", limit=1)).json()
+    assert page["next_cursor"]
+    for parameters in ({}, {"status": "NEEDS_RESPONSE"}, {"cursor": page["next_cursor"]}):
+        assert (await other.get("/v1/disputes", **parameters)).json()["data"] == []
+    assert len((await one.get("/v1/reviews")).json()["data"]) == 1
+    assert (await other.get("/v1/reviews")).json()["data"] == []
+    assert (await other.get("/v1/risk/rules")).json()["version"] == 0
+    assert (await other.paid(other.checkout()))["status"] == "SUCCESS"
 
 
 async def test_another_tenants_history_wallet_and_books_are_empty(paysaga: Deployment) -> None:

@@ -1,7 +1,11 @@
-"""A database of a test's own, to be damaged."""
+"""Databases to be damaged: a test's own, or one that is as it was after each test."""
 
+import re
 from dataclasses import dataclass
 
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from db.audit import Finding, ask_each
 from db.database import Database
 from stack.embedded import EmbeddedStack
 
@@ -20,3 +24,23 @@ class Copy:
         await self.stack.postgres.sql(
             f"SET session_replication_role = replica;\n{statements};", database=self.name, **self.names
         )
+
+
+@dataclass(frozen=True)
+class Spoilt:
+    """A copy that many tests share: each damages it in a transaction of its own, which is rolled back."""
+
+    engine: AsyncEngine
+    names: dict[str, str]
+
+    async def audit(self, damage: str) -> list[Finding]:
+        """What an audit finds after the damage, which `Copy.damage` describes."""
+        statements = re.sub(r":'(\w+)'", lambda found: f"'{self.names[found[1]]}'", damage)
+        async with self.engine.connect() as connection:
+            await connection.exec_driver_sql("SET LOCAL session_replication_role = replica")
+            raw = (await connection.get_raw_connection()).driver_connection
+            assert raw is not None
+            await raw.execute(statements)  # several at once, which a prepared statement cannot be
+            checked = await ask_each(connection)
+            await connection.rollback()
+        return [finding for one in checked for finding in one.findings]

@@ -65,19 +65,21 @@ async def test_what_has_just_happened_is_given_its_time(copy: Copy, temporal: Cl
 async def test_a_clean_audit_says_so(environment: dict[str, str]) -> None:
     said = await paysaga_command(environment, "audit")
     assert (said.code, said.err) == (0, "")
-    assert "The books are in order: 18 invariants hold." in said.out
+    assert "The books are in order: 25 invariants hold." in said.out
 
 
 async def test_a_violation_is_shown_and_is_exit_code_1(copy: Copy, environment: dict[str, str]) -> None:
-    await copy.damage("UPDATE wallet SET pending = pending + 1 WHERE seller_account = 'anna'")
+    await copy.damage(
+        "UPDATE wallet SET available = available + 1 WHERE (tenant_id, seller_account) = ('acme', 'anna')"
+    )
     said = await paysaga_command(environment, "audit")
     assert said.code == 1
-    assert "wallet:anna:pending (acme): its postings sum to" in said.out
+    assert "wallet:anna:available (acme): its postings sum to" in said.out
     assert "1 violation: the books are not in order." in said.out
 
 
 async def test_the_audit_as_json(copy: Copy, environment: dict[str, str]) -> None:
-    await copy.damage("UPDATE wallet SET available = -1 WHERE seller_account = 'anna'")
+    await copy.damage("UPDATE wallet SET available = -1 WHERE (tenant_id, seller_account) = ('acme', 'anna')")
     said = await paysaga_command(environment, "audit", "--json")
     document = json.loads(said.out)
     assert (said.code, document["clean"]) == (1, False)

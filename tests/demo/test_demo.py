@@ -53,6 +53,7 @@ def test_a_story_that_ends_otherwise_says_how() -> None:
         ({"at PSP": "-14.80", "PSP fee": "-14.80"}, "−14.80 = − PSP fee 14.80"),
         ({"at PSP": "5.00", "suspense": "5.00"}, "5.00 = suspense 5.00"),
         ({"PSP fee": "-1.00", "our fee": "1.00"}, "0.00 = our fee 1.00 − PSP fee 1.00"),
+        ({"at PSP": "-2.00", "bo owes": "-2.00"}, "−2.00 = − bo owes 2.00"),
     ],
 )
 def test_the_ledger_as_a_formula(ledger: dict[str, str], shown: str) -> None:
@@ -60,5 +61,18 @@ def test_the_ledger_as_a_formula(ledger: dict[str, str], shown: str) -> None:
 
 
 def test_accounts_by_the_names_that_a_reader_uses() -> None:
-    names = [account_name(a) for a in ("psp_clearing:stripe", "wallet:seller_bo:pending", "psp_fees", "suspense")]
-    assert names == ["at PSP", "bo", "PSP fee", "suspense"]
+    accounts = ("psp_clearing:stripe", "wallet:seller_bo:pending", "receivable:seller_bo", "psp_fees", "disputes_held")
+    names = [account_name(a) for a in accounts]
+    assert names == ["at PSP", "bo", "bo owes", "PSP fee", "claimed back"]
+
+
+def test_what_follows_a_payment_is_compared_too() -> None:
+    story = next(s for _, chapter in CHAPTERS for s in chapter if s.dispute_status == "LOST")
+    facts = Facts(story.status, None, story.charged, (), story.ledger, ("1.00",), (), False, "REFUNDED", "WON")
+    assert differences(story, facts) == [
+        "the PSP has not heard of it",
+        "the PSP should have let go nothing and let go 1.00",
+        "the PSP should have given to the buyer's bank 500.00 and given to the buyer's bank nothing",
+        "the refund status should be none and is REFUNDED",
+        "the dispute status should be LOST and is WON",
+    ]

@@ -140,8 +140,7 @@ async def test_an_authorisation_that_the_psp_let_go_ends_the_payment(paysaga: De
 
 async def test_captured_in_the_temporal_ui(paysaga: Deployment, shop: Shop) -> None:
     payment = await authorized(shop, shop.checkout())
-    handle = paysaga.temporal.get_workflow_handle(f"payment:{payment['id']}")
-    assert await handle.execute_update("capture", {"by": "olga"}) == "capture noted"
+    assert await paysaga.update(f"payment:{payment['id']}", "capture", {"by": "olga"}) == "capture noted"
     assert (await shop.until(payment["id"]))["status"] == "SUCCESS"
 
 

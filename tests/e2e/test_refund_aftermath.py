@@ -35,8 +35,7 @@ async def test_a_refund_that_fails_after_it_succeeded_is_booked_back_and_tried_a
     assert await audit_database(paysaga.database) == []
 
     refund_id = (await refund_row(shop, payment["id"]))["id"]
-    handle = paysaga.temporal.get_workflow_handle(f"refund:{refund_id}")
-    await handle.execute_update("resolve", {"decision": "retry", "by": "olga"})
+    await paysaga.update(f"refund:{refund_id}", "resolve", {"decision": "retry", "by": "olga"})
 
     async def second_attempt() -> bool:
         row = await refund_row(shop, payment["id"])
@@ -80,8 +79,7 @@ async def test_a_refund_that_the_psp_never_made_is_asked_for_again_when_a_person
     await paysaga.sandbox.release(hold)
     await shop.until(payment["id"], "NEEDS_ATTENTION", timeout_s=60)
     assert (await paysaga.sandbox.log(checkout)).refunds == []
-    handle = paysaga.temporal.get_workflow_handle(f"payment:{payment['id']}")
-    await handle.execute_update("resolve", {"decision": "retry", "by": "olga"})
+    await paysaga.update(f"payment:{payment['id']}", "resolve", {"decision": "retry", "by": "olga"})
     assert (await shop.until(payment["id"]))["status"] == "CANCELLED"
     assert (await paysaga.sandbox.log(checkout)).refunded == [50000]
     assert await shop.balances() == FEE_KEPT

@@ -87,8 +87,10 @@ async def test_cancelled_in_review_the_psp_never_hears_of_it(paysaga: Deployment
 async def test_approved_in_the_temporal_ui(paysaga: Deployment, shop: Shop) -> None:
     await rules(shop, LARGE)
     payment = await shop.paid(shop.checkout())
-    handle = paysaga.temporal.get_workflow_handle(f"payment:{payment['id']}")
-    assert await handle.execute_update("review", {"decision": "approve", "by": "olga"}) == "approve noted"
+    assert (
+        await paysaga.update(f"payment:{payment['id']}", "review", {"decision": "approve", "by": "olga"})
+        == "approve noted"
+    )
     assert (await shop.until(payment["id"]))["status"] == "SUCCESS"
     (decision,) = (await shop.explain(payment["id"]))["risk"]
     assert decision["reviewed_by"] == "olga"

@@ -63,7 +63,7 @@ class Machine(RuleBasedStateMachine):
         rules=st.booleans(),
     )
     def open_shop(self, fee: str, kept: str, credit: bool, rules: bool) -> None:
-        terms = {"psp_fee_payer": fee, "dispute_fee_payer": fee, "platform_fee_on_refund": kept}
+        terms: dict[str, Any] = {"psp_fee_payer": fee, "dispute_fee_payer": fee, "platform_fee_on_refund": kept}
         self.shop: Shop = self.do(
             self.paysaga.shop(f"m-{secrets.token_hex(6)}", allow_negative_balance=credit, **terms)
         )

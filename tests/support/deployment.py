@@ -11,6 +11,7 @@ import asyncpg
 import httpx2
 from pydantic import SecretStr
 from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
 
 from config.settings import Settings
 from db import api_key, merchant
@@ -167,6 +168,21 @@ class Deployment:
     def _url(self) -> str:
         assert self.settings.database_url is not None, "set above"
         return self.settings.database_url.get_secret_value()
+
+    async def update(self, workflow_id: str, name: str, message: dict[str, Any]) -> Any:
+        """What an operator does in the Temporal UI. The server refuses an update that arrives while a task of the
+        workflow is lost (without a cache that happens); a person would press the button again."""
+
+        async def press() -> tuple[Any] | None:
+            try:
+                return (await self.temporal.get_workflow_handle(workflow_id).execute_update(name, message),)
+            except RPCError as error:
+                if error.status is not RPCStatusCode.FAILED_PRECONDITION:
+                    raise
+                return None
+
+        (answer,) = await eventually(press, what=f"{name} of {workflow_id}")
+        return answer
 
     async def sql(self, query: str, *arguments: Any) -> list[asyncpg.Record]:
         """As the schema's owner, past the application."""

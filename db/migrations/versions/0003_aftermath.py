@@ -209,9 +209,15 @@ def _tables() -> None:
         ),
         ForeignKeyConstraint(["tenant_id"], ["tenant.id"], name=op.f("fk_reserve_tenant_id")),
         PrimaryKeyConstraint("id", name=op.f("pk_reserve")),
-        UniqueConstraint("source_id", "order_id", name=op.f("uq_reserve_source_id_order_id")),
     )
     op.create_index(op.f("ix_reserve_payment_id"), "reserve", ["payment_id"], unique=False)
+    op.create_index(
+        "uq_reserve_live",
+        "reserve",
+        ["source_id", "order_id"],
+        unique=True,
+        postgresql_where=text("status <> 'RELEASED'"),
+    )
     op.create_index("ix_reserve_seller", "reserve", ["tenant_id", "seller_account", "seq"], unique=False)
     op.create_table(
         "dispute_evidence",

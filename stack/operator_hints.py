@@ -1,0 +1,47 @@
+"""What a person does about each kind of task: the same words in `paysaga tasks`, `payments show` and a refusal."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+_RESOLVE = "`paysaga payments resolve {payment} --decision …`"
+_CLOSE = "then `paysaga tasks close {task}`"
+
+_HINTS = {
+    "review": "`paysaga payments review {payment} --approve` or `--reject`",
+    "capture_refused": "`paysaga payments resolve {payment} --decision retry`, or `paysaga payments cancel {payment}`",
+    "amount_mismatch": "`paysaga payments resolve {payment} --decision cancel` refunds what came",
+    "charge_not_found": "look for it at the PSP: " + _RESOLVE,
+    "psp_unknown": "look for it at the PSP: " + _RESOLVE,
+    "past_deadline": "look at the PSP: " + _RESOLVE,
+    "authorized_unexpectedly": "capture or cancel it at the PSP: " + _RESOLVE,
+    "stuck": "`paysaga payments nudge {payment}`, `paysaga sweep`; is a worker running?",
+    "refund_failed": "`paysaga refunds resolve {refund} --decision retry`, or `reference` if you made it by hand",
+    "refund_came_back": "the buyer still waits: `paysaga refunds create {payment}` or by another way, " + _CLOSE,
+    "refund_exceeds": "more was given back in the PSP's dashboard than was left: ask who and why, " + _CLOSE,
+    "refund_at_psp": "somebody refunded in the PSP's dashboard what was no sale here: ask who and why, " + _CLOSE,
+    "dispute_evidence_due": "`paysaga disputes evidence {dispute} --field name=text`",
+    "dispute_exceeds": "say what was refunded: `paysaga disputes evidence {dispute} --field name=text`",
+    "dispute_stuck": "`paysaga sweep` takes up one whose workflow was lost; does the PSP answer?",
+    "dispute_changed": "compare `paysaga disputes show {dispute}` with the PSP's dashboard, " + _CLOSE,
+    "paid_twice": "refund the second charge in the PSP's dashboard, " + _CLOSE,
+    "webhook_dead": "compare `paysaga payments show {payment}` with the PSP's dashboard, " + _CLOSE,
+}
+
+CLOSED_BY_HAND = frozenset(kind for kind, text in _HINTS.items() if text.endswith(_CLOSE))
+"""Nothing else closes these."""
+
+
+_REFUND, _DISPUTE = (re.compile(rf"\b{prefix}_[0-9a-z]{{26}}\b") for prefix in ("re", "dp"))
+
+
+def hint(task: Mapping[str, Any]) -> str:
+    """In words, with the command to type; the ids are the task's own, or of what its detail names."""
+    text = _HINTS.get(task["kind"], "`paysaga payments show {payment}` explains")
+    refund, dispute = (pattern.search(task["detail"]) for pattern in (_REFUND, _DISPUTE))
+    return text.format(
+        payment=task["payment_id"] or "ID",
+        task=task["id"],
+        refund=refund[0] if refund else "re_…",
+        dispute=dispute[0] if dispute else "dp_…",
+    )
