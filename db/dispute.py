@@ -453,6 +453,9 @@ async def book_evidence(connection: AsyncConnection, step: BookEvidenceStep) -> 
         await task.close_tasks(
             connection, existing.payment_id, kind="dispute_evidence_due", by="workflow", resolution="submitted"
         )
+    else:
+        detail = f"The evidence for dispute {step.dispute_id} was refused: {step.failure.message}"
+        await task.open_task(connection, existing.tenant_id, existing.payment_id, "dispute_evidence_due", detail)
 
 
 async def warn(connection: AsyncConnection, step: EvidenceWarningStep) -> None:

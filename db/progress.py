@@ -167,12 +167,15 @@ async def record_resolution(connection: AsyncConnection, step: ResolutionStep) -
     await task.close_tasks(
         connection, locked.id, by=decision.by, resolution=decision.decision, keep=task.OTHER_QUESTIONS
     )
+    asked = [r for r in await refunds.unmade(connection, locked.id) if r.status in _ASKED_ABOUT]
+    about = next((r for r in asked if step.refund_id in (None, r.id)), None)  # unnamed: the oldest that waits
+    if decision.decision is Decision.ACCEPT and about is not None and step.at is not None:
+        await refunds.accept(connection, locked, about, step.at)
     if decision.decision is not Decision.REFERENCE:
         return
-    if locked.charge.booked:  # what is left to be found is a refund that was made by hand: the oldest that waits
-        asked = [r for r in await refunds.unmade(connection, locked.id) if r.status in _ASKED_ABOUT]
-        for row in asked[:1]:
-            await connection.execute(update(refund).where(refund.c.id == row.id).values(reference=decision.reference))
+    if locked.charge.booked:  # what is left to be found is a refund that was made by hand
+        if about is not None:
+            await connection.execute(update(refund).where(refund.c.id == about.id).values(reference=decision.reference))
     else:
         await connection.execute(
             update(charge).where(charge.c.id == locked.charge.id).values(reference=decision.reference)

@@ -272,6 +272,26 @@ async def _book_reserves(
         await task.close_tasks(connection, locked.id, kind="refund_failed", by="workflow", resolution=resolution)
 
 
+async def accept(connection: AsyncConnection, locked: Payment, row: Refund, at: datetime) -> None:
+    """The PSP made another amount of it, and a person lets that stand: ours ends as FAILED with its funds released, and
+    what was made is booked like any refund that the PSP made without us. The sweeper starts its workflow."""
+    if row.undoes_charge or row.reference is None:
+        return
+    failure = Failure(code="amount_mismatch", message="The PSP refunded another amount; that is booked by itself.")
+    await connection.execute(
+        update(refund)
+        .where(refund.c.id == row.id)
+        .values(status=RefundStatus.FAILED.value, reference=None, failure=failure.model_dump(), updated_at=func.now())
+    )
+    held = await reserve.of_source(connection, row.id)
+    await reserve.release(connection, held, Kind.REFUND_RELEASE, Kind.REFUND_RESERVE, at)
+    for part in held:
+        await _uncount(connection, locked, locked.order(part.order_id), row, part.amount)
+    await reserve.show_refunds(connection, [part.order_id for part in held])
+    await made_at_psp(connection, locked, row.reference, row.amount, row.currency)
+    await _announce(connection, await get(connection, row.id), at)
+
+
 async def _uncount(connection: AsyncConnection, locked: Payment, order: Order, row: Refund, amount: int) -> None:
     if row.origin == "request":
         await _count(connection, locked, order, -amount)

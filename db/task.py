@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import case, func, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -28,10 +28,24 @@ OTHER_QUESTIONS = (
 async def open_task(
     connection: AsyncConnection, tenant_id: str, payment_id: str | None, kind: str, detail: str
 ) -> None:
+    """One open task per payment and kind: a second fact of the kind (another refund that came back) is added to it."""
+    insert = upsert(operator_task).values(
+        id=new_id("task"), tenant_id=tenant_id, payment_id=payment_id, kind=kind, detail=detail
+    )
+    if payment_id is None or kind not in (*OTHER_QUESTIONS, "refund_failed"):
+        await connection.execute(insert.on_conflict_do_nothing())
+        return
+    told = func.strpos(operator_task.c.detail, insert.excluded.detail) > 0
     await connection.execute(
-        upsert(operator_task)
-        .values(id=new_id("task"), tenant_id=tenant_id, payment_id=payment_id, kind=kind, detail=detail)
-        .on_conflict_do_nothing()
+        insert.on_conflict_do_update(
+            index_elements=["payment_id", "kind"],
+            index_where=operator_task.c.closed_at.is_(None),
+            set_={
+                "detail": case(
+                    (told, operator_task.c.detail), else_=operator_task.c.detail + "\n" + insert.excluded.detail
+                )
+            },
+        )
     )
 
 

@@ -393,6 +393,7 @@ class ResolutionStep(Frozen):
     payment_id: str
     resolution: Resolution
     refund_id: str | None = None
+    at: datetime | None = None
 
 
 class SweepReport(Frozen):

@@ -34,7 +34,9 @@ class RefundAftermath(Aftermath):
         "amount than was asked for), and by whom."
     )
     async def resolve(self, message: Resolution) -> str:
-        step = ResolutionStep(payment_id=self._payment_id, resolution=message, refund_id=self._refund_id)
+        step = ResolutionStep(
+            payment_id=self._payment_id, resolution=message, refund_id=self._refund_id, at=workflow.now()
+        )
         await self._steps.record_resolution(step)
         self._mailbox.resolution = message
         return f"{message.decision} noted"

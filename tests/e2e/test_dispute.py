@@ -105,6 +105,30 @@ async def test_of_a_refunded_payment_it_is_shown_and_fought(paysaga: Deployment,
     assert dispute["amount"] == "500.00"
 
 
+async def test_a_second_dispute_about_the_same_money_is_shown_and_held(paysaga: Deployment, shop: Shop) -> None:
+    payment, first, _ = await disputed(paysaga, shop)
+    second = await paysaga.sandbox.dispute(await shop.reference(payment["id"]))
+
+    async def both() -> bool:
+        disputes = (await shop.explain(payment["id"]))["disputes"]
+        return [d["status"] for d in disputes] == ["NEEDS_RESPONSE"] * 2
+
+    await eventually(both, what="two disputes")
+    assert "500.00 INR disputed before" in (await shop.explain(payment["id"]))["tasks"][0]["detail"]
+    assert (await shop.balances())["disputes_held", "INR"] == 100000
+    await paysaga.sandbox.steer_dispute(second, "win")
+    await shop.dispute_until(payment["id"], "WON")
+    await paysaga.sandbox.steer_dispute(first, "lose")
+
+    async def lost() -> bool:
+        return (await shop.explain(payment["id"]))["disputes"][0]["status"] == "LOST"
+
+    await eventually(lost, what="the first is lost")
+    balances = await shop.balances()
+    assert balances["receivable:anna", "INR"] == 1500
+    assert ("disputes_held", "INR") not in balances
+
+
 async def test_larger_than_the_payment_is_booked_as_it_is(paysaga: Deployment, shop: Shop) -> None:
     payment, reference, dispute = await disputed(paysaga, shop, amount=60000)
     assert dispute["amount"] == "600.00"

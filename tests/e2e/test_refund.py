@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from db.audit import audit_database
+from tests.e2e.test_cancel import sweep
 from tests.support.deployment import Deployment
 from tests.support.eventually import eventually
 from tests.support.shop import Shop
@@ -123,3 +124,23 @@ async def test_the_platform_keeps_its_fee_where_the_terms_say_so(shop: Shop) -> 
     balances = await shop.balances()
     assert balances["platform_fees", "INR"] == -1500
     assert balances["receivable:anna", "INR"] == 1500
+
+
+async def test_another_amount_than_was_asked_for_is_accepted_by_a_person(paysaga: Deployment, shop: Shop) -> None:
+    checkout = shop.checkout()
+    payment = await shop.paid(checkout)
+    await paysaga.sandbox.fault("refunds.create", "wrong_amount", checkout=checkout, delta=100)
+    refund = await shop.refunded(payment["id"], amount="200.00")
+    await shop.refund_until(refund["id"], "NEEDS_ATTENTION")
+    await paysaga.update(f"refund:{refund['id']}", "resolve", {"decision": "accept", "by": "olga"})
+    assert (await shop.refund_until(refund["id"], "FAILED"))["failure"]["code"] == "amount_mismatch"
+    await sweep(paysaga)
+
+    async def booked() -> dict[str, Any] | None:
+        refunds = (await shop.get(f"/v1/payments/{payment['id']}/refunds")).json()["data"]
+        return next((r for r in refunds if r["origin"] == "psp" and r["status"] == "SUCCEEDED"), None)
+
+    assert (await eventually(booked, what="what was made is booked"))["amount"] == "201.00"
+    order = await order_of(shop, payment["id"])
+    assert (order["refundable_amount"], order["refund_status"]) == ("299.00", "PARTIALLY_REFUNDED")
+    assert (await shop.explain(payment["id"]))["tasks"] == []

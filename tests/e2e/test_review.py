@@ -177,3 +177,17 @@ async def test_rejected_after_the_authorisation_it_is_voided(paysaga: Deployment
     log = await paysaga.sandbox.log(checkout)
     assert (log.charged, [a["status"] for a in log.authorizations]) == ([], ["authorized", "voided"])
     assert await shop.balances() == {}
+
+
+async def test_captured_at_the_psp_although_it_was_rejected_it_is_refunded(paysaga: Deployment, shop: Shop) -> None:
+    score = {"name": "risky", "type": "psp_risk_score", "at_least": 60, "then": "review"}
+    await rules(shop, score)
+    checkout = shop.checkout()
+    payment = await shop.paid(checkout, "pm_card_riskLevelElevated", wait=20)
+    intent = await shop.reference(payment["id"])
+    await paysaga.sandbox.capture_by_hand(intent)
+    await shop.post(f"/v1/payments/{payment['id']}/review", {"decision": "reject"}, wait=0)
+    ended = await shop.until(payment["id"])
+    assert (ended["status"], ended["failure"]["code"]) == ("FAILED", "risk_rejected")
+    log = await paysaga.sandbox.log(checkout)
+    assert (log.charged, log.refunded) == ([50000], [50000])

@@ -69,6 +69,12 @@ class SandboxAccount:
         made: dict[str, Any] = response.json()
         return made
 
+    async def capture_by_hand(self, intent: str) -> None:
+        """As somebody does in the PSP's dashboard."""
+        response = await self._http.post(f"/v1/payment_intents/{intent}/capture")
+        if response.status_code != 200:
+            raise SandboxRefused(response)
+
     async def dispute(self, intent: str, **terms: Any) -> str:
         """The buyer's bank takes the money back: amount, currency, reason, inquiry, evidence_due_s. The PSP's id."""
         return str((await self._call("POST", f"/_control/payment_intents/{intent}/dispute", terms))["id"])
