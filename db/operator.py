@@ -1,11 +1,16 @@
-"""What a person at the terminal looks for: payments and API keys of every tenant."""
+"""What a person at the terminal looks for, over all tenants."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from db.tables import api_key, payment, payment_order
+from db.records import Dispute, Refund
+from db.tables import api_key, dispute, merchant, payment, payment_order, refund, tenant
+from domain.status import RefundStatus
+
+_REFUND_ENDED = (RefundStatus.SUCCEEDED.value, RefundStatus.FAILED.value)
 
 
 async def find_payments(connection: AsyncConnection, name: str) -> list[tuple[str, str]]:
@@ -63,3 +68,56 @@ async def list_keys(connection: AsyncConnection) -> list[dict[str, Any]]:
 
 async def tenant_of_key(connection: AsyncConnection, key_id: str) -> str | None:
     return await connection.scalar(select(api_key.c.tenant_id).where(api_key.c.id == key_id))
+
+
+async def list_refunds(connection: AsyncConnection, *, open_only: bool, limit: int) -> list[Refund]:
+    """Newest first. Open: somebody still has to see it through, also a failed one that undoes a charge."""
+    query = select(refund).order_by(refund.c.id.desc()).limit(limit)
+    if open_only:
+        unmade = (refund.c.status == RefundStatus.FAILED.value) & refund.c.origin.in_(["compensation", "late_charge"])
+        query = query.where(refund.c.status.not_in(_REFUND_ENDED) | unmade)
+    return [Refund(**row) for row in (await connection.execute(query)).mappings()]
+
+
+async def find_refund(connection: AsyncConnection, refund_id: str) -> Refund | None:
+    row = (await connection.execute(select(refund).where(refund.c.id == refund_id))).mappings().one_or_none()
+    return None if row is None else Refund(**row)
+
+
+async def find_dispute(connection: AsyncConnection, name: str) -> Dispute | None:
+    """By our id, or the PSP's, which its dashboard shows."""
+    known = (dispute.c.id == name) | (dispute.c.reference == name)
+    row = (await connection.execute(select(dispute).where(known).limit(1))).mappings().one_or_none()
+    return None if row is None else Dispute(**row)
+
+
+async def list_disputes(connection: AsyncConnection, *, statuses: Sequence[str] | None, limit: int) -> list[Dispute]:
+    """The one whose evidence is due first, first; then the newest."""
+    query = select(dispute).order_by(dispute.c.evidence_due_at.nulls_last(), dispute.c.seq.desc()).limit(limit)
+    if statuses is not None:
+        query = query.where(dispute.c.status.in_(statuses))
+    return [Dispute(**row) for row in (await connection.execute(query)).mappings()]
+
+
+async def list_merchants(
+    connection: AsyncConnection, *, tenant_id: str | None, status: str | None, limit: int
+) -> list[dict[str, Any]]:
+    query = select(merchant).order_by(merchant.c.tenant_id, merchant.c.seller_account).limit(limit)
+    if tenant_id is not None:
+        query = query.where(merchant.c.tenant_id == tenant_id)
+    if status is not None:
+        query = query.where(merchant.c.status == status)
+    return [dict(row) for row in (await connection.execute(query)).mappings()]
+
+
+async def find_merchants(connection: AsyncConnection, name: str, tenant_id: str | None) -> list[dict[str, Any]]:
+    """By our id or the tenant's own; several tenants may have a seller of the same name."""
+    query = select(merchant).where((merchant.c.id == name) | (merchant.c.seller_account == name))
+    if tenant_id is not None:
+        query = query.where(merchant.c.tenant_id == tenant_id)
+    rows = await connection.execute(query.order_by(merchant.c.tenant_id))
+    return [dict(row) for row in rows.mappings()]
+
+
+async def is_tenant(connection: AsyncConnection, tenant_id: str) -> bool:
+    return (await connection.execute(select(tenant).where(tenant.c.id == tenant_id))).one_or_none() is not None

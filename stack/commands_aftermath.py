@@ -83,8 +83,11 @@ def refunds_create(
 def refunds_resolve(
     refund_id: RefundId,
     decision: Annotated[
-        Literal["retry", "reference"],
-        typer.Option(help="retry: ask for it again. reference: I made it by hand, --reference is the PSP's refund."),
+        Literal["retry", "reference", "accept"],
+        typer.Option(
+            help="retry: ask for it again. reference: I made it by hand, --reference is the PSP's refund. "
+            "accept: the PSP made another amount of it, book that."
+        ),
     ],
     by: By,
     note: Note = "",

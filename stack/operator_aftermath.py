@@ -14,19 +14,18 @@ from typing import Any
 from pydantic import ValidationError
 
 from api.card_data import require_text
-from db import capture, dispute, merchant, payment, progress, refund, risk, task
+from db import capture, dispute, merchant, operator, payment, progress, refund, risk, task
 from db.database import Database, LockTimeout
 from db.dispute import NewEvidence
 from db.records import Dispute, Payment, Refund
 from db.refund import NewRefund
 from domain.errors import PaysagaError, Unavailable
-from domain.ids import new_id, payment_workflow_id
+from domain.ids import new_id, payment_workflow_id, refund_workflow_id
 from domain.money import MoneyError, parse_major, to_major
 from domain.payment import Decision, Nudge, Resolution, Review, ReviewStep
 from domain.psp import EVIDENCE_FIELDS
 from domain.risk import ReviewDecision, RuleSet
 from domain.status import MerchantStatus, RefundStatus, Status
-from stack import operator_rows
 from stack.errors import StackError
 from stack.operator import find_payment, hand_over, refund_carer
 from stack.operator_hints import CLOSED_BY_HAND, hint
@@ -139,7 +138,7 @@ async def review_payment(services: Services, name: str, decision: ReviewDecision
 
 
 async def find_refund(database: Database, refund_id: str) -> Refund:
-    found = await database.read(lambda c: operator_rows.find_refund(c, refund_id)) if refund_id.isprintable() else None
+    found = await database.read(lambda c: operator.find_refund(c, refund_id)) if refund_id.isprintable() else None
     if found is None:
         raise StackError(f"There is no refund {refund_id}: `paysaga refunds list` shows them.")
     return found
@@ -186,15 +185,15 @@ async def _refund_outcome(services: Services, made: Refund) -> Refund:
 
 async def resolve_refund(services: Services, refund_id: str, resolution: Resolution) -> str:
     """Decide about a refund that NEEDS_ATTENTION, or that failed and has to be made all the same."""
-    if resolution.decision not in (Decision.RETRY, Decision.REFERENCE):
-        raise StackError("About a refund one decides `retry` or `reference`.")
+    if resolution.decision not in (Decision.RETRY, Decision.REFERENCE, Decision.ACCEPT):
+        raise StackError("About a refund one decides `retry`, `reference` or `accept`.")
     if resolution.decision is Decision.REFERENCE and not resolution.reference:
         raise StackError("The decision `reference` needs the PSP's refund: --reference re_…")
     row = await find_refund(services.database, refund_id)
     if row.ended or row.status in (RefundStatus.REQUESTED, RefundStatus.PENDING):
         raise StackError(f"{row.id} is {row.status}: {_nothing_to_decide(row)}.")
-    if resolution.decision is Decision.REFERENCE:
-        await _require_first(services, row)
+    if resolution.decision is Decision.ACCEPT and (row.undoes_charge or row.reference is None):
+        raise StackError(f"{row.id} was not made by the PSP, or has to be made in full: `retry` or `reference`.")
     owner = await services.database.read(lambda c: payment.get(c, row.payment_id))
     assert owner is not None, "a refund has a payment"
     if owner.open:
@@ -203,6 +202,8 @@ async def resolve_refund(services: Services, refund_id: str, resolution: Resolut
         workflow_id = await refund_carer(services, row)
         if not await services.starter.is_running(workflow_id):  # it was lost: it goes on from its rows
             await services.starter.start_refund(owner, row.id)
+    if resolution.decision is Decision.REFERENCE and workflow_id != refund_workflow_id(row.id):
+        await _require_first(services, row)
     otherwise = f"{row.id} is {row.status} and no workflow waits for a decision about it: try `paysaga sweep`."
     return f"{row.id}: {await hand_over(services, workflow_id, resolution, about=row.id, otherwise=otherwise)}."
 
@@ -229,7 +230,7 @@ def _nothing_to_decide(row: Refund) -> str:
 
 
 async def find_dispute(database: Database, name: str) -> Dispute:
-    found = await database.read(lambda c: operator_rows.find_dispute(c, name)) if name.isprintable() else None
+    found = await database.read(lambda c: operator.find_dispute(c, name)) if name.isprintable() else None
     if found is None:
         raise StackError(f"There is no dispute {name}: `paysaga disputes list` shows them.")
     return found
@@ -271,7 +272,7 @@ def _evidence(fields: Sequence[str]) -> dict[str, str]:
 
 
 async def find_merchant(database: Database, name: str, tenant: str | None) -> dict[str, Any]:
-    found = await database.read(lambda c: operator_rows.find_merchants(c, name, tenant)) if name.isprintable() else []
+    found = await database.read(lambda c: operator.find_merchants(c, name, tenant)) if name.isprintable() else []
     if not found:
         raise StackError(f"There is no merchant {name}: `paysaga merchants list` shows them.")
     if len(found) > 1:
@@ -314,7 +315,7 @@ async def set_rules(database: Database, tenant: str, path: Path, by: str) -> str
     rules = _rules_of(path)
 
     async def work(connection: Any) -> int | None:
-        if not await operator_rows.is_tenant(connection, tenant):
+        if not await operator.is_tenant(connection, tenant):
             return None
         row = await risk.put_rules(connection, tenant, rules, by)
         await task.audit(connection, tenant, by, "risk.rules", tenant, {"version": row["version"]})

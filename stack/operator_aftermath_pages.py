@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from db import dispute, ledger, refund, reserve, risk, task, wallet
+from db import dispute, ledger, operator, refund, reserve, risk, task, wallet
 from db.database import Database
 from db.records import Dispute, Payment, Refund, Reserve
 from domain.ledger import Kind
@@ -15,7 +15,6 @@ from domain.money import to_major
 from domain.risk import RuleSet
 from domain.status import DISPUTE_ENDED, DisputeStatus
 from stack import operator_look as look
-from stack import operator_rows
 from stack.errors import StackError
 from stack.operator_aftermath import find_dispute, find_merchant, find_refund
 from stack.operator_hints import hint
@@ -132,7 +131,7 @@ async def refunds_page(database: Database, row: Payment | None, *, open_only: bo
         found = await database.read(lambda c: refund.of_payment(c, row.id))
         rows = [r for r in found if not (open_only and r.ended)]
     else:
-        rows = await database.read(lambda c: operator_rows.list_refunds(c, open_only=open_only, limit=limit))
+        rows = await database.read(lambda c: operator.list_refunds(c, open_only=open_only, limit=limit))
     if not rows:
         return Text("No refund is open." if open_only else "No refunds.", "dim")
     return _refunds(rows, payment=True)
@@ -162,7 +161,7 @@ async def refund_page(database: Database, refund_id: str) -> RenderableType:
 
 async def disputes_page(database: Database, *, open_only: bool, limit: int) -> RenderableType:
     statuses = _OPEN_DISPUTE if open_only else None
-    rows = await database.read(lambda c: operator_rows.list_disputes(c, statuses=statuses, limit=limit))
+    rows = await database.read(lambda c: operator.list_disputes(c, statuses=statuses, limit=limit))
     if not rows:
         return Text("No dispute is open." if open_only else "No disputes.", "green" if open_only else "dim")
     return _disputes(rows, payment=True)
@@ -258,7 +257,7 @@ def books_table(transactions: Sequence[dict[str, Any]]) -> RenderableType:
 
 
 async def merchants_page(database: Database, *, tenant: str | None, status: str | None, limit: int) -> RenderableType:
-    rows = await database.read(lambda c: operator_rows.list_merchants(c, tenant_id=tenant, status=status, limit=limit))
+    rows = await database.read(lambda c: operator.list_merchants(c, tenant_id=tenant, status=status, limit=limit))
     if not rows:
         return Text("No merchants.", "dim")
     table = look.table("seller", "name", "fee", "status")
@@ -304,7 +303,7 @@ def _wallet(balances: Sequence[dict[str, Any]]) -> RenderableType:
 async def rules_of(database: Database, tenant: str) -> tuple[str, str]:
     """(whose version it is, the rules as JSON that `paysaga risk set` takes)."""
     row = await database.read(lambda c: risk.rules(c, tenant))
-    if row is None and not await database.read(lambda c: operator_rows.is_tenant(c, tenant)):
+    if row is None and not await database.read(lambda c: operator.is_tenant(c, tenant)):
         raise StackError(f"There is no tenant {tenant}: `paysaga keys list` names them.")
     rules = row["rules"] if row else RuleSet()
     written = json.dumps(rules.model_dump(mode="json", exclude_none=True), indent=2, ensure_ascii=False)

@@ -121,7 +121,7 @@ async def test_a_second_dispute_about_the_same_money_is_shown_and_held(paysaga: 
     await paysaga.sandbox.steer_dispute(first, "lose")
 
     async def lost() -> bool:
-        return (await shop.explain(payment["id"]))["disputes"][0]["status"] == "LOST"
+        return bool((await shop.explain(payment["id"]))["disputes"][0]["status"] == "LOST")
 
     await eventually(lost, what="the first is lost")
     balances = await shop.balances()
