@@ -2,14 +2,13 @@
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
 
 from temporalio import activity
 
 from activities.charge import CACHED_ERROR, try_again
 from activities.heartbeat import heartbeating
 from db import dispute
-from db.database import Database
+from db.database import Database, clock
 from db.keyring import Keyring
 from domain.ids import evidence_key
 from domain.payment import (
@@ -20,8 +19,10 @@ from domain.payment import (
     EvidenceStep,
     EvidenceWarningStep,
 )
-from domain.psp import DisputeOutcome, DisputeResult, EvidenceRequest
+from domain.psp import DisputeOutcome, DisputeResult, EvidenceRequest, Failure
 from gateways.psp import Psp
+
+NOT_SUBMITTED = Failure(code="evidence_refused", message="The PSP shows no evidence for this dispute.")
 
 
 class DisputeActivities:
@@ -36,7 +37,7 @@ class DisputeActivities:
     async def check_dispute(self, step: DisputeStep) -> DisputeResult:
         """The PSP's word on it now; UNKNOWN means look again later."""
         row = await self._database.read(lambda c: dispute.get(c, step.dispute_id))
-        asked_at = datetime.now(UTC)
+        asked_at = await self._database.read(clock)
         result = await self._psps[row.psp].retrieve_dispute(row.reference, timeout_s=self._timeout_s)
         return result.model_copy(update={"asked_at": asked_at})
 
@@ -52,7 +53,7 @@ class DisputeActivities:
             reference=row.reference,
             fields=json.loads(self._keyring.decrypt(stored, bound_to=f"{step.evidence_id}:fields")),
         )
-        asked_at = datetime.now(UTC)
+        asked_at = await self._database.read(clock)
         result = await self._psps[row.psp].submit_evidence(request, timeout_s=self._timeout_s)
         if result.outcome is DisputeOutcome.UNKNOWN and result.reason == CACHED_ERROR:
             # This key answers the same error for ever: the dispute itself says whether anything was submitted.
@@ -62,6 +63,9 @@ class DisputeActivities:
                 result = await self._psps[row.psp].submit_evidence(again, timeout_s=self._timeout_s)
         if result.outcome is DisputeOutcome.UNKNOWN:
             raise try_again(result.reason or "")
+        nothing = result.submissions == 0 and result.outcome in (DisputeOutcome.NEEDS_RESPONSE, DisputeOutcome.INQUIRY)
+        if result.failure is None and (nothing or result.outcome is DisputeOutcome.NOT_FOUND):
+            result = result.model_copy(update={"failure": NOT_SUBMITTED})
         return result.model_copy(update={"asked_at": asked_at})
 
     @activity.defn

@@ -1,7 +1,6 @@
 """Refunds at the PSP, and what is booked of them."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 
 from temporalio import activity
 
@@ -9,7 +8,7 @@ from activities.charge import CACHED_ERROR, try_again
 from activities.handover import Handover
 from activities.heartbeat import heartbeating
 from db import charge, compensation, payment, refund
-from db.database import Database
+from db.database import Database, clock
 from db.records import Payment, Refund
 from domain.ids import refund_key
 from domain.payment import BookRefundStep, Compensation, LateChargeStep, RefundState, RefundStep
@@ -45,7 +44,7 @@ class RefundActivities:
     async def refund_once(self, step: RefundStep) -> RefundResult:
         """The first request, as a local activity: one call, bounded below its own timeout, which RETURNS unknown."""
         row, owner = await self._read(step)
-        asked_at = datetime.now(UTC)
+        asked_at = await self._database.read(clock)
         result = await self._send_or_look(row, owner, self._fast_timeout_s)
         return result.model_copy(update={"asked_at": asked_at})
 
@@ -54,7 +53,7 @@ class RefundActivities:
     async def refund_until_known(self, step: RefundStep) -> RefundResult:
         """Ask for the refund until the PSP's word is known, always under the same key; past its time, look it up."""
         row, owner = await self._read(step)
-        asked_at = datetime.now(UTC)
+        asked_at = await self._database.read(clock)
         result = await self._send_or_look(row, owner, self._timeout_s)
         if result.outcome is RefundOutcome.UNKNOWN:
             await self._database.run(lambda c: refund.unknown(c, row.id, result.reason or ""))
@@ -66,7 +65,7 @@ class RefundActivities:
     async def check_refund(self, step: RefundStep) -> RefundResult:
         """Poll a refund; UNKNOWN means look again later."""
         row, owner = await self._read(step)
-        asked_at = datetime.now(UTC)
+        asked_at = await self._database.read(clock)
         if row.reference is not None:
             result = await self._psps[owner.psp].retrieve_refund(row.reference, timeout_s=self._timeout_s)
         else:

@@ -108,9 +108,13 @@ class SweepActivities:
         report = SweepReport()
         ids = await self._database.read(lambda c: webhook.undelivered(c, self._after_s, _PAGE))
         for inbox_id in ids:
-            stored = await self._database.run(lambda c, i=inbox_id: webhook.redeliver(c, i))  # type: ignore[misc]
-            report = await deliver(self._database, self._starter, stored, report)
             activity.heartbeat(inbox_id)
+            try:
+                stored = await self._database.run(lambda c, i=inbox_id: webhook.redeliver(c, i))  # type: ignore[misc]
+                report = await deliver(self._database, self._starter, stored, report)
+            except Exception:  # noqa: BLE001 - whatever ails one event, it must not keep us from the others
+                activity.logger.exception("sweep: event %s", inbox_id)
+                await self._database.run(lambda c, i=inbox_id: webhook.count_attempt(c, i))  # type: ignore[misc]
         return report
 
 

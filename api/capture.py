@@ -7,7 +7,7 @@ from fastapi import APIRouter, Body, Path, Request, Response
 
 from api import examples
 from api.context import IdempotencyKey, PaymentsWriter, ServicesOf, Wait, keyed
-from api.payment import HEADERS, WAITING, answer, find_payment, outcome, tell
+from api.payment import HEADERS, WAITING, answer, find_payment, load, outcome, tell
 from api.problems import WRITE_PROBLEMS
 from api.schemas import CaptureIn, PaymentOut
 from api.strict import StrictRoute
@@ -58,7 +58,7 @@ async def capture_payment(
         except LockTimeout as error:
             raise idempotency.in_progress(error) from error
         if found.open:
-            await tell(services, found, Nudge(reason="capture"))
+            await tell(services, await load(services, row.id), Nudge(reason="capture"))
             row = await outcome(services, row.id, changed, wait_s, until=_captured)
     return answer(row, replayed=replayed, created=False)
 

@@ -25,7 +25,7 @@ async def request(
     Unprocessable `merchant_not_active`.
     """
     locked = await payment.lock(connection, payment_id)
-    if locked.status is Status.SUCCESS:
+    if locked.status is Status.SUCCESS or (locked.charge.booked and locked.open):
         raise Conflict("The payment is captured already.", code="payment_settled")
     if locked.cancel_requested_at is not None and locked.open:
         raise Conflict("The payment is being cancelled.", code="payment_cancelling")

@@ -6,15 +6,14 @@ from typing import Any
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from db.database import clock
 from db.tables import charge
 from domain.psp import ChargeOutcome, ChargeResult
 
 
 async def may_send(connection: AsyncConnection, send_until: datetime) -> bool:
     """Compared on the clock that wrote `send_until`: a worker's own clock may be off by minutes."""
-    now = await connection.scalar(select(func.clock_timestamp()))
-    assert now is not None, "clock_timestamp() has a value"
-    return bool(now < send_until)
+    return await clock(connection) < send_until
 
 
 async def record(connection: AsyncConnection, charge_id: str, result: ChargeResult, *, booked: bool = False) -> None:

@@ -32,7 +32,9 @@ async def begin_compensation(connection: AsyncConnection, step: CompensateStep, 
     await connection.execute(
         update(payment_order).where(payment_order.c.id.in_([o.id for o in wanted])).values(compensating=True)
     )
-    if not locked.charge.booked:
+    if not locked.charge.booked and _received(step.result) != (locked.to_capture, locked.currency):
+        await _charge_to_suspense(connection, locked, step.result, step.at)  # another sum: it goes back as a whole
+    elif not locked.charge.booked:
         await charges.record(connection, locked.charge.id, step.result, booked=True)
         await ledger.post(connection, locked.tenant_id, psp_fee(locked, step.result), step.at)
     ending = {"ends_as": step.ends_as.value, "ends_with": step.failure.model_dump() if step.failure else None}

@@ -3,9 +3,10 @@
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import TypeVar
 
-from sqlalchemy import NullPool
+from sqlalchemy import NullPool, func, select
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -96,6 +97,13 @@ class Database:
 
     async def close(self) -> None:
         await self.engine.dispose()
+
+
+async def clock(connection: AsyncConnection) -> datetime:
+    """The database's own time: what is compared with stored times is read from the clock that wrote them."""
+    now: datetime | None = await connection.scalar(select(func.clock_timestamp()))
+    assert now is not None, "clock_timestamp() has a value"
+    return now
 
 
 def sqlstate(error: SQLAlchemyError) -> str | None:

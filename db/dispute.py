@@ -121,12 +121,13 @@ async def book(connection: AsyncConnection, step: BookDisputeStep) -> DisputeSta
     await _webhooks_read(connection, row, result)
     if locked.open:  # a payment settles before what follows it is booked
         return await _state(connection, row)
+    # Whatever we make of its status: what moved at the PSP is booked.
+    await _book_money(connection, locked, row, result.money, step.at)
     status = DisputeStatus(result.outcome.value)
     if status is not row.status and (row.status.value, status.value) not in DISPUTE_TRANSITIONS:
         detail = f"Dispute {row.id} was {row.status}, and the PSP now says {status}."
         await task.open_task(connection, locked.tenant_id, locked.id, "dispute_changed", detail)
         return await _state(connection, row)
-    await _book_money(connection, locked, row, result.money, step.at)
     changed = await _change(connection, row, status, result, step.at)
     await _hold_or_settle(connection, locked, row, changed, step.at)
     if changed.status in DISPUTE_ENDED:
@@ -207,9 +208,18 @@ async def _hold_or_settle(
         elif not lost:
             await reserve.give_loss_back(connection, part, at)
     await _settle_rest(connection, locked, row, row.amount - sum(part.amount for part in held), at)
-    for kind in ("dispute_evidence_due", "dispute_exceeds", "dispute_stuck"):
-        resolution = f"the dispute was {row.status.value.lower()}"
-        await task.close_tasks(connection, locked.id, kind=kind, by="workflow", resolution=resolution)
+    await _close_tasks(connection, row, _TASKS, f"the dispute was {row.status.value.lower()}")
+
+
+_TASKS = ("dispute_evidence_due", "dispute_exceeds", "dispute_stuck")
+
+
+async def _close_tasks(connection: AsyncConnection, row: Dispute, kinds: Sequence[str], resolution: str) -> None:
+    """Those of a payment's last open dispute: a task may speak of several."""
+    others = [d for d in await of_payment(connection, row.payment_id) if d.id != row.id]
+    if all(other.status in DISPUTE_ENDED for other in others):
+        for kind in kinds:
+            await task.close_tasks(connection, row.payment_id, kind=kind, by="workflow", resolution=resolution)
 
 
 async def _live(connection: AsyncConnection, row: Dispute) -> list[Reserve]:
@@ -450,9 +460,7 @@ async def book_evidence(connection: AsyncConnection, step: BookEvidenceStep) -> 
         )
     )
     if step.failure is None:
-        await task.close_tasks(
-            connection, existing.payment_id, kind="dispute_evidence_due", by="workflow", resolution="submitted"
-        )
+        await _close_tasks(connection, existing, ("dispute_evidence_due",), "submitted")
     else:
         detail = f"The evidence for dispute {step.dispute_id} was refused: {step.failure.message}"
         await task.open_task(connection, existing.tenant_id, existing.payment_id, "dispute_evidence_due", detail)

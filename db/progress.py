@@ -22,8 +22,12 @@ async def rest(connection: AsyncConnection, step: RestStep) -> RestState:
     """Let the payment wait in a status. From this commit on webhooks are signalled to the workflow; those that came
     before are reported as `nudged`, so that none falls between the two."""
     locked = await payment.lock(connection, step.payment_id)
+    review = await risk.reviewed(connection, locked.id, step.stage) if step.stage is not None else None
+    if review is not None and locked.open:
+        # Decided: a second run of what followed must not bring the payment back into review.
+        return RestState(status=locked.status, review=review)
     if not locked.open:
-        return RestState(status=locked.status, review=await risk.reviewed(connection, locked.id))
+        return RestState(status=locked.status, review=review)
     if step.result is not None:
         await charges.record(connection, locked.charge.id, step.result)
     waiting = [order for order in locked.orders if order.open]
@@ -46,8 +50,7 @@ async def rest(connection: AsyncConnection, step: RestStep) -> RestState:
         await payment.touch(connection, locked.id, **fields)
     else:
         await payment.move(connection, locked, waiting, step.status, reason=step.reason, at=step.at, fields=fields)
-    review = await risk.reviewed(connection, locked.id) if step.status is Status.IN_REVIEW else None
-    if step.task is not None and review is None:
+    if step.task is not None:
         await task.open_task(connection, locked.tenant_id, locked.id, step.task, step.reason)
     nudged = await payment.inbox_done(connection, locked.id, "read when the payment came to rest")
     return RestState(
@@ -56,7 +59,6 @@ async def rest(connection: AsyncConnection, step: RestStep) -> RestState:
         nudged=nudged,
         cancel_requested=locked.cancel_requested_at is not None,
         capture_requested=locked.capture_requested_at is not None,
-        review=review,
     )
 
 

@@ -437,7 +437,7 @@ async def _came_back(connection: AsyncConnection, locked: Payment, row: Refund, 
 
 
 async def unfinished(connection: AsyncConnection, older_than_s: float, after_id: str, limit: int) -> list[Refund]:
-    """Refunds that are not done though their payment has ended: no workflow of the payment cares for them any more."""
+    """Refunds that are not done, and that the payment's own workflow does not care for."""
     ended = or_(
         refund.c.status == RefundStatus.SUCCEEDED.value,
         and_(refund.c.status == RefundStatus.FAILED.value, refund.c.origin.in_(["request", "psp"])),
@@ -449,7 +449,11 @@ async def unfinished(connection: AsyncConnection, older_than_s: float, after_id:
         .where(
             ~ended,
             refund.c.updated_at < due,
-            payment_table.c.status.in_([status.value for status in TERMINAL]),
+            # Part of undoing a charge, it is the payment's own workflow's as long as that lives.
+            or_(
+                payment_table.c.status.in_([status.value for status in TERMINAL]),
+                refund.c.origin.in_(["request", "psp"]),
+            ),
             refund.c.id > after_id,
         )
         .order_by(refund.c.id)

@@ -148,9 +148,7 @@ async def settle_dispute(connection: AsyncConnection, part: Reserve, *, lost: bo
     if used < part.covered:
         await _give_back(connection, part, part.covered - used, Kind.DISPUTE_RELEASE, None, at)
     if due:
-        balance = await wallet.lock(connection, part.tenant_id, part.seller_account, part.currency)
-        available = max(0, min(balance[Bucket.AVAILABLE], due - used))
-        parts = {Bucket.RESERVED: used, Bucket.AVAILABLE: available, Bucket.RECEIVABLE: due - used - available}
+        parts = {Bucket.RESERVED: used} | await _cover_rest(connection, part, due - used)
         postings = books.dispute_loss(part.seller_account, parts, fee, part.currency)
         await _post(connection, part, Kind.DISPUTE_LOSS, postings, at)
     await _set_status(connection, part, "TAKEN" if lost else "RELEASED")
@@ -186,6 +184,20 @@ async def _cover(connection: AsyncConnection, order: Order, needed: int) -> dict
     pending = max(0, min(order.pending_amount, balance[Bucket.PENDING], needed))
     available = max(0, min(balance[Bucket.AVAILABLE], needed - pending))
     return {Bucket.PENDING: pending, Bucket.AVAILABLE: available}
+
+
+async def _cover_rest(connection: AsyncConnection, part: Reserve, needed: int) -> dict[Bucket, int]:
+    """What was not set aside: by now the order may have money in pending again (a refund came back); then available,
+    then on credit."""
+    pending_amount = await connection.scalar(
+        select(payment_order.c.pending_amount).where(payment_order.c.id == part.order_id)
+    )
+    balance = await wallet.lock(connection, part.tenant_id, part.seller_account, part.currency)
+    pending = max(0, min(pending_amount or 0, balance[Bucket.PENDING], needed))
+    available = max(0, min(balance[Bucket.AVAILABLE], needed - pending))
+    if pending:
+        await _update_order(connection, part.order_id, pending_amount=payment_order.c.pending_amount - pending)
+    return {Bucket.PENDING: pending, Bucket.AVAILABLE: available, Bucket.RECEIVABLE: needed - pending - available}
 
 
 async def _store(

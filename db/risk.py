@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import exists, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db import payment, task
@@ -78,6 +78,8 @@ async def decide(connection: AsyncConnection, step: AssessStep, card: CardFacts 
     known = await _stored(connection, locked.id, step.stage)
     if known is not None:
         return _decision(known, rule_set)
+    if step.stage is Stage.BEFORE:
+        await _queue(connection, locked, rule_set, card)
     if card is not None and card.fingerprint:
         await payment.touch(connection, locked.id, card_fingerprint=card.fingerprint)
     facts = await _facts(connection, locked, rule_set, step, card, expected)
@@ -160,16 +162,15 @@ async def _facts(
 async def _velocity(
     connection: AsyncConnection, locked: Payment, rule: VelocityRule, card: CardFacts | None
 ) -> Velocity | None:
-    """The busiest of a payment's merchants counts. Counted back from the payment's own creation, so that asking again
-    later gives the same answer."""
+    """The busiest of a payment's merchants counts."""
     if rule.of != "merchant":
-        return await _count(connection, locked, rule, _same(locked, rule, card))
-    found = [
+        same = _same(locked, rule, card)
+        return None if same is None else await _count(connection, locked, rule, same)
+    seen = [
         await _count(connection, locked, rule, payment_order.c.seller_account == order.seller_account)
         for order in locked.orders
     ]
-    seen = [velocity for velocity in found if velocity is not None]
-    return max(seen, key=lambda v: (v.count, v.amount)) if seen else None
+    return max(seen, key=lambda v: (v.count, v.amount))
 
 
 def _same(locked: Payment, rule: VelocityRule, card: CardFacts | None) -> Any:
@@ -178,18 +179,35 @@ def _same(locked: Payment, rule: VelocityRule, card: CardFacts | None) -> Any:
     return payment_table.c.card_fingerprint == card.fingerprint if card and card.fingerprint else None
 
 
-async def _count(connection: AsyncConnection, locked: Payment, rule: VelocityRule, same: Any) -> Velocity | None:
-    if same is None:
-        return None
+async def _queue(connection: AsyncConnection, locked: Payment, rule_set: RuleSet, card: CardFacts | None) -> None:
+    """Payments that a velocity rule counts together are judged one after the other, or of many at once none would see
+    the others. In sorted order, so that two of us cannot wait for each other."""
+    rules = [rule for rule in rule_set.of(Stage.BEFORE) if isinstance(rule, VelocityRule)]
+    names = {
+        "buyer": [locked.buyer_id],
+        "card": [card.fingerprint] if card and card.fingerprint else [],
+        "merchant": [order.seller_account for order in locked.orders],
+    }
+    keys = {f"velocity:{locked.tenant_id}:{rule.of}:{name}" for rule in rules for name in names[rule.of]}
+    for key in sorted(keys):
+        await connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(key, 0))))
+
+
+async def _count(connection: AsyncConnection, locked: Payment, rule: VelocityRule, same: Any) -> Velocity:
+    """This payment, and those in the rule's time that were judged before it or, made before there were rules, were not
+    judged at all."""
     since = locked.created_at - timedelta(seconds=rule.within_s)
     amount = payment_order.c.amount if rule.of == "merchant" else payment_table.c.amount
     in_currency = payment_table.c.currency == (rule.currency or locked.currency)
+    judged = exists().where(
+        risk_decision.c.payment_id == payment_table.c.id, risk_decision.c.stage == Stage.BEFORE.value
+    )
     query = (
         select(func.count(payment_table.c.id.distinct()), func.coalesce(func.sum(amount).filter(in_currency), 0))
         .where(
             payment_table.c.tenant_id == locked.tenant_id,
             payment_table.c.created_at > since,
-            payment_table.c.created_at <= locked.created_at,
+            or_(judged, payment_table.c.risk_version.is_(None), payment_table.c.id == locked.id),
             same,
         )
         .select_from(
@@ -221,15 +239,11 @@ async def review(connection: AsyncConnection, step: ReviewStep) -> Payment:
 async def review_by_default(connection: AsyncConnection, step: ReviewStep) -> ReviewDecision:
     """Nobody decided in time: the default holds, unless somebody just did. Returns what holds."""
     await payment.lock(connection, step.payment_id)
-    if await _write_review(connection, step):
-        return step.review.decision
-    decided_as = await connection.scalar(
-        select(risk_decision.c.review)
-        .where(risk_decision.c.payment_id == step.payment_id, risk_decision.c.review.is_not(None))
-        .order_by(risk_decision.c.at.desc())
-        .limit(1)
-    )
-    return ReviewDecision(decided_as) if decided_as else step.review.decision
+    await _write_review(connection, step)
+    assert step.stage is not None, "a deadline is that of one review"
+    holds = await reviewed(connection, step.payment_id, step.stage)
+    assert holds is not None, "it was decided above, or before"
+    return holds
 
 
 async def _write_review(connection: AsyncConnection, step: ReviewStep) -> bool:
@@ -240,6 +254,7 @@ async def _write_review(connection: AsyncConnection, step: ReviewStep) -> bool:
             risk_decision.c.payment_id == step.payment_id,
             risk_decision.c.verdict == Verdict.REVIEW.value,
             risk_decision.c.review.is_(None),
+            *(() if step.stage is None else (risk_decision.c.stage == step.stage.value,)),
         )
         .values(
             review=step.review.decision.value,
@@ -254,17 +269,10 @@ async def _write_review(connection: AsyncConnection, step: ReviewStep) -> bool:
     return result.rowcount > 0
 
 
-async def reviewed(connection: AsyncConnection, payment_id: str) -> ReviewDecision | None:
-    """What was decided about the review that the payment rests in; None while nobody has."""
-    row = (
-        await connection.execute(
-            select(risk_decision.c.review)
-            .where(risk_decision.c.payment_id == payment_id, risk_decision.c.verdict == Verdict.REVIEW.value)
-            .order_by(risk_decision.c.at.desc())
-            .limit(1)
-        )
-    ).one_or_none()
-    return ReviewDecision(row.review) if row and row.review else None
+async def reviewed(connection: AsyncConnection, payment_id: str, stage: Stage) -> ReviewDecision | None:
+    """What was decided about the review of a stage; None while nobody has."""
+    row = await _stored(connection, payment_id, stage)
+    return ReviewDecision(row["review"]) if row and row["review"] else None
 
 
 async def refusal(connection: AsyncConnection, locked: Payment) -> Failure | None:
@@ -279,13 +287,20 @@ async def refusal(connection: AsyncConnection, locked: Payment) -> Failure | Non
 
 async def release(connection: AsyncConnection, step: ReleaseStep, send_for_s: float) -> Released:
     """An approved payment goes on to its charge. Nothing was sent under its key while it was IN_REVIEW, so the key's
-    time begins now. A cancel, or a seller that was frozen meanwhile, stops it before the PSP hears of it."""
+    time begins now: once, since a second run may have sent something. A cancel, or a seller that was frozen meanwhile,
+    stops it before the PSP hears of it; afterwards the settlement obeys them."""
     locked = await payment.lock(connection, step.payment_id)
-    if locked.status is not Status.IN_REVIEW or locked.cancel_requested_at is not None:
-        return Released(status=locked.status)
+    decision = await _stored(connection, locked.id, Stage.BEFORE)
+    assert decision is not None, "a review was decided before it is acted on"
+    if decision["released_at"] is not None:
+        return Released(released=True, status=locked.status)
+    if not locked.open or locked.cancel_requested_at is not None:
+        return Released(released=False, status=locked.status)
     refusal = await inactive_seller(connection, locked, [order.id for order in locked.orders])
     if refusal is not None:
-        return Released(status=locked.status, failure=refusal)
+        return Released(released=False, status=locked.status, failure=refusal)
+    of_payment = (risk_decision.c.payment_id == locked.id, risk_decision.c.stage == Stage.BEFORE.value)
+    await connection.execute(update(risk_decision).where(*of_payment).values(released_at=step.at))
     await connection.execute(
         update(charge)
         .where(charge.c.id == locked.charge.id)
@@ -300,7 +315,7 @@ async def release(connection: AsyncConnection, step: ReleaseStep, send_for_s: fl
         at=step.at,
         fields={"deadline_at": None, "next_check_at": None},
     )
-    return Released(status=status)
+    return Released(released=True, status=status)
 
 
 async def waiting(connection: AsyncConnection, tenant_id: str | None, limit: int) -> list[dict[str, Any]]:

@@ -41,9 +41,10 @@ async def settle(connection: AsyncConnection, step: SettleStep) -> Settlement:
     if refused is not None:  # captured at the PSP by hand, though the rules or a person had said no
         return Settlement(outcome=SettleOutcome.REFUSED, status=locked.status, failure=refused)
     paid = (step.result.amount, step.result.currency)
-    assert paid == (locked.to_capture, locked.currency), "the workflow compares the amounts first"
+    if paid != (locked.to_capture, locked.currency):  # captured at the PSP while another amount was asked for here
+        return Settlement(outcome=SettleOutcome.HELD, status=locked.status)
     posted: dict[str, Any] = {}
-    if order.to_capture:
+    if order.to_capture and not order.ledger_updated:
         seller = await _seller(connection, order)
         if seller.status != "ACTIVE":
             failure = Failure(code="wallet_refused", message=f"{order.seller_account} is {seller.status.lower()}.")
@@ -51,7 +52,7 @@ async def settle(connection: AsyncConnection, step: SettleStep) -> Settlement:
         booked = await post_capture(connection, locked, order, seller, step.result, step.at)
         await credit_wallet(connection, order, booked)
         posted = _posted(order, booked)
-    if not locked.charge.booked:
+    if posted and not locked.charge.booked:
         await charge.record(connection, locked.charge.id, step.result, booked=True)
     return await _complete(connection, locked, order, step, posted)
 

@@ -45,6 +45,8 @@ async def store(connection: AsyncConnection, psp: str, event: PspEvent) -> Store
     charge_row = await _charge_of(connection, psp, event)
     locked = await payment.lock(connection, charge_row["payment_id"]) if charge_row else None
     known = event.kind is not PspEventKind.OTHER and locked is not None
+    # A refund or dispute names the PSP's charge alone, which may be ours though we do not know its name yet.
+    early = locked is None and event.kind in (PspEventKind.REFUND, PspEventKind.DISPUTE) and event.charge_reference
     inbox_id = await connection.scalar(
         upsert(webhook_inbox)
         .values(
@@ -64,8 +66,9 @@ async def store(connection: AsyncConnection, psp: str, event: PspEvent) -> Store
             paid=event.paid,
             refund_failed=event.refund_failed,
             aftermath=event.kind is PspEventKind.DISPUTE or event.refund_failed or _made_at_psp(event),
-            status="RECEIVED" if known else "IGNORED",
-            note=None if known else "nothing of ours is concerned",
+            charge_reference=event.charge_reference,
+            status="RECEIVED" if known or early else "IGNORED",
+            note=None if known or early else "nothing of ours is concerned",
         )
         .on_conflict_do_nothing(index_elements=["psp", "event_id"])
         .returning(webhook_inbox.c.id)
@@ -165,10 +168,13 @@ async def _from_dashboard(connection: AsyncConnection, locked: Payment, event: A
 async def _refund_of(
     connection: AsyncConnection, payment_id: str, refund_id: str | None, reference: str | None
 ) -> Refund | None:
-    """Our record of the refund that an event is about: by the id that we wrote on it, or by the PSP's."""
-    named = refund.c.reference == reference if refund_id is None else refund.c.id == refund_id
-    row = (await connection.execute(select(refund).where(refund.c.payment_id == payment_id, named))).mappings().first()
-    return None if row is None else Refund(**row)
+    """Our record of the refund that an event is about: by the PSP's name for it, or by the id that we wrote on it."""
+    for named in (refund.c.reference == reference, refund.c.id == refund_id):
+        found = await connection.execute(select(refund).where(refund.c.payment_id == payment_id, named))
+        row = found.mappings().first()
+        if row is not None:
+            return Refund(**row)
+    return None
 
 
 async def _unmade_refund(connection: AsyncConnection, payment_id: str) -> bool:
@@ -196,6 +202,60 @@ async def _charge_of(connection: AsyncConnection, psp: str, event: PspEvent) -> 
             charge.c.psp == psp, charge.c.reference == event.reference
         )
     return (await connection.execute(query)).mappings().one_or_none()
+
+
+async def _found_late(connection: AsyncConnection, row: Any) -> str | None:
+    """The payment of a refund or dispute that was told of before we knew the PSP's name for our charge. One whose
+    charge stays unknown is somebody else's: it is kept, and ignored after a while."""
+    found = (
+        await connection.execute(
+            select(charge.c.id, charge.c.payment_id, charge.c.tenant_id).where(
+                charge.c.psp == row["psp"], charge.c.reference == row["charge_reference"]
+            )
+        )
+    ).one_or_none()
+    values: dict[str, Any] = {"attempts": row["attempts"] + 1}
+    if found is not None:
+        values = {"payment_id": found.payment_id, "charge_id": found.id, "tenant_id": found.tenant_id}
+    elif row["attempts"] + 1 >= _ATTEMPTS_MAX:
+        values |= {"status": "IGNORED", "note": "nothing of ours is concerned"}
+    await connection.execute(update(webhook_inbox).where(webhook_inbox.c.id == row["id"]).values(**values))
+    return found.payment_id if found is not None else None
+
+
+async def count_attempt(connection: AsyncConnection, inbox_id: str) -> None:
+    """A delivery that broke: the others come first the next time."""
+    await connection.execute(
+        update(webhook_inbox).where(webhook_inbox.c.id == inbox_id).values(attempts=webhook_inbox.c.attempts + 1)
+    )
+
+
+async def dead(connection: AsyncConnection, limit: int) -> list[dict[str, Any]]:
+    """Events that were given up, the newest first."""
+    columns = ("id", "tenant_id", "type", "event_id", "payment_id", "attempts", "note", "received_at")
+    rows = await connection.execute(
+        select(*(webhook_inbox.c[name] for name in columns))
+        .where(webhook_inbox.c.status == "DEAD")
+        .order_by(webhook_inbox.c.received_at.desc())
+        .limit(limit)
+    )
+    return [dict(row) for row in rows.mappings()]
+
+
+async def replay(connection: AsyncConnection, inbox_id: str, by: str) -> bool:
+    """Let the sweeper deliver a dead event again, as a person says. False: it is not dead."""
+    row = (
+        await connection.execute(
+            update(webhook_inbox)
+            .where(webhook_inbox.c.id == inbox_id, webhook_inbox.c.status == "DEAD")
+            .values(status="RECEIVED", attempts=0, note=f"replayed by {by}")
+            .returning(webhook_inbox.c.tenant_id, webhook_inbox.c.event_id)
+        )
+    ).one_or_none()
+    if row is None:
+        return False
+    await task.audit(connection, row.tenant_id, by, "webhook.replay", inbox_id, {"event_id": row.event_id})
+    return True
 
 
 async def processed(connection: AsyncConnection, inbox_id: str, note: str) -> None:
@@ -226,12 +286,15 @@ async def undelivered(connection: AsyncConnection, older_than_s: float, limit: i
 async def redeliver(connection: AsyncConnection, inbox_id: str) -> Stored:
     """Decide again for a stored event; one that nobody could take after many tries is set aside as DEAD."""
     row = (await connection.execute(select(webhook_inbox).where(webhook_inbox.c.id == inbox_id))).mappings().one()
-    locked = await payment.lock(connection, row["payment_id"])
+    payment_id = row["payment_id"] or await _found_late(connection, row)
+    if payment_id is None:
+        return Stored(delivery=Delivery.NOTHING)
+    locked = await payment.lock(connection, payment_id)
     row = (await connection.execute(select(webhook_inbox).where(webhook_inbox.c.id == inbox_id))).mappings().one()
     if row["status"] != "RECEIVED":
         return Stored(delivery=Delivery.NOTHING)
-    # What says that money was taken is never given up while the payment may still hear of it.
-    dead = row["attempts"] + 1 >= _ATTEMPTS_MAX and not (row["paid"] and locked.open)
+    # What says that money moved is never given up while the payment may still hear of it.
+    dead = row["attempts"] + 1 >= _ATTEMPTS_MAX and not ((row["paid"] or row["aftermath"]) and locked.open)
     await connection.execute(
         update(webhook_inbox)
         .where(webhook_inbox.c.id == inbox_id)

@@ -80,6 +80,7 @@ class RestStep(Frozen):
     next_check_s: float
     reason: str
     task: str | None = Field(default=None, description="kind of the task to open for a person")
+    stage: Stage | None = Field(default=None, description="the review that is waited for")
     at: datetime
 
 
@@ -122,8 +123,11 @@ class Review(Frozen):
 
 
 class ReviewStep(Frozen):
+    """`stage`: the one that is decided; None for whichever waits."""
+
     payment_id: str
     review: Review
+    stage: Stage | None = None
     at: datetime
 
 
@@ -135,8 +139,9 @@ class ReleaseStep(Frozen):
 
 
 class Released(Frozen):
-    """`failure`: why it does not go on after all."""
+    """`released`: go on and charge. Else it ends: because of `failure`, a cancel, or it has ended already."""
 
+    released: bool
     status: Status
     failure: Failure | None = None
 

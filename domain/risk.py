@@ -200,7 +200,7 @@ def assess(rules: RuleSet, stage: Stage, facts: RiskFacts) -> Assessment:
     verdicts: list[Verdict] = []
     reasons: list[str] = []
     for rule in rules.of(stage):
-        if "card" in _parties(rule) and facts.card_expected and facts.card is None:
+        if _unknown(rule, facts):
             if not _small(rules, facts):
                 verdicts.append(Verdict.REVIEW)
                 reasons.append(f"{rule.name}: the card could not be checked")
@@ -211,6 +211,13 @@ def assess(rules: RuleSet, stage: Stage, facts: RiskFacts) -> Assessment:
             reasons.append(f"{rule.name}: {why}")
     verdict = Verdict.BLOCK if Verdict.BLOCK in verdicts else Verdict.REVIEW if verdicts else Verdict.ALLOW
     return Assessment(verdict=verdict, reasons=tuple(reasons))
+
+
+def _unknown(rule: Rule, facts: RiskFacts) -> bool:
+    """Whether the rule asks for what the PSP should have told, and did not."""
+    if isinstance(rule, _AFTER):
+        return facts.checks is None
+    return "card" in _parties(rule) and facts.card_expected and facts.card is None
 
 
 def _small(rules: RuleSet, facts: RiskFacts) -> bool:

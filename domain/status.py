@@ -193,6 +193,7 @@ REFUND_STEPS: tuple[Step, ...] = (
 )
 
 _DISPUTE_OPEN = (DisputeStatus.OPENED, DisputeStatus.INQUIRY, DisputeStatus.NEEDS_RESPONSE, DisputeStatus.UNDER_REVIEW)
+_DISPUTE_MAY_END = (*_DISPUTE_OPEN, DisputeStatus.CLOSED)  # an inquiry that was closed may come back between two looks
 
 DISPUTE_STEPS: tuple[Step, ...] = (
     Step((), DisputeStatus.OPENED, "buyer's bank", "a webhook tells of it; the PSP is asked for the rest"),
@@ -204,14 +205,14 @@ DISPUTE_STEPS: tuple[Step, ...] = (
         "the money is withdrawn, ours is held; evidence can be submitted until the deadline",
     ),
     Step(
-        (DisputeStatus.OPENED, DisputeStatus.INQUIRY, DisputeStatus.NEEDS_RESPONSE),
+        (DisputeStatus.OPENED, DisputeStatus.INQUIRY, DisputeStatus.NEEDS_RESPONSE, DisputeStatus.CLOSED),
         DisputeStatus.UNDER_REVIEW,
         "shop, person",
         "evidence was submitted",
     ),
-    Step(_DISPUTE_OPEN, DisputeStatus.WON, "buyer's bank", "the money came back, and what was held is released"),
+    Step(_DISPUTE_MAY_END, DisputeStatus.WON, "buyer's bank", "the money came back, and what was held is released"),
     Step((DisputeStatus.LOST,), DisputeStatus.WON, "buyer's bank", "it decided anew: the loss is given back"),
-    Step(_DISPUTE_OPEN, DisputeStatus.LOST, "buyer's bank", "the loss is booked"),
+    Step(_DISPUTE_MAY_END, DisputeStatus.LOST, "buyer's bank", "the loss is booked"),
     Step(_DISPUTE_OPEN, DisputeStatus.CLOSED, "buyer's bank", "an inquiry ended, or the dispute was prevented"),
 )
 

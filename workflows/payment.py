@@ -225,7 +225,7 @@ class PaymentWorkflow:
     async def _check_risk(self) -> PaymentEnd | None:
         """Judge the payment before the PSP hears of it. None: go on and charge."""
         decision = await self._assess(Stage.BEFORE, None)
-        match await self._verdict(decision, None):
+        match await self._verdict(Stage.BEFORE, decision, None):
             case Verdict.BLOCK:
                 return await self._close(Status.FAILED, BLOCKED, None)
             case ReviewDecision.REJECT:
@@ -237,23 +237,25 @@ class PaymentWorkflow:
         released = await self._steps.release(ReleaseStep(payment_id=self._inp.payment_id, at=workflow.now()))
         if released.failure is not None:
             return await self._close(Status.FAILED, released.failure, None)
-        if released.status is Status.IN_REVIEW:  # a cancel came first
+        if not released.released:  # a cancel came first
             return await self._close(Status.CANCELLED, None, None)
         self._show(released.status)
-        return PaymentEnd(status=released.status) if released.status in TERMINAL else None
+        return None
 
     async def _assess(self, stage: Stage, result: ChargeResult | None) -> RiskDecision:
         return await self._steps.assess(
             AssessStep(payment_id=self._inp.payment_id, stage=stage, result=result, at=workflow.now())
         )
 
-    async def _verdict(self, decision: RiskDecision, result: ChargeResult | None) -> Verdict | ReviewDecision | None:
+    async def _verdict(
+        self, stage: Stage, decision: RiskDecision, result: ChargeResult | None
+    ) -> Verdict | ReviewDecision | None:
         """The rules' verdict, or, where that is a review, the person's; None if a cancel came first."""
         if decision.verdict is not Verdict.REVIEW:
             return decision.verdict
-        return decision.review or await self._review(decision, result)
+        return decision.review or await self._review(stage, decision, result)
 
-    async def _review(self, decision: RiskDecision, result: ChargeResult | None) -> ReviewDecision | None:
+    async def _review(self, stage: Stage, decision: RiskDecision, result: ChargeResult | None) -> ReviewDecision | None:
         """Rest until a person decides; at the deadline the default holds. An authorisation does not wait for longer
         than the PSP keeps it. None: cancelled, or ended in a task that the server had run again."""
         gap = timedelta(seconds=self._patience.poll_max_s)
@@ -266,6 +268,7 @@ class PaymentWorkflow:
                 deadline_s=deadline_s,
                 reason=f"review: {'; '.join(decision.reasons)}",
                 task="review",
+                stage=stage,
             )
             if state.review is not None:
                 return state.review
@@ -273,7 +276,7 @@ class PaymentWorkflow:
                 return None
             if _is_past(state.deadline_at):
                 by_default = Review(decision=decision.on_deadline, by="deadline")
-                step = ReviewStep(payment_id=self._inp.payment_id, review=by_default, at=workflow.now())
+                step = ReviewStep(payment_id=self._inp.payment_id, review=by_default, stage=stage, at=workflow.now())
                 return await self._steps.review_by_default(step)
             await self._mailbox.wait(gap, state.deadline_at, "a person decides")
 
@@ -295,7 +298,8 @@ class PaymentWorkflow:
     async def _authorized(self, result: ChargeResult) -> ChargeResult | PaymentEnd:
         """The amount is reserved on the card: judge the PSP's answer, then take it, or wait to be asked to."""
         if self._inp.risk:
-            match await self._verdict(await self._assess(Stage.AFTER, result), result):
+            decision = await self._assess(Stage.AFTER, result)
+            match await self._verdict(Stage.AFTER, decision, result):
                 case Verdict.BLOCK:
                     return await self._let_go(result, Status.FAILED, BLOCKED)
                 case ReviewDecision.REJECT:
@@ -407,7 +411,8 @@ class PaymentWorkflow:
         """The PSP has the money: is it the right sum, and will every seller's wallet take it?"""
         if not self._as_asked(result):
             result = await self._look_twice(result)
-            if not self._as_asked(result):
+            # Of a capture the row knows what was asked for, and the settlement compares; it may be newer than this run.
+            if not self._as_asked(result) and not self._inp.authorize_only:
                 return await self._hold(result)
         await self._mark_cancel()
         status = Status.SUCCESS
@@ -494,6 +499,8 @@ class PaymentWorkflow:
                 reason=f"amount_mismatch: asked for {asked}, the PSP took {got}",
                 task="amount_mismatch",
             )
+            if state.status in TERMINAL:
+                return PaymentEnd(status=state.status)
             if state.cancel_requested or await self._mark_cancel():
                 failure = Failure(code="amount_mismatch", message=f"The PSP took {got} instead of {asked}.")
                 return await self._compensate((), result, Status.CANCELLED, failure)
@@ -598,6 +605,7 @@ class PaymentWorkflow:
         reason: str,
         deadline_s: float | None = None,
         task: str | None = None,
+        stage: Stage | None = None,
     ) -> RestState:
         self._in_first_task = False
         state = await self._steps.rest(
@@ -609,6 +617,7 @@ class PaymentWorkflow:
                 next_check_s=gap_s,
                 reason=reason,
                 task=task,
+                stage=stage,
                 at=workflow.now(),
             )
         )

@@ -129,6 +129,7 @@ def _tables() -> None:
         Column("reviewed_by", Text(), nullable=True),
         Column("review_note", Text(), nullable=True),
         Column("reviewed_at", DateTime(timezone=True), nullable=True),
+        Column("released_at", DateTime(timezone=True), nullable=True, comment="let go to its charge, once"),
         CheckConstraint("review IN ('approve', 'reject')", name=op.f("ck_risk_decision_review")),
         CheckConstraint("stage IN ('before_charge', 'after_authorization')", name=op.f("ck_risk_decision_stage")),
         CheckConstraint("verdict IN ('allow', 'review', 'block')", name=op.f("ck_risk_decision_verdict")),
@@ -336,6 +337,7 @@ def _tables() -> None:
         "wallet",
         Column("receivable", BigInteger(), server_default="0", nullable=False, comment="what the seller owes us"),
     )
+    op.add_column("webhook_inbox", Column("charge_reference", Text(), nullable=True))
     op.add_column("webhook_inbox", Column("refund_id", Text(), nullable=True))
     op.add_column("webhook_inbox", Column("dispute_id", Text(), nullable=True))
     op.add_column("webhook_inbox", Column("kind", Text(), server_default="charge", nullable=False))
@@ -348,7 +350,7 @@ def _tables() -> None:
 def downgrade() -> None:
     op.execute("DROP TRIGGER terminal ON dispute")
     op.drop_constraint("fk_webhook_inbox_dispute_id", "webhook_inbox")
-    for column in ("aftermath", "currency", "amount", "kind", "dispute_id", "refund_id"):
+    for column in ("aftermath", "currency", "amount", "kind", "dispute_id", "refund_id", "charge_reference"):
         op.drop_column("webhook_inbox", column)
     op.drop_column("wallet", "receivable")
     op.drop_constraint("ck_refund_amount", "refund")
