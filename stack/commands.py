@@ -22,7 +22,7 @@ from stack.command_line import (
     show,
     steer,
 )
-from stack.commands_aftermath import disputes, merchants, refunds, reviews, risk, tasks
+from stack.commands_aftermath import disputes, merchants, refunds, reviews, risk, tasks, webhooks
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -44,6 +44,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(disputes, name="disputes")
     app.add_typer(merchants, name="merchants")
     app.add_typer(risk, name="risk")
+    app.add_typer(webhooks, name="webhooks")
     app.add_typer(keys, name="keys")
     app.command()(sweep)
 

@@ -20,6 +20,7 @@ disputes = typer.Typer(help="See disputes, and submit evidence.", no_args_is_hel
 merchants = typer.Typer(help="See, freeze and close sellers.", no_args_is_help=True)
 risk = typer.Typer(help="The risk rules of tenants.", no_args_is_help=True)
 tasks = typer.Typer(help="What waits for a person, and what to do about it.")
+webhooks = typer.Typer(help="Events that were given up.", no_args_is_help=True)
 
 RefundId = Annotated[str, typer.Argument(metavar="ID", help="re_…")]
 DisputeId = Annotated[str, typer.Argument(metavar="ID", help="dp_…, or the PSP's own id of it.")]
@@ -233,3 +234,22 @@ def tasks_close(
     from stack.operator_aftermath import close_task
 
     change(lambda database: close_task(database, task_id, by, note))
+
+
+# --- webhooks ---
+
+
+@webhooks.command("dead")
+def webhooks_dead(limit: Limit = 20) -> None:
+    """Events of PSPs that could not be used after many tries, newest first."""
+    from stack.operator_aftermath_pages import dead_page
+
+    show(lambda database: dead_page(database, limit=limit))
+
+
+@webhooks.command("replay")
+def webhooks_replay(inbox_id: Annotated[str, typer.Argument(metavar="ID", help="whk_…")], by: By) -> None:
+    """Have the sweeper deliver a dead event again."""
+    from stack.operator_aftermath import replay_webhook
+
+    change(lambda database: replay_webhook(database, inbox_id, by))

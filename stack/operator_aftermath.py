@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from api.card_data import require_text
-from db import capture, dispute, merchant, operator, payment, progress, refund, risk, task
+from db import capture, dispute, merchant, operator, payment, progress, refund, risk, task, webhook
 from db.database import Database, LockTimeout
 from db.dispute import NewEvidence
 from db.records import Dispute, Payment, Refund
@@ -374,3 +374,10 @@ async def _left_behind(database: Database, found: dict[str, Any]) -> bool:
         return not await database.read(lambda c: refund.unmade(c, found["payment_id"]))
     row = await database.read(lambda c: payment.get(c, found["payment_id"]))
     return found["kind"] == "stuck" and row is not None and row.status is not Status.EXECUTING
+
+
+async def replay_webhook(database: Database, inbox_id: str, by: str) -> str:
+    """A dead event goes back to where the sweeper finds it."""
+    if not inbox_id.isprintable() or not await database.run(lambda c: webhook.replay(c, inbox_id, by)):
+        raise StackError(f"There is no dead event {inbox_id}: `paysaga webhooks dead` lists them.")
+    return f"{inbox_id} is delivered again at the next sweep: `paysaga sweep` does it now."

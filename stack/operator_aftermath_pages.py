@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from db import dispute, ledger, operator, refund, reserve, risk, task, wallet
+from db import dispute, ledger, operator, refund, reserve, risk, task, wallet, webhook
 from db.database import Database
 from db.records import Dispute, Payment, Refund, Reserve
 from domain.ledger import Kind
@@ -310,3 +310,17 @@ async def rules_of(database: Database, tenant: str) -> tuple[str, str]:
     if row is None:
         return f"{tenant} has no rules: every payment is allowed.", written
     return f"{tenant}: version {row['version']}, by {row['actor']} at {look.time(row['created_at'])}.", written
+
+
+# --- webhooks ---
+
+
+async def dead_page(database: Database, *, limit: int) -> RenderableType:
+    rows = await database.read(lambda c: webhook.dead(c, limit))
+    if not rows:
+        return Text("No event was given up.", "green")
+    table = look.table("event", "type", "payment", "received (UTC)")
+    for row in rows:
+        name = look.ids(row["id"], row["event_id"])
+        table.add_row(name, row["type"], row["payment_id"] or "–", look.time(row["received_at"]))
+    return Group(table, Text("Deliver one again with `paysaga webhooks replay whk_…`.", "dim"))

@@ -25,7 +25,7 @@ _HINTS = {
     "dispute_stuck": "`paysaga sweep` takes up one whose workflow was lost; does the PSP answer?",
     "dispute_changed": "compare `paysaga disputes show {dispute}` with the PSP's dashboard, " + _CLOSE,
     "paid_twice": "refund the second charge in the PSP's dashboard, " + _CLOSE,
-    "webhook_dead": "compare `paysaga payments show {payment}` with the PSP's dashboard, " + _CLOSE,
+    "webhook_dead": "`paysaga webhooks dead`, `paysaga webhooks replay whk_…`, " + _CLOSE,
 }
 
 CLOSED_BY_HAND = frozenset(kind for kind, text in _HINTS.items() if text.endswith(_CLOSE))

@@ -68,6 +68,7 @@ class Machine(RuleBasedStateMachine):
             self.paysaga.shop(f"m-{secrets.token_hex(6)}", allow_negative_balance=credit, **terms)
         )
         self.payments: dict[str, str] = {}
+        self.tokens: dict[str, str] = {}
         self.ends: dict[str, str] = {}
         self.disputes: list[str] = []
         if rules:
@@ -96,6 +97,7 @@ class Machine(RuleBasedStateMachine):
             return
         assert answer.status_code in (201, 202), answer.text
         self.payments[answer.json()["id"]] = checkout
+        self.tokens[checkout] = token
         self.look(answer.json())
 
     def choose(self, data: st.DataObject) -> dict[str, Any]:
@@ -231,9 +233,23 @@ class Machine(RuleBasedStateMachine):
                 handle = self.paysaga.temporal.get_schedule_handle(f"{self.paysaga.settings.temporal_task_queue}-sweep")
                 await handle.trigger()
                 await asyncio.sleep(0.2)
-            return not moving and await self.same_disputes()
+            return not moving and await self.everything_has_happened() and await self.same_disputes()
 
         await eventually(quiet, timeout_s=60, what=f"rest of {ids}")
+
+    async def everything_has_happened(self) -> bool:
+        """Some cards make something happen a moment after a charge or a refund: it has, and we know of it."""
+        for payment_id, checkout in self.payments.items():
+            log = await self.paysaga.sandbox.log(checkout)
+            if self.tokens[checkout] == "pm_card_createDispute" and log.charged and not log.disputes:
+                return False
+            if self.tokens[checkout] == "pm_card_refundFail" and log.refunded:
+                return False
+            ours = await self.paysaga.sql("SELECT reference, status FROM refund WHERE payment_id = $1", payment_id)
+            known = {row["reference"]: row["status"].lower() for row in ours}
+            if any(known.get(r["refund"], r["status"]) != r["status"] for r in log.refunds):
+                return False
+        return True
 
     async def same_disputes(self) -> bool:
         """Our disputes say what the PSP's do."""

@@ -112,7 +112,17 @@ ALL = [COUNT, TURNOVER, COUNTRY, OF_CARD, OF_MERCHANT, MISMATCH, WITH_MERCHANT, 
     "known", [{}, {"card": CardFacts()}, {"checks": CardChecks()}, {"velocity": {"another": Velocity(count=99)}}]
 )
 def test_a_fact_that_nobody_gave_fires_nothing(one: dict[str, Any], known: dict[str, Any]) -> None:
+    known = {"checks": CardChecks()} | known
     assert judged(one, facts(**known)) == Assessment(verdict=Verdict.ALLOW)
+
+
+@pytest.mark.parametrize("one", [CVC, POSTAL, SCORE])
+def test_an_answer_without_any_checks_is_for_a_person_unless_it_is_small(one: dict[str, Any]) -> None:
+    assert judged(one, facts(checks=None)) == Assessment(
+        verdict=Verdict.REVIEW, reasons=(f"{one['name']}: the card could not be checked",)
+    )
+    small = rule_set(one).model_copy(update={"unavailable_allow_up_to": {"INR": "99999.00"}})
+    assert assess(small, Stage.AFTER, facts(checks=None)).verdict is Verdict.ALLOW
 
 
 def test_a_mismatch_needs_both_countries() -> None:
