@@ -10,16 +10,20 @@ import pytest
 
 from stack.embedded import SERVERS, EmbeddedStack, free_settings
 from tests.support.deployment import Deployment, make_template
+from tests.support.histories import replay_all
 from tests.support.shop import Shop
+from workers.services import connect
 
 
 @pytest.fixture(scope="session")
 async def servers(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[EmbeddedStack]:
-    """PostgreSQL, Temporal and the sandbox PSP, with a migrated database to copy."""
+    """PostgreSQL, Temporal and the sandbox PSP, with a migrated database to copy. At the end every history that the
+    tests made is replayed."""
     settings = free_settings(tmp_path_factory.mktemp("servers"))
     async with EmbeddedStack(settings, pieces=SERVERS) as stack:
         await make_template(stack)
         yield stack
+        await replay_all(await connect(stack.settings))
 
 
 Deploy = Callable[..., Awaitable[Deployment]]

@@ -25,3 +25,13 @@ async def paysaga(
         # back after the task timeout of five seconds, which is as long as the API waits by itself.
         deployment.patience_s = 20.0 if variant == "replayed" else None
         yield deployment
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """`cached_only`: the test is about rows, rules or crowds, and its workflows go the ways of others."""
+    items[:] = [item for item in items if not (item.get_closest_marker("cached_only") and _is_replayed(item))]
+
+
+def _is_replayed(item: pytest.Item) -> bool:
+    callspec = getattr(item, "callspec", None)
+    return callspec is not None and callspec.params.get("paysaga") == "replayed"

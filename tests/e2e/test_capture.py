@@ -72,6 +72,7 @@ async def test_cancelled_before_its_capture(paysaga: Deployment, shop: Shop) -> 
     assert (await capture(shop, payment)).json()["code"] == "payment_not_authorized"
 
 
+@pytest.mark.cached_only
 async def test_cancel_races_capture_and_one_wins(paysaga: Deployment, shop: Shop) -> None:
     """Whatever the order of arrival, the buyer has paid everything or nothing."""
     checkouts = [shop.checkout() for _ in range(6)]
@@ -102,6 +103,7 @@ async def test_an_unanswered_capture_is_resolved_and_made_once(paysaga: Deployme
     assert (await paysaga.sandbox.log(checkout)).charged == [50000]
 
 
+@pytest.mark.cached_only
 async def test_a_seller_frozen_meanwhile_gets_nothing_and_the_buyer_pays_nothing(
     paysaga: Deployment, shop: Shop
 ) -> None:
@@ -115,6 +117,7 @@ async def test_a_seller_frozen_meanwhile_gets_nothing_and_the_buyer_pays_nothing
     assert (await paysaga.sandbox.log(checkout)).charged == [50000]
 
 
+@pytest.mark.cached_only
 @pytest.mark.parametrize(("policy", "end", "charged"), [("void", "CANCELLED", []), ("capture", "SUCCESS", [50000])])
 async def test_near_its_expiry_the_policy_decides(deploy: Deploy, policy: str, end: str, charged: list[int]) -> None:
     """The PSP keeps it for a week, and we decide six seconds after it was made."""

@@ -1,11 +1,12 @@
 """Disputes that come too early, two at a time, or back from their end: none is forgotten."""
 
+import secrets
 from collections.abc import AsyncIterator
 
 import pytest
 
 from db.audit import audit_database
-from tests.conftest import Deploy
+from stack.embedded import EmbeddedStack
 from tests.e2e.test_cancel import sweep
 from tests.e2e.test_crash_aftermath import LOST
 from tests.support.deployment import Deployment
@@ -13,17 +14,19 @@ from tests.support.eventually import eventually
 from tests.support.shop import Shop
 
 
-@pytest.fixture
-async def paysaga(deploy: Deploy) -> AsyncIterator[Deployment]:
-    """Evidence is due soon, for every dispute. The books are audited at the end."""
-    deployment = await deploy(evidence_warning_s=30 * 86_400.0)
-    yield deployment
-    assert await audit_database(deployment.database) == []
+@pytest.fixture(scope="module")
+async def paysaga(servers: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Deployment]:
+    """Evidence is due soon, for every dispute."""
+    soon = {"evidence_warning_s": 30 * 86_400.0}
+    async with Deployment(servers, tmp_path_factory.mktemp("races"), "races_dispute", **soon) as deployment:
+        yield deployment
 
 
 @pytest.fixture
-async def shop(paysaga: Deployment) -> Shop:
-    return await paysaga.shop("races")
+async def shop(paysaga: Deployment) -> AsyncIterator[Shop]:
+    """A tenant of the test's own; the books of all are audited at its end."""
+    yield await paysaga.shop(f"races-{secrets.token_hex(5)}")
+    assert await audit_database(paysaga.database) == []
 
 
 async def test_a_dispute_that_is_told_of_before_its_charge_is_known_becomes_our_record(

@@ -1,13 +1,15 @@
 """Refunds that meet a crash, an open payment, the PSP's dashboard, or their own failure: all of them become our
 records."""
 
+import asyncio
+import secrets
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from db.audit import audit_database
-from tests.conftest import Deploy
+from stack.embedded import EmbeddedStack
 from tests.e2e.test_cancel import sweep
 from tests.e2e.test_crash import blocked, row_lock
 from tests.support.deployment import Deployment
@@ -15,17 +17,23 @@ from tests.support.eventually import eventually
 from tests.support.shop import Shop
 
 
-@pytest.fixture
-async def paysaga(deploy: Deploy) -> AsyncIterator[Deployment]:
-    """The API hosts no worker here, so that the worker process is the one to kill; the books are audited at the end."""
-    deployment = await deploy(api_worker=False, workflow_task_timeout_s=2.0)
-    yield deployment
-    assert await audit_database(deployment.database) == []
+@pytest.fixture(scope="module")
+async def paysaga(servers: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Deployment]:
+    """The API hosts no worker here, so that the worker process is the one to kill. A refund that pends at the PSP does
+    so until a test steers it."""
+    quick = {"api_worker": False, "workflow_task_timeout_s": 2.0}
+    async with Deployment(servers, tmp_path_factory.mktemp("races"), "races_refund", **quick) as deployment:
+        await deployment.sandbox.configure(processing_delay_s=None)
+        yield deployment
 
 
 @pytest.fixture
-async def shop(paysaga: Deployment) -> Shop:
-    return await paysaga.shop("races")
+async def shop(paysaga: Deployment) -> AsyncIterator[Shop]:
+    """A tenant of the test's own; the books of all are audited at its end."""
+    if not paysaga.worker.running:  # the test before this one failed
+        await paysaga.start_worker()
+    yield await paysaga.shop(f"races-{secrets.token_hex(5)}")
+    assert await audit_database(paysaga.database) == []
 
 
 async def psp_refund(shop: Shop, payment_id: str, *statuses: str, sweeping: bool = False) -> dict[str, Any]:
@@ -67,9 +75,7 @@ async def test_an_order_whose_settlement_was_repeated_after_a_crash_is_refunded_
 
 
 async def half_settled(paysaga: Deployment, shop: Shop, checkout: str) -> dict[str, Any]:
-    """A payment of 300.00 for anna, whose order is SUCCESS, and 200.00 for bo, whose refund pends at the PSP until a
-    test steers it."""
-    await paysaga.sandbox.configure(processing_delay_s=None)
+    """A payment of 300.00 for anna, whose order is SUCCESS, and 200.00 for bo, whose refund pends."""
     hold = await paysaga.sandbox.fault("payment_intents.create", "hold_after", checkout=checkout)
     orders = [("anna", "300.00"), ("bo", "200.00")]
     payment = await shop.paid(
@@ -98,10 +104,8 @@ async def test_a_refund_in_the_dashboard_of_a_payment_that_is_still_open_waits_f
     made = await paysaga.sandbox.refund_by_hand(await shop.reference(payment["id"]), 10000)
     await paysaga.sandbox.steer_refund(made["id"], "succeed")
     await paysaga.sandbox.flush_webhooks()
-    # As if the sweeper had tried for hours.
-    await paysaga.sql("UPDATE webhook_inbox SET attempts = 25 WHERE status = 'RECEIVED'")
-    for _ in range(2):
-        await sweep(paysaga)
+    for _ in range(3):  # more often than an event is tried whose payment has ended
+        await asyncio.gather(*(sweep(paysaga) for _ in range(8)))
     assert (await shop.payment(payment["id"]))["status"] == "PENDING"
     assert await paysaga.sql("SELECT type FROM webhook_inbox WHERE status = 'DEAD'") == []
     await let_succeed(paysaga, checkout, 20000)
@@ -123,7 +127,7 @@ async def test_a_lost_refund_of_a_payment_that_is_still_open_is_taken_up_by_the_
     await paysaga.sandbox.struck(refused)
     await paysaga.temporal.get_workflow_handle(f"refund:{refund['id']}").terminate("by an operator's mistake")
     await paysaga.sandbox.clear(refused)
-    assert (await sweep(paysaga))["refunds"] == 1
+    assert (await sweep(paysaga))["refunds"] >= 1
     await shop.refund_until(refund["id"], "PENDING")
     await let_succeed(paysaga, checkout, 1000)
     await shop.refund_until(refund["id"], "SUCCEEDED")

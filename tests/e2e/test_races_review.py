@@ -2,6 +2,7 @@
 forgotten, no authorisation is left behind."""
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -10,7 +11,6 @@ from temporalio.api.enums.v1 import EventType
 
 from db.audit import audit_database
 from stack.embedded import EmbeddedStack
-from tests.conftest import Deploy
 from tests.e2e.test_crash import temporal_stopped
 from tests.e2e.test_payment import FEE_KEPT
 from tests.e2e.test_review import LARGE, rules
@@ -22,17 +22,21 @@ SCORE = {"name": "risky", "type": "psp_risk_score", "at_least": 60, "then": "rev
 RISKY = "pm_card_riskLevelElevated"
 
 
-@pytest.fixture
-async def paysaga(deploy: Deploy) -> AsyncIterator[Deployment]:
-    """The API hosts no worker here, so that the worker process is the one to kill; the books are audited at the end."""
-    deployment = await deploy(api_worker=False, workflow_task_timeout_s=2.0)
-    yield deployment
-    assert await audit_database(deployment.database) == []
+@pytest.fixture(scope="module")
+async def paysaga(servers: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Deployment]:
+    """The API hosts no worker here, so that the worker process is the one to kill."""
+    quick = {"api_worker": False, "workflow_task_timeout_s": 2.0}
+    async with Deployment(servers, tmp_path_factory.mktemp("races"), "races_review", **quick) as deployment:
+        yield deployment
 
 
 @pytest.fixture
-async def shop(paysaga: Deployment) -> Shop:
-    return await paysaga.shop("races")
+async def shop(paysaga: Deployment) -> AsyncIterator[Shop]:
+    """A tenant of the test's own; the books of all are audited at its end."""
+    if not paysaga.worker.running:  # the test before this one failed
+        await paysaga.start_worker()
+    yield await paysaga.shop(f"races-{secrets.token_hex(5)}")
+    assert await audit_database(paysaga.database) == []
 
 
 async def decide(shop: Shop, payment_id: str, decision: str) -> None:
@@ -170,13 +174,26 @@ async def test_killed_as_its_second_review_began_it_is_voided_when_a_person_reje
     assert await shop.balances() == {}
 
 
+async def blocked(paysaga: Deployment, number: int) -> None:
+    """Until so many steps of the application wait for a lock."""
+    query = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+
+    async def probe() -> bool:
+        return len(await paysaga.sql(query)) >= number
+
+    await eventually(probe, what=f"{number} steps that wait for a lock")
+
+
 async def test_of_eight_payments_of_one_card_at_once_the_rules_let_one_through(paysaga: Deployment, shop: Shop) -> None:
     card = {"name": "card", "type": "velocity", "of": "card", "within_s": 3600, "count_above": 1, "then": "block"}
     await rules(shop, card)
     checkouts = [shop.checkout() for _ in range(8)]
-    payments = await asyncio.gather(
-        *(shop.paid(checkout, wait=0, buyer={"id": f"buyer_{n}"}) for n, checkout in enumerate(checkouts))
-    )
+    async with paysaga.connection() as connection, connection.transaction():
+        await connection.execute("LOCK TABLE risk_decision IN SHARE MODE")  # nobody can store what it decided
+        payments = await asyncio.gather(
+            *(shop.paid(checkout, wait=0, buyer={"id": f"buyer_{n}"}) for n, checkout in enumerate(checkouts))
+        )
+        await blocked(paysaga, 2)
     ends = await asyncio.gather(*(shop.until(payment["id"]) for payment in payments))
     shown = sorted((end["status"], end["failure"]["code"] if end["failure"] else "") for end in ends)
     assert shown == [("FAILED", "risk_blocked")] * 7 + [("SUCCESS", "")]

@@ -37,6 +37,7 @@ async def test_partial_refunds_end_at_exactly_the_captured_amount(paysaga: Deplo
     assert (again.status_code, again.json()["code"]) == (409, "nothing_to_refund")
 
 
+@pytest.mark.cached_only
 async def test_twenty_refunds_at_once_never_exceed_what_was_captured(paysaga: Deployment, shop: Shop) -> None:
     checkout = shop.checkout()
     payment = await shop.paid(checkout, orders=[("anna", "500.00")])
@@ -50,6 +51,7 @@ async def test_twenty_refunds_at_once_never_exceed_what_was_captured(paysaga: De
     assert (order["refundable_amount"], order["refund_status"]) == ("5.00", "PARTIALLY_REFUNDED")
 
 
+@pytest.mark.cached_only
 async def test_a_refund_under_a_key_is_made_once(paysaga: Deployment, shop: Shop) -> None:
     checkout = shop.checkout()
     payment = await shop.paid(checkout)
@@ -103,6 +105,7 @@ async def test_a_refund_made_in_the_dashboard_becomes_our_record(paysaga: Deploy
     assert too_much.json()["code"] == "refund_too_large"
 
 
+@pytest.mark.cached_only
 async def test_a_seller_without_funds_refunds_on_credit_only_if_allowed(shop: Shop) -> None:
     await shop.set_merchant("anna", psp_fee_payer="seller")
     payment = await shop.paid(shop.checkout())
@@ -117,6 +120,7 @@ async def test_a_seller_without_funds_refunds_on_credit_only_if_allowed(shop: Sh
     }  # fmt: skip
 
 
+@pytest.mark.cached_only
 async def test_the_platform_keeps_its_fee_where_the_terms_say_so(shop: Shop) -> None:
     await shop.set_merchant("anna", platform_fee_on_refund="kept", allow_negative_balance=True)
     payment = await shop.paid(shop.checkout())

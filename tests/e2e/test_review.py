@@ -24,6 +24,7 @@ async def rules(shop: Shop, *rules: dict[str, Any], **more: Any) -> None:
     assert answer.status_code == 200, answer.text
 
 
+@pytest.mark.cached_only
 async def test_no_rule_that_applies_changes_nothing(paysaga: Deployment, shop: Shop) -> None:
     await rules(shop, LARGE | {"above": "1000.00"})
     checkout = shop.checkout()
@@ -33,6 +34,7 @@ async def test_no_rule_that_applies_changes_nothing(paysaga: Deployment, shop: S
     assert (await paysaga.sandbox.log(checkout)).sent("payment_intents.create") == 1
 
 
+@pytest.mark.cached_only
 async def test_block_fails_before_any_psp_call(paysaga: Deployment, shop: Shop) -> None:
     await rules(shop, LARGE | {"then": "block"})
     checkout = shop.checkout()
@@ -106,6 +108,7 @@ async def test_a_seller_frozen_during_the_review_stops_it_before_the_charge(pays
     assert (await paysaga.sandbox.log(checkout)).requests == []
 
 
+@pytest.mark.cached_only
 async def test_velocity_counts_what_came_before(shop: Shop) -> None:
     velocity = {"name": "often", "type": "velocity", "of": "buyer", "within_s": 3600, "count_above": 2, "then": "block"}
     await rules(shop, velocity)
@@ -114,6 +117,7 @@ async def test_velocity_counts_what_came_before(shop: Shop) -> None:
     assert (await shop.paid(shop.checkout(), buyer={"id": "calm"}))["status"] == "SUCCESS"
 
 
+@pytest.mark.cached_only
 async def test_the_same_card_is_known_by_its_fingerprint(shop: Shop) -> None:
     velocity = {"name": "card", "type": "velocity", "of": "card", "within_s": 3600, "count_above": 1, "then": "block"}
     await rules(shop, velocity)
@@ -124,6 +128,7 @@ async def test_the_same_card_is_known_by_its_fingerprint(shop: Shop) -> None:
     assert (first, second, other) == ("SUCCESS", "FAILED", "SUCCESS")
 
 
+@pytest.mark.cached_only
 async def test_countries_and_currencies_that_do_not_match(shop: Shop) -> None:
     await rules(
         shop,
@@ -136,6 +141,7 @@ async def test_countries_and_currencies_that_do_not_match(shop: Shop) -> None:
     assert (await shop.paid(shop.checkout(), "pm_card_gb"))["failure"]["code"] == "risk_blocked"
 
 
+@pytest.mark.cached_only
 async def test_a_card_that_cannot_be_asked_about_is_allowed_only_when_small(paysaga: Deployment, shop: Shop) -> None:
     card = {"name": "card", "type": "velocity", "of": "card", "within_s": 60, "count_above": 9, "then": "block"}
     await rules(shop, card, unavailable_allow_up_to={"INR": "100.00"})
@@ -179,6 +185,7 @@ async def test_rejected_after_the_authorisation_it_is_voided(paysaga: Deployment
     assert await shop.balances() == {}
 
 
+@pytest.mark.cached_only
 async def test_captured_at_the_psp_although_it_was_rejected_it_is_refunded(paysaga: Deployment, shop: Shop) -> None:
     score = {"name": "risky", "type": "psp_risk_score", "at_least": 60, "then": "review"}
     await rules(shop, score)
