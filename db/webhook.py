@@ -12,9 +12,10 @@ from db import refund as refunds
 from db.progress import listens
 from db.records import Payment, Refund
 from db.tables import PLATFORM_TENANT, charge, refund, webhook_inbox
+from db.tables import payment as payment_table
 from domain.ids import new_id
 from domain.psp import Frozen, PspEvent, PspEventKind
-from domain.status import RefundStatus
+from domain.status import TERMINAL, RefundStatus
 
 
 class Delivery(StrEnum):
@@ -194,6 +195,8 @@ async def _charge_of(connection: AsyncConnection, psp: str, event: PspEvent) -> 
     elif event.reference is None:
         return None
     elif event.kind in (PspEventKind.REFUND, PspEventKind.DISPUTE):
+        if event.charge_reference is None:
+            return None
         query = select(charge.c.id, charge.c.payment_id).where(
             charge.c.psp == psp, charge.c.reference == event.charge_reference
         )
@@ -216,11 +219,26 @@ async def _found_late(connection: AsyncConnection, row: Any) -> str | None:
     ).one_or_none()
     values: dict[str, Any] = {"attempts": row["attempts"] + 1}
     if found is not None:
-        values = {"payment_id": found.payment_id, "charge_id": found.id, "tenant_id": found.tenant_id}
-    elif row["attempts"] + 1 >= _ATTEMPTS_MAX:
+        values = {"payment_id": found.payment_id, "charge_id": found.id, "tenant_id": found.tenant_id, "attempts": 0}
+    elif row["attempts"] + 1 >= _ATTEMPTS_MAX and not await _nameless(connection, row["psp"]):
         values |= {"status": "IGNORED", "note": "nothing of ours is concerned"}
     await connection.execute(update(webhook_inbox).where(webhook_inbox.c.id == row["id"]).values(**values))
     return found.payment_id if found is not None else None
+
+
+async def _nameless(connection: AsyncConnection, psp: str) -> bool:
+    """Whether a charge of ours may be the one: sent or about to be, and the PSP has not told its name."""
+    found = await connection.scalar(
+        select(charge.c.id)
+        .join(payment_table, payment_table.c.id == charge.c.payment_id)
+        .where(
+            charge.c.psp == psp,
+            charge.c.reference.is_(None),
+            payment_table.c.status.not_in([status.value for status in TERMINAL]),
+        )
+        .limit(1)
+    )
+    return found is not None
 
 
 async def count_attempt(connection: AsyncConnection, inbox_id: str) -> None:
@@ -294,11 +312,13 @@ async def redeliver(connection: AsyncConnection, inbox_id: str) -> Stored:
     if row["status"] != "RECEIVED":
         return Stored(delivery=Delivery.NOTHING)
     # What says that money moved is never given up while the payment may still hear of it.
-    dead = row["attempts"] + 1 >= _ATTEMPTS_MAX and not ((row["paid"] or row["aftermath"]) and locked.open)
+    kept = (row["paid"] or row["aftermath"]) and locked.open
+    attempts = min(row["attempts"] + 1, _ATTEMPTS_MAX // 2) if kept else row["attempts"] + 1
+    dead = attempts >= _ATTEMPTS_MAX
     await connection.execute(
         update(webhook_inbox)
         .where(webhook_inbox.c.id == inbox_id)
-        .values(attempts=row["attempts"] + 1, **({"status": "DEAD", "note": "given up"} if dead else {}))
+        .values(attempts=attempts, **({"status": "DEAD", "note": "given up"} if dead else {}))
     )
     if dead:
         await task.open_task(

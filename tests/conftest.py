@@ -26,6 +26,9 @@ async def servers(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Emb
         await replay_all(await connect(stack.settings))
 
 
+PATIENT = {"poll_max_s": 600.0}
+"""Of what many tests share: disputes and authorisations that they leave open must not be looked at for ever."""
+
 Deploy = Callable[..., Awaitable[Deployment]]
 
 
@@ -44,7 +47,7 @@ async def deploy(servers: EmbeddedStack, tmp_path: Path) -> AsyncIterator[Deploy
 @pytest.fixture(scope="session")
 async def paysaga(servers: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Deployment]:
     """The Paysaga that most tests share; each with a tenant of its own."""
-    async with Deployment(servers, tmp_path_factory.mktemp("shared"), "shared") as deployment:
+    async with Deployment(servers, tmp_path_factory.mktemp("shared"), "shared", **PATIENT) as deployment:
         yield deployment
 
 

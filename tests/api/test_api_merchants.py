@@ -110,7 +110,7 @@ async def test_a_wallet_shows_each_currency(shop: Shop) -> None:
     await shop.paid(shop.checkout(), orders=[("bo", "1000")], currency="JPY")
     await shop.paid(shop.checkout(), orders=[("bo", "10.000")], currency="KWD")
     assert (await shop.get("/v1/wallets/bo")).json()["balances"] == [
-        {"currency": "JPY", "pending": "970", "available": "0", "reserved": "0"},
-        {"currency": "KWD", "pending": "9.700", "available": "0.000", "reserved": "0.000"},
-        {"currency": "USD", "pending": "97.00", "available": "0.00", "reserved": "0.00"},
+        {"currency": "JPY", "pending": "970", "available": "0", "reserved": "0", "owed": "0"},
+        {"currency": "KWD", "pending": "9.700", "available": "0.000", "reserved": "0.000", "owed": "0.000"},
+        {"currency": "USD", "pending": "97.00", "available": "0.00", "reserved": "0.00", "owed": "0.00"},
     ]

@@ -131,7 +131,7 @@ FIELDS: list[tuple[str, Any, str]] = [
     ("payment_orders", {}, "field_invalid"),
     ("payment_orders", None, "field_invalid"),
     ("capture", "later", "field_invalid"),
-    ("capture", "manual", "capture_manual_unavailable"),
+    ("on_authorization_expiry", "later", "field_invalid"),
     ("confirm", "yes", "field_invalid"),
     ("confirm", 1, "field_invalid"),
     ("on_partial_failure", "panic", "field_invalid"),

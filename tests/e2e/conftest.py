@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from stack.embedded import EmbeddedStack
+from tests.conftest import PATIENT
 from tests.support.deployment import Deployment
 
 VARIANTS = {
@@ -20,7 +21,7 @@ async def paysaga(
 ) -> AsyncIterator[Deployment]:
     variant: str = request.param
     folder = tmp_path_factory.mktemp(variant)
-    async with Deployment(servers, folder, f"e2e_{variant}", **VARIANTS[variant]) as deployment:
+    async with Deployment(servers, folder, f"e2e_{variant}", **VARIANTS[variant] | PATIENT) as deployment:
         # Without a cache, a task that arrives evicts another one in the middle of its local activities: that one comes
         # back after the task timeout of five seconds, which is as long as the API waits by itself.
         deployment.patience_s = 20.0 if variant == "replayed" else None

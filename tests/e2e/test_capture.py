@@ -121,7 +121,7 @@ async def test_a_seller_frozen_meanwhile_gets_nothing_and_the_buyer_pays_nothing
 @pytest.mark.parametrize(("policy", "end", "charged"), [("void", "CANCELLED", []), ("capture", "SUCCESS", [50000])])
 async def test_near_its_expiry_the_policy_decides(deploy: Deploy, policy: str, end: str, charged: list[int]) -> None:
     """The PSP keeps it for a week, and we decide six seconds after it was made."""
-    paysaga = await deploy(authorization_margin_s=WEEK_S - 4.0)
+    paysaga = await deploy(authorization_margin_s=WEEK_S - 4.0, poll_first_s=60.0)
     shop = await paysaga.shop("expiry")
     checkout = shop.checkout()
     payment = await authorized(shop, checkout, on_authorization_expiry=policy)
@@ -143,7 +143,8 @@ async def test_an_authorisation_that_the_psp_let_go_ends_the_payment(paysaga: De
 
 async def test_captured_in_the_temporal_ui(paysaga: Deployment, shop: Shop) -> None:
     payment = await authorized(shop, shop.checkout())
-    assert await paysaga.update(f"payment:{payment['id']}", "capture", {"by": "olga"}) == "capture noted"
+    said = await paysaga.update(f"payment:{payment['id']}", "capture", {"by": "olga"})
+    assert said in ("capture noted", None)
     assert (await shop.until(payment["id"]))["status"] == "SUCCESS"
 
 

@@ -223,7 +223,7 @@ async def test_without_any_webhook_after_the_first_the_poll_finds_the_end(paysag
 
 @pytest.mark.cached_only
 async def test_late_evidence_is_refused_and_a_person_is_warned_before(deploy: Deploy) -> None:
-    paysaga = await deploy(evidence_warning_s=3600.0)
+    paysaga = await deploy(evidence_warning_s=3600.0, poll_first_s=60.0, poll_max_s=60.0)
     shop = await paysaga.shop("deadline")
     payment = await shop.paid(shop.checkout())
     await paysaga.sandbox.dispute(await shop.reference(payment["id"]), evidence_due_s=6)

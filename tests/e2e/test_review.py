@@ -89,10 +89,8 @@ async def test_cancelled_in_review_the_psp_never_hears_of_it(paysaga: Deployment
 async def test_approved_in_the_temporal_ui(paysaga: Deployment, shop: Shop) -> None:
     await rules(shop, LARGE)
     payment = await shop.paid(shop.checkout())
-    assert (
-        await paysaga.update(f"payment:{payment['id']}", "review", {"decision": "approve", "by": "olga"})
-        == "approve noted"
-    )
+    said = await paysaga.update(f"payment:{payment['id']}", "review", {"decision": "approve", "by": "olga"})
+    assert said in ("approve noted", None)
     assert (await shop.until(payment["id"]))["status"] == "SUCCESS"
     (decision,) = (await shop.explain(payment["id"]))["risk"]
     assert decision["reviewed_by"] == "olga"

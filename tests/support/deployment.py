@@ -171,12 +171,19 @@ class Deployment:
 
     async def update(self, workflow_id: str, name: str, message: dict[str, Any]) -> Any:
         """What an operator does in the Temporal UI. The server refuses an update that arrives while a task of the
-        workflow is lost (without a cache that happens); a person would press the button again."""
+        workflow is lost (without a cache that happens); a person would press the button again. None: the
+        workflow has ended by it meanwhile."""
+
+        pressed = 0
 
         async def press() -> tuple[Any] | None:
+            nonlocal pressed
+            pressed += 1
             try:
                 return (await self.temporal.get_workflow_handle(workflow_id).execute_update(name, message),)
             except RPCError as error:
+                if error.status is RPCStatusCode.NOT_FOUND and pressed > 1:
+                    return (None,)  # it had been taken, and has ended the workflow
                 if error.status is not RPCStatusCode.FAILED_PRECONDITION:
                     raise
                 return None

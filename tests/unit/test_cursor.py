@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from api.cursor import decode, encode
 from domain.errors import Unprocessable
-from domain.ids import new_id
 
 
 @pytest.mark.parametrize(
-    ("kind", "position"), [("merchant", new_id("mer")), ("history", "1"), ("ledger", "9" * 18), ("dispute", "7")]
+    ("kind", "position"),
+    [("merchant", "mer_01kafm6e8q9v7s2c4n0b8k6h3j"), ("history", "1"), ("ledger", "9" * 18), ("dispute", "7")],
 )
 def test_ours_come_back(kind: str, position: str) -> None:
     cursor = encode(kind, position)
