@@ -1,18 +1,17 @@
 """`/v1/payments/{id}/capture`: take what was authorised, or a part of it."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Body, Path, Request, Response
 
 from api import examples
 from api.context import IdempotencyKey, PaymentsWriter, ServicesOf, Wait, keyed
-from api.payment import HEADERS, WAITING, answer, find_payment, load, outcome, tell
+from api.payment import HEADERS, WAITING, answer, find_payment, keyed_work, load, outcome, tell
 from api.problems import WRITE_PROBLEMS
 from api.schemas import CaptureIn, PaymentOut
 from api.strict import StrictRoute
-from db import capture, idempotency
-from db.database import LockTimeout
+from db import capture
 from db.records import Payment
 from domain.errors import Unprocessable
 from domain.money import MoneyError, parse_major
@@ -45,18 +44,15 @@ async def capture_payment(
     row, _ = await find_payment(services, who, payment_id)
     amounts = _amounts(services, row, body)
     now = datetime.now(UTC)
-
-    async def once(connection: Any) -> tuple[Payment, bool]:
-        claim = await idempotency.claim(connection, who.tenant_id, key, keyed(request, key, body).hash, row.id)
-        if claim.replayed:
-            return row, True
-        return await capture.request(connection, row.id, amounts, who.key_id, now), False
-
     with services.handover.watch(row.id) as changed:
-        try:
-            found, replayed = await services.database.run(once)
-        except LockTimeout as error:
-            raise idempotency.in_progress(error) from error
+        found, replayed = await keyed_work(
+            services,
+            who,
+            keyed(request, key, body),
+            row,
+            lambda c: capture.request(c, row.id, amounts, who.key_id, now),
+            again=False,
+        )
         if found.open:
             await tell(services, await load(services, row.id), Nudge(reason="capture"))
             row = await outcome(services, row.id, changed, wait_s, until=_captured)

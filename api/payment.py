@@ -239,16 +239,16 @@ async def show_payment(payment_id: PaymentId, who: PaymentsReader, services: Ser
 
 
 async def keyed_work(
-    services: Services, who: Principal, request: KeyedRequest, row: Payment, work: Any
+    services: Services, who: Principal, request: KeyedRequest, row: Payment, work: Any, *, again: bool = True
 ) -> tuple[Payment, bool]:
     """Do `work` under the key, in the transaction that stores the key. (the payment as found, replayed?)
 
-    A repetition runs it again: it is asked for what may be done twice.
+    `again`: a repetition runs it once more, as what may be done twice; else it leaves things as they are.
     """
 
     async def once(connection: Any) -> tuple[Payment, bool]:
         claim = await idempotency.claim(connection, who.tenant_id, request.key, request.hash, row.id)
-        return await work(connection), claim.replayed
+        return row if claim.replayed and not again else await work(connection), claim.replayed
 
     try:
         found, replayed = await services.database.run(once)

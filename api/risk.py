@@ -8,13 +8,12 @@ from fastapi import APIRouter, Body, Path, Request, Response
 from api import examples
 from api.context import IdempotencyKey, Reviewer, RiskReader, RiskWriter, ServicesOf, Wait, keyed
 from api.cursor import LIMIT_DEFAULT, Limit
-from api.payment import HEADERS, WAITING, answer, find_payment, outcome, tell
+from api.payment import HEADERS, WAITING, answer, find_payment, keyed_work, outcome, tell
 from api.problems import READ_PROBLEMS, WRITE_PROBLEMS
 from api.schemas import PaymentOut, ReviewIn, ReviewList, RuleSetOut
 from api.strict import StrictRoute
 from api.views import review_out
-from db import idempotency, risk, task
-from db.database import LockTimeout
+from db import risk, task
 from db.records import Payment
 from domain.payment import Nudge, Review, ReviewStep
 from domain.risk import ReviewDecision, RuleSet
@@ -81,19 +80,12 @@ async def review_payment(
     """`approve` lets it go on to its charge, or to its capture; `reject` ends it as FAILED, having voided what was
     reserved. The first decision counts; at the deadline the rule set's default does."""
     row, _ = await find_payment(services, who, payment_id)
-    hash_ = keyed(request, key, body).hash
     review = Review(decision=ReviewDecision(body.decision), by=who.key_id, note=body.note)
     step = ReviewStep(payment_id=row.id, review=review, at=datetime.now(UTC))
-
-    async def once(connection: Any) -> tuple[Payment, bool]:
-        claim = await idempotency.claim(connection, who.tenant_id, key, hash_, row.id)
-        return (row, True) if claim.replayed else (await risk.review(connection, step), False)
-
     with services.handover.watch(row.id) as changed:
-        try:
-            found, replayed = await services.database.run(once)
-        except LockTimeout as error:
-            raise idempotency.in_progress(error) from error
+        found, replayed = await keyed_work(
+            services, who, keyed(request, key, body), row, lambda c: risk.review(c, step), again=False
+        )
         if found.open:
             await tell(services, found, Nudge(reason="review"))
             row = await outcome(services, row.id, changed, wait_s, until=_decided)
