@@ -155,3 +155,16 @@ async def test_another_amount_than_was_asked_for_is_accepted_by_a_person(paysaga
     order = await order_of(shop, payment["id"])
     assert (order["refundable_amount"], order["refund_status"]) == ("299.00", "PARTIALLY_REFUNDED")
     assert (await shop.explain(payment["id"]))["tasks"] == []
+
+
+@pytest.mark.cached_only
+async def test_a_frozen_seller_refunds_and_a_closed_one_never_on_credit(shop: Shop) -> None:
+    await shop.set_merchant("anna", psp_fee_payer="seller", allow_negative_balance=True)
+    payment = await shop.paid(shop.checkout())
+    await shop.set_merchant("anna", status="FROZEN")
+    assert (await shop.pay(shop.checkout())).json()["code"] == "merchant_not_active"
+    assert (await shop.refunded(payment["id"], amount="100.00"))["status"] == "SUCCEEDED"
+    await shop.set_merchant("anna", status="CLOSED")
+    too_much = await shop.refund(payment["id"])
+    assert (too_much.status_code, too_much.json()["code"]) == (422, "wallet_insufficient")
+    assert (await shop.refunded(payment["id"], amount="300.00"))["status"] == "SUCCEEDED"
