@@ -1,13 +1,14 @@
 """Refunds at the PSP, and what is booked of them."""
 
 from collections.abc import Mapping
+from datetime import datetime
 
 from temporalio import activity
 
 from activities.charge import CACHED_ERROR, try_again
 from activities.handover import Handover
 from activities.heartbeat import heartbeating
-from db import charge, compensation, payment, refund
+from db import compensation, payment, refund
 from db.database import Database, clock
 from db.records import Payment, Refund
 from domain.ids import refund_key
@@ -45,7 +46,7 @@ class RefundActivities:
         """The first request, as a local activity: one call, bounded below its own timeout, which RETURNS unknown."""
         row, owner = await self._read(step)
         asked_at = await self._database.read(clock)
-        result = await self._send_or_look(row, owner, self._fast_timeout_s)
+        result = await self._send_or_look(row, owner, asked_at, self._fast_timeout_s)
         return result.model_copy(update={"asked_at": asked_at})
 
     @activity.defn
@@ -54,7 +55,7 @@ class RefundActivities:
         """Ask for the refund until the PSP's word is known, always under the same key; past its time, look it up."""
         row, owner = await self._read(step)
         asked_at = await self._database.read(clock)
-        result = await self._send_or_look(row, owner, self._timeout_s)
+        result = await self._send_or_look(row, owner, asked_at, self._timeout_s)
         if result.outcome is RefundOutcome.UNKNOWN:
             await self._database.run(lambda c: refund.unknown(c, row.id, result.reason or ""))
             raise try_again(result.reason or "")
@@ -96,11 +97,11 @@ class RefundActivities:
         psp = self._psps[owner.psp]
         return await psp.find_refund(row.id, _charge_reference(owner), key=key, timeout_s=timeout_s)
 
-    async def _send_or_look(self, row: Refund, owner: Payment, timeout_s: float) -> RefundResult:
+    async def _send_or_look(self, row: Refund, owner: Payment, asked_at: datetime, timeout_s: float) -> RefundResult:
         psp = self._psps[owner.psp]
         if row.reference is not None:
             return await psp.retrieve_refund(row.reference, timeout_s=timeout_s)
-        if not await self._database.read(lambda c: charge.may_send(c, row.send_until)):
+        if asked_at >= row.send_until:
             return await self._find(row, owner, timeout_s)
         request = RefundRequest(
             key=refund_key(row.id, row.attempt),

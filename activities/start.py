@@ -56,38 +56,26 @@ class Starter:
 
     def input_of(self, row: Payment) -> PaymentInput:
         """What starts a payment's workflow, the first time or again: all of it is in the rows."""
-        return PaymentInput(
-            payment_id=row.id,
-            tenant_id=row.tenant_id,
-            psp=row.psp,
-            amount=row.to_capture,
-            currency=row.currency,
-            confirmed=row.status is not Status.NOT_STARTED,
-            order_ids=tuple(order.id for order in row.orders),
-            keep_successful=row.on_partial_failure == "keep_successful",
-            risk=row.risk_version is not None,
-            authorize_only=row.authorize_only,
-            capture_by_request=row.capture_by_request,
-            capture_on_expiry=row.capture_on_expiry,
-            task_queue=self._task_queue,
-            patience=self._patience,
-        )
+        return self._input(row, row.to_capture, confirmed=row.status is not Status.NOT_STARTED)
 
     def input_of_new(self, new: NewPayment) -> PaymentInput:
         """The same for a payment that was stored just now."""
+        return self._input(new, sum(order.amount for order in new.orders), confirmed=new.confirmed)
+
+    def _input(self, of: Payment | NewPayment, amount: int, *, confirmed: bool) -> PaymentInput:
         return PaymentInput(
-            payment_id=new.id,
-            tenant_id=new.tenant_id,
-            psp=new.psp,
-            amount=sum(order.amount for order in new.orders),
-            currency=new.currency,
-            confirmed=new.confirmed,
-            order_ids=tuple(order.id for order in new.orders),
-            keep_successful=new.on_partial_failure == "keep_successful",
-            risk=new.risk_version is not None,
-            authorize_only=new.authorize_only,
-            capture_by_request=new.capture_by_request,
-            capture_on_expiry=new.capture_on_expiry,
+            payment_id=of.id,
+            tenant_id=of.tenant_id,
+            psp=of.psp,
+            amount=amount,
+            currency=of.currency,
+            confirmed=confirmed,
+            order_ids=tuple(order.id for order in of.orders),
+            keep_successful=of.on_partial_failure == "keep_successful",
+            risk=of.risk_version is not None,
+            authorize_only=of.authorize_only,
+            capture_by_request=of.capture_by_request,
+            capture_on_expiry=of.capture_on_expiry,
             task_queue=self._task_queue,
             patience=self._patience,
         )

@@ -7,14 +7,13 @@ from fastapi import APIRouter, Body, Path, Request, Response
 
 from api import examples
 from api.context import IdempotencyKey, PaymentsWriter, ServicesOf, Wait, keyed
-from api.payment import HEADERS, WAITING, answer, find_payment, keyed_work, load, outcome, tell
+from api.payment import HEADERS, WAITING, amount_of, answer, find_payment, keyed_work, load, outcome, tell
 from api.problems import WRITE_PROBLEMS
 from api.schemas import CaptureIn, PaymentOut
 from api.strict import StrictRoute
 from db import capture
 from db.records import Payment
 from domain.errors import Unprocessable
-from domain.money import MoneyError, parse_major
 from domain.payment import Nudge
 from domain.status import TERMINAL, Status
 from workers.services import Services
@@ -92,13 +91,7 @@ def _order_id(row: Payment, name: str) -> str:
 
 def _amount(services: Services, row: Payment, order_id: str, text: str) -> int:
     order = row.order(order_id)
-    try:
-        amount = parse_major(text, row.currency)
-    except MoneyError as error:
-        raise Unprocessable(str(error), code=error.code) from error
+    amount = amount_of(services, row, text)
     if amount > order.amount:
         raise Unprocessable(f"{text} is more than {order.payment_order_id} asked for.", code="capture_too_large")
-    refusal = services.psps[row.psp].check_part(amount, row.currency)
-    if refusal is not None:
-        raise Unprocessable(refusal.message, code=refusal.code)
     return amount

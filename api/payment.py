@@ -20,7 +20,7 @@ from db.payment import NewOrder, NewPayment
 from db.records import Payment
 from domain.errors import NotFound, Unavailable, Unprocessable
 from domain.ids import CLIENT_ID, new_id
-from domain.money import parse_major
+from domain.money import MoneyError, parse_major
 from domain.payment import CancelRequest, CancelStep, Nudge
 from domain.status import RESTING, TERMINAL, Status
 from workers.services import Services
@@ -236,6 +236,18 @@ async def show_payment(payment_id: PaymentId, who: PaymentsReader, services: Ser
 
 
 # --- moving it on ---
+
+
+def amount_of(services: Services, row: Payment, text: str) -> int:
+    """A part of a payment in minor units, as its PSP can take or give it back. Raises Unprocessable."""
+    try:
+        amount = parse_major(text, row.currency)
+    except MoneyError as error:
+        raise Unprocessable(str(error), code=error.code) from error
+    refusal = services.psps[row.psp].check_part(amount, row.currency)
+    if refusal is not None:
+        raise Unprocessable(refusal.message, code=refusal.code)
+    return amount
 
 
 async def keyed_work(

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Body, Path, Request, Response
 
 from api import examples
 from api.context import IdempotencyKey, PaymentsReader, RefundsWriter, ServicesOf, Wait, keyed
-from api.payment import PaymentId, find_payment, load
+from api.payment import PaymentId, amount_of, find_payment, load
 from api.problems import READ_PROBLEMS, WRITE_PROBLEMS
 from api.schemas import RefundIn, RefundList, RefundOut
 from api.strict import StrictRoute
@@ -20,7 +20,6 @@ from db.records import Payment, Refund
 from db.refund import NewRefund
 from domain.errors import NotFound, Unavailable, Unprocessable
 from domain.ids import CLIENT_ID, new_id
-from domain.money import MoneyError, parse_major
 from domain.status import RefundStatus
 from workers.services import Services
 
@@ -105,15 +104,9 @@ def _new_refund(services: Services, row: Payment, order_id: str | None, body: Re
 def _amount(services: Services, row: Payment, text: str | None) -> int | None:
     if text is None:
         return None
-    try:
-        amount = parse_major(text, row.currency)
-    except MoneyError as error:
-        raise Unprocessable(str(error), code=error.code) from error
+    amount = amount_of(services, row, text)
     if amount <= 0:
         raise Unprocessable("An amount is above zero.", code="amount_not_positive")
-    refusal = services.psps[row.psp].check_part(amount, row.currency)
-    if refusal is not None:
-        raise Unprocessable(refusal.message, code=refusal.code)
     return amount
 
 

@@ -228,13 +228,8 @@ async def _live(connection: AsyncConnection, row: Dispute) -> list[Reserve]:
 
 
 async def _hold(connection: AsyncConnection, locked: Payment, row: Dispute, at: datetime) -> None:
-    """Each seller bears a share, by what the buyer still paid for their orders: a dispute is about the whole charge."""
-    orders = [order for order in locked.captured if order.currency == row.currency]
-    if not orders:
-        return
-    left = [order.refundable for order in orders]
-    amounts = allocate(row.amount, left if sum(left) else [order.captured_amount for order in orders])
-    shared = [(order, amount) for order, amount in zip(orders, amounts, strict=True) if amount]
+    """Each seller bears a share."""
+    shared = reserve.shares(locked, row.amount, row.currency)
     fees = await _seller_fees(connection, row, [(order.seller_account, amount) for order, amount in shared])
     for (order, amount), fee in zip(shared, fees, strict=True):
         await reserve.for_dispute(connection, order, row.id, amount, fee, at)

@@ -23,10 +23,8 @@ async def rest(connection: AsyncConnection, step: RestStep) -> RestState:
     before are reported as `nudged`, so that none falls between the two."""
     locked = await payment.lock(connection, step.payment_id)
     review = await risk.reviewed(connection, locked.id, step.stage) if step.stage is not None else None
-    if review is not None and locked.open:
+    if review is not None or not locked.open:
         # Decided: a second run of what followed must not bring the payment back into review.
-        return RestState(status=locked.status, review=review)
-    if not locked.open:
         return RestState(status=locked.status, review=review)
     if step.result is not None:
         await charges.record(connection, locked.charge.id, step.result)

@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db import ledger, outbox, payment, reserve, task
-from db.records import Order, Payment, Refund
+from db.records import Order, Payment, Refund, Reserve
 from db.tables import charge, merchant, payment_order, refund, webhook_inbox
 from db.tables import payment as payment_table
 from domain import ledger as books
@@ -18,7 +18,7 @@ from domain.errors import Conflict, Unprocessable
 from domain.events import Event, refund_event_data
 from domain.ids import new_id
 from domain.ledger import Kind, Transaction
-from domain.money import allocate, to_major
+from domain.money import to_major
 from domain.payment import BookRefundStep, RefundState
 from domain.psp import Failure, RefundOutcome, RefundResult
 from domain.status import REFUND_TRANSITIONS, TERMINAL, RefundStatus, Status
@@ -263,9 +263,7 @@ async def _book_reserves(
             await reserve.give_refund_back(connection, locked.psp, held, step.at)
             why = f"{_why(row, step.result)} It had succeeded; the money is the seller's again, and the buyer waits."
             await task.open_task(connection, locked.tenant_id, locked.id, "refund_came_back", why)
-        await reserve.release(connection, held, Kind.REFUND_RELEASE, Kind.REFUND_RESERVE, step.at)
-        for part in held:
-            await _uncount(connection, locked, locked.order(part.order_id), row, part.amount)
+        await _release(connection, locked, row, held, step.at)
     await reserve.show_refunds(connection, [part.order_id for part in held])
     if row.ended and not [r for r in await unmade(connection, locked.id) if r.id != row.id]:
         resolution = f"the refund is {row.status}"
@@ -284,19 +282,22 @@ async def accept(connection: AsyncConnection, locked: Payment, row: Refund, at: 
         .values(status=RefundStatus.FAILED.value, reference=None, failure=failure.model_dump(), updated_at=func.now())
     )
     held = await reserve.of_source(connection, row.id)
-    await reserve.release(connection, held, Kind.REFUND_RELEASE, Kind.REFUND_RESERVE, at)
-    for part in held:
-        await _uncount(connection, locked, locked.order(part.order_id), row, part.amount)
+    await _release(connection, locked, row, held, at)
     await reserve.show_refunds(connection, [part.order_id for part in held])
     await made_at_psp(connection, locked, row.reference, row.amount, row.currency)
     await _announce(connection, await get(connection, row.id), at)
 
 
-async def _uncount(connection: AsyncConnection, locked: Payment, order: Order, row: Refund, amount: int) -> None:
-    if row.origin == "request":
-        await _count(connection, locked, order, -amount)
-    else:
-        await _count_psp(connection, order.id, -amount)
+async def _release(
+    connection: AsyncConnection, locked: Payment, row: Refund, held: Sequence[Reserve], at: datetime
+) -> None:
+    """The sellers' funds are theirs again, and the orders can be refunded again."""
+    await reserve.release(connection, held, Kind.REFUND_RELEASE, Kind.REFUND_RESERVE, at)
+    for part in held:
+        if row.origin == "request":
+            await _count(connection, locked, locked.order(part.order_id), -part.amount)
+        else:
+            await _count_psp(connection, part.order_id, -part.amount)
 
 
 async def _count_psp(connection: AsyncConnection, order_id: str, amount: int) -> None:
@@ -311,19 +312,15 @@ async def _reserve_psp_refund(connection: AsyncConnection, locked: Payment, row:
     """The money has left the PSP, whether the sellers have it or not: each bears a share, on credit if need be."""
     if await reserve.of_source(connection, row.id):
         return
-    orders = locked.captured
-    left = [order.refundable for order in orders]
-    shares = allocate(row.amount, left if sum(left) else [order.captured_amount for order in orders])
-    for order, share in zip(orders, shares, strict=True):
-        if not share:
-            continue
+    left = sum(order.refundable for order in locked.captured)
+    for order, share in reserve.shares(locked, row.amount, row.currency):
         fee = await reserve.fee_to_return(connection, order, share)
         await _count_psp(connection, order.id, share)
         await reserve.for_refund(connection, order, row.id, share, fee, at, on_credit=True)
-    if row.amount > sum(left):
+    if row.amount > left:
         detail = (
             f"Refund {row.id} of {to_major(row.amount, row.currency)} {row.currency} was made at the PSP, though only "
-            f"{to_major(sum(left), row.currency)} could be refunded."
+            f"{to_major(left, row.currency)} could be refunded."
         )
         await task.open_task(connection, locked.tenant_id, locked.id, "refund_exceeds", detail)
 

@@ -12,14 +12,14 @@ from sqlalchemy import func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db import ledger, wallet
-from db.records import Order, Reserve
+from db.records import Order, Payment, Reserve
 from db.tables import merchant, payment_order, reserve
 from db.tables import refund as refund_table
 from domain import ledger as books
 from domain.errors import Unprocessable
 from domain.ids import new_id
 from domain.ledger import Bucket, Kind, Posting, Transaction
-from domain.money import to_major
+from domain.money import allocate, to_major
 from domain.status import order_refund_status
 
 
@@ -27,6 +27,17 @@ async def of_source(connection: AsyncConnection, source_id: str) -> list[Reserve
     """What is or was set aside for a refund or dispute, by order."""
     rows = await connection.execute(select(reserve).where(reserve.c.source_id == source_id).order_by(reserve.c.id))
     return [Reserve(**row) for row in rows.mappings()]
+
+
+def shares(locked: Payment, amount: int, currency: str) -> list[tuple[Order, int]]:
+    """What each order bears of something that happened to the charge as a whole (a dispute, a refund at the PSP): by
+    what the buyer still paid for it, or, where nothing is left, by what was captured."""
+    orders = [order for order in locked.captured if order.currency == currency]
+    if not orders:
+        return []
+    left = [order.refundable for order in orders]
+    parts = allocate(amount, left if sum(left) else [order.captured_amount for order in orders])
+    return [(order, part) for order, part in zip(orders, parts, strict=True) if part]
 
 
 # --- refunds ---

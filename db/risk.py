@@ -14,7 +14,18 @@ from db.tables import payment as payment_table
 from domain.errors import Conflict
 from domain.payment import AssessStep, Released, ReleaseStep, ReviewStep, RiskDecision
 from domain.psp import CardFacts, Failure
-from domain.risk import ReviewDecision, RiskFacts, RuleSet, Stage, Velocity, VelocityRule, Verdict, assess
+from domain.risk import (
+    BLOCKED,
+    REJECTED,
+    ReviewDecision,
+    RiskFacts,
+    RuleSet,
+    Stage,
+    Velocity,
+    VelocityRule,
+    Verdict,
+    assess,
+)
 from domain.status import Status
 
 # --- the rules ---
@@ -61,10 +72,7 @@ async def decisions(connection: AsyncConnection, payment_id: str) -> list[dict[s
 
 
 async def decided(connection: AsyncConnection, payment_id: str, stage: Stage) -> bool:
-    found = await connection.scalar(
-        select(func.count()).where(risk_decision.c.payment_id == payment_id, risk_decision.c.stage == stage.value)
-    )
-    return bool(found)
+    return await _stored(connection, payment_id, stage) is not None
 
 
 async def decide(connection: AsyncConnection, step: AssessStep, card: CardFacts | None, expected: bool) -> RiskDecision:
@@ -279,9 +287,9 @@ async def refusal(connection: AsyncConnection, locked: Payment) -> Failure | Non
     """Why the payment must not be credited: it was blocked, or a person has rejected it."""
     for row in await decisions(connection, locked.id):
         if row["verdict"] == Verdict.BLOCK.value:
-            return Failure(code="risk_blocked", message="The payment was not accepted.")
+            return BLOCKED
         if row["review"] == ReviewDecision.REJECT.value:
-            return Failure(code="risk_rejected", message="The payment was not accepted after a review.")
+            return REJECTED
     return None
 
 

@@ -10,7 +10,11 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, model_validator
 
 from domain.money import exponent, parse_major, to_major
-from domain.psp import CardChecks, CardFacts, Frozen
+from domain.psp import CardChecks, CardFacts, Failure, Frozen
+
+# Whoever pays is not told which rule it was.
+BLOCKED = Failure(code="risk_blocked", message="The payment was not accepted.")
+REJECTED = Failure(code="risk_rejected", message="The payment was not accepted after a review.")
 
 
 class Verdict(StrEnum):

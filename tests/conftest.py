@@ -17,8 +17,8 @@ from workers.services import connect
 
 @pytest.fixture(scope="session")
 async def servers(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[EmbeddedStack]:
-    """PostgreSQL, Temporal and the sandbox PSP, with a migrated database to copy. At the end every history that the
-    tests made is replayed."""
+    """PostgreSQL, Temporal and the sandbox PSP, with a migrated database to copy. At the end the histories
+    that the tests made are replayed."""
     settings = free_settings(tmp_path_factory.mktemp("servers"))
     async with EmbeddedStack(settings, pieces=SERVERS) as stack:
         await make_template(stack)

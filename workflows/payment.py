@@ -45,7 +45,7 @@ with workflow.unsafe.imports_passed_through():
         SettleStep,
     )
     from domain.psp import ChargeOutcome, ChargeResult, Failure
-    from domain.risk import ReviewDecision, Stage, Verdict
+    from domain.risk import BLOCKED, REJECTED, ReviewDecision, Stage, Verdict
     from domain.status import TERMINAL, Status
 
 
@@ -53,9 +53,6 @@ VOIDED_AT_PSP: tuple[Status, Failure | None] = (
     Status.CANCELLED,
     Failure(code="voided_at_psp", message="The payment was cancelled at the PSP."),
 )
-# Whoever pays is not told which rule it was.
-BLOCKED = Failure(code="risk_blocked", message="The payment was not accepted.")
-REJECTED = Failure(code="risk_rejected", message="The payment was not accepted after a review.")
 NOT_CAPTURED = Failure(code="authorization_expired", message="The authorisation was not captured in time.")
 
 

@@ -83,13 +83,7 @@ class Steps:
 
     async def charge_once(self, step: ChargeStep) -> ChargeResult:
         try:
-            return await workflow.execute_local_activity_method(
-                ChargeActivities.charge_once,
-                step,
-                start_to_close_timeout=LOCAL_TIMEOUT,
-                retry_policy=ONCE,
-                summary=f"charge at {self._psp}",
-            )
+            return await self._local(ChargeActivities.charge_once, step, f"charge at {self._psp}")
         except FailureError as error:
             # Live an ActivityError around a TimeoutError, on replay the bare TimeoutError: both are FailureErrors.
             # The request may have left this machine, so nothing is known.
@@ -116,42 +110,23 @@ class Steps:
 
     async def void_charge(self, step: ChargeStep) -> ChargeResult:
         try:
-            return await workflow.execute_local_activity_method(
-                ChargeActivities.void_charge,
-                step,
-                start_to_close_timeout=LOCAL_TIMEOUT,
-                retry_policy=ONCE,
-                summary=f"void at {self._psp}",
-            )
+            return await self._local(ChargeActivities.void_charge, step, f"void at {self._psp}")
         except FailureError:
             return await self._durable(ChargeActivities.void_charge, step, f"void at {self._psp} until known")
 
     async def capture_charge(self, step: ChargeStep) -> ChargeResult:
-        """One attempt in the task; what it does not tell is asked for until it is known."""
+        """One attempt in the task, which may end UNKNOWN."""
         try:
-            result = await workflow.execute_local_activity_method(
-                ChargeActivities.capture_charge,
-                step,
-                start_to_close_timeout=LOCAL_TIMEOUT,
-                retry_policy=ONCE,
-                summary=f"capture at {self._psp}",
-            )
+            return await self._local(ChargeActivities.capture_charge, step, f"capture at {self._psp}")
         except FailureError as error:
-            result = ChargeResult(outcome=ChargeOutcome.UNKNOWN, reason=_reason(error))
-        return result
+            return ChargeResult(outcome=ChargeOutcome.UNKNOWN, reason=_reason(error))
 
     async def capture_until_known(self, step: ChargeStep) -> ChargeResult:
         return await self._durable(ChargeActivities.capture_charge, step, f"capture at {self._psp} until known")
 
     async def refund_once(self, step: RefundStep) -> RefundResult:
         try:
-            return await workflow.execute_local_activity_method(
-                RefundActivities.refund_once,
-                step,
-                start_to_close_timeout=LOCAL_TIMEOUT,
-                retry_policy=ONCE,
-                summary=f"refund at {self._psp}",
-            )
+            return await self._local(RefundActivities.refund_once, step, f"refund at {self._psp}")
         except FailureError as error:
             return RefundResult(outcome=RefundOutcome.UNKNOWN, reason=_reason(error))
 
@@ -245,11 +220,15 @@ class Steps:
     async def warn_of_deadline(self, step: EvidenceWarningStep) -> None:
         await self._commit(DisputeActivities.warn_of_deadline, step, "evidence is due soon")
 
+    async def _local(self, method: Callable[[Any, S], Awaitable[R]], step: S, summary: str) -> R:
+        """In the workflow's own task, once. Raises FailureError."""
+        return await workflow.execute_local_activity_method(
+            method, step, start_to_close_timeout=LOCAL_TIMEOUT, retry_policy=ONCE, summary=summary
+        )
+
     async def _commit(self, method: Callable[[Any, S], Awaitable[R]], step: S, summary: str) -> R:
         try:
-            return await workflow.execute_local_activity_method(
-                method, step, start_to_close_timeout=LOCAL_TIMEOUT, retry_policy=ONCE, summary=summary
-            )
+            return await self._local(method, step, summary)
         except FailureError:
             return await workflow.execute_activity_method(
                 method,

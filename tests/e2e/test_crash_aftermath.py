@@ -44,6 +44,15 @@ async def refund_of(shop: Shop, payment_id: str) -> dict[str, Any]:
     return refund
 
 
+async def killed_while_booking(paysaga: Deployment, payment_id: str, hold: str) -> None:
+    """The PSP's held answer arrives, and its booking waits for the payment's lock when the worker dies."""
+    async with row_lock(paysaga, LOCK, payment_id):
+        await paysaga.sandbox.release(hold)
+        await blocked(paysaga)
+        await paysaga.worker.kill()
+    await paysaga.start_worker()
+
+
 # --- refunds ---
 
 
@@ -88,11 +97,7 @@ async def test_killed_between_the_refund_and_its_booking(paysaga: Deployment, sh
     hold = await paysaga.sandbox.fault("refunds.create", "hold_before", checkout=checkout)
     refund = await refund_of(shop, payment["id"])
     await paysaga.sandbox.struck(hold)
-    async with row_lock(paysaga, LOCK, payment["id"]):
-        await paysaga.sandbox.release(hold)
-        await blocked(paysaga)
-        await paysaga.worker.kill()
-    await paysaga.start_worker()
+    await killed_while_booking(paysaga, payment["id"], hold)
     await shop.refund_until(refund["id"], "SUCCEEDED")
     assert (await paysaga.sandbox.log(checkout)).refunded == [50000]
     assert await shop.balances() == REFUNDED
@@ -138,11 +143,7 @@ async def test_killed_while_a_refund_that_came_back_is_booked(paysaga: Deploymen
     hold = await paysaga.sandbox.fault("refunds.retrieve", "hold_before", checkout=checkout)
     await paysaga.sandbox.steer_refund(made["refund"], "fail")
     await paysaga.sandbox.struck(hold)
-    async with row_lock(paysaga, LOCK, payment["id"]):
-        await paysaga.sandbox.release(hold)
-        await blocked(paysaga)
-        await paysaga.worker.kill()
-    await paysaga.start_worker()
+    await killed_while_booking(paysaga, payment["id"], hold)
     await shop.refund_until(refund["id"], "FAILED")
     assert await shop.balances() == before
     assert (await shop.kinds(payment["id"])).count("refund_reversal") == 1
@@ -174,20 +175,12 @@ async def test_killed_at_each_booking_of_a_dispute(paysaga: Deployment, shop: Sh
     hold = await paysaga.sandbox.fault("disputes.retrieve", "hold_before")
     reference = await dispute_of(paysaga, shop, payment)
     await paysaga.sandbox.struck(hold)
-    async with row_lock(paysaga, LOCK, payment["id"]):
-        await paysaga.sandbox.release(hold)
-        await blocked(paysaga)
-        await paysaga.worker.kill()
-    await paysaga.start_worker()
+    await killed_while_booking(paysaga, payment["id"], hold)
     await shop.dispute_until(payment["id"], "NEEDS_RESPONSE")
     hold = await paysaga.sandbox.fault("disputes.retrieve", "hold_before")
     await paysaga.sandbox.steer_dispute(reference, end)
     await paysaga.sandbox.struck(hold)
-    async with row_lock(paysaga, LOCK, payment["id"]):
-        await paysaga.sandbox.release(hold)
-        await blocked(paysaga)
-        await paysaga.worker.kill()
-    await paysaga.start_worker()
+    await killed_while_booking(paysaga, payment["id"], hold)
     await shop.dispute_until(payment["id"], {"lose": "LOST", "win": "WON"}[end])
     fee_kept = {("psp_clearing:stripe", "INR"): before["psp_clearing:stripe", "INR"] - 1500, ("psp_fees", "INR"): 2980}
     assert await shop.balances() == (LOST if end == "lose" else before | fee_kept)
