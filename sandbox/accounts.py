@@ -1,4 +1,4 @@
-"""Accounts: one per secret key, created on first use, with settings and a clock of its own."""
+"""Accounts: one per secret key, created on first use, with settings and a clock of its own; and connected ones."""
 
 import base64
 import hashlib
@@ -47,6 +47,11 @@ class Settings(BaseModel):
     refund_failure_delay_s: float | None = Field(None, ge=0)
     # Radar's default rule; without it a card of the highest risk is charged and only carries the mark.
     block_highest_risk: bool = True
+    # When a payout arrives at the bank (None: only by a control call), and when one comes back that had arrived.
+    payout_delay_s: float | None = Field(2.0, ge=0)
+    payout_return_delay_s: float | None = Field(172_800, ge=0)
+    # Whether the account's own transfers and payouts are refused above its available balance.
+    check_available_balance: bool = True
 
 
 class Account(BaseModel):
@@ -58,6 +63,16 @@ class Account(BaseModel):
     clock_offset_s: float = 0.0
 
     @property
+    def platform(self) -> "Account":
+        """The account whose key, settings, clock and webhooks these are: itself."""
+        return self
+
+    @property
+    def connected(self) -> str | None:
+        """The id of a connected account; None for a platform."""
+        return None
+
+    @property
     def time(self) -> float:
         """Seconds since 1970 by the account's clock."""
         return time.time() + self.clock_offset_s
@@ -66,6 +81,40 @@ class Account(BaseModel):
     def now(self) -> int:
         """The account's clock in whole seconds, as Stripe stamps objects."""
         return int(self.time)
+
+
+class Connected:
+    """An account under a platform: objects and a balance of its own; the platform's key, settings, clock, webhooks.
+
+    `connected` is its `acct_…`, `id` what the store calls it: test names exist under every platform.
+    """
+
+    def __init__(self, platform: Account, connected: str) -> None:
+        self.platform, self.connected = platform, connected
+        self.id = f"{platform.id}/{connected}"
+
+    @property
+    def settings(self) -> Settings:
+        """The platform's settings."""
+        return self.platform.settings
+
+    @property
+    def clock_offset_s(self) -> float:
+        """What the platform's clock is ahead of the machine's."""
+        return self.platform.clock_offset_s
+
+    @property
+    def time(self) -> float:
+        """Seconds since 1970 by the platform's clock."""
+        return self.platform.time
+
+    @property
+    def now(self) -> int:
+        """The platform's clock in whole seconds."""
+        return self.platform.now
+
+
+AnyAccount = Account | Connected
 
 
 def _digest(key: str) -> str:
@@ -91,9 +140,11 @@ class Accounts:
             self.save(account)
         return account
 
-    def by_id(self, account_id: str) -> Account:
-        """The account with this id; it must exist."""
-        return next(account for account in self._known.values() if account.id == account_id)
+    def by_id(self, account_id: str) -> AnyAccount:
+        """The account with this id, a platform or one of its connected accounts; it must exist."""
+        platform_id, _, connected = account_id.partition("/")
+        platform = next(account for account in self._known.values() if account.id == platform_id)
+        return Connected(platform, connected) if connected else platform
 
     def save(self, account: Account) -> None:
         """Keep a changed account."""

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from starlette.types import Receive, Scope, Send
 
-from sandbox import misbehaviour, routes
+from sandbox import connected, misbehaviour, routes
 from sandbox.connection import ClientGoneError, Connection
 from sandbox.context import API_VERSION, Context
 from sandbox.errors import ApiError, Doc, internal
@@ -16,11 +16,13 @@ from sandbox.expand import expand
 from sandbox.faults import Fault
 from sandbox.idempotency import Saved, saved
 from sandbox.state import Sandbox
-from sandbox.store import dumps, new_id
+from sandbox.store import PREFIXES, dumps, new_id
 from sandbox.wire import decode_form, read_params
 
 # Kinds whose objects belong to a payment intent without being one.
 OF_AN_INTENT = ("charges", "refunds", "disputes")
+# Kinds whose metadata faults and the log match when the path names one.
+MONEY_OUT = ("transfers", "payouts", "transfer_reversals")
 
 
 @dataclass
@@ -53,16 +55,28 @@ class Call:
             intent_id = related["payment_intent"] if related else None
         return ctx.find("payment_intents", intent_id) if isinstance(intent_id, str) else None
 
+    @cached_property
+    def _moved(self) -> Doc:
+        """The metadata of the transfer, reversal or payout in the path, as it was when first asked for."""
+        found: Doc = {}
+        for name in self.object_id.split("/"):
+            kind = PREFIXES.get(name.partition("_")[0])
+            if kind in MONEY_OUT:
+                found |= (self.ctx.find(kind, name) or {"metadata": {}})["metadata"]
+        return found
+
     @property
     def metadata(self) -> Doc:
-        """What faults and the log match: the intent's metadata, and the request's own above it."""
+        """What faults and the log match: the metadata of the intent, transfer or payout, the request's own above it."""
         own = self.raw.get("metadata")
-        return (self.intent["metadata"] if self.intent else {}) | (own if isinstance(own, dict) else {})
+        of_intent = self.intent["metadata"] if self.intent else {}
+        return of_intent | self._moved | (own if isinstance(own, dict) else {})
 
     @property
     def ids(self) -> set[str]:
         """The objects that the request names."""
-        named = (self.object_id, self.raw.get("charge"), self.intent["id"] if self.intent else None)
+        named = [*self.object_id.split("/"), self.raw.get("charge"), self.raw.get("destination")]
+        named += [self.intent["id"] if self.intent else None, self.ctx.account.connected]
         return {name for name in named if isinstance(name, str) and name}
 
 
@@ -96,7 +110,8 @@ class StripeApi:
     def _admit(self, connection: Connection, body: bytes, request_id: str) -> Call:
         """Who asks for what. Raises ApiError; nothing of this is logged or stored."""
         scope, headers = connection.scope, connection.headers
-        account = self._sandbox.accounts.authenticate(headers.get("authorization"))
+        platform = self._sandbox.accounts.authenticate(headers.get("authorization"))
+        account = connected.select(self._sandbox.store, platform, headers.get("stripe-account"))
         method, path = scope["method"], scope["path"]
         route, object_id = routes.find(method, path)
         if method == "POST" and "json" in headers.get("content-type", ""):
@@ -133,7 +148,7 @@ class StripeApi:
         stored = self._stored(call)
         call.replayed = stored is not None
         call.fault = fault = self._sandbox.faults.claim(
-            account.id, call.route.operation, lambda: call.ids, lambda: call.metadata, replayed=call.replayed
+            account.platform.id, call.route.operation, lambda: call.ids, lambda: call.metadata, replayed=call.replayed
         )
         if fault:
             if fault.spec.kind in misbehaviour.NOTHING_DONE:
@@ -209,6 +224,7 @@ class StripeApi:
             "replayed": call.replayed,
             "fault": call.fault.spec.kind if call.fault else None,
             "payment_intent": intent_id,
+            "account": call.ctx.account.connected,
             "metadata": call.metadata,
         }
         call.ctx.write_log("request", entry, intent_id)
@@ -221,6 +237,8 @@ class StripeApi:
         }
         if connection.headers.get("idempotency-key"):
             headers["Idempotency-Key"] = connection.headers["idempotency-key"]
+        if call and call.ctx.account.connected:
+            headers["Stripe-Account"] = call.ctx.account.connected
         if call and call.replayed:
             headers |= {"Idempotent-Replayed": "true", "Original-Request": answer.request_id}
         if answer.status == 401:

@@ -14,7 +14,7 @@ from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 from starlette.routing import Route
 
-from sandbox import control, pages
+from sandbox import books, control, pages
 from sandbox.api import StripeApi
 from sandbox.errors import ApiError
 from sandbox.state import Sandbox
@@ -41,6 +41,7 @@ def create_app(sandbox: Sandbox) -> FastAPI:
     # Before the routers, and past FastAPI's own machinery: this is the hot path.
     app.router.routes.append(Route("/v1/{path:path}", StripeApi(sandbox), methods=METHODS))
     app.include_router(control.router)
+    app.include_router(books.router)
     app.include_router(pages.router)
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(RequestValidationError, _invalid)

@@ -1,10 +1,10 @@
 """What one unit of work knows: whose account, which request, and where to write."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from sandbox.accounts import Account
+from sandbox.accounts import AnyAccount, Connected
 from sandbox.errors import Doc, not_found
 from sandbox.store import Store, dumps
 
@@ -14,6 +14,7 @@ API_VERSION = "2026-10-28.endive"
 NOUNS = {
     "payment_intents": "payment_intent", "charges": "charge", "payment_methods": "PaymentMethod", "tokens": "token",
     "refunds": "refund", "disputes": "dispute", "balance_transactions": "balance transaction", "events": "event",
+    "transfers": "transfer", "transfer_reversals": "transfer reversal", "payouts": "payout",
 }  # fmt: skip
 
 
@@ -22,12 +23,16 @@ class Context:
     """Handed to every operation, timer and control call. `enqueue` takes an event to the webhook queue."""
 
     store: Store
-    account: Account
-    enqueue: Callable[[Account, Doc], int]
+    account: AnyAccount
+    enqueue: Callable[[AnyAccount, Doc], int]
     base_url: str = ""
     request_id: str | None = None
     idempotency_key: str | None = None
     api_version: str = API_VERSION
+
+    def within(self, connected: str) -> "Context":
+        """The same unit of work in a connected account of the same platform."""
+        return replace(self, account=Connected(self.account.platform, connected))
 
     def insert(self, kind: str, document: Doc) -> None:
         """Store a new object of this account."""
@@ -36,6 +41,12 @@ class Context:
     def find(self, kind: str, object_id: str) -> Doc | None:
         """An object of this account, or None."""
         return self.store.get(kind, self.account.id, object_id)
+
+    def find_anywhere(self, kind: str, object_id: str) -> Doc | None:
+        """An object of the platform or of any of its connected accounts, or None."""
+        owner = self.store.owner(kind, object_id)
+        platform = self.account.platform.id
+        return self.store.get(kind, owner, object_id) if owner and owner.partition("/")[0] == platform else None
 
     def load(self, kind: str, object_id: str, param: str = "id") -> Doc:
         """An object of this account; `resource_missing` if there is none. `param` names where the id came from."""
@@ -46,10 +57,10 @@ class Context:
         return document
 
     def write_log(self, kind: str, entry: Doc, payment_intent: str | None) -> None:
-        """Append to the ground truth (`GET /_control/log`)."""
+        """Append to the ground truth of the platform (`GET /_control/log`)."""
         self.store.db.execute(
             "INSERT INTO log (account, kind, payment_intent, doc) VALUES (?, ?, ?, ?)",
-            (self.account.id, kind, payment_intent, dumps(entry)),
+            (self.account.platform.id, kind, payment_intent, dumps(entry)),
         )
 
     def set_timer(self, delay_s: float, action: str, target: str) -> None:

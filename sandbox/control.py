@@ -3,15 +3,14 @@
 Same bearer key as the API under test, JSON in and out. `README.md` describes it for those who write tests.
 """
 
-import json
 from collections.abc import Callable
 from fnmatch import fnmatchcase
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
-from sandbox import dispute_flow, disputes, payment_flow, refunds
+from sandbox import dispute_flow, disputes, ground_truth, payment_flow, payouts, refunds
 from sandbox.accounts import Account, Fee, Settings
 from sandbox.context import Context
 from sandbox.errors import ApiError, Doc
@@ -188,7 +187,7 @@ async def delete_webhook_fault(fault_id: str, sandbox: Here, account: Caller) ->
 @router.post("/events/{event_id}/resend")
 async def resend_event(event_id: str, sandbox: Here, account: Caller) -> Doc:
     """Deliver an event again, lost ones too; webhook faults do not apply."""
-    event = sandbox.context(account).load("events", event_id)
+    event = sandbox.context_of(account, "events", event_id).load("events", event_id)
     sandbox.courier.resend(account, event_id)
     return event
 
@@ -209,7 +208,7 @@ async def list_deliveries(sandbox: Here, account: Caller, limit: int = 100) -> D
 
 
 def _steer(sandbox: Sandbox, account: Account, kind: str, object_id: str, step: Callable[[Context, Doc], None]) -> Doc:
-    ctx = sandbox.context(account, base_url=sandbox.public_url)
+    ctx = sandbox.context_of(account, kind, object_id)
     with sandbox.store.transaction():
         document = ctx.load(kind, object_id)
         step(ctx, document)
@@ -222,7 +221,7 @@ async def dispute_intent(
     intent_id: str, sandbox: Here, account: Caller, terms: dispute_flow.Terms | None = None
 ) -> Doc:
     """The buyer's bank opens a dispute, or an inquiry, about the intent's charge."""
-    ctx = sandbox.context(account, base_url=sandbox.public_url)
+    ctx = sandbox.context_of(account, "payment_intents", intent_id)
     with sandbox.store.transaction():
         intent = ctx.load("payment_intents", intent_id)
         dispute = dispute_flow.open_on_intent(ctx, intent, terms or dispute_flow.Terms())
@@ -254,35 +253,43 @@ async def steer_dispute(dispute_id: str, step: str, sandbox: Here, account: Call
     return _steer(sandbox, account, "disputes", dispute_id, dispute_flow.STEPS[step])
 
 
+@router.post("/payouts/{payout_id}/{step}")
+async def steer_payout(payout_id: str, step: str, sandbox: Here, account: Caller) -> Doc:
+    """transit, pay, fail, return or cancel: a payout of the platform or of a connected account."""
+    if step not in payouts.STEPS:
+        raise ApiError(404, f"No such step: {step}. There are: {', '.join(payouts.STEPS)}")
+    return _steer(sandbox, account, "payouts", payout_id, payouts.STEPS[step])
+
+
+class PlatformPayout(BaseModel):
+    """What the payout schedule pays to the platform's bank; everything available unless `amount` is given."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    currency: str
+    amount: int | None = Field(None, ge=1)
+
+
+@router.post("/platform_payouts")
+async def pay_platform(body: PlatformPayout, sandbox: Here, account: Caller) -> Doc:
+    """An automatic payout of the platform's available balance to its bank."""
+    ctx = sandbox.context(account, base_url=sandbox.public_url)
+    with sandbox.store.transaction():
+        payout = payouts.create_automatic(ctx, body.currency.lower(), body.amount)
+    sandbox.wake()
+    return payout
+
+
 # --- the ground truth ------------------------------------------------------------------------------------------
 
 
 @router.get("/log")
 async def read_log(request: Request, sandbox: Here, account: Caller) -> Doc:
-    """Every charge, refund and dispute that really happened and every request; filtered by metadata or intent."""
+    """Everything that really happened and every request; filtered by metadata or payment intent."""
     wanted = {}
     for name, value in request.query_params.items():
         if name.startswith("metadata[") and name.endswith("]"):
             wanted[name[len("metadata[") : -1]] = value
         elif name != "payment_intent":
             raise ApiError(400, f"Unknown filter: {name}. Use metadata[key] and payment_intent.")
-    where, values = "account = ?", [account.id]
-    if "payment_intent" in request.query_params:
-        where, values = where + " AND payment_intent = ?", [*values, request.query_params["payment_intent"]]
-    found: dict[str, list[Doc]] = {"charge": [], "authorization": [], "refund": [], "dispute": [], "request": []}
-    query = f"SELECT kind, doc FROM log WHERE {where} ORDER BY seq"  # noqa: S608
-    for kind, text in sandbox.store.db.execute(query, values):
-        entry = json.loads(text)
-        if wanted.items() <= entry["metadata"].items():
-            found[kind].append(entry)
-    # A request is written when it ends and belongs where it arrived.
-    found["request"].sort(key=lambda entry: float(entry["at"]))
-    for entry in found["refund"]:
-        # The entry stays where it is in the order; only how the refund stands today is looked up.
-        refund = sandbox.store.get("refunds", account.id, entry["refund"])
-        entry["status"] = refund["status"] if refund else entry["status"]
-    for entry in found["dispute"]:
-        dispute = sandbox.store.get("disputes", account.id, entry["dispute"])
-        assert dispute is not None
-        entry |= {"status": dispute["status"], "fee": dispute_flow.fee_kept(dispute)}
-    return {f"{kind}s": entries for kind, entries in found.items()}
+    return ground_truth.read(sandbox.context(account), wanted, request.query_params.get("payment_intent"))

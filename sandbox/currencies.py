@@ -1,5 +1,7 @@
 """Which currencies are charged, their smallest amounts, and how an amount is written in a message."""
 
+from decimal import Decimal
+
 from sandbox.errors import ApiError
 
 CODES = """
@@ -28,19 +30,34 @@ MAXIMUM_IDR = 999_999_999_999
 SYMBOLS = {"usd": "$", "eur": "€", "gbp": "£", "inr": "₹", "jpy": "¥", "aud": "A$", "cad": "CA$", "brl": "R$"}
 
 
+def digits_of(currency: str) -> int:
+    """How many digits a currency has behind the point."""
+    return 0 if currency in ZERO_DECIMAL else 3 if currency in THREE_DECIMAL else 2
+
+
+def major(amount: int, currency: str) -> str:
+    """Minor units as a plain decimal: `-1234.50`, `500`."""
+    return f"{Decimal(amount).scaleb(-digits_of(currency)):f}"
+
+
 def written(amount: int, currency: str) -> str:
     """An amount in minor units as people read it: `$1,234.50`, `¥500`, `7.250 kwd`."""
-    digits = 0 if currency in ZERO_DECIMAL else 3 if currency in THREE_DECIMAL else 2
+    digits = digits_of(currency)
     number = f"{amount // 10**digits:,}" + (f".{amount % 10**digits:0{digits}d}" if digits else "")
     symbol = SYMBOLS.get(currency)
     return f"{symbol}{number}" if symbol else f"{number} {currency}"
 
 
-def check(amount: int, currency: str) -> None:
-    """Raise what Stripe answers for an unknown currency or an amount outside its bounds."""
+def known(currency: str) -> None:
+    """Raise what Stripe answers for an unknown currency."""
     if currency not in SUPPORTED:
         text = f"Invalid currency: {currency}. Stripe currently supports these currencies: "
         raise ApiError(400, text + ", ".join(sorted(SUPPORTED)), param="currency")
+
+
+def check(amount: int, currency: str) -> None:
+    """Raise what Stripe answers for an unknown currency or an amount outside its bounds."""
+    known(currency)
     least = MINIMUM.get(currency, 1)
     most = MAXIMUM_IDR if currency == "idr" else MAXIMUM
     if amount < least:

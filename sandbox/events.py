@@ -22,6 +22,8 @@ def emit(ctx: Context, kind: str, subject: Doc, previous: Doc | None = None) -> 
         "request": {"id": ctx.request_id, "idempotency_key": ctx.idempotency_key},
         "type": kind,
     }
+    if ctx.account.connected:
+        event["account"] = ctx.account.connected
     # The stored snapshot says how many deliveries it started with, as the delivered body does.
     event["pending_webhooks"] = ctx.enqueue(ctx.account, event)
     ctx.insert("events", event)

@@ -9,7 +9,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 
-from sandbox.accounts import Account
+from sandbox.accounts import AnyAccount
 from sandbox.errors import ApiError, Doc
 from sandbox.store import Store, dumps
 
@@ -35,7 +35,7 @@ class Keys:
         # The request that uses a key, by (account, key).
         self._in_use: dict[tuple[str, str], str] = {}
 
-    async def acquire(self, account: Account, key: str, request_id: str) -> None:
+    async def acquire(self, account: AnyAccount, key: str, request_id: str) -> None:
         """Mark a key as in use until `release`. Raises the 409 if it already is."""
         if len(key) > KEY_LENGTH_MAX:
             raise ApiError(400, f"Idempotency key can only be up to {KEY_LENGTH_MAX} characters long")
@@ -53,12 +53,12 @@ class Keys:
             raise ApiError(409, text, kind="idempotency_error", code="idempotency_key_in_use")
         self._in_use[account.id, key] = request_id
 
-    def release(self, account: Account, key: str, request_id: str) -> None:
+    def release(self, account: AnyAccount, key: str, request_id: str) -> None:
         """The request has no more to do under this key; harmless when a later one uses it by now."""
         if self._in_use.get((account.id, key)) == request_id:
             del self._in_use[account.id, key]
 
-    def find(self, account: Account, key: str, route: str, params: Doc) -> Saved | None:
+    def find(self, account: AnyAccount, key: str, route: str, params: Doc) -> Saved | None:
         """What is stored under a key that has not expired. Raises the 400 if it was used for something else."""
         row = self._store.db.execute(
             "SELECT created, route, params_hash, status, body, request_id, payment_intent FROM idempotency_keys "
@@ -79,7 +79,7 @@ class Keys:
         text += f" Try using a key other than '{key}' if you meant to execute a different request."
         raise ApiError(400, text, kind="idempotency_error")
 
-    def save(self, account: Account, key: str, route: str, params: Doc, answer: Saved) -> None:
+    def save(self, account: AnyAccount, key: str, route: str, params: Doc, answer: Saved) -> None:
         """Store an answer in the caller's transaction; an expired one under the same key is replaced."""
         self._store.db.execute(
             "INSERT OR REPLACE INTO idempotency_keys VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",

@@ -10,7 +10,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.responses import Response
 
 from sandbox import payment_flow
-from sandbox.accounts import Account
+from sandbox.accounts import Account, AnyAccount
 from sandbox.context import Context
 from sandbox.currencies import written
 from sandbox.errors import Doc
@@ -53,7 +53,7 @@ def _page(title: str, body: str, status: int = 200, *, narrow: bool = False) -> 
     return HTMLResponse(html, status)
 
 
-def _find(sandbox: Sandbox, intent_id: str, client_secret: str) -> tuple[Account, Doc] | None:
+def _find(sandbox: Sandbox, intent_id: str, client_secret: str) -> tuple[AnyAccount, Doc] | None:
     """The intent that a 3-D Secure link names; the client secret in the link is the buyer's permission."""
     query = "SELECT account FROM payment_intents WHERE id = ?"
     row = sandbox.store.db.execute(query, (intent_id,)).fetchone()

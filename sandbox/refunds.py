@@ -119,6 +119,9 @@ def _charge_to_refund(ctx: Context, params: Doc) -> Doc:
     else:
         message = "One of the following params should be provided for this request: payment_intent or charge."
         raise ApiError(400, message, code="parameter_missing")
+    if charge["source_transfer"]:
+        message = f"Charge {charge['id']} is the payment of a transfer: reverse {charge['source_transfer']} instead."
+        raise ApiError(400, message, param="charge", executed=True)
     if not charge["captured"]:
         message = f"Charge {charge['id']} cannot be refunded: no money was taken."
         raise ApiError(400, message, code="charge_not_refundable", executed=True)

@@ -3,14 +3,25 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sandbox import balance, disputes, events, payment_intents, payment_methods, refunds
+from sandbox import (
+    balance,
+    connected,
+    disputes,
+    payment_intents,
+    payment_methods,
+    payouts,
+    refunds,
+    reversals,
+    transfers,
+)
 from sandbox.context import Context
 from sandbox.errors import ApiError, Doc
+from sandbox.views import view
 from sandbox.wire import Table, anything, boolean, currency, integer, metadata, public, text, time_range, words
 
 LIMIT_MAX = 100
 
-# Takes the id in the path ("" where there is none) and the validated parameters.
+# Takes the id in the path ("" where there is none, "outer/inner" where there are two) and the validated parameters.
 Handler = Callable[[Context, str, Doc], Doc]
 
 
@@ -33,18 +44,8 @@ def _create(function: Callable[[Context, Doc], Doc]) -> Handler:
     return lambda ctx, _id, params: public(function(ctx, params))
 
 
-def _view(ctx: Context, kind: str, document: Doc) -> Doc:
-    if kind == "balance_transactions":
-        return balance.current(ctx, public(document))
-    if kind == "events":
-        return events.with_pending(ctx, document)
-    if kind == "disputes":
-        return disputes.view(ctx, document)
-    return public(document)
-
-
 def _retrieve(kind: str) -> Handler:
-    return lambda ctx, object_id, _params: _view(ctx, kind, ctx.load(kind, object_id))
+    return lambda ctx, object_id, _params: view(ctx, kind, ctx.load(kind, object_id))
 
 
 def _list(kind: str, equal: tuple[str, ...] = ()) -> Handler:
@@ -65,16 +66,23 @@ def _list(kind: str, equal: tuple[str, ...] = ()) -> Handler:
             limit=limit,
             after=after,
             before=before,
-            created=params.get("created"),
+            ranges={name: params[name] for name in RANGES if name in params},
             equal={name: params[name] for name in equal if name in params},
             among={"type": params["types"]} if "types" in params else None,
         )
-        data = [_view(ctx, kind, document) for document in page]
+        data = [view(ctx, kind, document) for document in page]
         return {"object": "list", "data": data, "has_more": has_more, "url": f"/v1/{kind}"}
 
     return handler
 
 
+def _list_reversals(ctx: Context, transfer_id: str, params: Doc) -> Doc:
+    ctx.load("transfers", transfer_id)
+    page = _list("transfer_reversals", ("transfer",))(ctx, "", params | {"transfer": transfer_id})
+    return page | {"url": f"/v1/transfers/{transfer_id}/reversals"}
+
+
+RANGES = ("created", "arrival_date")
 PAGE: Table = {
     "limit": integer,
     "starting_after": text,
@@ -89,6 +97,9 @@ METHOD: Table = {
 }  # fmt: skip
 EVENTS: Table = PAGE | {"type": text, "types": words, "delivery_success": boolean}
 TRANSACTIONS: Table = PAGE | {"type": text, "source": text, "currency": currency, "payout": text}
+
+TRANSFERS: Table = PAGE | {"destination": text, "transfer_group": text}
+PAYOUTS: Table = PAGE | {"status": text, "destination": text, "arrival_date": time_range}
 
 ROUTES: dict[tuple[str, str], Route] = {
     ("POST", "payment_intents"): Route(
@@ -126,8 +137,27 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("GET", "disputes/*"): Route("disputes.retrieve", _retrieve("disputes"), {}),
     ("POST", "disputes/*"): Route("disputes.update", disputes.update, disputes.UPDATE),
     ("POST", "disputes/*/close"): Route("disputes.close", disputes.close, {}),
+    ("POST", "accounts"): Route("accounts.create", _create(connected.create), connected.CREATE),
+    ("GET", "accounts/*"): Route("accounts.retrieve", connected.retrieve, {}),
+    ("POST", "transfers"): Route(
+        "transfers.create", _create(transfers.create), transfers.CREATE, ("amount", "currency", "destination")
+    ),
+    ("GET", "transfers"): Route("transfers.list", _list("transfers", ("destination", "transfer_group")), TRANSFERS),
+    ("GET", "transfers/*"): Route("transfers.retrieve", _retrieve("transfers"), {}),
+    ("POST", "transfers/*"): Route("transfers.update", transfers.update, transfers.UPDATE),
+    ("POST", "transfers/*/reversals"): Route("transfer_reversals.create", reversals.create, reversals.CREATE),
+    ("GET", "transfers/*/reversals"): Route("transfer_reversals.list", _list_reversals, PAGE),
+    ("GET", "transfers/*/reversals/*"): Route("transfer_reversals.retrieve", reversals.retrieve, {}),
+    ("POST", "transfers/*/reversals/*"): Route("transfer_reversals.update", reversals.update, reversals.UPDATE),
+    ("POST", "payouts"): Route("payouts.create", _create(payouts.create), payouts.CREATE, ("amount", "currency")),
+    ("GET", "payouts"): Route("payouts.list", _list("payouts", ("status", "destination")), PAYOUTS),
+    ("GET", "payouts/*"): Route("payouts.retrieve", _retrieve("payouts"), {}),
+    ("POST", "payouts/*"): Route("payouts.update", payouts.update, payouts.UPDATE),
+    ("POST", "payouts/*/cancel"): Route("payouts.cancel", payouts.cancel_by_owner, {}),
     ("GET", "balance_transactions"): Route(
-        "balance_transactions.list", _list("balance_transactions", ("type", "source", "currency")), TRANSACTIONS
+        "balance_transactions.list",
+        _list("balance_transactions", ("type", "source", "currency", "payout")),
+        TRANSACTIONS,
     ),
     ("GET", "balance_transactions/*"): Route("balance_transactions.retrieve", _retrieve("balance_transactions"), {}),
     ("GET", "balance"): Route("balance.retrieve", lambda ctx, _id, _params: balance.balance(ctx), {}),
@@ -140,8 +170,8 @@ OPERATIONS = frozenset(route.operation for route in ROUTES.values())
 def find(method: str, path: str) -> tuple[Route, str]:
     """The route of a request and the id in its path. Raises the 404 for an unknown URL."""
     parts = path.removeprefix("/v1/").strip("/").split("/")
-    object_id = parts[1] if len(parts) > 1 else ""
-    pattern = "/".join([parts[0], *(["*"] if object_id else []), *parts[2:]])
+    object_id = "/".join(parts[1::2])
+    pattern = "/".join("*" if place % 2 and part else part for place, part in enumerate(parts))
     route = ROUTES.get((method, pattern))
     if route is None:
         text = f"Unrecognized request URL ({method}: {path}). Please see https://stripe.com/docs or we can help at https://support.stripe.com/."

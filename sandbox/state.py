@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from sandbox.accounts import Account, Accounts
+from sandbox.accounts import Account, Accounts, AnyAccount
 from sandbox.context import Context
 from sandbox.faults import Registry
 from sandbox.idempotency import Keys
@@ -27,9 +27,15 @@ class Sandbox:
         self.default_account = self.accounts.of(default_key)
         self.public_url = public_url
 
-    def context(self, account: Account, **request: Any) -> Context:
+    def context(self, account: AnyAccount, **request: Any) -> Context:
         """A unit of work for an account; `request` are the fields that a request adds."""
         return Context(self.store, account, self.courier.enqueue, **request)
+
+    def context_of(self, account: Account, kind: str, object_id: str) -> Context:
+        """A unit of work where the object is: in the account or in one connected to it; in the account if nowhere."""
+        owner = self.store.owner(kind, object_id) or ""
+        known = owner.partition("/")[0] == account.id
+        return self.context(self.accounts.by_id(owner) if known else account, base_url=self.public_url)
 
     def wake(self) -> None:
         """Something was committed: look for new deliveries and timers."""

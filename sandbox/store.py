@@ -17,10 +17,12 @@ from sandbox.errors import Doc
 
 KINDS = (
     "payment_intents", "charges", "payment_methods", "tokens", "refunds", "disputes", "balance_transactions", "events",
+    "transfers", "transfer_reversals", "payouts", "bank_entries",
 )  # fmt: skip
 PREFIXES = {
     "pi": "payment_intents", "ch": "charges", "pm": "payment_methods", "tok": "tokens",
     "re": "refunds", "dp": "disputes", "txn": "balance_transactions", "evt": "events",
+    "tr": "transfers", "trr": "transfer_reversals", "po": "payouts", "py": "charges", "pyr": "refunds",
 }  # fmt: skip
 COMPARISONS = {"eq": "=", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 
@@ -28,12 +30,37 @@ OBJECT_TABLE = """
 CREATE TABLE IF NOT EXISTS {kind} (
     seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, account TEXT NOT NULL,
     created INTEGER NOT NULL, payment_intent TEXT, doc TEXT NOT NULL);
-CREATE INDEX IF NOT EXISTS {kind}_by_account ON {kind} (account, seq);
+CREATE INDEX IF NOT EXISTS {kind}_by_time ON {kind} (account, created, seq);
+DROP INDEX IF EXISTS {kind}_by_account;
 CREATE INDEX IF NOT EXISTS {kind}_by_intent ON {kind} (payment_intent) WHERE payment_intent IS NOT NULL;
+"""
+
+# What a balance transaction is filtered by, and what it really did to the balance whatever it is made to report
+# (planting.py); `payout` is the automatic payout that took it along.
+LINE_COLUMNS = {
+    "payout": "TEXT",
+    "true_net": "GENERATED ALWAYS AS (coalesce(json_extract(doc, '$._net'), json_extract(doc, '$.net'))) VIRTUAL",
+    "true_currency": "GENERATED ALWAYS AS "
+    "(coalesce(json_extract(doc, '$._currency'), json_extract(doc, '$.currency'))) VIRTUAL",
+    "available_on": "GENERATED ALWAYS AS (json_extract(doc, '$.available_on')) VIRTUAL",
+    "type": "GENERATED ALWAYS AS (json_extract(doc, '$.type')) VIRTUAL",
+    "currency": "GENERATED ALWAYS AS (json_extract(doc, '$.currency')) VIRTUAL",
+    "source": "GENERATED ALWAYS AS (json_extract(doc, '$.source')) VIRTUAL",
+    "hidden": "GENERATED ALWAYS AS (coalesce(json_extract(doc, '$._hidden'), 0)) VIRTUAL",
+}
+LINE_INDEXES = """
+CREATE INDEX IF NOT EXISTS lines_by_money ON balance_transactions (account, true_currency, available_on, true_net);
+CREATE INDEX IF NOT EXISTS lines_by_type ON balance_transactions (account, type, created, seq);
+CREATE INDEX IF NOT EXISTS lines_by_currency ON balance_transactions (account, currency, created, seq);
+CREATE INDEX IF NOT EXISTS lines_by_source ON balance_transactions (account, source, created, seq);
+CREATE INDEX IF NOT EXISTS lines_by_payout ON balance_transactions (account, payout, created, seq);
+CREATE INDEX IF NOT EXISTS reversals_by_transfer ON transfer_reversals (json_extract(doc, '$.transfer'));
 """
 
 OTHER_TABLES = """
 CREATE TABLE IF NOT EXISTS accounts (key TEXT PRIMARY KEY, doc TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS connected_accounts (
+    platform TEXT NOT NULL, id TEXT NOT NULL, doc TEXT NOT NULL, PRIMARY KEY (platform, id)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS idempotency_keys (
     account TEXT NOT NULL, key TEXT NOT NULL, created REAL NOT NULL, route TEXT NOT NULL, params_hash TEXT NOT NULL,
     status INTEGER NOT NULL, body TEXT NOT NULL, request_id TEXT NOT NULL, payment_intent TEXT,
@@ -81,6 +108,11 @@ class Store:
         for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=5000", "temp_store=MEMORY"):
             self.db.execute(f"PRAGMA {pragma}")
         self.db.executescript(OTHER_TABLES + "".join(OBJECT_TABLE.format(kind=kind) for kind in KINDS))
+        known = {row[1] for row in self.db.execute("PRAGMA table_xinfo(balance_transactions)")}
+        for name, definition in LINE_COLUMNS.items():
+            if name not in known:
+                self.db.execute(f"ALTER TABLE balance_transactions ADD COLUMN {name} {definition}")
+        self.db.executescript(LINE_INDEXES)
 
     def close(self) -> None:
         """Fold the write-ahead log into the file and let go of it."""
@@ -115,6 +147,11 @@ class Store:
         row = self.db.execute(query, (object_id, account)).fetchone()
         return json.loads(row[0]) if row else None
 
+    def owner(self, kind: str, object_id: str) -> str | None:
+        """The account that has this object, or None."""
+        row = self.db.execute(f"SELECT account FROM {kind} WHERE id = ?", (object_id,)).fetchone()  # noqa: S608
+        return row[0] if row else None
+
     def page(
         self,
         kind: str,
@@ -123,29 +160,39 @@ class Store:
         limit: int = 10,
         after: str | None = None,
         before: str | None = None,
-        created: dict[str, int] | None = None,
+        ranges: dict[str, dict[str, int]] | None = None,
         equal: dict[str, str] | None = None,
         among: dict[str, list[str]] | None = None,
     ) -> tuple[list[Doc], bool]:
         """Newest first, as Stripe lists, and whether more follow in the direction of travel.
 
-        `equal` and `among` compare top-level fields of the document.
+        `ranges`, `equal` and `among` compare top-level fields of the document. Lines that are hidden do not appear.
         """
         where, values = ["account = ?"], [account]
         for field, value in (equal or {}).items():
-            where.append("payment_intent = ?" if field == "payment_intent" else f"json_extract(doc, '$.{field}') = ?")
+            where.append(f"{_column(kind, field)} = ?")
             values.append(value)
         for field, options in (among or {}).items():
-            where.append(f"json_extract(doc, '$.{field}') IN ({', '.join('?' * len(options))})")
+            where.append(f"{_column(kind, field)} IN ({', '.join('?' * len(options))})")
             values += options
-        for comparison, moment in (created or {}).items():
-            where.append(f"created {COMPARISONS[comparison]} {moment:d}")
+        for field, bounds in (ranges or {}).items():
+            # Behind a cursor, the cursor is the tighter bound on the index; the plus keeps SQLite from taking this one.
+            column = _column(kind, field) if not (after or before) else f"+{_column(kind, field)}"
+            where += [f"{column} {COMPARISONS[comparison]} {bound:d}" for comparison, bound in bounds.items()]
         for object_id, sign in ((after, "<"), (before, ">")):
             if object_id:
-                where.append(f"seq {sign} (SELECT seq FROM {kind} WHERE id = ?)")  # noqa: S608
-                values.append(object_id)
+                created, seq = self.db.execute(
+                    f"SELECT created, seq FROM {kind} WHERE id = ?",  # noqa: S608
+                    (object_id,),
+                ).fetchone()
+                where.append(f"(created, seq) {sign} ({created:d}, {seq:d})")
+        if kind == "balance_transactions":
+            where.append("NOT hidden")
         order = "ASC" if before else "DESC"
-        query = f"SELECT doc FROM {kind} WHERE {' AND '.join(where)} ORDER BY seq {order} LIMIT {limit + 1:d}"  # noqa: S608
+        query = (
+            f"SELECT doc FROM {kind} WHERE {' AND '.join(where)} "  # noqa: S608
+            f"ORDER BY created {order}, seq {order} LIMIT {limit + 1:d}"
+        )
         found = [json.loads(row[0]) for row in self.db.execute(query, values)]
         page = found[:limit]
         return (page[::-1] if before else page), len(found) > limit
@@ -154,3 +201,9 @@ class Store:
         """All objects of this kind that belong to a payment intent, oldest first."""
         query = f"SELECT doc FROM {kind} WHERE payment_intent = ? ORDER BY seq"  # noqa: S608
         return [json.loads(row[0]) for row in self.db.execute(query, (payment_intent,))]
+
+
+def _column(kind: str, field: str) -> str:
+    """Where a top-level field of a document is compared: in a column of its own if it has one."""
+    columns = {"payment_intent", "created"} | (LINE_COLUMNS.keys() if kind == "balance_transactions" else set())
+    return field if field in columns else f"json_extract(doc, '$.{field}')"

@@ -1,4 +1,4 @@
-"""What happens later by itself: payments that finish, holds that expire, refunds that come back, disputes."""
+"""What happens later by itself: payments that finish, holds that expire, refunds that come back, disputes, payouts."""
 
 import asyncio
 import logging
@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from sandbox import dispute_flow, payment_flow, refunds
-from sandbox.accounts import Account, Accounts
+from sandbox import dispute_flow, payment_flow, payouts, refunds
+from sandbox.accounts import Account, Accounts, AnyAccount
 from sandbox.context import Context
 from sandbox.errors import ApiError, Doc
 from sandbox.store import PREFIXES, Store
@@ -22,13 +22,15 @@ ACTIONS: dict[str, Callable[[Context, Doc], None]] = {
     "refund.failed": refunds.fail,
     "charge.dispute": dispute_flow.open_by_card,
     "dispute.overdue": dispute_flow.overdue,
-} | {f"dispute.{name}": step for name, step in dispute_flow.STEPS.items()}
+}
+ACTIONS |= {f"dispute.{name}": step for name, step in dispute_flow.STEPS.items()}
+ACTIONS |= {f"payout.{name}": step for name, step in payouts.STEPS.items()}
 
 
 class Timers:
     """The stored timers and the task that fires them."""
 
-    def __init__(self, store: Store, accounts: Accounts, context: Callable[[Account], Context]) -> None:
+    def __init__(self, store: Store, accounts: Accounts, context: Callable[[AnyAccount], Context]) -> None:
         self._store, self._accounts, self._context = store, accounts, context
         self._wake = asyncio.Event()
         self.after_fire: Callable[[], None] = lambda: None
@@ -38,8 +40,9 @@ class Timers:
         self._wake.set()
 
     def advance(self, account: Account, seconds: float) -> None:
-        """The account's clock went forward: its timers come closer."""
-        self._store.db.execute("UPDATE timers SET due_at = due_at - ? WHERE account = ?", (seconds, account.id))
+        """The account's clock went forward: its timers come closer, and those of its connected accounts."""
+        query = "UPDATE timers SET due_at = due_at - ? WHERE account = ? OR account GLOB ?"
+        self._store.db.execute(query, (seconds, account.id, f"{account.id}/*"))
         self.fire_due()
 
     def fire_due(self) -> None:
@@ -51,7 +54,7 @@ class Timers:
                 self._fire(self._accounts.by_id(account_id), action, target)
             self.after_fire()
 
-    def _fire(self, account: Account, action: str, target: str) -> None:
+    def _fire(self, account: AnyAccount, action: str, target: str) -> None:
         ctx = self._context(account)
         kind = PREFIXES[target.partition("_")[0]]
         # A control call or a cancel came first: the status check of the action refuses, and nothing is left to do.

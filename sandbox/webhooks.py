@@ -1,8 +1,8 @@
 """Delivery of events to each account's endpoint: signed, retried, in order, across restarts.
 
-Events about one payment intent share a lane, in which the next one waits for the first attempt of the one
-before; lanes run side by side. An attempt that fails leaves its lane and comes back later, so that a broken
-event never blocks the others.
+Events about one payment intent, transfer or payout share a lane, in which the next one waits for the first
+attempt of the one before; lanes run side by side. An attempt that fails leaves its lane and comes back later, so
+that a broken event never blocks the others.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from typing import Any
 
 import aiohttp
 
-from sandbox.accounts import Account, Accounts
+from sandbox.accounts import Account, Accounts, AnyAccount
 from sandbox.errors import Doc
 from sandbox.faults import Fault, Registry
 from sandbox.store import Store, dumps
@@ -45,9 +45,12 @@ class Courier:
         self._busy_lanes: set[str] = set()
         self._session: aiohttp.ClientSession | None = None
 
-    def enqueue(self, account: Account, event: Doc) -> int:
-        """Queue an event in the caller's transaction, with whatever fault applies; how many will be delivered."""
-        settings = account.settings
+    def enqueue(self, account: AnyAccount, event: Doc) -> int:
+        """Queue an event in the caller's transaction, with whatever fault applies; how many will be delivered.
+
+        Events of a connected account go where its platform's go.
+        """
+        settings, platform_id = account.settings, account.platform.id
         if not settings.webhook_url or not _subscribed(event["type"], settings.webhook_events):
             return 0
         subject = event["data"]["object"]
@@ -59,13 +62,13 @@ class Courier:
             return (intent["metadata"] if intent else {}) | own
 
         ids = {subject["id"], event["id"], intent_id}
-        fault = self._faults.claim(account.id, event["type"], lambda: ids, metadata)
-        lane = intent_id or event["id"]
+        fault = self._faults.claim(platform_id, event["type"], lambda: ids, metadata)
+        lane = intent_id or (subject["id"] if subject["object"] in ("transfer", "payout") else event["id"])
         if fault is None:
-            self._add(account.id, event["id"], lane)
+            self._add(platform_id, event["id"], lane)
             return 1
         fault.hit()
-        return self._add_faulty(account.id, event["id"], lane, fault)
+        return self._add_faulty(platform_id, event["id"], lane, fault)
 
     def _add_faulty(self, account_id: str, event_id: str, lane: str, fault: Fault) -> int:
         kind, delay_s = fault.spec.kind, fault.spec.delay_s
@@ -177,7 +180,7 @@ class Courier:
 
     async def _deliver(self, seq: int, account_id: str, event_id: str, lane: str, bad_signature: bool) -> None:
         try:
-            account = self._accounts.by_id(account_id)
+            account = self._accounts.by_id(account_id).platform
             started_at = time.time()
             status = await self._post(account, event_id, bad_signature)
             self._record(seq, account, lane, status, started_at)
@@ -188,7 +191,8 @@ class Courier:
 
     async def _post(self, account: Account, event_id: str, bad_signature: bool) -> int | None:
         """One attempt; the endpoint's status, or None when there was no answer."""
-        settings, event = account.settings, self._store.get("events", account.id, event_id)
+        settings, owner = account.settings, self._store.owner("events", event_id)
+        event = self._store.get("events", owner, event_id) if owner else None
         if event is None or not settings.webhook_url or self._session is None:
             return None
         payload = dumps(event)

@@ -29,6 +29,11 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def of(account: str | None) -> Any:
+    """The request options that choose a connected account."""
+    return {"stripe_account": account} if account else {}
+
+
 class Server:
     """A sandbox process on a data file; it can be killed and started again."""
 
@@ -96,6 +101,26 @@ class Psp:
             "expand": ["latest_charge.balance_transaction"],
         } | params
         return await self.v1.payment_intents.create_async(wanted, {"idempotency_key": key or secrets.token_hex(8)})
+
+    async def fund(self, amount: int = 100_000, currency: str = "usd") -> stripe.PaymentIntent:
+        """A charge without a fee whose money is available at once."""
+        await self.control("PATCH", "/account", {"available_delay_s": 0, "fee": {"percent": 0, "fixed": 0}})
+        return await self.pay(amount=amount, currency=currency)
+
+    async def send(
+        self, destination: str = "acct_paysOut", amount: int = 10_000, key: str | None = None, **params: Any
+    ) -> stripe.Transfer:
+        """Transfer US dollars to a connected account."""
+        wanted: Any = {"amount": amount, "currency": "usd", "destination": destination} | params
+        return await self.v1.transfers.create_async(wanted, {"idempotency_key": key or secrets.token_hex(8)})
+
+    async def pay_out(
+        self, account: str | None, amount: int = 10_000, key: str | None = None, **params: Any
+    ) -> stripe.Payout:
+        """Pay US dollars out of a connected account, or out of the platform's own for None."""
+        wanted: Any = {"amount": amount, "currency": "usd"} | params
+        options: Any = {"idempotency_key": key or secrets.token_hex(8)} | of(account)
+        return await self.v1.payouts.create_async(wanted, options)
 
     async def control(self, method: str, path: str, body: Any = None, status: int | None = None) -> Any:
         """A control call; any 2xx will do unless `status` is named."""
