@@ -5,6 +5,7 @@ from typing import Any
 
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 from temporalio.common import (
+    Priority,
     SearchAttributeKey,
     SearchAttributePair,
     TypedSearchAttributes,
@@ -15,9 +16,15 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from db.payment import NewPayment
-from db.records import Payment
+from db.records import Payment, Payout
 from domain.errors import Unavailable
-from domain.ids import dispute_workflow_id, late_charge_workflow_id, payment_workflow_id, refund_workflow_id
+from domain.ids import (
+    dispute_workflow_id,
+    late_charge_workflow_id,
+    payment_workflow_id,
+    payout_workflow_id,
+    refund_workflow_id,
+)
 from domain.money import Money
 from domain.payment import (
     DISPUTE_WORKFLOW,
@@ -33,6 +40,7 @@ from domain.payment import (
     RefundInput,
     Resolution,
 )
+from domain.payout import PAYOUT_WORKFLOW, PayoutInput, PayoutResolution
 from domain.status import Status
 
 TENANT = SearchAttributeKey.for_keyword("PaysagaTenant")
@@ -44,14 +52,26 @@ SEARCH_ATTRIBUTES = (TENANT, CHECKOUT, STATUS)
 
 _RPC_TIMEOUT = timedelta(seconds=5)
 
+_AFTER_PAYMENTS = Priority(priority_key=4)
+"""A run's payouts wait while buyers pay; 3 is the default."""
+
 
 class Starter:
     """`task_timeout_s` decides how soon another worker takes over from one that died in the middle of a task."""
 
-    def __init__(self, client: Client, task_queue: str, patience: Patience, *, task_timeout_s: float) -> None:
+    def __init__(
+        self,
+        client: Client,
+        task_queue: str,
+        patience: Patience,
+        *,
+        payout_patience: Patience,
+        task_timeout_s: float,
+    ) -> None:
         self._client = client
         self._task_queue = task_queue
         self._patience = patience
+        self._payout_patience = payout_patience
         self._task_timeout = timedelta(seconds=task_timeout_s)
 
     def input_of(self, row: Payment) -> PaymentInput:
@@ -148,12 +168,32 @@ class Starter:
         )
         await self._start_aftermath(DISPUTE_WORKFLOW, inp, dispute_workflow_id(dispute_id), row, f"dispute of {row.id}")
 
+    async def start_payout(self, row: Payout, *, fresh: bool = False) -> None:
+        """Take care of a payout; while that runs, a repetition nudges it. Behind payments where a worker has to choose.
+        `fresh`: it was stored just now."""
+        inp = PayoutInput(
+            payout_id=row.id,
+            tenant_id=row.tenant_id,
+            psp=row.psp,
+            status=row.status,
+            task_queue=self._task_queue,
+            patience=self._payout_patience,
+        )
+        summary = f"{Money(amount=row.amount, currency=row.currency)} to {row.seller_account}"
+        await self._start_aftermath(PAYOUT_WORKFLOW, inp, payout_workflow_id(row.id), row, summary, fresh=fresh)
+
+    async def resolve_payout(self, payout_id: str, message: PayoutResolution) -> str:
+        """Hand a person's decision to the payout that waits for it; it answers what it made of it."""
+        handle = self._client.get_workflow_handle(payout_workflow_id(payout_id))
+        answer: str = await handle.execute_update("resolve", message, result_type=str)
+        return answer
+
     async def _start_aftermath(
         self,
         name: str,
-        inp: LateChargeInput | RefundInput | DisputeInput,
+        inp: LateChargeInput | RefundInput | DisputeInput | PayoutInput,
         workflow_id: str,
-        row: Payment,
+        row: Payment | Payout,
         summary: str,
         *,
         fresh: bool = False,
@@ -171,6 +211,7 @@ class Starter:
                 id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
                 search_attributes=TypedSearchAttributes([SearchAttributePair(TENANT, row.tenant_id)]),
                 static_summary=summary,
+                priority=_AFTER_PAYMENTS if isinstance(row, Payout) else Priority.default,
                 rpc_timeout=_RPC_TIMEOUT,
                 **({"request_eager_start": True} if fresh else nudge),
             )

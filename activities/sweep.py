@@ -3,11 +3,17 @@
 from temporalio import activity
 
 from activities.start import Starter
-from db import dispute, payment, refund, sweep, webhook
+from db import dispute, payment, payout, refund, sweep, webhook
 from db.database import Database
 from db.records import Refund
 from domain.errors import PaysagaError
-from domain.ids import dispute_workflow_id, late_charge_workflow_id, payment_workflow_id, refund_workflow_id
+from domain.ids import (
+    dispute_workflow_id,
+    late_charge_workflow_id,
+    payment_workflow_id,
+    payout_workflow_id,
+    refund_workflow_id,
+)
 from domain.payment import Nudge, SweepReport
 
 _PAGE = 200
@@ -103,6 +109,23 @@ class SweepActivities:
             after_id = page[-1].id
 
     @activity.defn
+    async def sweep_payouts(self) -> SweepReport:
+        """Take up the payouts whose workflow was lost, or never started."""
+        started, after_id = 0, ""
+        while True:
+            page = await self._database.read(
+                lambda c, a=after_id: payout.unfinished(c, self._after_s, a, _PAGE)  # type: ignore[misc]
+            )
+            for row in page:
+                activity.heartbeat(row.id)
+                if not await self._starter.is_running(payout_workflow_id(row.id)):
+                    await self._starter.start_payout(row)
+                    started += 1
+            if len(page) < _PAGE:
+                return SweepReport(payouts=started)
+            after_id = page[-1].id
+
+    @activity.defn
     async def sweep_inbox(self) -> SweepReport:
         """Deliver again what was stored and not taken notice of."""
         report = SweepReport()
@@ -124,6 +147,9 @@ async def deliver(
     """Tell whoever has to hear of a stored event. The event stays in the inbox until a transaction has read it, so a
     failure here loses nothing: the sweeper comes again. Raises Unavailable."""
     report = report or SweepReport()
+    if stored.delivery is webhook.Delivery.PAYOUT and stored.payout_id is not None:
+        await starter.start_payout(await database.read(lambda c: payout.get(c, stored.payout_id or "")))
+        return report.model_copy(update={"payouts": report.payouts + 1})
     if stored.payment_id is None or stored.delivery is webhook.Delivery.NOTHING:
         return report
     row = await database.read(lambda c: payment.get(c, stored.payment_id or ""))

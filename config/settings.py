@@ -104,6 +104,23 @@ class Settings(BaseSettings):
     sweep_every_s: float = 60.0
     sweep_after_s: float = Field(default=30.0, description="a payment without progress for this long is looked at")
 
+    # --- the seal of the ledger ---
+    seal_every_s: float = Field(default=3_600, description="how often what was posted since is sealed")
+
+    # --- payouts ---
+    business_zone: str = Field(default="UTC", description="the time zone of business dates, as in `Europe/Berlin`")
+    payout_run_at: str = Field(
+        default="02:00", pattern=r"^([01]\d|2[0-3]):[0-5]\d$", description="when sellers are paid, each day"
+    )
+    payout_rate_per_s: float = Field(
+        default=20.0, gt=0, description="payouts that a run makes a second; each is two requests to the PSP"
+    )
+    payout_unsent_max: int = Field(default=400, description="payouts of a run that may wait for the PSP")
+    payout_page: int = Field(default=200, ge=1, le=2000, description="sellers that a run looks at in one step")
+    payout_poll_first_s: float = Field(default=60.0, description="first look at a payout on its way; the gaps double")
+    payout_poll_max_s: float = 21_600.0
+    release_every_s: float = Field(default=900.0, description="how often pending money becomes available")
+
     # --- secrets of our own ---
     encryption_keys: SecretStr | None = Field(
         default=None,

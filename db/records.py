@@ -1,12 +1,12 @@
 """Rows as the code reads them."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from sqlalchemy import RowMapping
 
 from domain.psp import Failure, Frozen
-from domain.status import TERMINAL, DisputeStatus, RefundStatus, Status
+from domain.status import PAYOUT_ENDED, TERMINAL, DisputeStatus, PayoutStatus, RefundStatus, Status
 
 
 class Order(Frozen):
@@ -33,6 +33,8 @@ class Order(Frozen):
     failure: Failure | None
     refund_status: str | None
     dispute_status: str | None
+    available_at: datetime | None
+    released_at: datetime | None
     created_at: datetime
 
     @property
@@ -144,6 +146,44 @@ class Reserve(Frozen):
     @property
     def covered(self) -> int:
         return self.pending + self.available + self.receivable
+
+
+class Payout(Frozen):
+    """Money on its way to a seller. `destination`: the seller's account at the PSP."""
+
+    id: str
+    tenant_id: str
+    seller_account: str
+    amount: int
+    currency: str
+    psp: str
+    destination: str
+    run_id: str | None
+    business_date: date | None
+    status: PayoutStatus
+    ends_as: PayoutStatus | None
+    transfer_reference: str | None
+    reference: str | None
+    arrival_at: datetime | None
+    failure: Failure | None
+    cancel_requested_at: datetime | None
+    cancel_requested_by: str | None
+    cancel_failure: Failure | None
+    unknown_count: int
+    next_check_at: datetime | None
+    actor: str
+    seq: int
+    created_at: datetime
+    updated_at: datetime
+
+    @property
+    def ended(self) -> bool:
+        return self.status in PAYOUT_ENDED
+
+    @property
+    def cancel_requested(self) -> bool:
+        """Asked for, and not refused yet."""
+        return self.cancel_requested_at is not None and self.cancel_failure is None
 
 
 class Payment(Frozen):

@@ -246,8 +246,13 @@ async def _store(
 async def _give_back(
     connection: AsyncConnection, part: Reserve, amount: int, kind: Kind, corrects: Kind | None, at: datetime
 ) -> None:
-    """`amount` of what was set aside: a debt that it made is forgiven first, then pending is refilled."""
-    to = await _where_to(connection, part, amount, debt=part.receivable, to_pending=part.pending)
+    """`amount` of what was set aside: a debt that it made is forgiven first, then pending is refilled, unless the
+    order's money has become available meanwhile."""
+    released_at = await connection.scalar(
+        select(payment_order.c.released_at).where(payment_order.c.id == part.order_id)
+    )
+    to_pending = part.pending if released_at is None else 0
+    to = await _where_to(connection, part, amount, debt=part.receivable, to_pending=to_pending)
     lines = books.reserve(part.seller_account, to, part.currency)
     await _post(connection, part, kind, books.reversed_lines(lines), at, corrects=corrects)
     if to[Bucket.PENDING]:

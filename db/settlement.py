@@ -7,7 +7,7 @@ transaction, under the payment's lock, so that nothing between them can be seen.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import select, update
@@ -20,6 +20,7 @@ from domain import ledger as books
 from domain.ledger import Kind, Transaction, wallet_changes
 from domain.money import allocate
 from domain.payment import Settlement, SettleOutcome, SettleStep
+from domain.payout import AVAILABLE_UNKNOWN_DAYS
 from domain.psp import ChargeResult, Failure
 from domain.status import TERMINAL, Status
 
@@ -28,6 +29,7 @@ from domain.status import TERMINAL, Status
 class _Seller:
     status: str
     psp_fee_payer: str
+    payout_delay_days: int
 
 
 async def settle(connection: AsyncConnection, step: SettleStep) -> Settlement:
@@ -51,7 +53,7 @@ async def settle(connection: AsyncConnection, step: SettleStep) -> Settlement:
             return Settlement(outcome=SettleOutcome.REFUSED, status=locked.status, failure=failure)
         booked = await post_capture(connection, locked, order, seller, step.result, step.at)
         await credit_wallet(connection, order, booked)
-        posted = _posted(order, booked)
+        posted = _posted(order, booked) | {"available_at": _available_at(step, seller)}
     if posted and not locked.charge.booked:
         await charge.record(connection, locked.charge.id, step.result, booked=True)
     return await _complete(connection, locked, order, step, posted)
@@ -67,6 +69,15 @@ def _posted(order: Order, booked: Sequence[Transaction]) -> dict[str, Any]:
         "captured_fee": captured_fee(order),
         "pending_amount": credited,
     }
+
+
+def _available_at(step: SettleStep, seller: _Seller) -> datetime:
+    """When the seller may have it: as the merchant's terms say, and not before the PSP lets us have it."""
+    fee = step.result.fee
+    at_psp = fee.available_on if fee is not None else None
+    if at_psp is None:
+        at_psp = step.at + timedelta(days=AVAILABLE_UNKNOWN_DAYS)
+    return max(at_psp, step.at + timedelta(days=seller.payout_delay_days))
 
 
 async def _complete(
@@ -124,12 +135,12 @@ async def _held(connection: AsyncConnection, locked: Payment) -> SettleOutcome |
 async def _seller(connection: AsyncConnection, order: Order) -> _Seller:
     row = (
         await connection.execute(
-            select(merchant.c.status, merchant.c.psp_fee_payer).where(
+            select(merchant.c.status, merchant.c.psp_fee_payer, merchant.c.payout_delay_days).where(
                 merchant.c.tenant_id == order.tenant_id, merchant.c.seller_account == order.seller_account
             )
         )
     ).one()
-    return _Seller(status=row.status, psp_fee_payer=row.psp_fee_payer)
+    return _Seller(**row._mapping)
 
 
 def captured_fee(order: Order) -> int:
@@ -210,7 +221,7 @@ async def reverse_capture(
 async def debit_wallet(connection: AsyncConnection, order: Order, booked: Sequence[Transaction]) -> None:
     """The reversal of `credit_wallet`."""
     await wallet.apply(connection, order.tenant_id, booked)
-    nothing = {"captured_amount": 0, "captured_fee": 0, "pending_amount": 0}
+    nothing = {"captured_amount": 0, "captured_fee": 0, "pending_amount": 0, "available_at": None}
     await _mark(connection, order, {"wallet_updated": False, "ledger_updated": False} | nothing)
 
 

@@ -6,8 +6,9 @@ from sqlalchemy import ColumnElement, and_, exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db import task
-from db.tables import dispute, operator_task, payment, refund
-from domain.status import DISPUTE_ENDED, TERMINAL, RefundStatus, Status
+from db.payout_progress import STUCK as PAYOUT_STUCK
+from db.tables import dispute, operator_task, payment, payout, refund
+from domain.status import DISPUTE_ENDED, PAYOUT_ENDED, TERMINAL, RefundStatus, Status
 
 
 async def without_progress(connection: AsyncConnection, *, after_s: float, after_id: str, limit: int) -> list[str]:
@@ -31,7 +32,7 @@ async def without_progress(connection: AsyncConnection, *, after_s: float, after
 
 async def open_tasks_for_stuck(connection: AsyncConnection, *, after_s: float) -> int:
     """A task for a person where a payment is past its deadline or its next look, or EXECUTING, for longer than any step
-    lasts; and where a refund has not been made, or a dispute not been looked at, for that long."""
+    lasts; and where a refund has not been made, or a dispute or payout not been looked at, for that long."""
     due = func.now() - timedelta(seconds=after_s)
     stuck = await connection.execute(
         select(payment.c.id, payment.c.tenant_id, payment.c.status).where(
@@ -59,7 +60,7 @@ async def open_tasks_for_stuck(connection: AsyncConnection, *, after_s: float) -
         why = unmade_refund.failure["message"] if unmade_refund.failure else "not asked for yet"
         detail = f"Refund {unmade_refund.id} has no answer: {why}"
         await task.open_task(connection, unmade_refund.tenant_id, unmade_refund.payment_id, "refund_failed", detail)
-    return len(rows) + len(late) + await _stuck_disputes(connection, due)
+    return len(rows) + len(late) + await _stuck_disputes(connection, due) + await _stuck_payouts(connection, due)
 
 
 def _attended(payment_id: ColumnElement[str]) -> ColumnElement[bool]:
@@ -86,4 +87,18 @@ async def _stuck_disputes(connection: AsyncConnection, due: ColumnElement[dateti
     for row in rows:
         detail = f"Dispute {row.id} is {row.status} and nobody looks at it"
         await task.open_task(connection, row.tenant_id, row.payment_id, "dispute_stuck", detail)
+    return len(rows)
+
+
+async def _stuck_payouts(connection: AsyncConnection, due: ColumnElement[datetime]) -> int:
+    told = exists().where(operator_task.c.object_id == payout.c.id, operator_task.c.closed_at.is_(None))
+    stuck = await connection.execute(
+        select(payout.c.tenant_id, payout.c.id, payout.c.status).where(
+            payout.c.status.not_in(sorted(PAYOUT_ENDED)), payout.c.next_check_at < due, ~told
+        )
+    )
+    rows = stuck.all()
+    for row in rows:
+        detail = f"Payout {row.id} is {row.status} and no step has moved it on"
+        await task.open_task(connection, row.tenant_id, None, PAYOUT_STUCK, detail, object_id=row.id)
     return len(rows)

@@ -11,6 +11,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Date,
     DateTime,
     ForeignKey,
     ForeignKeyConstraint,
@@ -29,8 +30,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
+from domain.payout import DELAY_DAYS_MAX, Interval, PayoutCall
 from domain.risk import ReviewDecision, Stage, Verdict
-from domain.status import DisputeStatus, MerchantStatus, RefundStatus, Status
+from domain.status import PAYOUT_ENDED, DisputeStatus, MerchantStatus, PayoutStatus, RefundStatus, Status
 
 metadata = MetaData(
     naming_convention={
@@ -120,6 +122,12 @@ merchant = Table(
     Column("platform_fee_on_refund", Text, nullable=False, server_default="returned"),
     _flag("allow_negative_balance"),
     _text("country", required=False),
+    Column("payout_account", Text, comment="the PSP's name of the seller's account there"),
+    Column("payout_interval", Text, nullable=False, server_default=Interval.MANUAL.value),
+    Column("payout_weekdays", ARRAY(Integer), nullable=False, server_default="{}", comment="0 is Monday"),
+    Column("payout_monthdays", ARRAY(Integer), nullable=False, server_default="{}"),
+    Column("payout_minimum", JSONB, nullable=False, server_default="{}", comment="currency → minor units"),
+    Column("payout_delay_days", Integer, nullable=False, server_default="0"),
     _created(),
     _created("updated_at"),
     UniqueConstraint("tenant_id", "seller_account"),
@@ -128,6 +136,8 @@ merchant = Table(
     CheckConstraint("psp_fee_payer IN ('platform', 'seller')", name="psp_fee_payer"),
     CheckConstraint("dispute_fee_payer IN ('platform', 'seller')", name="dispute_fee_payer"),
     CheckConstraint("platform_fee_on_refund IN ('returned', 'kept')", name="platform_fee_on_refund"),
+    CheckConstraint(f"payout_interval IN ({_words(Interval)})", name="payout_interval"),
+    CheckConstraint(f"payout_delay_days BETWEEN 0 AND {DELAY_DAYS_MAX}", name="payout_delay_days"),
 )
 
 payment = Table(
@@ -216,6 +226,8 @@ payment_order = Table(
     _json("failure"),
     _text("refund_status", required=False),
     _text("dispute_status", required=False),
+    Column("available_at", DateTime(timezone=True), comment="when what is pending of it becomes available"),
+    _moment("released_at"),
     Column("version", Integer, nullable=False, server_default="0"),
     _history_seq(),
     _created(),
@@ -243,6 +255,11 @@ payment_order = Table(
     ),
     Index("ix_payment_order_name", "tenant_id", "payment_order_id", "id"),
     Index("ix_payment_order_seller", "tenant_id", "seller_account", "seq"),
+    Index(
+        "ix_payment_order_pending",
+        "available_at",
+        postgresql_where=text("pending_amount > 0 AND status = 'SUCCESS'"),
+    ),
 )
 
 payment_order_transition = Table(
@@ -496,8 +513,145 @@ wallet = Table(
     Column("available", BigInteger, nullable=False, server_default="0"),
     Column("reserved", BigInteger, nullable=False, server_default="0"),
     _amount("receivable", comment="what the seller owes us"),
+    Column(
+        "payable_from",
+        BigInteger,
+        nullable=False,
+        server_default="0",
+        comment="no posting to available below this is left to be paid out",
+    ),
     _created("updated_at"),
     ForeignKeyConstraint(["tenant_id", "seller_account"], ["merchant.tenant_id", "merchant.seller_account"]),
+)
+
+# Hashes of what was posted, in a chain: each block covers the transactions whose rows follow, and the block before it.
+ledger_seal = Table(
+    "ledger_seal",
+    metadata,
+    Column("no", BigInteger, primary_key=True, autoincrement=False),
+    Column("transactions", Integer, nullable=False),
+    Column("previous", LargeBinary, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    _moment("at", required=True),
+)
+
+ledger_seal_row = Table(
+    "ledger_seal_row",
+    metadata,
+    # No foreign key: a transaction that was deleted has to be missed by its name.
+    Column("transaction_id", Text, primary_key=True),
+    Column("seal_no", BigInteger, ForeignKey("ledger_seal.no"), nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column(
+        "digests", LargeBinary, nullable=False, comment="of the transaction and each posting: says which was changed"
+    ),
+    Index("ix_ledger_seal_row_seal", "seal_no", "seq"),
+)
+
+payout_run = Table(
+    "payout_run",
+    metadata,
+    _id(),
+    Column("business_date", Date, nullable=False, unique=True),
+    _text("actor"),
+    Column("payouts", Integer, nullable=False, server_default="0"),
+    _moment("started_at", required=True),
+    _moment("ended_at"),
+)
+
+payout = Table(
+    "payout",
+    metadata,
+    _id(),
+    _tenant(),
+    _text("seller_account"),
+    Column("amount", BigInteger, nullable=False),
+    _text("currency"),
+    _text("psp"),
+    Column("destination", Text, nullable=False, comment="the seller's account at the PSP"),
+    Column("run_id", Text, ForeignKey("payout_run.id"), index=True),
+    Column("business_date", Date),
+    _text("status"),
+    _text("ends_as", required=False),
+    _text("transfer_reference", required=False),
+    _text("reference", required=False),
+    _moment("arrival_at"),
+    _json("failure"),
+    _moment("cancel_requested_at"),
+    _text("cancel_requested_by", required=False),
+    _json("cancel_failure"),
+    Column("unknown_count", Integer, nullable=False, server_default="0"),
+    _moment("next_check_at"),
+    _text("actor"),
+    _history_seq(),
+    _created(),
+    _created("updated_at"),
+    ForeignKeyConstraint(["tenant_id", "seller_account"], ["merchant.tenant_id", "merchant.seller_account"]),
+    UniqueConstraint("psp", "reference"),
+    UniqueConstraint("psp", "transfer_reference"),
+    CheckConstraint("amount > 0", name="amount"),
+    CheckConstraint(f"status IN ({_words(PayoutStatus)})", name="status"),
+    CheckConstraint("(business_date IS NULL) = (run_id IS NULL)", name="run"),
+    # A run for the same date, again or at the same time, finds its payout here.
+    Index(
+        "uq_payout_business_date",
+        "tenant_id",
+        "seller_account",
+        "currency",
+        "business_date",
+        unique=True,
+        postgresql_where=text("business_date IS NOT NULL"),
+    ),
+    Index("ix_payout_seller", "tenant_id", "seller_account", "seq"),
+    Index(
+        "ix_payout_open",
+        "next_check_at",
+        postgresql_where=text(f"status NOT IN ({_words(sorted(PAYOUT_ENDED))})"),
+    ),
+)
+
+payout_transition = Table(
+    "payout_transition",
+    metadata,
+    Column("seq", BigInteger, Identity(always=True), primary_key=True),
+    _tenant(),
+    Column("payout_id", Text, ForeignKey("payout.id"), nullable=False, index=True),
+    _text("from_status", required=False),
+    _text("to_status"),
+    _text("reason"),
+    _moment("at", required=True),
+)
+
+# One row for each attempt at one of a payout's calls at the PSP, written before anything is sent.
+payout_call = Table(
+    "payout_call",
+    metadata,
+    Column("key", Text, primary_key=True),
+    _tenant(),
+    Column("payout_id", Text, ForeignKey("payout.id"), nullable=False),
+    _text("call"),
+    Column("attempt", Integer, nullable=False),
+    _moment("send_until", required=True),
+    _text("outcome", required=False),
+    _text("reference", required=False),
+    _json("failure"),
+    _created(),
+    UniqueConstraint("payout_id", "call", "attempt"),
+    CheckConstraint(f"call IN ({_words(PayoutCall)})", name="call"),
+)
+
+# What a payout pays: postings to the wallet's available balance, or parts of them. `amount` has the sign that it has
+# for the seller: what was taken from the balance (a refund, a debt) is deducted.
+payout_item = Table(
+    "payout_item",
+    metadata,
+    Column("payout_id", Text, ForeignKey("payout.id"), primary_key=True),
+    Column("posting_seq", BigInteger, ForeignKey("ledger_posting.seq"), primary_key=True),
+    _tenant(),
+    Column("amount", BigInteger, nullable=False),
+    _flag("released"),
+    CheckConstraint("amount <> 0", name="amount"),
+    Index("ix_payout_item_live", "posting_seq", postgresql_where=text("NOT released")),
 )
 
 idempotency_key = Table(
@@ -525,6 +679,7 @@ webhook_inbox = Table(
     _text("charge_reference", required=False),
     _text("refund_id", required=False),
     Column("dispute_id", Text, ForeignKey("dispute.id")),
+    Column("payout_id", Text, ForeignKey("payout.id")),
     Column("kind", Text, nullable=False, server_default="charge"),
     Column("amount", BigInteger),
     _text("currency", required=False),
@@ -564,6 +719,7 @@ operator_task = Table(
     _id(),
     _tenant(),
     Column("payment_id", Text, ForeignKey("payment.id"), index=True),
+    Column("object_id", Text, comment="what it is about, where that is no payment: a payout, a discrepancy"),
     _text("kind"),
     _text("detail"),
     _created("opened_at"),
@@ -571,6 +727,7 @@ operator_task = Table(
     _text("closed_by", required=False),
     _text("resolution", required=False),
     Index("uq_operator_task_open", "payment_id", "kind", unique=True, postgresql_where=text("closed_at IS NULL")),
+    Index("uq_operator_task_object", "object_id", "kind", unique=True, postgresql_where=text("closed_at IS NULL")),
 )
 
 audit_log = Table(

@@ -26,11 +26,18 @@ OTHER_QUESTIONS = (
 
 
 async def open_task(
-    connection: AsyncConnection, tenant_id: str, payment_id: str | None, kind: str, detail: str
+    connection: AsyncConnection,
+    tenant_id: str,
+    payment_id: str | None,
+    kind: str,
+    detail: str,
+    *,
+    object_id: str | None = None,
 ) -> None:
-    """One open task per payment and kind: a second fact of the kind (another refund that came back) is added to it."""
+    """One open task per payment and kind: a second fact of the kind (another refund that came back) is added to it.
+    `object_id`: what it is about where that is no payment (a payout, a discrepancy), once per object and kind."""
     insert = upsert(operator_task).values(
-        id=new_id("task"), tenant_id=tenant_id, payment_id=payment_id, kind=kind, detail=detail
+        id=new_id("task"), tenant_id=tenant_id, payment_id=payment_id, object_id=object_id, kind=kind, detail=detail
     )
     if payment_id is None or kind not in (*OTHER_QUESTIONS, "refund_failed"):
         await connection.execute(insert.on_conflict_do_nothing())
@@ -67,6 +74,15 @@ async def close_tasks(
             *(() if kind is None else (operator_task.c.kind == kind,)),
             operator_task.c.kind.not_in(keep),
         )
+        .values(closed_at=func.now(), closed_by=by, resolution=resolution)
+    )
+
+
+async def close_of(connection: AsyncConnection, object_id: str, *, by: str, resolution: str) -> None:
+    """All open tasks about an object that is no payment."""
+    await connection.execute(
+        update(operator_task)
+        .where(operator_task.c.object_id == object_id, operator_task.c.closed_at.is_(None))
         .values(closed_at=func.now(), closed_by=by, resolution=resolution)
     )
 

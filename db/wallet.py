@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -67,3 +67,26 @@ async def of_seller(connection: AsyncConnection, tenant_id: str, seller_account:
         .order_by(wallet.c.currency)
     )
     return [dict(row) for row in rows.mappings()]
+
+
+async def payable_from(connection: AsyncConnection, tenant_id: str, seller_account: str, currency: str) -> int:
+    """The number below which no posting to the available balance is left to be paid out."""
+    found: int | None = await connection.scalar(
+        select(wallet.c.payable_from).where(
+            wallet.c.tenant_id == tenant_id, wallet.c.seller_account == seller_account, wallet.c.currency == currency
+        )
+    )
+    return found or 0
+
+
+async def pay_again_from(
+    connection: AsyncConnection, tenant_id: str, seller_account: str, currency: str, posting_seq: int
+) -> None:
+    """Postings from this one on may be open again: a payout was given back."""
+    await connection.execute(
+        update(wallet)
+        .where(
+            wallet.c.tenant_id == tenant_id, wallet.c.seller_account == seller_account, wallet.c.currency == currency
+        )
+        .values(payable_from=func.least(wallet.c.payable_from, posting_seq))
+    )

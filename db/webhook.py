@@ -8,14 +8,15 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db import dispute, payment, task
+from db import payout as payouts
 from db import refund as refunds
 from db.progress import listens
 from db.records import Payment, Refund
-from db.tables import PLATFORM_TENANT, charge, refund, webhook_inbox
+from db.tables import PLATFORM_TENANT, charge, payout, refund, webhook_inbox
 from db.tables import payment as payment_table
 from domain.ids import new_id
 from domain.psp import Frozen, PspEvent, PspEventKind
-from domain.status import TERMINAL, RefundStatus
+from domain.status import PAYOUT_GIVEN_BACK, TERMINAL, RefundStatus
 
 
 class Delivery(StrEnum):
@@ -29,6 +30,7 @@ class Delivery(StrEnum):
     REFUND = "refund"
     """A refund of a payment that has ended: asked for, made at the PSP, or one whose money came back."""
     DISPUTE = "dispute"
+    PAYOUT = "payout"
 
 
 class Stored(Frozen):
@@ -38,11 +40,14 @@ class Stored(Frozen):
     charge_id: str | None = None
     refund_id: str | None = None
     dispute_id: str | None = None
+    payout_id: str | None = None
     reference: str | None = None
 
 
 async def store(connection: AsyncConnection, psp: str, event: PspEvent) -> Stored:
     """Keep the event once and decide, under the payment's lock, who has to hear of it."""
+    if event.kind is PspEventKind.PAYOUT:
+        return await _store_payout(connection, psp, event)
     charge_row = await _charge_of(connection, psp, event)
     locked = await payment.lock(connection, charge_row["payment_id"]) if charge_row else None
     known = event.kind is not PspEventKind.OTHER and locked is not None
@@ -84,6 +89,35 @@ async def store(connection: AsyncConnection, psp: str, event: PspEvent) -> Store
             .values(reference=event.reference)
         )
     return await _delivery(connection, locked, inbox_id)
+
+
+async def _store_payout(connection: AsyncConnection, psp: str, event: PspEvent) -> Stored:
+    """Its workflow looks at the PSP, whatever the event says, also days after it was paid."""
+    named = payout.c.id == event.payout_id if event.payout_id else payout.c.reference == event.reference
+    row = (await connection.execute(select(payout.c.id, payout.c.tenant_id).where(named, payout.c.psp == psp))).first()
+    inbox_id = await connection.scalar(
+        upsert(webhook_inbox)
+        .values(
+            id=new_id("whk"),
+            tenant_id=row.tenant_id if row else PLATFORM_TENANT,
+            psp=psp,
+            event_id=event.event_id,
+            type=event.type,
+            payload=event.payload,
+            kind=event.kind.value,
+            reference=event.reference,
+            amount=event.amount,
+            currency=event.currency,
+            payout_id=row.id if row else None,
+            status="RECEIVED" if row else "IGNORED",
+            note=None if row else "nothing of ours is concerned",
+        )
+        .on_conflict_do_nothing(index_elements=["psp", "event_id"])
+        .returning(webhook_inbox.c.id)
+    )
+    if inbox_id is None or row is None:
+        return Stored(delivery=Delivery.NOTHING, inbox_id=inbox_id)
+    return Stored(delivery=Delivery.PAYOUT, inbox_id=inbox_id, payout_id=row.id)
 
 
 def _made_at_psp(event: PspEvent) -> bool:
@@ -304,6 +338,8 @@ async def undelivered(connection: AsyncConnection, older_than_s: float, limit: i
 async def redeliver(connection: AsyncConnection, inbox_id: str) -> Stored:
     """Decide again for a stored event; one that nobody could take after many tries is set aside as DEAD."""
     row = (await connection.execute(select(webhook_inbox).where(webhook_inbox.c.id == inbox_id))).mappings().one()
+    if row["payout_id"] is not None:
+        return await _again_to_payout(connection, row)
     payment_id = row["payment_id"] or await _found_late(connection, row)
     if payment_id is None:
         return Stored(delivery=Delivery.NOTHING)
@@ -326,3 +362,23 @@ async def redeliver(connection: AsyncConnection, inbox_id: str) -> Stored:
         )
         return Stored(delivery=Delivery.NOTHING)
     return await _delivery(connection, locked, inbox_id)
+
+
+async def _again_to_payout(connection: AsyncConnection, row: Any) -> Stored:
+    """Its workflow reads the event when it has looked at the PSP. One whose payout has ended meanwhile, with its money
+    back in the wallet, says nothing more."""
+    target = await payouts.lock(connection, row["payout_id"])
+    if target.status in PAYOUT_GIVEN_BACK:
+        await processed(connection, row["id"], "the payout had ended; nothing to do")
+        return Stored(delivery=Delivery.NOTHING)
+    dead = row["attempts"] + 1 >= _ATTEMPTS_MAX
+    await connection.execute(
+        update(webhook_inbox)
+        .where(webhook_inbox.c.id == row["id"], webhook_inbox.c.status == "RECEIVED")
+        .values(attempts=row["attempts"] + 1, **({"status": "DEAD", "note": "given up"} if dead else {}))
+    )
+    if dead:
+        detail = f"{row['type']} {row['event_id']}"
+        await task.open_task(connection, target.tenant_id, None, "webhook_dead", detail, object_id=target.id)
+        return Stored(delivery=Delivery.NOTHING)
+    return Stored(delivery=Delivery.PAYOUT, inbox_id=row["id"], payout_id=target.id)

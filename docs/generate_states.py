@@ -15,11 +15,14 @@ from domain.status import (
     DISPUTE_STEPS,
     MERCHANT_STEPS,
     ORDER_STEPS,
+    PAYOUT_GIVEN_BACK,
+    PAYOUT_STEPS,
     REFUND_STEPS,
     RESTING,
     TERMINAL,
     DisputeStatus,
     MerchantStatus,
+    PayoutStatus,
     RefundStatus,
     Status,
     Step,
@@ -46,6 +49,8 @@ What is not listed here is not allowed: the code compares before it sets, a trig
 | buyer's bank | the same, for disputes, which it decides |
 | risk rules | the rule set of the shop that was in force when the payment was created |
 | workflow | the saga itself, from what it finds in the rows |
+| schedule | the payout run of a business date |
+| bank | the seller's bank, by way of the PSP |
 | timer | a deadline of the saga passed |
 """
 
@@ -101,6 +106,13 @@ CHAPTERS = (
         DisputeStatus,
         DISPUTE_STEPS,
         Group("open", "open", tuple(s for s in DisputeStatus if s not in DISPUTE_ENDED)),
+    ),
+    Chapter(
+        "Payout",
+        f"Never left, the money is in the wallet again: {_named(PayoutStatus, PAYOUT_GIVEN_BACK)}. `PAID` is an end "
+        "as well, but a bank may return what it had, days later. An answer that is not known changes nothing.",
+        PayoutStatus,
+        PAYOUT_STEPS,
     ),
     Chapter("Merchant", "A seller, with the sagas that its payments have running.", MerchantStatus, MERCHANT_STEPS),
 )

@@ -5,7 +5,7 @@ from typing import Any
 
 from domain.money import to_major
 from domain.psp import Failure, Frozen
-from domain.status import DisputeStatus, RefundStatus, Status
+from domain.status import DisputeStatus, PayoutStatus, RefundStatus, Status
 
 SCHEMA_VERSION = 1
 
@@ -93,4 +93,24 @@ def dispute_event_data(
         "category": category,
         "status": status.value,
         "evidence_due_at": evidence_due_at.isoformat() if evidence_due_at else None,
+    }
+
+
+def payout_event_data(
+    *,
+    payout_id: str,
+    seller_account: str,
+    amount: int,
+    currency: str,
+    status: PayoutStatus,
+    failure: Failure | None,
+) -> dict[str, Any]:
+    """Of `payout.requested`, `payout.paid`, `payout.returned` …"""
+    return {
+        "id": payout_id,
+        "seller_account": seller_account,
+        "amount": to_major(amount, currency),
+        "currency": currency,
+        "status": status.value,
+        "failure": failure.model_dump() if failure else None,
     }

@@ -9,7 +9,7 @@ _ULID = re.compile(f"[{_ALPHABET}]{{26}}")
 
 PREFIXES = (
     "pay", "po", "ch", "re", "mer", "evt", "task", "key", "lt", "dp", "pt", "poi", "rec", "disc", "whk", "lp",
-    "rsv", "dpe",
+    "rsv", "dpe", "prun", "sf",
 )  # fmt: skip
 """Ours alone: a client's own ids must not start with one of these and an underscore."""
 
@@ -71,3 +71,17 @@ def evidence_key(evidence_id: str) -> str:
 def refund_key(refund_id: str, attempt: int) -> str:
     """The PSP's idempotency key of a refund's n-th request (a new one only after the last was refused or failed)."""
     return f"{refund_id}:refund:{attempt}"
+
+
+def payout_workflow_id(payout_id: str) -> str:
+    return f"payout:{payout_id}"
+
+
+def payout_key(payout_id: str, call: str, attempt: int) -> str:
+    """The PSP's idempotency key of the n-th attempt at one of a payout's calls: transfer, payout or reversal."""
+    return f"{payout_id}:{call}:{attempt}"
+
+
+def payout_cancel_key(payout_id: str) -> str:
+    """The PSP's idempotency key of cancelling a payout that the bank has not got yet."""
+    return f"{payout_id}:cancel"

@@ -31,6 +31,17 @@ class Kind(StrEnum):
     DISPUTE_RELEASE = "dispute_release"
     DISPUTE_LOSS = "dispute_loss"
     DISPUTE_LOSS_REVERSAL = "dispute_loss_reversal"
+    RELEASE = "release"
+    DEBT_RECOVERY = "debt_recovery"
+    PAYOUT = "payout"
+    PAYOUT_TRANSFER = "payout_transfer"
+    PAYOUT_PAID = "payout_paid"
+    PAYOUT_PAID_REVERSAL = "payout_paid_reversal"
+    PAYOUT_TRANSFER_REVERSAL = "payout_transfer_reversal"
+    PAYOUT_REVERSAL = "payout_reversal"
+    BANK_PAYOUT = "bank_payout"
+    BANK_PAYOUT_REVERSAL = "bank_payout_reversal"
+    ADJUSTMENT = "adjustment"
 
 
 class Bucket(StrEnum):
@@ -56,6 +67,14 @@ DISPUTES_HELD = "disputes_held"
 DISPUTE_LOSSES = "dispute_losses"
 """What is lost in a dispute and no seller bears: nothing of the payment was ever credited."""
 
+PAYOUT_IN_TRANSIT = "payout_in_transit"
+"""Left a wallet, and not yet with the seller."""
+PAYOUT_FLOAT = "payout_float"
+"""Transferred to a seller's account at the PSP, and not yet confirmed as paid."""
+BANK = "bank"
+ADJUSTMENTS = "adjustments"
+"""What a reconciliation found and a person decided to bear."""
+
 
 def psp_clearing(psp: str) -> str:
     return f"psp_clearing:{psp}"
@@ -77,6 +96,10 @@ def account_kind(account: str) -> AccountKind:
         "suspense": AccountKind.LIABILITY,
         "platform_fees": AccountKind.REVENUE,
         "psp_fees": AccountKind.EXPENSE,
+        "payout_in_transit": AccountKind.LIABILITY,
+        "payout_float": AccountKind.ASSET,
+        "bank": AccountKind.ASSET,
+        "adjustments": AccountKind.EXPENSE,
     }[account.partition(":")[0]]
 
 
@@ -182,6 +205,36 @@ def dispute_loss(seller: str, parts: Mapping[Bucket, int], fee: int, currency: s
 def dispute_loss_of_ours(amount: int, currency: str) -> tuple[Posting, ...]:
     """No seller bears it: dispute_losses / disputes_held."""
     return _lines(currency, [(DISPUTE_LOSSES, amount), (DISPUTES_HELD, -amount)])
+
+
+def release(seller: str, amount: int, currency: str) -> tuple[Posting, ...]:
+    """The seller may have it: wallet pending / wallet available."""
+    return _lines(currency, [(wallet(seller, Bucket.PENDING), amount), (wallet(seller, Bucket.AVAILABLE), -amount)])
+
+
+def debt_recovery(seller: str, amount: int, currency: str) -> tuple[Posting, ...]:
+    """What the seller owes us is kept back: wallet available / receivable."""
+    return _lines(currency, [(wallet(seller, Bucket.AVAILABLE), amount), (wallet(seller, Bucket.RECEIVABLE), -amount)])
+
+
+def payout(seller: str, amount: int, currency: str) -> tuple[Posting, ...]:
+    """It leaves the wallet: wallet available / payout_in_transit."""
+    return _lines(currency, [(wallet(seller, Bucket.AVAILABLE), amount), (PAYOUT_IN_TRANSIT, -amount)])
+
+
+def payout_transfer(psp: str, amount: int, currency: str) -> tuple[Posting, ...]:
+    """On the seller's account at the PSP: payout_float / psp_clearing."""
+    return _lines(currency, [(PAYOUT_FLOAT, amount), (psp_clearing(psp), -amount)])
+
+
+def payout_paid(amount: int, currency: str) -> tuple[Posting, ...]:
+    """At the seller's bank: payout_in_transit / payout_float."""
+    return _lines(currency, [(PAYOUT_IN_TRANSIT, amount), (PAYOUT_FLOAT, -amount)])
+
+
+def bank_payout(psp: str, amount: int, currency: str) -> tuple[Posting, ...]:
+    """The PSP pays our own bank: bank / psp_clearing."""
+    return _lines(currency, [(BANK, amount), (psp_clearing(psp), -amount)])
 
 
 def reversed_lines(postings: Sequence[Posting]) -> tuple[Posting, ...]:

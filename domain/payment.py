@@ -407,4 +407,5 @@ class SweepReport(Frozen):
     late_charges: int = 0
     refunds: int = 0
     disputes: int = 0
+    payouts: int = 0
     tasks: int = 0

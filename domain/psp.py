@@ -257,10 +257,150 @@ LONG_EVIDENCE = frozenset(
 """May be 20,000 characters long; the others 5,000."""
 
 
+class TransferOutcome(StrEnum):
+    """Of moving money between our account at the PSP and a seller's."""
+
+    DONE = "DONE"
+    REFUSED = "REFUSED"
+    """The PSP's definite word that nothing moved; `failure` says why."""
+    UNKNOWN = "UNKNOWN"
+    NOT_FOUND = "NOT_FOUND"
+
+
+class TransferRequest(Frozen):
+    """Move money to a seller's account at the PSP (Stripe: a connected account), under `key`."""
+
+    key: str
+    payout_id: str
+    destination: str = Field(description="the PSP's name of the seller's account")
+    amount: int
+    currency: str
+    metadata: dict[str, str] = Field(default_factory=dict)
+
+
+class ReversalRequest(Frozen):
+    """Take a transfer back in full, under `key`."""
+
+    key: str
+    payout_id: str
+    transfer_reference: str
+    amount: int
+    currency: str
+
+
+class TransferResult(Frozen):
+    """The PSP's word on a transfer or on taking it back. `amount` is what really moved."""
+
+    outcome: TransferOutcome
+    reference: str | None = None
+    amount: int | None = None
+    currency: str | None = None
+    failure: Failure | None = None
+    reason: str | None = None
+
+
+class PayoutOutcome(StrEnum):
+    PENDING = "PENDING"
+    """On its way to the seller's bank."""
+    PAID = "PAID"
+    """At the bank, as far as the PSP knows: it may still be FAILED days later."""
+    FAILED = "FAILED"
+    """Refused, failed or returned: the money is on the seller's account at the PSP."""
+    CANCELLED = "CANCELLED"
+    UNKNOWN = "UNKNOWN"
+    NOT_FOUND = "NOT_FOUND"
+
+
+class PayoutRequest(Frozen):
+    """Pay from the seller's account at the PSP to the seller's bank, under `key`."""
+
+    key: str
+    payout_id: str
+    destination: str
+    amount: int
+    currency: str
+    metadata: dict[str, str] = Field(default_factory=dict)
+
+
+class PayoutResult(Frozen):
+    """The PSP's word on a payout, and when it was asked for it. A cancellation that it refused is its present state
+    with a `failure`."""
+
+    asked_at: datetime | None = None
+    outcome: PayoutOutcome
+    reference: str | None = None
+    amount: int | None = None
+    currency: str | None = None
+    arrival_at: datetime | None = None
+    failure: Failure | None = None
+    reason: str | None = None
+
+
+class PspLineKind(StrEnum):
+    """What moved money on our account at the PSP."""
+
+    CHARGE = "charge"
+    REFUND = "refund"
+    REFUND_FAILURE = "refund_failure"
+    DISPUTE = "dispute"
+    DISPUTE_REVERSAL = "dispute_reversal"
+    TRANSFER = "transfer"
+    TRANSFER_REVERSAL = "transfer_reversal"
+    PAYOUT = "payout"
+    """From our account at the PSP to our own bank."""
+    PAYOUT_REVERSAL = "payout_reversal"
+    FEE = "fee"
+    """A fee that belongs to no other line."""
+    OTHER = "other"
+
+
+class PspLine(Frozen):
+    """One movement on our account at the PSP (Stripe: a balance transaction), in minor units: `amount` < 0 went out,
+    `fee` > 0 was kept by the PSP; what the balance changed by is `amount - fee`.
+
+    `our_reference`: the id of ours that the object behind it carries (ch_…, re_…, pt_…). `source_reference`: that
+    object's name at the PSP; `charge_reference`: the charge that it belongs to, as we know charges (Stripe: pi_…).
+    """
+
+    reference: str
+    kind: PspLineKind
+    amount: int
+    fee: int
+    currency: str
+    occurred_at: datetime
+    available_on: datetime | None = None
+    source_reference: str | None = None
+    charge_reference: str | None = None
+    our_reference: str | None = None
+    description: str | None = None
+
+
+class PspLines(Frozen):
+    """One page of them. `cursor`: where the next one begins; None at the end. `reason`: why there is no answer, then
+    `lines` is empty and the same page is to be asked for again."""
+
+    lines: tuple[PspLine, ...] = ()
+    cursor: str | None = None
+    reason: str | None = None
+
+
+class BankLine(Frozen):
+    """One booked entry of our bank account, in minor units: `amount` < 0 went out. `references`: every name that the
+    statement gives for it (end-to-end id, the bank's own reference, words of the remittance text)."""
+
+    reference: str
+    amount: int
+    currency: str
+    booked_at: datetime
+    references: tuple[str, ...] = ()
+    text: str | None = None
+
+
 class PspEventKind(StrEnum):
     CHARGE = "charge"
     REFUND = "refund"
     DISPUTE = "dispute"
+    PAYOUT = "payout"
     OTHER = "other"
 
 
@@ -277,6 +417,7 @@ class PspEvent(Frozen):
     currency: str | None = None
     charge_id: str | None = Field(default=None, description="our charge id, from the object's metadata")
     refund_id: str | None = Field(default=None, description="our refund id, from the object's metadata")
+    payout_id: str | None = Field(default=None, description="our payout id, from the object's metadata")
     paid: bool = Field(default=False, description="the event says that money was taken")
     refund_failed: bool = Field(default=False, description="the event says that a refund did not reach the buyer")
     payload: dict[str, Any]

@@ -81,6 +81,27 @@ DISPUTE_HOLDS = frozenset({DisputeStatus.NEEDS_RESPONSE, DisputeStatus.UNDER_REV
 """The disputed money cannot be refunded as well: it is with the buyer's bank."""
 
 
+class PayoutStatus(StrEnum):
+    """Of a payout. UNKNOWN is no status: a call without an answer is made again under its key, or looked up."""
+
+    REQUESTED = "REQUESTED"
+    TRANSFERRED = "TRANSFERRED"
+    IN_TRANSIT = "IN_TRANSIT"
+    PAID = "PAID"
+    RETURNING = "RETURNING"
+    NEEDS_ATTENTION = "NEEDS_ATTENTION"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+    RETURNED = "RETURNED"
+
+
+PAYOUT_GIVEN_BACK = frozenset({PayoutStatus.FAILED, PayoutStatus.CANCELLED, PayoutStatus.RETURNED})
+"""The money is in the wallet again, for good: the next payout takes it."""
+
+PAYOUT_ENDED = PAYOUT_GIVEN_BACK | {PayoutStatus.PAID}
+"""Nothing is left to be done; but a bank may return what was PAID, days later."""
+
+
 class MerchantStatus(StrEnum):
     ACTIVE = "ACTIVE"
     FROZEN = "FROZEN"
@@ -216,6 +237,79 @@ DISPUTE_STEPS: tuple[Step, ...] = (
     Step(_DISPUTE_OPEN, DisputeStatus.CLOSED, "buyer's bank", "an inquiry ended, or the dispute was prevented"),
 )
 
+_PAYOUT_UNDER_WAY = (PayoutStatus.REQUESTED, PayoutStatus.TRANSFERRED, PayoutStatus.RETURNING)
+
+PAYOUT_STEPS: tuple[Step, ...] = (
+    Step((), PayoutStatus.REQUESTED, "shop, person, schedule", "`POST /v1/payouts`, the CLI, or the payout run"),
+    Step(
+        (PayoutStatus.REQUESTED, PayoutStatus.NEEDS_ATTENTION),
+        PayoutStatus.TRANSFERRED,
+        "PSP",
+        "the amount is on the seller's account at the PSP",
+    ),
+    Step(
+        (PayoutStatus.TRANSFERRED, PayoutStatus.NEEDS_ATTENTION),
+        PayoutStatus.IN_TRANSIT,
+        "PSP",
+        "it is on its way to the seller's bank",
+    ),
+    Step(
+        (PayoutStatus.TRANSFERRED, PayoutStatus.IN_TRANSIT, PayoutStatus.NEEDS_ATTENTION),
+        PayoutStatus.PAID,
+        "PSP",
+        "it is at the seller's bank",
+    ),
+    Step(
+        (PayoutStatus.TRANSFERRED, PayoutStatus.IN_TRANSIT, PayoutStatus.PAID, PayoutStatus.NEEDS_ATTENTION),
+        PayoutStatus.RETURNING,
+        "PSP, shop, person",
+        "refused, failed, cancelled, or returned by the bank days after it was paid: the transfer is taken back",
+    ),
+    Step(
+        (PayoutStatus.REQUESTED, PayoutStatus.RETURNING, PayoutStatus.NEEDS_ATTENTION),
+        PayoutStatus.FAILED,
+        "PSP",
+        "refused or failed, and the money is in the wallet again",
+    ),
+    Step(
+        (PayoutStatus.REQUESTED, PayoutStatus.RETURNING, PayoutStatus.NEEDS_ATTENTION),
+        PayoutStatus.CANCELLED,
+        "shop, person, PSP",
+        "cancelled, and the money is in the wallet again",
+    ),
+    Step(
+        (PayoutStatus.RETURNING, PayoutStatus.NEEDS_ATTENTION),
+        PayoutStatus.RETURNED,
+        "bank",
+        "it had been paid and came back, and the money is in the wallet again",
+    ),
+    Step(
+        _PAYOUT_UNDER_WAY,
+        PayoutStatus.NEEDS_ATTENTION,
+        "workflow",
+        "the PSP refuses to take the transfer back, or nothing is found of a call whose key has expired: a person "
+        "decides",
+    ),
+    Step(
+        (PayoutStatus.NEEDS_ATTENTION,),
+        PayoutStatus.REQUESTED,
+        "person",
+        "`retry` of the transfer, under a new key",
+    ),
+    Step(
+        (PayoutStatus.NEEDS_ATTENTION,),
+        PayoutStatus.TRANSFERRED,
+        "person",
+        "`retry` of the payout, under a new key",
+    ),
+    Step(
+        (PayoutStatus.NEEDS_ATTENTION,),
+        PayoutStatus.RETURNING,
+        "person",
+        "`retry` of taking the transfer back, under a new key",
+    ),
+)
+
 MERCHANT_STEPS: tuple[Step, ...] = (
     Step((), MerchantStatus.ACTIVE, "shop", "`POST /v1/merchants`"),
     Step(
@@ -244,6 +338,7 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
 }
 REFUND_TRANSITIONS = _pairs(REFUND_STEPS)
 DISPUTE_TRANSITIONS = _pairs(DISPUTE_STEPS)
+PAYOUT_TRANSITIONS = _pairs(PAYOUT_STEPS)
 MERCHANT_TRANSITIONS = _pairs(MERCHANT_STEPS)
 
 

@@ -1,5 +1,6 @@
 """The protocol that every PSP adapter implements. One file per PSP beside this one."""
 
+from datetime import datetime
 from typing import Protocol
 
 from domain.psp import (
@@ -11,9 +12,15 @@ from domain.psp import (
     DisputeResult,
     EvidenceRequest,
     Failure,
+    PayoutRequest,
+    PayoutResult,
     PspEvent,
+    PspLines,
     RefundRequest,
     RefundResult,
+    ReversalRequest,
+    TransferRequest,
+    TransferResult,
 )
 
 
@@ -89,6 +96,40 @@ class Psp(Protocol):
     async def submit_evidence(self, request: EvidenceRequest, *, timeout_s: float) -> DisputeResult:
         """Submit under `request.key`. What the PSP refuses (too late, closed) is the dispute's present state with a
         `failure`: `evidence_refused`."""
+        ...
+
+    async def transfer(self, request: TransferRequest, *, timeout_s: float) -> TransferResult:
+        """Move money to the seller's account at the PSP, under `request.key`."""
+        ...
+
+    async def find_transfer(self, payout_id: str, *, timeout_s: float) -> TransferResult:
+        """The transfer that carries our payout's id: DONE, NOT_FOUND or UNKNOWN."""
+        ...
+
+    async def reverse_transfer(self, request: ReversalRequest, *, timeout_s: float) -> TransferResult:
+        """Take a transfer back in full. DONE also when an earlier call took it back."""
+        ...
+
+    async def pay_out(self, request: PayoutRequest, *, timeout_s: float) -> PayoutResult:
+        """Pay from the seller's account at the PSP to the seller's bank. A refusal is FAILED without a reference."""
+        ...
+
+    async def retrieve_payout(self, reference: str, *, destination: str, timeout_s: float) -> PayoutResult: ...
+
+    async def find_payout(
+        self, payout_id: str, *, destination: str, created_from: datetime, timeout_s: float
+    ) -> PayoutResult:
+        """The payout that carries our id, among those made since, or NOT_FOUND, or UNKNOWN."""
+        ...
+
+    async def cancel_payout(self, reference: str, *, destination: str, key: str, timeout_s: float) -> PayoutResult:
+        """CANCELLED, or its present state with a `failure` where it is too late for that, or UNKNOWN."""
+        ...
+
+    async def list_lines(
+        self, *, created_from: datetime, created_to: datetime, cursor: str | None, timeout_s: float
+    ) -> PspLines:
+        """What moved money on our account in [from, to), a page at a time, in a stable order."""
         ...
 
     def read_webhook(self, body: bytes, headers: dict[str, str]) -> PspEvent:

@@ -1,26 +1,15 @@
-"""Stripe behind the Psp protocol, over the official SDK and one aiohttp session.
+"""Stripe behind the Psp protocol: charges, refunds, disputes and events.
 
-Start at `translate` (every error of the boundary becomes a refusal or an unknown, nowhere else), then `StripePsp`.
-What Stripe's objects mean in our words is in `stripe_objects`.
+Start at `StripePsp`. Money out is in `stripe_payouts`, reconciliation in `stripe_lines`. How a request travels, and
+what its errors mean, is in `stripe_wire`; what Stripe's objects mean in our words, in `stripe_objects`.
 """
 
-import asyncio
-import logging
-import secrets
-import ssl
-import time
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from enum import StrEnum
 from functools import partial
-from typing import Any, TypeVar, cast
-from urllib.parse import quote
 
-import aiohttp
 import stripe
-from prometheus_client import Counter, Histogram
-from stripe import oauth_error
 
 from domain.money import MoneyError
 from domain.psp import (
@@ -40,7 +29,8 @@ from domain.psp import (
     RefundResult,
     WebhookRejected,
 )
-from gateways.guard import Guard, Refused, Verdict
+from gateways.guard import Guard
+from gateways.stripe_lines import StripeLines
 from gateways.stripe_objects import (
     LARGEST,
     LARGEST_ELSE,
@@ -53,6 +43,7 @@ from gateways.stripe_objects import (
     dispute_result,
     failure_of,
     failure_with,
+    is_of_seller,
     parse_event,
     read_event,
     refund_result,
@@ -62,36 +53,13 @@ from gateways.stripe_objects import (
     unknown_dispute,
     unknown_refund,
 )
-
-stripe.enable_telemetry = False
-# At DEBUG the SDK logs request bodies, at INFO error messages that quote the token; STRIPE_LOG prints both to stderr.
-logging.getLogger("stripe").setLevel(logging.WARNING)
-stripe._util.STRIPE_LOG = None
+from gateways.stripe_payouts import StripePayouts
+from gateways.stripe_wire import LookOutcome, Refusal, Unanswered, fresh, path_of
 
 WEBHOOK_TOLERANCE_S = 300
-PAGE_SIZE = 100
-PAGES_MAX = 50
-"""A look-up reads at most 5,000 objects; past that it says UNKNOWN `incomplete` rather than that there is nothing."""
-
 NEAR = timedelta(minutes=20)
 """Stripe lists the newest first: in a long window of a busy account the pages end before the charge, which was most
 likely made near the window's beginning."""
-
-_CALLS = Counter(
-    "paysaga_psp_calls", "PSP operations by outcome; of an unknown, its reason", ["psp", "operation", "outcome"]
-)
-_SECONDS = Histogram(
-    "paysaga_psp_call_seconds",
-    "Duration of PSP operations",
-    ["psp", "operation"],
-    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40),
-)
-
-
-class LookOutcome(StrEnum):
-    FOUND = "FOUND"
-    NOT_FOUND = "NOT_FOUND"
-    UNKNOWN = "UNKNOWN"
 
 
 @dataclass(frozen=True)
@@ -101,134 +69,6 @@ class CardLook:
     outcome: LookOutcome
     card: CardFacts | None = None
     reason: str | None = None
-
-
-R = TypeVar("R", ChargeResult, RefundResult, DisputeResult, CardLook)
-
-
-# --- The boundary: what can go wrong, and what it means ---------------------------------------------------------------
-
-REFUSAL = "refusal"
-BY_STATUS = "by status"
-
-ERRORS: dict[type[Exception], str] = {
-    # A refusal is Stripe's definite word that the request was not carried out.
-    stripe.CardError: REFUSAL,
-    stripe.InvalidRequestError: REFUSAL,
-    # The key was used with other parameters: something else was done under it, so this is never a decline.
-    stripe.IdempotencyError: "key_reused",
-    stripe.RateLimitError: "rate_limited",
-    stripe.AuthenticationError: "credentials",
-    stripe.PermissionError: "credentials",
-    stripe.APIConnectionError: "connection",
-    stripe.APIError: BY_STATUS,
-    stripe.StripeError: BY_STATUS,
-    # Errors of the v2 API, of OAuth and of webhooks: no call of ours can get one, so none of them proves anything.
-    **dict.fromkeys(
-        (
-            stripe.StripeErrorWithParamCode,
-            stripe.SignatureVerificationError,
-            stripe.AlreadyCanceledError,
-            stripe.BlockedByStripeError,
-            stripe.CannotProceedError,
-            stripe.CapabilityNotEnabledError,
-            stripe.ControlledByAlternateResourceError,
-            stripe.FeatureNotEnabledError,
-            stripe.FinancialAccountNotOpenError,
-            stripe.FxQuoteNeedsRefreshError,
-            stripe.InsufficientFundsError,
-            stripe.InvalidPaymentMethodError,
-            stripe.InvalidPayoutMethodError,
-            stripe.InvalidVaultedCredentialError,
-            stripe.NotCancelableError,
-            stripe.QuotaExceededError,
-            stripe.RecipientNotNotifiableError,
-            stripe.TemporarySessionExpiredError,
-            stripe.VerificationAttemptFailedError,
-            stripe.VerificationExpiredError,
-            stripe.VerificationNotInitiatedError,
-            oauth_error.OAuthError,
-            oauth_error.InvalidClientError,
-            oauth_error.InvalidGrantError,
-            oauth_error.InvalidRequestError,
-            oauth_error.InvalidScopeError,
-            oauth_error.UnsupportedGrantTypeError,
-            oauth_error.UnsupportedResponseTypeError,
-        ),
-        "unrecognised",
-    ),
-    aiohttp.ServerTimeoutError: "timeout",
-    TimeoutError: "timeout",
-    aiohttp.ClientError: "connection",
-    OSError: "connection",
-    # After a request was sent, an error of any other kind is an answer that could not be read.
-    Exception: "malformed",
-}
-
-_FAULTS = frozenset({"timeout", "connection", "server_error", "malformed"})
-"""Reasons that speak of Stripe's health. A replayed 500 does not: it is an old answer, given by a healthy server."""
-
-_CODES_IN_FLIGHT = frozenset({"idempotency_key_in_use", "lock_timeout"})
-_CODES_OF_CREDENTIALS = frozenset(
-    {
-        "api_key_expired",
-        "livemode_mismatch",
-        "platform_api_key_expired",
-        "secret_key_required",
-        "testmode_charges_only",
-    }
-)
-"""Refusals of our configuration, not of the payment: it waits until somebody has put that right."""
-
-
-class Unanswered(Exception):
-    """No answer that can be trusted; `reason` as in ChargeResult."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-
-class Refusal(Exception):
-    """Stripe refused the request. `error` is its error object, which may hold the PaymentIntent it happened to."""
-
-    def __init__(self, error: Object) -> None:
-        super().__init__(error.get("code"))
-        self.error = error
-        self.code = error.get("code")
-
-
-def translate(error: Exception) -> Unanswered | Refusal:
-    """The one translation of this boundary. Only Stripe's own definite word becomes a Refusal."""
-    meaning = next(ERRORS[kind] for kind in type(error).__mro__ if kind in ERRORS)
-    if not isinstance(error, stripe.StripeError):
-        return Unanswered(meaning)
-    if error.http_status == 409:
-        return Unanswered("in_flight")
-    if meaning == BY_STATUS:
-        return Unanswered(_reason_of_status(error.http_status or 0, error.headers or {}))
-    return _refusal(error) if meaning == REFUSAL else Unanswered(meaning)
-
-
-def _reason_of_status(status: int, headers: Mapping[str, str]) -> str:
-    """For answers that carry no error object that the SDK could read."""
-    if status >= 500:
-        # Stripe keeps a 500 under its key like any other answer, so the same key can never succeed again.
-        return "server_error_replayed" if headers.get("Idempotent-Replayed") == "true" else "server_error"
-    if 200 <= status < 300:
-        return "malformed"
-    return {429: "rate_limited", 401: "credentials", 403: "credentials"}.get(status, "unrecognised")
-
-
-def _refusal(error: stripe.StripeError) -> Unanswered | Refusal:
-    body = error.json_body.get("error") if isinstance(error.json_body, dict) else None
-    if not isinstance(body, dict) or body.get("type") not in ("card_error", "invalid_request_error"):
-        return Unanswered("unrecognised")
-    if body.get("code") in _CODES_IN_FLIGHT:
-        return Unanswered("in_flight")
-    if body.get("code") in _CODES_OF_CREDENTIALS:
-        return Unanswered("credentials")
-    return Refusal(body)
 
 
 # --- The requests -----------------------------------------------------------------------------------------------------
@@ -255,11 +95,6 @@ CARDS = {"tok_": "/v1/tokens", "pm_": "/v1/payment_methods"}
 """Where the card behind a token is described, by how the token begins."""
 
 _EXPAND_FEE: Object = {"expand": ["latest_charge.balance_transaction"]}
-
-
-def _path(collection: str, reference: str, action: str | None = None) -> str:
-    path = f"{collection}/{quote(reference, safe='')}"
-    return f"{path}/{action}" if action else path
 
 
 def _charge_params(request: ChargeRequest, return_url: str | None) -> Object:
@@ -317,59 +152,13 @@ def _evidence_params(request: EvidenceRequest) -> Object:
     return {"evidence": evidence, "submit": True}
 
 
-def _fresh(key: str) -> str:
-    """A key of its own for each call, for what Stripe does at most once by itself; it begins with ours for the logs."""
-    return f"{key}:{secrets.token_hex(8)}"
-
-
-class _Http(stripe.HTTPClient):
-    """The SDK's transport over one aiohttp session, opened in the loop that first uses it.
-
-    The SDK's own AIOHTTPClient leaves the body of a cancelled call unread and its connection behind. Here a call that
-    is cancelled (that is how a timeout ends it) closes its connection. Errors go up as they are, for `translate`.
-    """
-
-    name = "aiohttp"
-
-    def __init__(self, *, own_certificates: bool) -> None:
-        super().__init__()
-        # Stripe's own list of authorities for Stripe; the system's for whatever stands at another address.
-        self._tls = ssl.create_default_context(cafile=stripe.ca_bundle_path if own_certificates else None)
-        self._session: aiohttp.ClientSession | None = None
-
-    def _open(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                # The guard bounds the calls under way; a second bound here would be a hidden queue.
-                connector=aiohttp.TCPConnector(limit=0, ssl=self._tls),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                # No timeout of aiohttp's: it rounds them up to whole seconds. `_send` sets an exact one.
-                timeout=aiohttp.ClientTimeout(total=None),
-            )
-        return self._session
-
-    async def request_async(
-        self, method: str, url: str, headers: Mapping[str, str], post_data: Any = None
-    ) -> tuple[bytes, int, Mapping[str, str]]:
-        request = self._open().request(method, url, headers=headers, data=post_data, allow_redirects=False)
-        async with request as response:
-            body = await response.read()
-        if response.status >= 500:
-            # Where the body is no JSON, the SDK drops the headers, and with them Idempotent-Replayed.
-            raise stripe.APIError("server error", body, response.status, None, cast("dict[str, str]", response.headers))
-        return body, response.status, response.headers
-
-    async def close_async(self) -> None:
-        if self._session is not None:
-            await self._session.close()
-
-
-class StripePsp:
+class StripePsp(StripePayouts, StripeLines):
     """The adapter. One instance belongs to one event loop; `close` ends its connections.
 
     `base_url` points it at another server than Stripe's; `webhook_secrets` are all accepted, for rotation;
     `currencies` are those the account settles in; `return_url` is where 3DS sends the buyer back to (without it
-    Stripe may offer a step for its own JavaScript only); `account_id` is the Connect account whose events are taken.
+    Stripe may offer a step for its own JavaScript only); `account_id` is the Connect account whose events are
+    taken; of every other one only those of payouts.
     """
 
     def __init__(
@@ -385,26 +174,13 @@ class StripePsp:
         account_id: str | None = None,
         name: str = "stripe",
     ) -> None:
-        self.name = name
+        super().__init__(api_key=api_key, guard=guard, base_url=base_url, name=name)
         self.key_life_s = key_life_s
-        self._guard = guard
         self._currencies = frozenset(currencies)
         self._webhook_secrets = tuple(webhook_secrets)
         self._return_url = return_url
         self._account_id = account_id
         self._live = "_live_" in api_key
-        self._http = _Http(own_certificates=base_url is None)
-        client = stripe.StripeClient(
-            api_key,
-            http_client=self._http,
-            base_addresses={"api": base_url.rstrip("/")} if base_url else None,
-            max_network_retries=0,
-        )
-        # Answers are read as plain dicts: turning them into the SDK's objects takes as much CPU as all the rest.
-        self._request = cast("Callable[..., Awaitable[Any]]", client.raw_request_async)
-
-    async def close(self) -> None:
-        await self._http.close_async()
 
     # --- Amounts ---
 
@@ -440,7 +216,7 @@ class StripePsp:
 
     async def _describe(self, collection: str, token: str, deadline: float) -> CardLook:
         try:
-            thing = await self._send(deadline, "get", _path(collection, token))
+            thing = await self._send(deadline, "get", path_of(collection, token))
         except Refusal as refusal:
             if refusal.code == "resource_missing":
                 return CardLook(LookOutcome.NOT_FOUND)
@@ -476,7 +252,7 @@ class StripePsp:
 
     async def _retrieve(self, reference: str, charge_id: str, deadline: float) -> ChargeResult:
         try:
-            intent = await self._send(deadline, "get", _path(INTENTS, reference), _EXPAND_FEE)
+            intent = await self._send(deadline, "get", path_of(INTENTS, reference), _EXPAND_FEE)
         except Refusal as refusal:
             if refusal.code == "resource_missing":
                 return ChargeResult(outcome=ChargeOutcome.NOT_FOUND)
@@ -527,9 +303,9 @@ class StripePsp:
         # one capture ends a PaymentIntent (it releases the rest, and only requires_capture can be captured), unless
         # multicapture was requested when it was made and `final_capture` is false. We send neither.
         # https://docs.stripe.com/payments/multicapture, …/api/payment_intents/capture
-        path = _path(INTENTS, request.reference, "capture")
+        path = path_of(INTENTS, request.reference, "capture")
         try:
-            intent = await self._send(deadline, "post", path, params, key=_fresh(request.key))
+            intent = await self._send(deadline, "post", path, params, key=fresh(request.key))
         except Refusal as refusal:
             state = await self._retrieve(request.reference, request.charge_id, deadline)
             if state.outcome is ChargeOutcome.AUTHORIZED:
@@ -547,8 +323,8 @@ class StripePsp:
         # A fresh key each time: Stripe would answer a stored refusal or 500 for as long as the key lives, though the
         # charge can be cancelled by now. No key is needed for safety: no money can move twice by cancelling twice.
         try:
-            path = _path(INTENTS, reference, "cancel")
-            intent = await self._send(deadline, "post", path, _EXPAND_FEE, key=_fresh(key))
+            path = path_of(INTENTS, reference, "cancel")
+            intent = await self._send(deadline, "post", path, _EXPAND_FEE, key=fresh(key))
         except Refusal:
             state = await self._retrieve(reference, charge_id, deadline)
         else:
@@ -580,7 +356,7 @@ class StripePsp:
 
     async def _retrieve_refund(self, reference: str, deadline: float) -> RefundResult:
         try:
-            return refund_result(await self._send(deadline, "get", _path(REFUNDS, reference)))
+            return refund_result(await self._send(deadline, "get", path_of(REFUNDS, reference)))
         except Refusal as refusal:
             if refusal.code == "resource_missing":
                 return RefundResult(outcome=RefundOutcome.NOT_FOUND)
@@ -612,7 +388,7 @@ class StripePsp:
     async def _retrieve_dispute(self, reference: str, deadline: float) -> DisputeResult:
         try:
             # Nothing to expand: a Dispute holds its balance transactions whole.
-            return dispute_result(await self._send(deadline, "get", _path(DISPUTES, reference)))
+            return dispute_result(await self._send(deadline, "get", path_of(DISPUTES, reference)))
         except Refusal as refusal:
             if refusal.code == "resource_missing":
                 return DisputeResult(outcome=DisputeOutcome.NOT_FOUND)
@@ -625,7 +401,7 @@ class StripePsp:
         """Submit, then ask: what Stripe says under a key it knows may be days old, and the dispute decided since."""
         failure = None
         try:
-            path = _path(DISPUTES, request.reference)
+            path = path_of(DISPUTES, request.reference)
             await self._send(deadline, "post", path, _evidence_params(request), key=request.key)
         except Refusal as refusal:
             failure = failure_with("evidence_refused", failure_of(refusal.error).psp_code)
@@ -643,7 +419,7 @@ class StripePsp:
         event = parse_event(body)
         if event["livemode"] is not self._live:
             raise WebhookRejected("webhook_wrong_mode", "Live and test events are not mixed.")
-        if event.get("account") not in (None, self._account_id):
+        if event.get("account") not in (None, self._account_id) and not is_of_seller(event):
             raise WebhookRejected("webhook_wrong_account", "The event is another account's.")
         try:
             return read_event(event)
@@ -657,73 +433,6 @@ class StripePsp:
             raise WebhookRejected("webhook_signature_invalid", "The signature matches none of the secrets.")
         if not _is_signed(body, signature, secret, tolerance_s=WEBHOOK_TOLERANCE_S):
             raise WebhookRejected("webhook_stale", f"The event was signed over {WEBHOOK_TOLERANCE_S} s ago.")
-
-    # --- How a request travels ---
-
-    async def _run(
-        self,
-        operation: str,
-        timeout_s: float,
-        unknown: Callable[[str], R],
-        steps: Callable[[float], Awaitable[R]],
-    ) -> R:
-        """All requests of one operation under one deadline, measured; what has no answer becomes its `unknown`."""
-        started = time.perf_counter()
-        try:
-            result = await steps(asyncio.get_running_loop().time() + timeout_s)
-        except Unanswered as unanswered:
-            result = unknown(unanswered.reason)
-        _SECONDS.labels(self.name, operation).observe(time.perf_counter() - started)
-        _CALLS.labels(self.name, operation, result.reason or result.outcome.value.lower()).inc()
-        return result
-
-    async def _send(
-        self, deadline: float, method: str, path: str, params: Object | None = None, *, key: str | None = None
-    ) -> Object:
-        """One request through the guard; the body of a 2xx answer. Raises Unanswered or Refusal, and nothing else."""
-        options = {"idempotency_key": key} if key else {}
-        try:
-            async with self._guard.admit() as permit:
-                try:
-                    async with asyncio.timeout_at(deadline):
-                        answer = await self._request(method, path, **(params or {}), **options)
-                    body = answer.data
-                    if not isinstance(body, dict):
-                        raise TypeError("not a Stripe object")
-                except Exception as error:  # noqa: BLE001 - see the last row of ERRORS
-                    trouble = translate(error)
-                    permit.verdict = _verdict(trouble)
-                    # Without its cause, which quotes the request: no traceback shall show a token.
-                    raise trouble from None
-                permit.verdict = Verdict.ANSWERED
-                return body
-        except Refused as refused:
-            raise Unanswered(refused.reason) from None
-
-    async def _find(
-        self,
-        deadline: float,
-        path: str,
-        params: Object,
-        is_ours: Callable[[Object], bool],
-        *,
-        first_only: bool = False,
-    ) -> list[Object]:
-        """The listed objects that are ours. Raises Unanswered `incomplete` past PAGES_MAX pages."""
-        found: list[Object] = []
-        query = {**params, "limit": PAGE_SIZE}
-        for _ in range(PAGES_MAX):
-            page = await self._send(deadline, "get", path, query)
-            try:
-                items = list(page["data"])
-                found += [item for item in items if is_ours(item)]
-                query = {**query, "starting_after": items[-1]["id"]} if items else query
-                more = page["has_more"]
-            except UNREADABLE:
-                raise Unanswered("malformed") from None
-            if not more or not items or (found and first_only):
-                return found
-        raise Unanswered("incomplete")
 
 
 def _declined(refusal: Refusal) -> ChargeResult:
@@ -756,14 +465,6 @@ def _as_asked(result: RefundResult, request: RefundRequest) -> RefundResult:
         return result
     mismatch = {"outcome": RefundOutcome.UNKNOWN, "failure": None, "reason": "amount_mismatch"}
     return result.model_copy(update=mismatch)
-
-
-def _verdict(trouble: Unanswered | Refusal) -> Verdict:
-    if isinstance(trouble, Refusal):
-        return Verdict.ANSWERED
-    if trouble.reason == "rate_limited":
-        return Verdict.THROTTLED
-    return Verdict.FAULT if trouble.reason in _FAULTS else Verdict.ANSWERED
 
 
 def _is_signed(body: bytes, signature: str, secret: str, *, tolerance_s: int | None) -> bool:

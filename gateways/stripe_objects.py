@@ -1,4 +1,5 @@
 """Stripe's objects → ours: why something was declined, amounts, charges, refunds, disputes, cards and events. No I/O.
+Transfers and payouts are in `stripe_payout_objects`, what moved our balance in `stripe_line_objects`.
 
 What cannot be read is UNKNOWN, or left out where nothing depends on it; nothing raises but where a docstring says so.
 """
@@ -229,7 +230,7 @@ def charge_result(intent: Any) -> ChargeResult:
     try:
         return _read_intent(intent)
     except UNREADABLE:
-        return unknown_charge("malformed", _text(_at(intent, "id")))
+        return unknown_charge("malformed", text_or_none(inside(intent, "id")))
 
 
 def _read_intent(intent: Object) -> ChargeResult:
@@ -238,7 +239,7 @@ def _read_intent(intent: Object) -> ChargeResult:
     outcome = _CHARGE_OUTCOMES.get(intent["status"], ChargeOutcome.UNKNOWN)
     taken, reserved = outcome is ChargeOutcome.SUCCEEDED, outcome is ChargeOutcome.AUTHORIZED
     charge = intent.get("latest_charge")
-    card = _at(charge, "payment_method_details", "card") if taken or reserved else None
+    card = inside(charge, "payment_method_details", "card") if taken or reserved else None
     currency = intent["currency"].upper()
     amount = from_stripe(intent["amount_received" if taken else "amount"], currency)
     if taken and amount <= 0:
@@ -251,9 +252,9 @@ def _read_intent(intent: Object) -> ChargeResult:
         fee=_fee(charge) if taken else None,
         failure=_why_not_paid(outcome, intent.get("last_payment_error")),
         next_action=_next_action(intent) if outcome is ChargeOutcome.REQUIRES_ACTION else None,
-        capture_before=_time_if_any(_at(card, "capture_before")) if reserved else None,
+        capture_before=time_or_none(inside(card, "capture_before")) if reserved else None,
         card=card_facts(card),
-        checks=_checks(card, _at(charge, "outcome")) if taken or reserved else None,
+        checks=_checks(card, inside(charge, "outcome")) if taken or reserved else None,
         reason="unrecognised" if outcome is ChargeOutcome.UNKNOWN else None,
     )
 
@@ -274,10 +275,10 @@ def result_for(intent: Object, reference: str, charge_id: str) -> ChargeResult:
 
 def carried(thing: Object, name: str) -> object:
     """What we wrote on an object of Stripe's under this name; None if nothing."""
-    return _at(thing, "metadata", name)
+    return inside(thing, "metadata", name)
 
 
-def _at(thing: Any, *names: str) -> Any:
+def inside(thing: Any, *names: str) -> Any:
     """What an object holds under these names, one inside the other; None where there is no such thing."""
     for name in names:
         thing = thing.get(name) if isinstance(thing, dict) else None
@@ -287,24 +288,24 @@ def _at(thing: Any, *names: str) -> Any:
 def card_facts(card: Any) -> CardFacts | None:
     """What Stripe says of a card, each fact by itself; None if it says nothing."""
     names = ("fingerprint", "country", "brand", "funding")
-    facts = {name: fact for name in names if (fact := _text(_at(card, name)))}
+    facts = {name: fact for name in names if (fact := text_or_none(inside(card, name)))}
     return CardFacts(**facts) if facts else None
 
 
 def _checks(card: Any, outcome: Any) -> CardChecks | None:
     """The issuer's checks of the card and Stripe's of the charge, each by itself; None if there were none."""
-    score = _at(outcome, "risk_score")
+    score = inside(outcome, "risk_score")
     checks = CardChecks(
-        address_line=_word(_CHECKS, _at(card, "checks", "address_line1_check")),
-        postal_code=_word(_CHECKS, _at(card, "checks", "address_postal_code_check")),
-        cvc=_word(_CHECKS, _at(card, "checks", "cvc_check")),
+        address_line=_word(_CHECKS, inside(card, "checks", "address_line1_check")),
+        postal_code=_word(_CHECKS, inside(card, "checks", "address_postal_code_check")),
+        cvc=_word(_CHECKS, inside(card, "checks", "cvc_check")),
         risk_score=score if type(score) is int and 0 <= score <= 100 else None,
-        risk_level=_word(_RISK_LEVELS, _at(outcome, "risk_level")),
+        risk_level=_word(_RISK_LEVELS, inside(outcome, "risk_level")),
     )
     return None if checks == CardChecks() else checks
 
 
-def _text(value: object) -> str | None:
+def text_or_none(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
@@ -321,7 +322,7 @@ def _fee(charge: Any) -> PspFee | None:
             reference=entry["id"],
             amount=from_stripe(entry["fee"], currency),
             currency=currency,
-            available_on=_time(entry["available_on"]) if entry.get("available_on") else None,
+            available_on=time_of(entry["available_on"]) if entry.get("available_on") else None,
         )
     except UNREADABLE:
         return None
@@ -336,13 +337,13 @@ def _next_action(intent: Object) -> NextAction | None:
     return NextAction(url=url) if url else None
 
 
-def _time(seconds: Any) -> datetime:
+def time_of(seconds: Any) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
-def _time_if_any(seconds: Any) -> datetime | None:
+def time_or_none(seconds: Any) -> datetime | None:
     try:
-        return _time(seconds) if seconds else None
+        return time_of(seconds) if seconds else None
     except UNREADABLE:
         return None
 
@@ -372,7 +373,7 @@ def dispute_result(dispute: Any) -> DisputeResult:
     try:
         return _read_dispute(dispute)
     except UNREADABLE:
-        return unknown_dispute("malformed", _text(_at(dispute, "id")))
+        return unknown_dispute("malformed", text_or_none(inside(dispute, "id")))
 
 
 def _read_dispute(dispute: Object) -> DisputeResult:
@@ -390,7 +391,7 @@ def _read_dispute(dispute: Object) -> DisputeResult:
         currency=currency,
         category=dispute.get("reason"),
         # 0: the issuer takes no answer to this one.
-        evidence_due_at=_time(evidence["due_by"]) if evidence.get("due_by") else None,
+        evidence_due_at=time_of(evidence["due_by"]) if evidence.get("due_by") else None,
         submissions=evidence.get("submission_count") or 0,
         # All of it or none: a movement left out would never be booked.
         money=tuple(_movement(entry) for entry in dispute["balance_transactions"]),
@@ -439,9 +440,16 @@ _EVENT_KINDS = {
     "charge": PspEventKind.CHARGE,
     "refund": PspEventKind.REFUND,
     "dispute": PspEventKind.DISPUTE,
+    "payout": PspEventKind.PAYOUT,
 }
 
 _PAID_TYPES = frozenset({"payment_intent.succeeded", "charge.succeeded", "charge.captured"})
+
+
+def is_of_seller(event: Object) -> bool:
+    """Whether a connected account's event is one that we take: about a payout from there to the seller's bank."""
+    kind: str = event["type"]
+    return kind.startswith("payout.") and inside(event, "data", "object", "object") == "payout"
 
 
 def read_event(event: Object) -> PspEvent:
@@ -450,6 +458,9 @@ def read_event(event: Object) -> PspEvent:
     is_charge = thing.get("object") == "charge"
     metadata = thing.get("metadata") or {}
     kind = _EVENT_KINDS.get(thing.get("object"), PspEventKind.OTHER)
+    if thing.get("object") == "transfer" and metadata.get("paysaga_payout"):
+        # Taken back in the dashboard, it never reaches the seller: the payout that it was made for has to know.
+        kind = PspEventKind.PAYOUT
     of_charge = kind in (PspEventKind.REFUND, PspEventKind.DISPUTE)
     amount, currency = _amount_of(thing) if of_charge else (None, None)
     if kind is PspEventKind.DISPUTE and (amount is None or not thing.get("id")):
@@ -458,14 +469,17 @@ def read_event(event: Object) -> PspEvent:
         event_id=event["id"],
         type=event["type"],
         kind=kind,
-        created_at=_time(event["created"]),
+        created_at=time_of(event["created"]),
         # Our charges are PaymentIntents: an event on the charge inside one names the PaymentIntent.
         reference=(thing.get("payment_intent") if is_charge else None) or thing.get("id"),
-        charge_reference=(_text(thing.get("payment_intent")) or _text(thing.get("charge"))) if of_charge else None,
+        charge_reference=(text_or_none(thing.get("payment_intent")) or text_or_none(thing.get("charge")))
+        if of_charge
+        else None,
         amount=amount,
         currency=currency,
         charge_id=metadata.get("paysaga_charge"),
         refund_id=metadata.get("paysaga_refund"),
+        payout_id=metadata.get("paysaga_payout"),
         # charge.succeeded also tells of a mere authorisation, which took nothing yet.
         paid=event["type"] in _PAID_TYPES and thing.get("captured", True) is True,
         refund_failed=thing.get("object") == "refund" and thing.get("status") in ("failed", "canceled"),

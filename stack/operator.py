@@ -27,7 +27,8 @@ from domain.ids import late_charge_workflow_id, payment_workflow_id, refund_work
 from domain.payment import CancelRequest, CancelStep, Decision, Nudge, Resolution, SweepReport
 from domain.status import RefundStatus
 from stack.errors import StackError
-from workers.services import Services, SettingMissing, open_services, sweep_schedule_id
+from workers.schedules import schedule_id
+from workers.services import Services, SettingMissing, open_services
 
 _DECISION_TIMEOUT_S = 20.0
 _SWEEP_TIMEOUT_S = 30.0
@@ -49,11 +50,12 @@ async def services_of(settings: Settings) -> AsyncIterator[Services]:
 
 
 @asynccontextmanager
-async def database_of(settings: Settings) -> AsyncIterator[Database]:
-    """The database alone, for what has to work while Temporal is down."""
+async def database_of(settings: Settings, *, timeout_s: float = 3.0) -> AsyncIterator[Database]:
+    """The database alone, for what has to work while Temporal is down. `timeout_s` bounds each statement."""
     if settings.database_url is None:
         raise StackError("No stack runs here, and PAYSAGA_DATABASE_URL is not set: start one with `make run`.")
-    database = Database(settings.database_url.get_secret_value(), pool_size=0, application="paysaga-cli")
+    url = settings.database_url.get_secret_value()
+    database = Database(url, pool_size=0, timeout_s=timeout_s, application="paysaga-cli")
     try:
         yield database
     except Unavailable as error:
@@ -207,7 +209,7 @@ async def revoke_key(database: Database, key_id: str, by: str) -> str:
 
 async def sweep_now(services: Services) -> str:
     """Trigger the sweeper's schedule, and say what that run found."""
-    handle = services.temporal.get_schedule_handle(sweep_schedule_id(services.settings.temporal_task_queue))
+    handle = services.temporal.get_schedule_handle(schedule_id(services.settings.temporal_task_queue, "sweep"))
     try:
         known = await _actions(handle)
         await handle.trigger()

@@ -11,7 +11,8 @@ import uvloop
 
 from config.settings import Settings
 from workers.log import configure_logs
-from workers.services import SettingMissing, ensure_schedules, open_services, register_search_attributes
+from workers.schedules import ensure_schedules
+from workers.services import SettingMissing, open_services, register_search_attributes
 from workers.worker import ActivitySet, payment_worker, psp_worker, running
 
 

@@ -4,7 +4,6 @@ import contextlib
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -12,27 +11,18 @@ from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
 from temporalio.client import (
     Client,
-    Schedule,
-    ScheduleActionStartWorkflow,
-    ScheduleAlreadyRunningError,
-    ScheduleIntervalSpec,
-    ScheduleOverlapPolicy,
-    SchedulePolicy,
-    ScheduleSpec,
-    ScheduleUpdate,
-    ScheduleUpdateInput,
     TLSConfig,
 )
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.service import RPCError
 
 from activities.handover import Handover
 from activities.start import SEARCH_ATTRIBUTES, Starter
 from config.settings import SANDBOX_STRIPE_KEY, SANDBOX_WEBHOOK_SECRET, Settings
 from db.database import Database
 from db.keyring import Keyring
-from domain.payment import SWEEP_WORKFLOW, Patience
+from domain.payment import Patience
 from gateways.guard import Guard
 from gateways.psp import Psp
 from gateways.stripe import StripePsp
@@ -58,6 +48,11 @@ class Services:
     def psp(self) -> Psp:
         """The PSP that new payments go to."""
         return self.psps["stripe"]
+
+    def payable(self, amount: int, currency: str) -> int:
+        """The most that the PSP can move of an amount, in minor units: some currencies it takes in larger steps."""
+        steps = (amount - amount % step for step in (1, 10, 100, 1000))
+        return next((part for part in steps if part <= 0 or self.psp.check_part(part, currency) is None), 0)
 
     @property
     def send_for_s(self) -> float:
@@ -91,6 +86,9 @@ async def open_services(settings: Settings, *, application: str) -> AsyncIterato
                 temporal,
                 settings.temporal_task_queue,
                 patience(settings),
+                payout_patience=Patience(
+                    poll_first_s=settings.payout_poll_first_s, poll_max_s=settings.payout_poll_max_s
+                ),
                 task_timeout_s=settings.workflow_task_timeout_s,
             ),
             handover=Handover(),
@@ -138,6 +136,10 @@ def patience(settings: Settings) -> Patience:
     )
 
 
+def payout_patience(settings: Settings) -> Patience:
+    return Patience(poll_first_s=settings.payout_poll_first_s, poll_max_s=settings.payout_poll_max_s)
+
+
 async def connect(settings: Settings) -> Client:
     """The Temporal client: one connection per process."""
     tls: bool | TLSConfig = settings.temporal_tls
@@ -180,36 +182,3 @@ async def register_search_attributes(client: Client) -> None:
             await client.operator_service.add_search_attributes(
                 AddSearchAttributesRequest(namespace=client.namespace, search_attributes=missing)
             )
-
-
-def sweep_schedule_id(task_queue: str) -> str:
-    return f"{task_queue}-sweep"
-
-
-async def ensure_schedules(client: Client, settings: Settings) -> None:
-    """Create the schedules, or bring them to what the settings say; an operator's pause is kept."""
-    every = timedelta(seconds=settings.sweep_every_s)
-    schedule = Schedule(
-        action=ScheduleActionStartWorkflow(
-            SWEEP_WORKFLOW,
-            id=sweep_schedule_id(settings.temporal_task_queue),
-            task_queue=settings.temporal_task_queue,
-            static_summary="looks for payments without a workflow and webhooks without a reader",
-        ),
-        spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=every)], jitter=every / 10),
-        policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP, catchup_window=every),
-    )
-    schedule_id = sweep_schedule_id(settings.temporal_task_queue)
-    try:
-        await client.create_schedule(schedule_id, schedule)
-    except ScheduleAlreadyRunningError:
-
-        def update(current: ScheduleUpdateInput) -> ScheduleUpdate:
-            schedule.state = current.description.schedule.state
-            return ScheduleUpdate(schedule=schedule)
-
-        try:
-            await client.get_schedule_handle(schedule_id).update(update)
-        except RPCError as error:
-            if error.status is not RPCStatusCode.NOT_FOUND:
-                raise

@@ -18,21 +18,30 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 from activities.charge import ChargeActivities
 from activities.dispute import DisputeActivities
 from activities.payment import PaymentActivities
+from activities.payout import PayoutActivities
+from activities.payout_run import PayoutRunActivities
 from activities.refund import RefundActivities
 from activities.risk import RiskActivities
+from activities.seal import SealActivities
 from activities.sweep import SweepActivities
 from domain.payment import psp_queue
 from workers.services import Services
 from workflows.dispute import DisputeWorkflow
 from workflows.late_charge import LateChargeWorkflow
 from workflows.payment import PaymentWorkflow
+from workflows.payout import PayoutWorkflow
+from workflows.payout_run import PayoutRunWorkflow, ReleaseWorkflow
 from workflows.refund import RefundWorkflow
+from workflows.seal import SealWorkflow
 from workflows.sweep import SweepWorkflow
 
 SHUTDOWN_TIMEOUT = timedelta(seconds=5)
 """A step of our own ends within it; a PSP call that does not is made again by another worker, under the same key."""
 
-WORKFLOWS = [PaymentWorkflow, LateChargeWorkflow, RefundWorkflow, DisputeWorkflow, SweepWorkflow]
+WORKFLOWS = [
+    PaymentWorkflow, LateChargeWorkflow, RefundWorkflow, DisputeWorkflow, PayoutWorkflow, PayoutRunWorkflow,
+    ReleaseWorkflow, SealWorkflow, SweepWorkflow,
+]  # fmt: skip
 
 
 class ActivitySet:
@@ -62,32 +71,53 @@ class ActivitySet:
         self.risk = RiskActivities(
             services.database, services.psps, services.keyring, look_timeout_s=settings.stripe_look_timeout_s
         )
+        self.payout = PayoutActivities(
+            services.database,
+            services.psps,
+            services.handover,
+            fast_timeout_s=settings.stripe_fast_timeout_s,
+            timeout_s=settings.stripe_timeout_s,
+            send_for_s=services.send_for_s,
+        )
+        self.payout_run = PayoutRunActivities(
+            services.database,
+            services.starter,
+            psp=services.psp.name,
+            fit=services.payable,
+            send_for_s=services.send_for_s,
+        )
+        self.seal = SealActivities(services.database)
         self.sweep = SweepActivities(services.database, services.starter, after_s=settings.sweep_after_s)
 
     def database_steps(self) -> list:  # type: ignore[type-arg]
-        p, r, d = self.payment, self.refund, self.dispute
+        p, r, d, o, run = self.payment, self.refund, self.dispute, self.payout, self.payout_run
         return [
             p.await_confirmation, p.close_unconfirmed, p.settle, p.rest, p.request_cancel, p.begin_compensation,
             p.hold, p.close, p.record_resolution, p.mark_capture, p.expire_authorization, p.review,
             p.review_by_default, p.release, r.begin_late_charge, r.book_refund, r.retry_refund, d.book_dispute,
-            d.book_evidence, d.warn_of_deadline,
+            d.book_evidence, d.warn_of_deadline, o.book_transfer, o.book_payout, o.look_at_payout, o.resolve_payout,
+            run.open_payout_run, run.close_payout_run, run.release_funds, run.pay_due, self.seal.seal_ledger,
         ]  # fmt: skip
 
     def psp_steps(self) -> list:  # type: ignore[type-arg]
-        c, r, d = self.charge, self.refund, self.dispute
+        c, r, d, o = self.charge, self.refund, self.dispute, self.payout
         return [
             c.charge_until_known, c.check_charge, c.capture_charge, c.void_charge, r.refund_until_known,
-            r.check_refund, d.check_dispute, d.submit_evidence,
+            r.check_refund, d.check_dispute, d.submit_evidence, o.transfer_until_known, o.pay_out_until_known,
+            o.check_payout, o.cancel_payout, o.reverse_transfer,
         ]  # fmt: skip
 
     def local_steps(self) -> list:  # type: ignore[type-arg]
         """PSP steps that also run inside a workflow task."""
         c = self.charge
-        return [c.charge_once, c.capture_charge, c.void_charge, self.refund.refund_once, self.risk.assess]
+        return [
+            c.charge_once, c.capture_charge, c.void_charge, self.refund.refund_once, self.risk.assess,
+            self.payout.transfer_once, self.payout.pay_out_once,
+        ]  # fmt: skip
 
     def sweep_steps(self) -> list:  # type: ignore[type-arg]
         s = self.sweep
-        return [s.sweep_payments, s.sweep_inbox, s.sweep_refunds, s.sweep_disputes]
+        return [s.sweep_payments, s.sweep_inbox, s.sweep_refunds, s.sweep_disputes, s.sweep_payouts]
 
 
 def payment_worker(services: Services, activities: ActivitySet) -> Worker:

@@ -1,12 +1,11 @@
-"""One typed call per activity, with its timeouts and retries: the only place that decides "retry?" for the sagas."""
+"""One typed call per activity of a payment and of what follows it."""
 
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import Any, TypeVar
 
 from temporalio import workflow
-from temporalio.common import RetryPolicy
 from temporalio.exceptions import FailureError
+
+from workflows.calls import FOR_EVER, HEARTBEAT_TIMEOUT, PSP_TIMEOUT, Calls, reason
 
 with workflow.unsafe.imports_passed_through():
     from activities.charge import ChargeActivities
@@ -43,41 +42,14 @@ with workflow.unsafe.imports_passed_through():
         RiskDecision,
         Settlement,
         SettleStep,
-        psp_queue,
     )
     from domain.psp import ChargeOutcome, ChargeResult, DisputeResult, RefundOutcome, RefundResult
     from domain.risk import ReviewDecision
     from domain.status import Status
 
-S = TypeVar("S")
-R = TypeVar("R")
 
-LOCAL_TIMEOUT = timedelta(seconds=3)
-"""Below the workflow task's own five seconds, above what the activities allow themselves."""
-
-ONCE = RetryPolicy(maximum_attempts=1)
-"""schedule_to_close does not bound local retries; this does."""
-
-FOR_EVER = RetryPolicy(
-    initial_interval=timedelta(seconds=1), backoff_coefficient=2, maximum_interval=timedelta(minutes=1)
-)
-"""Money is never given up: a step that fails is tried again until it succeeds or a person steps in. PSP activities
-bring a delay of their own with jitter."""
-
-PSP_TIMEOUT = timedelta(seconds=60)
-HEARTBEAT_TIMEOUT = timedelta(seconds=6)
-"""A killed worker's call is taken over after this; most calls end before their first heartbeat, which costs one."""
-
-DATABASE_TIMEOUT = timedelta(seconds=15)
-
-
-class Steps:
-    """The steps of one payment. `task_queue` is the payment's own; PSP calls that wait go to the PSP's queue."""
-
-    def __init__(self, task_queue: str, psp: str) -> None:
-        self._task_queue = task_queue
-        self._psp = psp
-        self._psp_queue = psp_queue(task_queue, psp)
+class Steps(Calls):
+    """The steps of one payment, and of what follows it."""
 
     # --- PSP ---
 
@@ -85,9 +57,7 @@ class Steps:
         try:
             return await self._local(ChargeActivities.charge_once, step, f"charge at {self._psp}")
         except FailureError as error:
-            # Live an ActivityError around a TimeoutError, on replay the bare TimeoutError: both are FailureErrors.
-            # The request may have left this machine, so nothing is known.
-            return ChargeResult(outcome=ChargeOutcome.UNKNOWN, reason=_reason(error))
+            return ChargeResult(outcome=ChargeOutcome.UNKNOWN, reason=reason(error))
 
     async def charge_until_known(self, step: ChargeStep) -> ChargeResult:
         return await self._durable(ChargeActivities.charge_until_known, step, f"charge at {self._psp} until known")
@@ -106,7 +76,7 @@ class Steps:
                 summary=f"look at {self._psp}",
             )
         except FailureError as error:
-            return ChargeResult(outcome=ChargeOutcome.UNKNOWN, reason=_reason(error))
+            return ChargeResult(outcome=ChargeOutcome.UNKNOWN, reason=reason(error))
 
     async def void_charge(self, step: ChargeStep) -> ChargeResult:
         try:
@@ -119,7 +89,7 @@ class Steps:
         try:
             return await self._local(ChargeActivities.capture_charge, step, f"capture at {self._psp}")
         except FailureError as error:
-            return ChargeResult(outcome=ChargeOutcome.UNKNOWN, reason=_reason(error))
+            return ChargeResult(outcome=ChargeOutcome.UNKNOWN, reason=reason(error))
 
     async def capture_until_known(self, step: ChargeStep) -> ChargeResult:
         return await self._durable(ChargeActivities.capture_charge, step, f"capture at {self._psp} until known")
@@ -128,7 +98,7 @@ class Steps:
         try:
             return await self._local(RefundActivities.refund_once, step, f"refund at {self._psp}")
         except FailureError as error:
-            return RefundResult(outcome=RefundOutcome.UNKNOWN, reason=_reason(error))
+            return RefundResult(outcome=RefundOutcome.UNKNOWN, reason=reason(error))
 
     async def refund_until_known(self, step: RefundStep) -> RefundResult:
         return await self._durable(RefundActivities.refund_until_known, step, f"refund at {self._psp}")
@@ -142,18 +112,7 @@ class Steps:
     async def submit_evidence(self, step: EvidenceStep) -> DisputeResult:
         return await self._durable(DisputeActivities.submit_evidence, step, f"submit evidence to {self._psp}")
 
-    async def _durable(self, method: Callable[[Any, S], Awaitable[R]], step: S, summary: str) -> R:
-        return await workflow.execute_activity_method(
-            method,
-            step,
-            task_queue=self._psp_queue,
-            start_to_close_timeout=PSP_TIMEOUT,
-            heartbeat_timeout=HEARTBEAT_TIMEOUT,
-            retry_policy=FOR_EVER,
-            summary=summary,
-        )
-
-    # --- our own database: in the task first, as an activity of its own if that fails ---
+    # --- our own database ---
 
     async def await_confirmation(self, step: RestStep) -> RestState:
         return await self._commit(PaymentActivities.await_confirmation, step, "wait for confirm")
@@ -219,27 +178,3 @@ class Steps:
 
     async def warn_of_deadline(self, step: EvidenceWarningStep) -> None:
         await self._commit(DisputeActivities.warn_of_deadline, step, "evidence is due soon")
-
-    async def _local(self, method: Callable[[Any, S], Awaitable[R]], step: S, summary: str) -> R:
-        """In the workflow's own task, once. Raises FailureError."""
-        return await workflow.execute_local_activity_method(
-            method, step, start_to_close_timeout=LOCAL_TIMEOUT, retry_policy=ONCE, summary=summary
-        )
-
-    async def _commit(self, method: Callable[[Any, S], Awaitable[R]], step: S, summary: str) -> R:
-        try:
-            return await self._local(method, step, summary)
-        except FailureError:
-            return await workflow.execute_activity_method(
-                method,
-                step,
-                task_queue=self._task_queue,
-                start_to_close_timeout=DATABASE_TIMEOUT,
-                retry_policy=FOR_EVER,
-                summary=summary,
-            )
-
-
-def _reason(error: FailureError) -> str:
-    cause = error.cause or error
-    return f"not_answered: {type(cause).__name__}"

@@ -7,7 +7,7 @@ from temporalio import workflow
 from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError
 
-from workflows.patches import SWEEP_DISPUTES
+from workflows.patches import SWEEP_DISPUTES, SWEEP_PAYOUTS
 
 with workflow.unsafe.imports_passed_through():
     from activities.sweep import SweepActivities
@@ -18,20 +18,24 @@ with workflow.unsafe.imports_passed_through():
 class SweepWorkflow:
     @workflow.run
     async def run(self) -> SweepReport:
-        """Look once for payments without a workflow, then for webhooks that nobody took notice of, then for refunds and
-        disputes that nobody takes care of."""
+        """Look once for payments without a workflow, then for webhooks that nobody took notice of, then for refunds,
+        disputes and payouts that nobody takes care of."""
         payments = await self._sweep(SweepActivities.sweep_payments)
         inbox = await self._sweep(SweepActivities.sweep_inbox)
         refunds = await self._sweep(SweepActivities.sweep_refunds)
         disputes = SweepReport()
         if workflow.patched(SWEEP_DISPUTES):
             disputes = await self._sweep(SweepActivities.sweep_disputes)
+        payouts = SweepReport()
+        if workflow.patched(SWEEP_PAYOUTS):
+            payouts = await self._sweep(SweepActivities.sweep_payouts)
         return SweepReport(
             restarted=payments.restarted,
             nudged=inbox.nudged,
             late_charges=inbox.late_charges,
             refunds=inbox.refunds + refunds.refunds,
             disputes=inbox.disputes + disputes.disputes,
+            payouts=inbox.payouts + payouts.payouts,
             tasks=payments.tasks,
         )
 

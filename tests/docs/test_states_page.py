@@ -6,12 +6,20 @@ from pathlib import Path
 import pytest
 
 from docs.generate_states import CHAPTERS, PAGE, Chapter, main, page
-from domain.status import DISPUTE_TRANSITIONS, MERCHANT_STEPS, MERCHANT_TRANSITIONS, REFUND_TRANSITIONS, TRANSITIONS
+from domain.status import (
+    DISPUTE_TRANSITIONS,
+    MERCHANT_STEPS,
+    MERCHANT_TRANSITIONS,
+    PAYOUT_TRANSITIONS,
+    REFUND_TRANSITIONS,
+    TRANSITIONS,
+)
 
 ALLOWED = {
     "Payment order": {(old.value, new.value) for old, many in TRANSITIONS.items() for new in many},
     "Refund": set(REFUND_TRANSITIONS),
     "Dispute": set(DISPUTE_TRANSITIONS),
+    "Payout": set(PAYOUT_TRANSITIONS),
     "Merchant": set(MERCHANT_TRANSITIONS),
 }
 Pairs = set[tuple[str, str]]

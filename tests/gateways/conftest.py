@@ -13,7 +13,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from domain.psp import ChargeRequest, RefundRequest
+from domain.psp import ChargeRequest, RefundRequest, TransferRequest
 from gateways.guard import Guard
 from gateways.stripe import StripePsp
 
@@ -49,6 +49,13 @@ class Account:
             text = await response.text()
             assert response.status < 300, f"{response.status} {text}"
             return await response.json() if text else None
+
+    async def download(self, path: str, **query: int) -> bytes:
+        """A file of the control API."""
+        headers = {"Authorization": f"Bearer {self.key}"}
+        async with self._http.get(f"{self._url}/_control/{path}", params=query, headers=headers) as response:
+            assert response.status == 200, await response.text()
+            return await response.read()
 
     async def fault(self, kind: str, operation: str = "payment_intents.create", **more: Any) -> Any:
         """Make the provider misbehave, once unless `times` says otherwise."""
@@ -86,6 +93,19 @@ class Account:
             "reason": "requested_by_customer",
         }
         return RefundRequest(**(fields | more))
+
+    def transfer_request(self, destination: str = "acct_paysOut", **more: Any) -> TransferRequest:
+        """A transfer of 100.00 USD under ids of its own."""
+        number = next(_numbers)
+        fields: dict[str, Any] = {
+            "key": f"pt_{number}:transfer:1",
+            "payout_id": f"pt_{number}",
+            "destination": f"{destination}_{number}",
+            "amount": 10_000,
+            "currency": "USD",
+            "metadata": {"seller": "s-1"},
+        }
+        return TransferRequest(**(fields | more))
 
 
 @pytest.fixture(scope="session")

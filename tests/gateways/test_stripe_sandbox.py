@@ -1,14 +1,10 @@
 """The adapter against the sandbox: every outcome, every fault, and one charge at the end of each story."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestServer
 
 from domain.psp import (
     CaptureRequest,
@@ -19,12 +15,12 @@ from domain.psp import (
     DisputeOutcome,
     DisputeResult,
     EvidenceRequest,
-    PspEvent,
     PspEventKind,
     RefundOutcome,
     RefundRequest,
     RefundResult,
 )
+from tests.gateways.wire import delivered
 
 if TYPE_CHECKING:
     from tests.gateways.conftest import Account
@@ -307,22 +303,22 @@ async def test_a_wrong_currency_is_told_as_it_is(account: "Account") -> None:
 
 
 async def test_found_among_many_pages(account: "Account", monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateways.stripe.PAGE_SIZE", 2)
+    monkeypatch.setattr("gateways.stripe_wire.PAGE_SIZE", 2)
     requests = [account.request() for _ in range(7)]
     results = [await account.psp.charge(request, timeout_s=T) for request in requests]
     for request, result in zip(requests, results, strict=True):
         assert await account.psp.find_charge(window(request), timeout_s=T) == result
     stranger = account.request()
     assert (await account.psp.find_charge(window(stranger), timeout_s=T)).outcome is ChargeOutcome.NOT_FOUND
-    monkeypatch.setattr("gateways.stripe.PAGES_MAX", 2)
+    monkeypatch.setattr("gateways.stripe_wire.PAGES_MAX", 2)
     assert unknown(await account.psp.find_charge(window(stranger), timeout_s=T)) == "incomplete"
 
 
 async def test_a_charge_that_a_busy_account_buried_is_found_near_the_start_of_the_window(
     account: "Account", monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateways.stripe.PAGE_SIZE", 2)
-    monkeypatch.setattr("gateways.stripe.PAGES_MAX", 2)
+    monkeypatch.setattr("gateways.stripe_wire.PAGE_SIZE", 2)
+    monkeypatch.setattr("gateways.stripe_wire.PAGES_MAX", 2)
     request = account.request()
     result = await account.psp.charge(request, timeout_s=T)
     await account.control("POST", "clock/advance", {"seconds": 3600})
@@ -906,28 +902,6 @@ async def test_cards_that_are_disputed_by_themselves(account: "Account", card: s
 
 
 # --- webhooks ---
-
-
-@asynccontextmanager
-async def delivered(account: "Account") -> AsyncIterator[list[PspEvent]]:
-    """What the sandbox really sends meanwhile, read when the block ends."""
-    received: list[tuple[bytes, dict[str, str]]] = []
-    events: list[PspEvent] = []
-
-    async def receive(request: web.Request) -> web.Response:
-        received.append((await request.read(), dict(request.headers)))
-        return web.Response()
-
-    app = web.Application()
-    app.router.add_post("/webhooks/stripe", receive)
-    async with TestServer(app) as server:
-        url = str(server.make_url("/webhooks/stripe"))
-        settings = await account.control("PATCH", "account", {"webhook_url": url})
-        yield events
-        await account.control("POST", "webhooks/flush")
-    psp = account.adapter(settings["webhook_secret"])
-    events += [psp.read_webhook(body, headers) for body, headers in received]
-    await psp.close()
 
 
 async def test_webhooks_as_they_are_really_delivered(account: "Account") -> None:

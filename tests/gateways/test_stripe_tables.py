@@ -26,8 +26,9 @@ from gateways import stripe as adapter
 from gateways import stripe_objects as objects
 from gateways.guard import Guard, Verdict
 from gateways.psp import Psp
-from gateways.stripe import ERRORS, Refusal, StripePsp, Unanswered, translate
+from gateways.stripe import StripePsp
 from gateways.stripe_objects import from_stripe, to_stripe
+from gateways.stripe_wire import ERRORS, REFUSAL, Refusal, Unanswered, _verdict, translate
 
 # The SDK leaves these constructors without types.
 API_CONNECTION: Any = stripe.APIConnectionError
@@ -56,7 +57,7 @@ def test_every_error_of_the_sdk_is_in_the_table(kind: type[Exception]) -> None:
 
 
 def test_only_two_errors_can_be_a_refusal() -> None:
-    refusals = {kind for kind, meaning in ERRORS.items() if meaning == adapter.REFUSAL}
+    refusals = {kind for kind, meaning in ERRORS.items() if meaning == REFUSAL}
     assert refusals == {stripe.CardError, stripe.InvalidRequestError}
     assert oauth_error.InvalidRequestError not in refusals
 
@@ -120,7 +121,7 @@ def test_a_refusal_needs_stripes_definite_word() -> None:
     ],
 )
 def test_what_the_guard_learns(trouble: Unanswered | Refusal, verdict: Verdict) -> None:
-    assert adapter._verdict(trouble) is verdict
+    assert _verdict(trouble) is verdict
 
 
 # --- failures ---

@@ -4,8 +4,7 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -13,14 +12,14 @@ import pytest
 from domain.psp import (
     CaptureRequest,
     CardFacts,
+    ChargeLookup,
     ChargeOutcome,
     ChargeRequest,
     DisputeOutcome,
     EvidenceRequest,
     RefundOutcome,
 )
-from gateways.guard import Guard
-from gateways.stripe import StripePsp
+from tests.gateways.wire import Server, answer, build, in_turn, served
 
 SUCCEEDED = json.dumps(
     {
@@ -42,58 +41,6 @@ REQUEST = ChargeRequest(
     token="tok_secretsecret",
     description="An order",
 )
-
-
-def answer(status: int, body: str, *headers: str) -> bytes:
-    lines = [f"HTTP/1.1 {status} X", f"Content-Length: {len(body.encode())}", *headers, "", body]
-    return "\r\n".join(lines).encode()
-
-
-class Server:
-    """Answers every request with `reply` (None: never; a function: of its number), and keeps what it was sent."""
-
-    def __init__(self, reply: bytes | Callable[[int], bytes] | None, *, then_close: bool = False) -> None:
-        self.reply, self.then_close = reply, then_close
-        self.requests: list[str] = []
-        self.asked, self.closed = asyncio.Event(), asyncio.Event()
-        self.connections = 0
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        try:
-            while head := await reader.readuntil(b"\r\n\r\n"):
-                length = next((int(x.split(b":")[1]) for x in head.split(b"\r\n") if x.startswith(b"Content-Le")), 0)
-                self.requests.append((head + await reader.readexactly(length)).decode())
-                self.asked.set()
-                if self.reply is not None:
-                    writer.write(self.reply if isinstance(self.reply, bytes) else self.reply(len(self.requests)))
-                    await writer.drain()
-                if self.then_close:
-                    return
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            self.closed.set()
-            writer.close()
-
-
-@asynccontextmanager
-async def served(server: Server, **guard: Any) -> AsyncIterator[StripePsp]:
-    listener = await asyncio.start_server(server.serve, "127.0.0.1", 0)
-    port = listener.sockets[0].getsockname()[1]
-    psp = build(f"http://127.0.0.1:{port}/", **guard)
-    try:
-        yield psp
-    finally:
-        await psp.close()
-        listener.close()
-
-
-def build(base_url: str, **guard: Any) -> StripePsp:
-    limits = {"concurrency_max": 8, "rate_per_s": 1000, "breaker_failures": 3, "breaker_open_s": 60, **guard}
-    return StripePsp(
-        api_key="sk_test_x", guard=Guard("transport", **limits), currencies=["USD"], base_url=base_url, return_url="https://shop/back"
-    )  # fmt: skip
 
 
 async def test_what_a_charge_sends() -> None:
@@ -289,6 +236,16 @@ async def test_which_refund_is_ours(metadata: dict[str, str], is_found: bool) ->
     assert (result.outcome, result.reference, result.amount, result.currency) == expected
 
 
+async def test_a_refused_list_is_unknown() -> None:
+    now = datetime.now(UTC)
+    lookup = ChargeLookup(charge_id="ch_1", key="k", created_from=now, created_to=now)
+    async with served(Server(answer(400, REFUSED))) as psp:
+        charge = await psp.find_charge(lookup, timeout_s=2)
+        refund = await psp.find_refund("rf_1", "pi_1", key="k", timeout_s=2)
+    assert (charge.outcome, charge.reason) == (ChargeOutcome.UNKNOWN, "unrecognised")
+    assert (refund.outcome, refund.reason) == (RefundOutcome.UNKNOWN, "unrecognised")
+
+
 async def test_an_amount_that_cannot_be_sent_is_not() -> None:
     server = Server(answer(200, SUCCEEDED))
     async with served(server) as psp:
@@ -322,10 +279,6 @@ CAPTURE = CaptureRequest(key="pay_1:capture", charge_id="ch_1", reference="pi_1"
 
 def our_intent(status: str, **more: Any) -> str:
     return json.dumps({**json.loads(SUCCEEDED), "status": status, "metadata": {"paysaga_charge": "ch_1"}, **more})
-
-
-def in_turn(*replies: bytes) -> Callable[[int], bytes]:
-    return lambda number: replies[min(number, len(replies)) - 1]
 
 
 NOT_CAPTURABLE = answer(400, '{"error":{"type":"invalid_request_error","code":"payment_intent_unexpected_state"}}')

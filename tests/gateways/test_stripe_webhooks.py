@@ -175,6 +175,62 @@ def test_a_refunds_event_names_what_it_carries(
     assert (read.refund_id, read.charge_id, read.refund_failed) == (refund_id, charge_id, True)
 
 
+PAYOUT: dict[str, Any] = {"object": "payout", "id": "po_1", "amount": 500, "metadata": {"paysaga_payout": "pt_1"}}
+TRANSFER: dict[str, Any] = {"object": "transfer", "id": "tr_1", "metadata": {"paysaga_payout": "pt_1"}}
+
+
+@pytest.mark.parametrize(
+    ("kind_of_event", "thing", "kind", "payout_id"),
+    [
+        ("payout.paid", PAYOUT, PspEventKind.PAYOUT, "pt_1"),
+        ("payout.failed", PAYOUT, PspEventKind.PAYOUT, "pt_1"),
+        ("payout.created", {**PAYOUT, "metadata": {}}, PspEventKind.PAYOUT, None),
+        ("payout.created", {**PAYOUT, "metadata": None}, PspEventKind.PAYOUT, None),
+        ("transfer.reversed", TRANSFER, PspEventKind.PAYOUT, "pt_1"),
+        ("transfer.created", TRANSFER, PspEventKind.PAYOUT, "pt_1"),
+        ("transfer.created", {**TRANSFER, "metadata": {"paysaga_payout": ""}}, PspEventKind.OTHER, ""),
+        ("transfer.reversed", {**TRANSFER, "metadata": {}}, PspEventKind.OTHER, None),
+        ("charge.refunded", CHARGE, PspEventKind.CHARGE, None),
+    ],
+)
+def test_events_about_money_out(
+    kind_of_event: str, thing: dict[str, Any], kind: PspEventKind, payout_id: str | None
+) -> None:
+    body = json.dumps(event(thing, type=kind_of_event)).encode()
+    read = build().read_webhook(body, signed(body))
+    assert (read.kind, read.reference, read.payout_id, read.paid) == (
+        kind,
+        thing.get("payment_intent") or thing["id"],
+        payout_id,
+        False,
+    )
+
+
+@pytest.mark.parametrize("our_account", [None, "acct_1"])
+def test_of_a_sellers_account_only_payouts_are_taken(our_account: str | None) -> None:
+    psp = build(account_id=our_account)
+    body = json.dumps(event(PAYOUT, type="payout.paid", account="acct_seller")).encode()
+    read = psp.read_webhook(body, signed(body))
+    assert (read.kind, read.payout_id, read.payload["account"]) == (PspEventKind.PAYOUT, "pt_1", "acct_seller")
+    for kind_of_event, thing in [
+        ("payment_intent.succeeded", INTENT),
+        ("payout.paid", INTENT),
+        ("payout.paid", {**PAYOUT, "object": "charge"}),
+        ("charge.succeeded", PAYOUT),
+        ("transfer.reversed", TRANSFER),
+        ("payouts.paid", PAYOUT),
+        ("balance.available", {"object": "balance"}),
+    ]:
+        body = json.dumps(event(thing, type=kind_of_event, account="acct_seller")).encode()
+        assert rejection(body, signed(body), psp) == "webhook_wrong_account"
+
+
+@pytest.mark.parametrize("payout_id", [5, ["pt_1"], {"a": 1}])
+def test_a_payout_whose_metadata_is_no_text_is_refused(payout_id: Any) -> None:
+    body = json.dumps(event({**PAYOUT, "metadata": {"paysaga_payout": payout_id}}, type="payout.paid")).encode()
+    assert rejection(body, signed(body)) == "webhook_malformed"
+
+
 REFUND = {
     "object": "refund",
     "id": "re_1",

@@ -91,6 +91,18 @@ class SandboxAccount:
         found = await self._call("GET", f"/_control/log?metadata[checkout_id]={checkout}")
         return Log(found)
 
+    async def ground_truth(self, **metadata: str) -> dict[str, Any]:
+        """Everything that really happened to what carries this metadata."""
+        return await self._call("GET", "/_control/log?" + "&".join(f"metadata[{k}]={v}" for k, v in metadata.items()))
+
+    async def steer_payout(self, payout: str, step: str) -> None:
+        """pay, fail, return, cancel, transit."""
+        await self._call("POST", f"/_control/payouts/{payout}/{step}")
+
+    async def control(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Any call of the steering wheel: `path` after `/_control`."""
+        return await self._call(method, f"/_control{path}", body)
+
     async def stripe(self, path: str) -> dict[str, Any]:
         """Stripe's own API, by hand."""
         found: dict[str, Any] = (await self._http.get(path)).raise_for_status().json()

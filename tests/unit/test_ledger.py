@@ -25,6 +25,12 @@ POSTINGS: dict[str, st.SearchStrategy[tuple[Posting, ...]]] = {
     "dispute_withdrawn": st.builds(ledger.dispute_withdrawn, st.just("stripe"), minor, st.just("INR")),
     "dispute_loss": st.builds(ledger.dispute_loss, st.just("anna"), parts, minor, st.just("INR")),
     "dispute_loss_of_ours": st.builds(ledger.dispute_loss_of_ours, minor, st.just("INR")),
+    "release": st.builds(ledger.release, st.just("anna"), minor, st.just("INR")),
+    "debt_recovery": st.builds(ledger.debt_recovery, st.just("anna"), minor, st.just("INR")),
+    "payout": st.builds(ledger.payout, st.just("anna"), minor, st.just("INR")),
+    "payout_transfer": st.builds(ledger.payout_transfer, st.just("stripe"), minor, st.just("INR")),
+    "payout_paid": st.builds(ledger.payout_paid, minor, st.just("INR")),
+    "bank_payout": st.builds(ledger.bank_payout, st.just("stripe"), minor, st.just("INR")),
 }
 
 
@@ -91,6 +97,18 @@ def test_a_transaction_sums_to_zero_whatever_the_amounts(name: str) -> None:
         ),
         (lambda: ledger.dispute_loss_of_ours(50000, "INR"), {"dispute_losses": 50000, "disputes_held": -50000}),
         (lambda: ledger.psp_fee_to_seller("anna", 320, "INR"), {"wallet:anna:pending": 320, "psp_fees": -320}),
+        (
+            lambda: ledger.release("anna", 48500, "INR"),
+            {"wallet:anna:pending": 48500, "wallet:anna:available": -48500},
+        ),
+        (lambda: ledger.debt_recovery("anna", 700, "INR"), {"wallet:anna:available": 700, "receivable:anna": -700}),
+        (lambda: ledger.payout("anna", 48500, "INR"), {"wallet:anna:available": 48500, "payout_in_transit": -48500}),
+        (
+            lambda: ledger.payout_transfer("stripe", 48500, "INR"),
+            {"payout_float": 48500, "psp_clearing:stripe": -48500},
+        ),
+        (lambda: ledger.payout_paid(48500, "INR"), {"payout_in_transit": 48500, "payout_float": -48500}),
+        (lambda: ledger.bank_payout("stripe", 97000, "INR"), {"bank": 97000, "psp_clearing:stripe": -97000}),
     ],
 )
 def test_what_is_debited_and_credited(postings: Callable[[], Any], expected: dict[str, int]) -> None:

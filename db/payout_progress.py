@@ -1,0 +1,304 @@
+"""What becomes of a payout: each step under its row lock, each safe to repeat."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import func, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from db import payout as payouts
+from db import task
+from db.records import Payout
+from db.tables import payout, payout_call, webhook_inbox
+from domain import ledger as books
+from domain.errors import Conflict, Unprocessable
+from domain.ledger import Kind
+from domain.payout import (
+    BookPayoutStep,
+    BookTransferStep,
+    PayoutCall,
+    PayoutDecision,
+    PayoutResolutionStep,
+    PayoutState,
+)
+from domain.psp import Failure, PayoutOutcome, PayoutResult, TransferOutcome, TransferResult
+from domain.status import PAYOUT_ENDED, PAYOUT_TRANSITIONS, PayoutStatus
+
+UNCLEAR = "payout_unclear"
+"""A call was made, its key has expired, and the PSP shows nothing of it."""
+NOT_RETURNED = "payout_not_returned"
+"""The PSP refuses to take back what lies on the seller's account there."""
+STUCK = "payout_stuck"
+
+_AT_THE_BANK = (PayoutStatus.TRANSFERRED, PayoutStatus.IN_TRANSIT, PayoutStatus.PAID)
+_CANCELLABLE = (PayoutStatus.REQUESTED, PayoutStatus.TRANSFERRED, PayoutStatus.IN_TRANSIT)
+
+
+def state_of(row: Payout) -> PayoutState:
+    return PayoutState(status=row.status, cancel_requested=row.cancel_requested)
+
+
+def call_of(row: Payout) -> PayoutCall:
+    """The call that the payout waits for; one that needs attention, the call about which it does."""
+    if row.ends_as is not None:
+        return PayoutCall.REVERSAL
+    return PayoutCall.TRANSFER if row.transfer_reference is None else PayoutCall.PAYOUT
+
+
+# --- the seller's account at the PSP ---
+
+
+async def book_transfer(connection: AsyncConnection, step: BookTransferStep, send_for_s: float) -> PayoutState:
+    """The PSP's word on the transfer, or on taking it back. One that the row has moved on from changes nothing."""
+    row = await payouts.lock(connection, step.payout_id)
+    waits_for = PayoutStatus.REQUESTED if step.call is PayoutCall.TRANSFER else PayoutStatus.RETURNING
+    if row.status is not waits_for:
+        return state_of(row)
+    result = step.result
+    await _note_call(connection, row, step.call, result.outcome.value, result.reference, result.failure)
+    if result.outcome is TransferOutcome.UNKNOWN:
+        return await _unknown(connection, row)
+    if result.outcome is TransferOutcome.NOT_FOUND:
+        return await _needs_attention(connection, row, step.call, UNCLEAR, None, step.at)
+    if step.call is PayoutCall.TRANSFER:
+        return await _transferred(connection, row, result, step.at, send_for_s)
+    if result.outcome is TransferOutcome.REFUSED:
+        return await _needs_attention(connection, row, step.call, NOT_RETURNED, result.failure, step.at)
+    return await _taken_back(connection, row, step.at)
+
+
+async def _transferred(
+    connection: AsyncConnection, row: Payout, result: TransferResult, at: datetime, send_for_s: float
+) -> PayoutState:
+    if result.outcome is TransferOutcome.REFUSED:
+        await payouts.give_back(connection, row, at)
+        ends_as = PayoutStatus.CANCELLED if row.cancel_requested else PayoutStatus.FAILED
+        return await _move(connection, row, ends_as, "transfer refused", at, failure=result.failure)
+    lines = books.payout_transfer(row.psp, row.amount, row.currency)
+    await payouts.post(connection, row, Kind.PAYOUT_TRANSFER, lines, at)
+    state = await _move(
+        connection, row, PayoutStatus.TRANSFERRED, "transferred", at, transfer_reference=result.reference
+    )
+    if not row.cancel_requested:
+        await payouts.new_call(connection, row, PayoutCall.PAYOUT, send_for_s)
+        return state
+    row = await payouts.get(connection, row.id)
+    return await _return(connection, row, PayoutStatus.CANCELLED, None, "cancelled", at, send_for_s)
+
+
+async def _taken_back(connection: AsyncConnection, row: Payout, at: datetime) -> PayoutState:
+    lines = books.reversed_lines(books.payout_transfer(row.psp, row.amount, row.currency))
+    await payouts.post(connection, row, Kind.PAYOUT_TRANSFER_REVERSAL, lines, at, corrects=Kind.PAYOUT_TRANSFER)
+    await payouts.give_back(connection, row, at)
+    assert row.ends_as is not None, "what is being taken back has an end"
+    return await _move(connection, row, row.ends_as, "the money is in the wallet again", at)
+
+
+# --- the seller's bank ---
+
+
+async def book_payout(connection: AsyncConnection, step: BookPayoutStep, send_for_s: float) -> PayoutState:
+    """The PSP's word on the payout to the seller's bank. What it said before it was asked is thereby read."""
+    row = await payouts.lock(connection, step.payout_id)
+    if row.status not in _AT_THE_BANK:
+        return state_of(row)
+    result = step.result
+    if row.reference is None:
+        await _note_call(connection, row, PayoutCall.PAYOUT, result.outcome.value, result.reference, result.failure)
+    if result.outcome is PayoutOutcome.UNKNOWN:
+        return await _unknown(connection, row, next_check_at=step.next_check_at)
+    if result.outcome is PayoutOutcome.NOT_FOUND:
+        if row.status is not PayoutStatus.TRANSFERRED:  # it was there: an answer that cannot be right
+            return await _unknown(connection, row, next_check_at=step.next_check_at)
+        return await _needs_attention(connection, row, PayoutCall.PAYOUT, UNCLEAR, None, step.at)
+    await _webhooks_read(connection, row, result)
+    if result.outcome in (PayoutOutcome.FAILED, PayoutOutcome.CANCELLED):
+        return await _not_paid(connection, row, result, step.at, send_for_s)
+    seen: dict[str, Any] = {
+        "reference": result.reference or row.reference,
+        "arrival_at": result.arrival_at or row.arrival_at,
+        "next_check_at": step.next_check_at,
+    }
+    if step.cancelling and result.failure is not None:
+        seen["cancel_failure"] = result.failure.model_dump()
+    if result.outcome is PayoutOutcome.PAID and row.status is not PayoutStatus.PAID:
+        await payouts.post(connection, row, Kind.PAYOUT_PAID, books.payout_paid(row.amount, row.currency), step.at)
+        return await _move(connection, row, PayoutStatus.PAID, "at the seller's bank", step.at, **seen)
+    if row.status is PayoutStatus.TRANSFERRED:
+        return await _move(connection, row, PayoutStatus.IN_TRANSIT, "on its way to the seller's bank", step.at, **seen)
+    return await _change(connection, row, **seen)
+
+
+async def _not_paid(
+    connection: AsyncConnection, row: Payout, result: PayoutResult, at: datetime, send_for_s: float
+) -> PayoutState:
+    """It is on the seller's account at the PSP again, or has never left it: it is taken back from there."""
+    ends_as = PayoutStatus.CANCELLED if result.outcome is PayoutOutcome.CANCELLED else PayoutStatus.FAILED
+    reason = "cancelled" if ends_as is PayoutStatus.CANCELLED else "failed"
+    if row.status is PayoutStatus.PAID:
+        lines = books.reversed_lines(books.payout_paid(row.amount, row.currency))
+        await payouts.post(connection, row, Kind.PAYOUT_PAID_REVERSAL, lines, at, corrects=Kind.PAYOUT_PAID)
+        ends_as, reason = PayoutStatus.RETURNED, "returned by the bank"
+    row = row.model_copy(update={"reference": result.reference or row.reference})
+    return await _return(connection, row, ends_as, result.failure, reason, at, send_for_s)
+
+
+async def _return(
+    connection: AsyncConnection,
+    row: Payout,
+    ends_as: PayoutStatus,
+    failure: Failure | None,
+    reason: str,
+    at: datetime,
+    send_for_s: float,
+) -> PayoutState:
+    await payouts.new_call(connection, row, PayoutCall.REVERSAL, send_for_s)
+    return await _move(
+        connection,
+        row,
+        PayoutStatus.RETURNING,
+        reason,
+        at,
+        ends_as=ends_as.value,
+        reference=row.reference,
+        failure=failure,
+        next_check_at=func.now(),
+    )
+
+
+# --- persons ---
+
+
+async def request_cancel(connection: AsyncConnection, payout_id: str, by: str, at: datetime) -> Payout:
+    """Mark that it is not wanted any more; its workflow does what can still be done. Raises Conflict
+    `payout_not_cancellable`."""
+    row = await payouts.lock(connection, payout_id)
+    if row.cancel_requested or row.status is PayoutStatus.CANCELLED or row.ends_as is PayoutStatus.CANCELLED:
+        return row
+    if row.status not in _CANCELLABLE or row.cancel_failure is not None:
+        why = row.cancel_failure.message if row.cancel_failure else f"It is {row.status}."
+        raise Conflict(f"{payout_id} cannot be cancelled: {why}", code="payout_not_cancellable")
+    await _change(connection, row, cancel_requested_at=at, cancel_requested_by=by)
+    return await payouts.get(connection, payout_id)
+
+
+async def resolve(connection: AsyncConnection, step: PayoutResolutionStep, send_for_s: float) -> PayoutState:
+    """A person's decision about one that needs attention. Raises Conflict `payout_not_waiting`, Unprocessable
+    `decision_not_possible`."""
+    row = await payouts.lock(connection, step.payout_id)
+    decision, by = step.resolution, step.resolution.by
+    if row.status is not PayoutStatus.NEEDS_ATTENTION:
+        raise Conflict(f"{row.id} is {row.status}: there is nothing to decide.", code="payout_not_waiting")
+    call = call_of(row)
+    detail = {"decision": decision.decision.value, "reference": decision.reference, "note": decision.note}
+    await task.audit(connection, row.tenant_id, by, "payout.resolve", row.id, detail)
+    await task.close_of(connection, row.id, by=by, resolution=f"{decision.decision}: {decision.note}".rstrip(": "))
+    back = {
+        PayoutCall.TRANSFER: PayoutStatus.REQUESTED,
+        PayoutCall.PAYOUT: PayoutStatus.TRANSFERRED,
+        PayoutCall.REVERSAL: PayoutStatus.RETURNING,
+    }[call]
+    if decision.decision is PayoutDecision.RETRY:
+        await payouts.new_call(connection, row, call, send_for_s)
+        return await _move(connection, row, back, f"retry by {by}", step.at, next_check_at=func.now())
+    if decision.decision is PayoutDecision.DONE and call is PayoutCall.REVERSAL:
+        return await _taken_back(connection, row, step.at)
+    if decision.decision is PayoutDecision.REFERENCE and decision.reference and call is not PayoutCall.REVERSAL:
+        return await _made_by_hand(connection, row, call, decision.reference, by, step.at, send_for_s)
+    possible = "retry or done" if call is PayoutCall.REVERSAL else "retry, or reference with the PSP's name for it"
+    raise Unprocessable(f"The {call} of {row.id} is waited for: say {possible}.", code="decision_not_possible")
+
+
+async def _made_by_hand(
+    connection: AsyncConnection,
+    row: Payout,
+    call: PayoutCall,
+    reference: str,
+    by: str,
+    at: datetime,
+    send_for_s: float,
+) -> PayoutState:
+    """The workflow looks at a payout by this name; of a transfer the person's word is booked, and reconciled later."""
+    if call is PayoutCall.TRANSFER:
+        result = TransferResult(outcome=TransferOutcome.DONE, reference=reference)
+        return await _transferred(connection, row, result, at, send_for_s)
+    return await _move(
+        connection, row, PayoutStatus.IN_TRANSIT, f"named by {by}", at, reference=reference, next_check_at=func.now()
+    )
+
+
+# --- the row ---
+
+
+async def _move(
+    connection: AsyncConnection,
+    row: Payout,
+    status: PayoutStatus,
+    reason: str,
+    at: datetime,
+    *,
+    failure: Failure | None = None,
+    **values: Any,
+) -> PayoutState:
+    assert (row.status.value, status.value) in PAYOUT_TRANSITIONS, f"{row.id}: {row.status} cannot become {status}"
+    if failure is not None:
+        values["failure"] = failure.model_dump()
+    await _change(connection, row, status=status.value, **values)
+    changed = await payouts.get(connection, row.id)
+    await payouts.record(connection, changed, row.status, reason, at)
+    if status in PAYOUT_ENDED:
+        await task.close_of(connection, row.id, by="workflow", resolution=f"the payout is {status}")
+    return state_of(changed)
+
+
+async def _change(connection: AsyncConnection, row: Payout, **values: Any) -> PayoutState:
+    changed = await connection.execute(
+        update(payout).where(payout.c.id == row.id).values(updated_at=func.now(), **values).returning(payout)
+    )
+    return state_of(Payout(**changed.mappings().one()))
+
+
+async def _unknown(connection: AsyncConnection, row: Payout, **values: Any) -> PayoutState:
+    return await _change(connection, row, unknown_count=payout.c.unknown_count + 1, **values)
+
+
+async def _needs_attention(
+    connection: AsyncConnection, row: Payout, call: PayoutCall, kind: str, failure: Failure | None, at: datetime
+) -> PayoutState:
+    why = failure.message if failure else "nothing is found of it at the PSP, and its key has expired"
+    await task.open_task(connection, row.tenant_id, None, kind, f"The {call} of {row.id}: {why}", object_id=row.id)
+    return await _move(
+        connection, row, PayoutStatus.NEEDS_ATTENTION, f"{call}: {why}", at, failure=failure, next_check_at=None
+    )
+
+
+async def _note_call(
+    connection: AsyncConnection,
+    row: Payout,
+    call: PayoutCall,
+    outcome: str,
+    reference: str | None,
+    failure: Failure | None,
+) -> None:
+    last = await payouts.last_call(connection, row.id, call)
+    assert last is not None, "a call is written before it is made"
+    await connection.execute(
+        update(payout_call)
+        .where(payout_call.c.key == last.key)
+        .values(outcome=outcome, reference=reference, failure=failure.model_dump() if failure else None)
+    )
+
+
+async def _webhooks_read(connection: AsyncConnection, row: Payout, result: PayoutResult) -> None:
+    """What the PSP had said of this payout before it was asked has been looked at."""
+    if result.asked_at is None:
+        return
+    await connection.execute(
+        update(webhook_inbox)
+        .where(
+            webhook_inbox.c.payout_id == row.id,
+            webhook_inbox.c.status == "RECEIVED",
+            webhook_inbox.c.received_at < result.asked_at,
+        )
+        .values(status="PROCESSED", note=f"the PSP was asked: {result.outcome}", processed_at=func.now())
+    )

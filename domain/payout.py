@@ -1,0 +1,222 @@
+"""What travels between the payout workflows and their activities, and when a seller is due."""
+
+from calendar import monthrange
+from collections.abc import Mapping
+from datetime import date, datetime
+from enum import StrEnum
+
+from pydantic import Field, model_validator
+
+from domain.payment import Patience
+from domain.psp import Frozen, PayoutResult, TransferResult
+from domain.status import PayoutStatus
+
+PAYOUT_WORKFLOW = "payout"
+PAYOUT_RUN_WORKFLOW = "payout_run"
+RELEASE_WORKFLOW = "release"
+
+DELAY_DAYS_MAX = 365
+WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+AVAILABLE_UNKNOWN_DAYS = 7
+"""Where the PSP has not said when a charge's money can be used: Stripe's longest standard time, counted from now."""
+
+
+class Interval(StrEnum):
+    """When a seller is paid without asking."""
+
+    MANUAL = "manual"
+    DAILY = "daily"
+    WEEKLY = "weekly"
+    MONTHLY = "monthly"
+
+
+class PayoutSchedule(Frozen):
+    """`weekdays`: 0 is Monday. `monthdays`: 1 to 31; a day that a month lacks is its last. `minimum`: currency → minor
+    units below which nothing is paid. `delay_days`: how long a credited order stays in the wallet's pending at least.
+    """
+
+    interval: Interval = Interval.MANUAL
+    weekdays: tuple[int, ...] = ()
+    monthdays: tuple[int, ...] = ()
+    minimum: Mapping[str, int] = Field(default_factory=dict)
+    delay_days: int = Field(default=0, ge=0, le=DELAY_DAYS_MAX)
+
+    @model_validator(mode="after")
+    def _days_fit(self) -> "PayoutSchedule":
+        if (self.interval is Interval.WEEKLY) != bool(self.weekdays):
+            raise ValueError("weekly payouts name their weekdays, and no others do")
+        if (self.interval is Interval.MONTHLY) != bool(self.monthdays):
+            raise ValueError("monthly payouts name their days, and no others do")
+        if any(not 0 <= day <= 6 for day in self.weekdays) or any(not 1 <= day <= 31 for day in self.monthdays):
+            raise ValueError("a weekday is 0 to 6, a day of the month 1 to 31")
+        return self
+
+
+def due_monthdays(day: date) -> list[int]:
+    """The days of the month that are meant by this one: on a month's last day also those that it lacks."""
+    last = monthrange(day.year, day.month)[1]
+    return list(range(day.day, 32)) if day.day == last else [day.day]
+
+
+class PayoutCall(StrEnum):
+    """The calls at the PSP that a payout is made of; each has rows of its own, one for each attempt."""
+
+    TRANSFER = "transfer"
+    PAYOUT = "payout"
+    REVERSAL = "reversal"
+
+
+class PayoutInput(Frozen):
+    """Starts `payout:{payout_id}`, the first time or again from its row; `status`: the row's."""
+
+    version: int = 1
+    payout_id: str
+    tenant_id: str
+    psp: str
+    status: PayoutStatus = PayoutStatus.REQUESTED
+    task_queue: str
+    patience: Patience = Patience(poll_first_s=60, poll_max_s=21_600)
+
+
+class PayoutStep(Frozen):
+    payout_id: str
+
+
+class BookTransferStep(Frozen):
+    """Carry the PSP's word on the transfer, or on taking it back, into the row and the ledger."""
+
+    payout_id: str
+    call: PayoutCall
+    result: TransferResult
+    at: datetime
+
+
+class BookPayoutStep(Frozen):
+    """The same for the payout to the seller's bank. `cancelling`: the answer to an attempt to cancel it."""
+
+    payout_id: str
+    result: PayoutResult
+    next_check_at: datetime
+    cancelling: bool = False
+    at: datetime
+
+
+class PayoutState(Frozen):
+    """Where a payout stands. `cancel_requested`: and not yet refused."""
+
+    status: PayoutStatus
+    cancel_requested: bool = False
+
+
+class PayoutDecision(StrEnum):
+    RETRY = "retry"
+    """Make the call again, under a new key: nothing came of the last."""
+    REFERENCE = "reference"
+    """It was made, and this is the PSP's name for it."""
+    DONE = "done"
+    """Taken back by hand at the PSP: the money is ours again."""
+
+
+class PayoutResolution(Frozen):
+    """A person's decision about a payout that needs attention."""
+
+    decision: PayoutDecision
+    reference: str | None = None
+    by: str = Field(min_length=1)
+    note: str = ""
+
+
+class PayoutResolutionStep(Frozen):
+    payout_id: str
+    resolution: PayoutResolution
+    at: datetime
+
+
+# --- the run ---
+
+
+class PayoutPace(Frozen):
+    """How a run goes about it, from the settings: `page` sellers at a time, `rate_per_s` payouts a second at most, and
+    no more while `unsent_max` wait for the PSP."""
+
+    page: int = 200
+    rate_per_s: float = 20
+    unsent_max: int = 400
+
+
+class PayoutRunInput(Frozen):
+    """Starts a payout run: pay every seller who is due on `business_date`, or, where that is not given, on the date for
+    which the schedule started it, in `zone`. The run, `after` and `payouts` are how one that continues as new goes on.
+    """
+
+    version: int = 1
+    business_date: date | None = None
+    zone: str = "UTC"
+    by: str = "schedule"
+    pace: PayoutPace = PayoutPace()
+    run_id: str | None = None
+    after: tuple[str, str, str] | None = Field(default=None, description="tenant, seller, currency")
+    payouts: int = 0
+
+
+class OpenRunStep(Frozen):
+    """`business_date`: None for the day of `scheduled_at` in `zone`."""
+
+    business_date: date | None = None
+    scheduled_at: datetime
+    zone: str
+    by: str
+    at: datetime
+
+
+class OpenedRun(Frozen):
+    run_id: str
+    business_date: date
+
+
+class ReleaseFundsStep(Frozen):
+    """Make available what is due at `due_at`, a page at a time; booked as of `at`."""
+
+    due_at: datetime
+    at: datetime
+    limit: int = 500
+
+
+class ReleasedFunds(Frozen):
+    """`more`: the page was full, so there may be more to release. `skipped`: held by another transaction just then."""
+
+    orders: int = 0
+    skipped: int = 0
+    more: bool = False
+
+
+class PayDueStep(Frozen):
+    """Make the payouts of the next sellers who are due, by tenant, seller and currency."""
+
+    run_id: str
+    business_date: date
+    after: tuple[str, str, str] | None = None
+    limit: int
+    unsent_max: int
+    rate_per_s: float
+    at: datetime
+
+
+class PaidDue(Frozen):
+    """`after`: the last seller who was looked at; None when there is no further one."""
+
+    payouts: int = 0
+    after: tuple[str, str, str] | None = None
+
+
+class RunStep(Frozen):
+    run_id: str
+    at: datetime
+
+
+class PayoutRunReport(Frozen):
+    """How a run ends. `payouts`: those that it made itself; a repetition makes none."""
+
+    run_id: str
+    business_date: date
+    payouts: int

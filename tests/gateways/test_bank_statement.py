@@ -1,0 +1,333 @@
+"""camt.053 as banks write it, and as somebody writes it who means harm."""
+
+import io
+import re
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.psp import BankLine
+from gateways.bank_statement import CHUNK_BYTES, PART_MAX, read_camt053
+from gateways.settlement_file import SettlementFileError
+
+if TYPE_CHECKING:
+    from tests.gateways.conftest import Account
+
+URN = "urn:iso:std:iso:20022:tech:xsd:camt.053.001."
+
+DETAIL = "<TxDtls><Refs><EndToEndId>po_1</EndToEndId></Refs><RmtInf><Ustrd>STRIPE po_1</Ustrd></RmtInf></TxDtls>"
+
+
+def entry(
+    *,
+    amount: str = '<Amt Ccy="EUR">500.00</Amt>',
+    direction: str = "<CdtDbtInd>CRDT</CdtDbtInd>",
+    status: str = "<Sts>BOOK</Sts>",
+    booked: str = "<BookgDt><Dt>2026-11-20</Dt></BookgDt>",
+    reference: str = "<AcctSvcrRef>BANK1</AcctSvcrRef>",
+    details: str = f"<NtryDtls>{DETAIL}</NtryDtls>",
+    more: str = "",
+) -> str:
+    return f"<Ntry>{amount}{direction}{status}{booked}{reference}{details}{more}</Ntry>"
+
+
+def document(*entries: str, version: str = "08", prolog: str = '<?xml version="1.0" encoding="UTF-8"?>') -> bytes:
+    statement = f"<Stmt><Id>S1</Id><Acct><Id><IBAN>DE1</IBAN></Id></Acct>{''.join(entries)}</Stmt>"
+    header = "<GrpHdr><MsgId>M1</MsgId></GrpHdr>"
+    text = f'{prolog}\n<Document xmlns="{URN}{version}"><BkToCstmrStmt>{header}{statement}</BkToCstmrStmt></Document>'
+    return text.encode()
+
+
+def read(file: bytes) -> list[BankLine]:
+    return list(read_camt053(io.BytesIO(file)))
+
+
+def refused(file: bytes) -> tuple[int, str]:
+    with pytest.raises(SettlementFileError) as caught:
+        read(file)
+    return caught.value.line_no, caught.value.reason
+
+
+LINE = BankLine(
+    reference="BANK1",
+    amount=50_000,
+    currency="EUR",
+    booked_at=datetime(2026, 11, 20, tzinfo=UTC),
+    references=("BANK1", "po_1", "STRIPE"),
+    text="STRIPE po_1",
+)
+
+
+# --- what is read ---
+
+
+@pytest.mark.parametrize("version", ["02", "04", "08", "13"])
+@pytest.mark.parametrize("status", ["<Sts>BOOK</Sts>", "<Sts><Cd>BOOK</Cd></Sts>"])
+def test_an_entry_in_any_version(version: str, status: str) -> None:
+    assert read(document(entry(status=status), version=version)) == [LINE]
+
+
+def test_with_a_prefix_and_in_another_encoding() -> None:
+    plain = document(entry()).decode().replace("UTF-8", "utf-16")
+    assert read(plain.encode("utf-16")) == [LINE]
+    _, plain = plain.split("\n", 1)
+    prefixed = re.sub(r"<(/?)(?=[A-Z])", r"<\1c:", plain).replace("xmlns=", "xmlns:c=")
+    assert read(prefixed.encode()) == [LINE]
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency", "direction", "expected"),
+    [
+        ("500", "EUR", "CRDT", 50_000),
+        ("500.5", "EUR", "DBIT", -50_050),
+        ("500.00000", "EUR", "CRDT", 50_000),
+        ("500", "JPY", "DBIT", -500),
+        ("12.345", "KWD", "CRDT", 12_345),
+        ("0", "EUR", "DBIT", 0),
+        ("\n 5 ", "EUR", "CRDT", 500),
+    ],
+)
+def test_amounts_and_directions(amount: str, currency: str, direction: str, expected: int) -> None:
+    text = entry(amount=f'<Amt Ccy="{currency}">{amount}</Amt>', direction=f"<CdtDbtInd>{direction}</CdtDbtInd>")
+    [line] = read(document(text))
+    assert (line.amount, line.currency) == (expected, currency)
+
+
+def test_the_direction_of_a_reversal_is_that_of_the_money() -> None:
+    [line] = read(document(entry(direction="<CdtDbtInd>DBIT</CdtDbtInd><RvslInd>true</RvslInd>")))
+    assert line.amount == -50_000
+
+
+@pytest.mark.parametrize(
+    ("booked", "expected"),
+    [
+        ("<BookgDt><Dt>2026-11-20Z</Dt></BookgDt>", datetime(2026, 11, 20, tzinfo=UTC)),
+        ("<BookgDt><Dt>2026-11-20+01:00</Dt></BookgDt>", datetime(2026, 11, 20, tzinfo=UTC)),
+        ("<BookgDt><DtTm>2026-11-20T10:00:00+01:00</DtTm></BookgDt>", datetime(2026, 11, 20, 9, tzinfo=UTC)),
+        ("<BookgDt><DtTm>2026-11-20T10:00:00.5</DtTm></BookgDt>", datetime(2026, 11, 20, 10, 0, 0, 500_000, UTC)),
+        ("<ValDt><Dt>2026-11-21</Dt></ValDt>", datetime(2026, 11, 21, tzinfo=UTC)),
+    ],
+)
+def test_dates(booked: str, expected: datetime) -> None:
+    assert read(document(entry(booked=booked)))[0].booked_at == expected
+
+
+@pytest.mark.parametrize("status", ["<Sts>PDNG</Sts>", "<Sts><Cd>INFO</Cd></Sts>", "<Sts><Cd>FUTR</Cd></Sts>"])
+def test_only_what_is_booked(status: str) -> None:
+    assert read(document(entry(status=status), entry(), entry(status=status, amount=""))) == [LINE]
+
+
+def test_an_entry_without_a_name_is_named_by_its_place() -> None:
+    none = [entry(reference=reference) for reference in ("", "<AcctSvcrRef>NONREF</AcctSvcrRef>")]
+    file = document(*none, entry(status="<Sts>PDNG</Sts>"), none[0])
+    assert [line.reference for line in read(file)] == ["S1/1", "S1/2", "S1/4"]
+    assert {line.references for line in read(file)} == {("po_1", "STRIPE")}
+
+
+def test_every_name_once() -> None:
+    details = (
+        "<NtryDtls><TxDtls><Refs><MsgId>M</MsgId><AcctSvcrRef>BANK1</AcctSvcrRef><EndToEndId>NOTPROVIDED</EndToEndId>"
+        "<TxId>T</TxId><Prtry><Tp>x</Tp><Ref>P</Ref></Prtry></Refs><RmtInf><Ustrd>/RFB/po_1, po-2</Ustrd>"
+        "<Ustrd>more</Ustrd><Strd><CdtrRefInf><Ref>RF18</Ref></CdtrRefInf></Strd></RmtInf>"
+        "<AddtlTxInf>word</AddtlTxInf></TxDtls></NtryDtls>"
+    )
+    [line] = read(document(entry(details=details, more="<AddtlNtryInf>Überweisung</AddtlNtryInf>")))
+    names = ("BANK1", "Überweisung", "M", "T", "P", "RF18", "RFB", "po_1", "po-2", "more", "word")
+    assert (line.references, line.text) == (names, "/RFB/po_1, po-2 more")
+
+
+def test_an_entry_without_details() -> None:
+    [line] = read(document(entry(details="", more="<AddtlNtryInf>FEES Q3</AddtlNtryInf>")))
+    assert (line.references, line.text) == (("BANK1", "FEES", "Q3"), "FEES Q3")
+
+
+def part(name: str, amount: str = "", direction: str = "") -> str:
+    return f"<TxDtls><Refs><EndToEndId>{name}</EndToEndId></Refs>{amount}{direction}</TxDtls>"
+
+
+def euros(amount: str, currency: str = "EUR") -> str:
+    return f'<Amt Ccy="{currency}">{amount}</Amt>'
+
+
+@pytest.mark.parametrize(
+    ("details", "amounts"),
+    [
+        ([part("a", euros("200")), part("b", euros("300"))], [20_000, 30_000]),
+        ([part("a", f"<AmtDtls><TxAmt>{euros('500')}</TxAmt></AmtDtls>"), part("b", euros("0"))], [50_000, 0]),
+        ([part("a", euros("600")), part("b", euros("100"), "<CdtDbtInd>DBIT</CdtDbtInd>")], [60_000, -10_000]),
+        # One line: an amount is missing, is in another currency, or they do not add up to what was booked.
+        ([part("a", euros("500")), part("b")], [50_000]),
+        ([part("a"), part("b")], [50_000]),
+        ([part("a", euros("200")), part("b", euros("300", "USD"))], [50_000]),
+        ([part("a", euros("200")), part("b", euros("299.99"))], [50_000]),
+        ([part("a", euros("499"))], [50_000]),
+    ],
+)
+@pytest.mark.parametrize("between", ["", "</NtryDtls><NtryDtls>"])
+def test_batches(details: list[str], amounts: list[int], between: str) -> None:
+    lines = read(document(entry(details=f"<NtryDtls>{between.join(details)}</NtryDtls>"), entry()))
+    assert [line.amount for line in lines] == [*amounts, 50_000]
+    if len(amounts) > 1:
+        assert [line.reference for line in lines] == ["BANK1/1", "BANK1/2", "BANK1"]
+        assert [line.references for line in lines[:2]] == [("BANK1", "a"), ("BANK1", "b")]
+    else:
+        assert lines[0].references == ("BANK1", "a", "b")[: 1 + len(details)]
+
+
+def test_several_statements() -> None:
+    one = document(entry(reference="")).decode()
+    two = one.replace("</Stmt>", f"</Stmt><Stmt><Id>S2</Id>{entry(reference='')}</Stmt>").encode()
+    assert [line.reference for line in read(two)] == ["S1/1", "S2/1"]
+
+
+def test_a_statement_without_entries() -> None:
+    assert read(document()) == []
+
+
+def test_what_is_of_another_namespace_is_nothing() -> None:
+    foreign = '<x:Amt xmlns:x="urn:x" Ccy="USD">1</x:Amt>'
+    assert read(document(entry(amount=foreign + euros("500.00")))) == [LINE]
+
+
+# --- what is refused ---
+
+
+@pytest.mark.parametrize(
+    ("broken", "reason"),
+    [
+        ({"amount": ""}, "not a currency"),
+        ({"amount": "<Amt>5</Amt>"}, "not a currency"),
+        ({"amount": '<Amt Ccy="ZZZ">5</Amt>'}, "not a currency"),
+        ({"amount": '<Amt Ccy="eur">5</Amt>'}, "not a currency"),
+        ({"amount": euros("")}, "no amount"),
+        ({"amount": euros("-5")}, "no amount"),
+        ({"amount": euros("5,00")}, "not an amount"),
+        ({"amount": euros("5.001")}, "finer than EUR"),
+        ({"direction": ""}, "neither"),
+        ({"direction": "<CdtDbtInd>C</CdtDbtInd>"}, "neither"),
+        ({"status": ""}, "status"),
+        ({"status": "<Sts>Booked</Sts>"}, "status"),
+        ({"status": "<Sts><Prtry>OWN</Prtry></Sts>"}, "status"),
+        ({"booked": ""}, "without a date"),
+        ({"booked": "<BookgDt><Dt>20.11.2026</Dt></BookgDt>"}, "without a date"),
+        ({"booked": "<BookgDt><Dt>2026-02-30</Dt></BookgDt>"}, ""),
+        ({"booked": "<BookgDt><DtTm>now</DtTm></BookgDt>"}, "not a time"),
+        ({"details": f"<NtryDtls>{part('a', euros('x'))}{part('b', euros('5'))}</NtryDtls>"}, "not an amount"),
+    ],
+)
+def test_a_bad_entry_ends_the_reading(broken: dict[str, Any], reason: str) -> None:
+    line_no, told = refused(document(entry(), "\n", entry(**broken), entry()))
+    assert line_no == 3
+    assert reason in told
+
+
+DTD = '<?xml version="1.0"?><!DOCTYPE Document [{}]>'
+LAUGHS = "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10}">' for n in range(1, 10))
+
+
+@pytest.mark.parametrize(
+    "prolog",
+    [
+        DTD.format(""),
+        DTD.format(f'<!ENTITY l0 "ha">{LAUGHS}'),
+        DTD.format('<!ENTITY x SYSTEM "file:///etc/passwd">'),
+        DTD.format('<!ENTITY % x SYSTEM "http://127.0.0.1:1/x">%x;'),
+        '<?xml version="1.0"?><!DOCTYPE Document SYSTEM "http://127.0.0.1:1/x.dtd">',
+        '<?xml version="1.0"?><!DOCTYPE Document PUBLIC "a" "file:///etc/passwd">',
+    ],
+)
+def test_document_types_and_entities_are_refused(prolog: str) -> None:
+    for text in ("&l9;", "&x;", "500"):
+        assert "document type" in refused(document(entry(amount=euros(text)), prolog=prolog))[1]
+
+
+@pytest.mark.parametrize(
+    ("file", "reason"),
+    [
+        (b"", "not well-formed"),
+        (b"no xml", "not well-formed"),
+        (b"<a/>", "not a camt.053"),
+        (b"<Document/>", "not a camt.053"),
+        (f'<Document xmlns="{URN}08"/>'.encode(), "no statement"),
+        (f'<Document xmlns="{URN}08"><BkToCstmrAcctRpt/></Document>'.encode(), "no statement"),
+        (document().replace(b"camt.053.001", b"camt.052.001"), "not a camt.053"),
+        (document(version="8"), "not a camt.053"),
+        (document(version="08evil"), "not a camt.053"),
+        (document(entry(amount=euros("&undefined;"))), "not well-formed"),
+        (document(entry())[:-20], "not well-formed"),
+        (document(entry()) + b"<more/>", "not well-formed"),
+        (document(entry()).replace(b"STRIPE", b"\xff\xfe"), "not well-formed"),
+        (document(prolog='<?xml version="1.0" encoding="klingon"?>'), "not"),
+        (document(prolog='<?xml version="1.0" encoding="big5"?>'), "not"),
+        (document("<a>" * 100 + "</a>" * 100), "inside one another"),
+        (document(entry(details="<NtryDtls>" + "<a>" * 100_000)), "inside one another"),
+        (document(entry(more=f"<AddtlNtryInf>{'x' * (PART_MAX + 1)}</AddtlNtryInf>")), "without end"),
+        (document(entry(more="<a/>" * (PART_MAX // 64 + 1))), "without end"),
+        (
+            document(entry(details=f"<NtryDtls><TxDtls>{'<a/>' * (PART_MAX // 64 + 1)}</TxDtls></NtryDtls>")),
+            "without end",
+        ),
+        (document(f'<Ntry a="{"x" * (3 * PART_MAX)}"/>'), "no end"),
+    ],
+)
+def test_what_is_no_statement(file: bytes, reason: str) -> None:
+    line_no, told = refused(file)
+    assert line_no >= 1
+    assert reason in told
+
+
+def test_a_file_that_is_cut_gives_lines_and_then_an_error() -> None:
+    entries = [entry(reference=f"<AcctSvcrRef>B{number}</AcctSvcrRef>") for number in range(2000)]
+    lines = read_camt053(io.BytesIO(document(*entries)[:-100]))
+    assert next(lines).reference == "B0"
+    with pytest.raises(SettlementFileError):
+        list(lines)
+
+
+class Watched(io.BytesIO):
+    """A file that knows how far it was read."""
+
+    largest = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self.largest = max(self.largest, size or 0)
+        return super().read(size)
+
+
+def test_entries_come_while_the_file_is_read() -> None:
+    file = Watched(document(*[entry()] * 5000))
+    lines = read_camt053(file)
+    assert next(lines) == LINE
+    assert file.tell() <= 2 * CHUNK_BYTES
+    assert sum(1 for _ in lines) == 4999
+    assert file.largest == CHUNK_BYTES
+    assert not file.closed
+
+
+@given(st.binary(max_size=200), st.integers(0, 400), st.integers(0, 100))
+def test_no_other_error_than_ours(noise: bytes, at: int, cut: int) -> None:
+    whole = document(entry())
+    for file in (noise, whole[:at] + noise + whole[at + cut :]):
+        with suppress(SettlementFileError):
+            read(file)
+
+
+# --- the sandbox ---
+
+
+async def test_the_sandboxs_statement(account: "Account") -> None:
+    await account.control("PATCH", "account", {"payout_delay_s": None, "available_delay_s": 0})
+    await account.psp.charge(account.request(), timeout_s=5)
+    payout = await account.control("POST", "platform_payouts", {"currency": "usd", "amount": 5_000})
+    for step in ("pay", "return"):
+        await account.control("POST", f"payouts/{payout['id']}/{step}")
+    await account.control("POST", "bank/entries", {"amount": 77, "currency": "jpy", "text": "of nobody"})
+    file = await account.download("bank/statement", **{"from": 0, "to": 4_000_000_000})
+    lines = read(file)
+    assert {(line.amount, line.currency) for line in lines} == {(5_000, "USD"), (-5_000, "USD"), (77, "JPY")}
+    assert sum(payout["id"] in line.references for line in lines) == 2
+    assert len({line.reference for line in lines}) == 3

@@ -1,0 +1,327 @@
+"""The itemized report as a file: nothing skipped, nothing guessed, however it is written."""
+
+import csv
+import io
+import random
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.money import exponent, to_major
+from domain.psp import PspLine, PspLineKind
+from gateways.settlement_file import RECORD_CHARS_MAX, SettlementFileError, minor_units, read_itemized
+
+ROW: dict[str, str] = {
+    "balance_transaction_id": "txn_1",
+    "created_utc": "2026-11-20 10:00:00",
+    "available_on_utc": "2026-11-22 00:00:00",
+    "currency": "usd",
+    "gross": "500.00",
+    "fee": "14.80",
+    "net": "485.20",
+    "reporting_category": "charge",
+    "source_id": "ch_1",
+    "description": "An order",
+    "charge_id": "ch_1",
+    "payment_intent_id": "pi_1",
+    "payment_metadata[paysaga_charge]": "ch_ours",
+    "refund_metadata[paysaga_refund]": "",
+    "transfer_metadata[paysaga_payout]": "",
+}
+LINE = PspLine(
+    reference="txn_1",
+    kind=PspLineKind.CHARGE,
+    amount=50_000,
+    fee=1_480,
+    currency="USD",
+    occurred_at=datetime(2026, 11, 20, 10, tzinfo=UTC),
+    available_on=datetime(2026, 11, 22, tzinfo=UTC),
+    source_reference="ch_1",
+    charge_reference="pi_1",
+    our_reference="ch_ours",
+    description="An order",
+)
+
+
+def written(*rows: dict[str, str], columns: list[str] | None = None, **style: Any) -> bytes:
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, columns or list(ROW), restval="", extrasaction="ignore", **style)
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode()
+
+
+def read(file: bytes) -> list[PspLine]:
+    return list(read_itemized(io.BytesIO(file)))
+
+
+def refused(file: bytes) -> tuple[int, str]:
+    with pytest.raises(SettlementFileError) as caught:
+        read(file)
+    return caught.value.line_no, caught.value.reason
+
+
+# --- what is read ---
+
+
+def test_a_row() -> None:
+    assert read(written(ROW)) == [LINE]
+
+
+@pytest.mark.parametrize(
+    "style",
+    [{"lineterminator": "\n"}, {"lineterminator": "\r\n"}, {"quoting": csv.QUOTE_ALL}],
+)
+def test_however_it_is_written(style: dict[str, Any]) -> None:
+    assert read(b"\xef\xbb\xbf" + written(ROW, ROW, **style)) == [LINE, LINE]
+    assert read(written(ROW, **style).rstrip()) == [LINE]
+
+
+def test_columns_in_any_order_and_unknown_ones() -> None:
+    columns = [*ROW, "card_brand", "customer_email"]
+    for seed in range(5):
+        random.Random(seed).shuffle(columns)
+        assert read(written({**ROW, "card_brand": "visa, or not"}, columns=columns)) == [LINE]
+
+
+def test_quoted_fields_with_everything_in_them() -> None:
+    description = 'a "quoted", comma\nand\r\nlines; é ✓'
+    lines = read(written({**ROW, "description": description}, ROW))
+    assert [line.description for line in lines] == [description, "An order"]
+
+
+def test_columns_that_may_be_left_out() -> None:
+    columns = [
+        "created",
+        "balance_transaction_id",
+        "currency",
+        "gross",
+        "fee",
+        "net",
+        "reporting_category",
+        "source_id",
+    ]
+    [line] = read(written({**ROW, "created": "2026-11-20T12:00:00+02:00"}, columns=columns))
+    assert (line.occurred_at, line.available_on, line.description) == (LINE.occurred_at, None, None)
+    assert (line.charge_reference, line.our_reference) == ("ch_1", None)
+
+
+def test_a_report_without_rows() -> None:
+    assert read(written()) == []
+
+
+@pytest.mark.parametrize(
+    ("more", "kind", "names"),
+    [
+        ({"payment_intent_id": ""}, PspLineKind.CHARGE, ("ch_1", "ch_1", "ch_ours")),
+        ({"payment_intent_id": "", "charge_id": ""}, PspLineKind.CHARGE, ("ch_1", "ch_1", "ch_ours")),
+        ({"reporting_category": "refund", "source_id": "re_1"}, PspLineKind.REFUND, ("re_1", "pi_1", None)),
+        (
+            {"reporting_category": "refund_failure", "refund_metadata[paysaga_refund]": "re_ours"},
+            PspLineKind.REFUND_FAILURE,
+            ("ch_1", "pi_1", "re_ours"),
+        ),
+        ({"reporting_category": "dispute", "source_id": "du_1"}, PspLineKind.DISPUTE, ("du_1", "pi_1", None)),
+        (
+            {"reporting_category": "transfer_reversal", "transfer_metadata[paysaga_payout]": "pt_1"},
+            PspLineKind.TRANSFER_REVERSAL,
+            ("ch_1", None, "pt_1"),
+        ),
+        ({"reporting_category": "fee", "source_id": ""}, PspLineKind.FEE, (None, None, None)),
+        ({"reporting_category": "brand_new"}, PspLineKind.OTHER, ("ch_1", None, None)),
+        ({"reporting_category": ""}, PspLineKind.OTHER, ("ch_1", None, None)),
+    ],
+)
+def test_kinds_and_names(more: dict[str, str], kind: PspLineKind, names: tuple[str | None, ...]) -> None:
+    [line] = read(written({**ROW, **more}))
+    assert (line.kind, (line.source_reference, line.charge_reference, line.our_reference)) == (kind, names)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(-(10**13), 10**13),
+            st.integers(-(10**13), 10**13),
+            st.sampled_from(["USD", "JPY", "KWD", "INR"]),
+        ),
+        max_size=5,
+    )
+)
+def test_every_amount_comes_back(amounts: list[tuple[int, int, str]]) -> None:
+    rows = [
+        {
+            **ROW,
+            "currency": currency.lower(),
+            "gross": to_major(amount, currency),
+            "fee": to_major(fee, currency),
+            "net": to_major(amount - fee, currency),
+        }
+        for amount, fee, currency in amounts
+    ]
+    assert [(line.amount, line.fee, line.currency) for line in read(written(*rows))] == amounts
+
+
+@given(st.text(alphabet="0123456789.-+eE, ٣", max_size=12), st.sampled_from(["USD", "JPY", "KWD"]))
+def test_an_amount_is_exact_or_refused(text: str, currency: str) -> None:
+    try:
+        amount = minor_units(text, currency)
+    except ValueError:
+        return
+    whole, _, fraction = text.removeprefix("-").partition(".")
+    digits = exponent(currency)
+    expected = int(whole + fraction.ljust(digits, "0")[:digits])
+    assert amount == (-expected if text.startswith("-") else expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "currency", "amount"),
+    [
+        ("5", "USD", 500),
+        ("5.", "USD", 500),
+        ("5.1", "USD", 510),
+        ("-0.00", "USD", 0),
+        ("500.00", "JPY", 500),
+        ("500", "JPY", 500),
+        ("1.2340", "KWD", 1_234),
+        ("90071992547409.93", "USD", 9_007_199_254_740_993),
+    ],
+)
+def test_amounts(text: str, currency: str, amount: int) -> None:
+    assert minor_units(text, currency) == amount
+
+
+# --- what is refused ---
+
+
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        ({"gross": ""}, "not an amount"),
+        ({"gross": "500,00"}, "not an amount"),
+        ({"gross": "1,500.00"}, "not an amount"),
+        ({"gross": "5e2"}, "not an amount"),
+        ({"gross": "NaN"}, "not an amount"),
+        ({"gross": "+5"}, "not an amount"),
+        ({"gross": "٥٠٠"}, "not an amount"),
+        ({"gross": "--5"}, "not an amount"),
+        ({"gross": " 500.00"}, "not an amount"),
+        ({"gross": "9" * 19}, "not an amount"),
+        ({"fee": "x"}, "not an amount"),
+        ({"net": ""}, "not an amount"),
+        ({"gross": "500.001"}, "finer than USD"),
+        ({"currency": "jpy"}, "finer than JPY"),
+        ({"currency": "zzz"}, "not a currency"),
+        ({"currency": ""}, "not a currency"),
+        ({"currency": "usdc"}, "not a currency"),
+        ({"net": "485.21"}, "is not gross"),
+        ({"net": "-485.20"}, "is not gross"),
+        ({"balance_transaction_id": ""}, "no balance_transaction_id"),
+        ({"created_utc": ""}, "no time"),
+        ({"created_utc": "yesterday"}, "not a time"),
+        ({"created_utc": "2026-13-01 00:00:00"}, "not a time"),
+        ({"created_utc": "0001-01-01T00:00:00+14:00"}, "not a time"),
+        ({"available_on_utc": "soon"}, "not a time"),
+        ({"description": "a\0b"}, "a character"),
+    ],
+)
+def test_a_bad_row_ends_the_reading(more: dict[str, str], reason: str) -> None:
+    line_no, told = refused(written(ROW, {**ROW, **more}, ROW))
+    assert line_no == 3
+    assert reason in told
+
+
+@pytest.mark.parametrize("row", ["", "a,b", ",".join(["x"] * 14), ",".join(["x"] * 16), ","])
+def test_a_row_with_the_wrong_number_of_fields(row: str) -> None:
+    line_no, told = refused(written(ROW) + row.encode() + b"\r\n" + written(ROW))
+    assert line_no == 3
+    assert "fields" in told
+
+
+@pytest.mark.parametrize(
+    "name", ["balance_transaction_id", "currency", "gross", "fee", "net", "created_utc", "source_id"]
+)
+def test_a_header_without_what_is_needed(name: str) -> None:
+    columns = [column for column in ROW if column != name]
+    assert refused(written(ROW, columns=columns)) == (1, f"no column {name}")
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        b"",
+        b"\n",
+        b"\xef\xbb\xbf",
+        b"id,amount\n1,2\n",
+        b'{"object":"list"}',
+        b"<html></html>",
+        written(ROW, columns=[*ROW, "net"]),
+        written(ROW).replace(b",", b";"),
+    ],
+)
+def test_what_is_no_report(file: bytes) -> None:
+    assert refused(file)[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("file", "line_no"),
+    [
+        (written(ROW) + b'"txn', 3),
+        (written(ROW) + b'"a"b,c\r\n', 3),
+        (written(ROW, {**ROW, "description": "d" * 200_000}), 3),
+        (written(ROW).decode().encode("utf-16"), 1),
+        (written({**ROW, "description": "é"}).decode().encode("latin-1"), 1),
+    ],
+)
+def test_what_is_no_csv_or_no_text(file: bytes, line_no: int) -> None:
+    assert refused(file)[0] == line_no
+
+
+class Endless(io.RawIOBase):
+    """A file that goes on for ever, and counts what was read of it."""
+
+    def __init__(self, start: bytes, again: bytes) -> None:
+        self.start, self.again, self.read_bytes = start, again, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        chunk = self.start or (self.again * (1 + len(buffer) // len(self.again)))
+        chunk = chunk[: len(buffer)]
+        self.start = self.start[len(chunk) :]
+        buffer[: len(chunk)] = chunk
+        self.read_bytes += len(chunk)
+        return len(chunk)
+
+
+@pytest.mark.parametrize("again", [b"x", b'"', b"a,", b'"a\nb",', b'"a\n'])
+def test_a_record_without_end_is_refused_in_time(again: bytes) -> None:
+    file = Endless(written(ROW), again)
+    with pytest.raises(SettlementFileError):
+        list(read_itemized(io.BufferedReader(file)))
+    assert file.read_bytes < 3 * RECORD_CHARS_MAX
+
+
+def test_rows_come_while_the_file_is_read() -> None:
+    file = io.BytesIO(written(*[ROW] * 5000))
+    lines = read_itemized(file)
+    assert next(lines) == LINE
+    assert file.tell() < 100_000
+    assert sum(1 for _ in lines) == 4999
+
+
+def test_the_file_stays_open() -> None:
+    file = io.BytesIO(written(ROW))
+    list(read_itemized(file))
+    assert not file.closed
+
+
+@given(st.binary(max_size=300))
+def test_no_other_error_than_ours(noise: bytes) -> None:
+    for file in (noise, written(ROW) + noise):
+        with suppress(SettlementFileError):
+            read(file)
