@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, update
+from sqlalchemy import ColumnElement, func, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db import payout as payouts
@@ -36,6 +36,12 @@ _CANCELLABLE = (PayoutStatus.REQUESTED, PayoutStatus.TRANSFERRED, PayoutStatus.I
 
 def state_of(row: Payout) -> PayoutState:
     return PayoutState(status=row.status, cancel_requested=row.cancel_requested)
+
+
+def listens(row: Payout) -> bool:
+    """Whether its workflow waits, so that a message moves it on. An earlier step reads what a person wrote from the
+    row, and a message would only make its first task run twice."""
+    return row.status in (PayoutStatus.IN_TRANSIT, PayoutStatus.NEEDS_ATTENTION)
 
 
 def call_of(row: Payout) -> PayoutCall:
@@ -90,6 +96,7 @@ async def _taken_back(connection: AsyncConnection, row: Payout, at: datetime) ->
     lines = books.reversed_lines(books.payout_transfer(row.psp, row.amount, row.currency))
     await payouts.post(connection, row, Kind.PAYOUT_TRANSFER_REVERSAL, lines, at, corrects=Kind.PAYOUT_TRANSFER)
     await payouts.give_back(connection, row, at)
+    await _webhooks_done(connection, row, "the money is in the wallet again")
     assert row.ends_as is not None, "what is being taken back has an end"
     return await _move(connection, row, row.ends_as, "the money is in the wallet again", at)
 
@@ -291,14 +298,14 @@ async def _note_call(
 
 async def _webhooks_read(connection: AsyncConnection, row: Payout, result: PayoutResult) -> None:
     """What the PSP had said of this payout before it was asked has been looked at."""
-    if result.asked_at is None:
-        return
+    if result.asked_at is not None:
+        before = webhook_inbox.c.received_at < result.asked_at
+        await _webhooks_done(connection, row, f"the PSP was asked: {result.outcome}", before)
+
+
+async def _webhooks_done(connection: AsyncConnection, row: Payout, note: str, *which: ColumnElement[bool]) -> None:
     await connection.execute(
         update(webhook_inbox)
-        .where(
-            webhook_inbox.c.payout_id == row.id,
-            webhook_inbox.c.status == "RECEIVED",
-            webhook_inbox.c.received_at < result.asked_at,
-        )
-        .values(status="PROCESSED", note=f"the PSP was asked: {result.outcome}", processed_at=func.now())
+        .where(webhook_inbox.c.payout_id == row.id, webhook_inbox.c.status == "RECEIVED", *which)
+        .values(status="PROCESSED", note=note, processed_at=func.now())
     )

@@ -695,6 +695,7 @@ webhook_inbox = Table(
     UniqueConstraint("psp", "event_id"),
     CheckConstraint("status IN ('RECEIVED', 'PROCESSED', 'IGNORED', 'DEAD')", name="status"),
     Index("ix_webhook_inbox_waiting", "payment_id", "received_at", postgresql_where=text("status = 'RECEIVED'")),
+    Index("ix_webhook_inbox_payout", "payout_id", postgresql_where=text("status = 'RECEIVED'")),
 )
 
 outbox = Table(

@@ -16,7 +16,7 @@ from db.tables import PLATFORM_TENANT, charge, payout, refund, webhook_inbox
 from db.tables import payment as payment_table
 from domain.ids import new_id
 from domain.psp import Frozen, PspEvent, PspEventKind
-from domain.status import PAYOUT_GIVEN_BACK, TERMINAL, RefundStatus
+from domain.status import PAYOUT_GIVEN_BACK, TERMINAL, PayoutStatus, RefundStatus
 
 
 class Delivery(StrEnum):
@@ -94,7 +94,8 @@ async def store(connection: AsyncConnection, psp: str, event: PspEvent) -> Store
 async def _store_payout(connection: AsyncConnection, psp: str, event: PspEvent) -> Stored:
     """Its workflow looks at the PSP, whatever the event says, also days after it was paid."""
     named = payout.c.id == event.payout_id if event.payout_id else payout.c.reference == event.reference
-    row = (await connection.execute(select(payout.c.id, payout.c.tenant_id).where(named, payout.c.psp == psp))).first()
+    found: str | None = await connection.scalar(select(payout.c.id).where(named, payout.c.psp == psp))
+    row = await payouts.lock(connection, found) if found else None
     inbox_id = await connection.scalar(
         upsert(webhook_inbox)
         .values(
@@ -106,8 +107,6 @@ async def _store_payout(connection: AsyncConnection, psp: str, event: PspEvent) 
             payload=event.payload,
             kind=event.kind.value,
             reference=event.reference,
-            amount=event.amount,
-            currency=event.currency,
             payout_id=row.id if row else None,
             status="RECEIVED" if row else "IGNORED",
             note=None if row else "nothing of ours is concerned",
@@ -115,9 +114,18 @@ async def _store_payout(connection: AsyncConnection, psp: str, event: PspEvent) 
         .on_conflict_do_nothing(index_elements=["psp", "event_id"])
         .returning(webhook_inbox.c.id)
     )
+    nothing = Stored(delivery=Delivery.NOTHING, inbox_id=inbox_id)
     if inbox_id is None or row is None:
-        return Stored(delivery=Delivery.NOTHING, inbox_id=inbox_id)
+        return nothing
+    if row.status in PAYOUT_GIVEN_BACK or (row.status is PayoutStatus.PAID and not event.payout_failed):
+        await processed(connection, inbox_id, "the payout had ended; nothing to do")
+        return nothing
+    if row.status in _PAYOUT_BUSY:
+        return nothing  # its workflow is asking the PSP: a message now would make it ask twice
     return Stored(delivery=Delivery.PAYOUT, inbox_id=inbox_id, payout_id=row.id)
+
+
+_PAYOUT_BUSY = (PayoutStatus.REQUESTED, PayoutStatus.TRANSFERRED, PayoutStatus.RETURNING)
 
 
 def _made_at_psp(event: PspEvent) -> bool:

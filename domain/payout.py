@@ -2,8 +2,9 @@
 
 from calendar import monthrange
 from collections.abc import Mapping
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from enum import StrEnum
+from zoneinfo import ZoneInfo
 
 from pydantic import Field, model_validator
 
@@ -56,6 +57,36 @@ def due_monthdays(day: date) -> list[int]:
     """The days of the month that are meant by this one: on a month's last day also those that it lacks."""
     last = monthrange(day.year, day.month)[1]
     return list(range(day.day, 32)) if day.day == last else [day.day]
+
+
+def is_due(schedule: PayoutSchedule, day: date) -> bool:
+    """Whether the schedule means this business date; `db.payout_run.due` asks the same of all sellers at once."""
+    match schedule.interval:
+        case Interval.DAILY:
+            return True
+        case Interval.WEEKLY:
+            return day.weekday() in schedule.weekdays
+        case Interval.MONTHLY:
+            return not set(schedule.monthdays).isdisjoint(due_monthdays(day))
+        case _:
+            return False
+
+
+_DAYS_BETWEEN_MAX = 31
+"""From one due day to the next, of any schedule: a day that a month lacks is its last."""
+
+
+def next_due(schedule: PayoutSchedule, from_day: date) -> date | None:
+    """The first business date from `from_day` on that the schedule means; None: it is manual."""
+    days = (from_day + timedelta(days=n) for n in range(_DAYS_BETWEEN_MAX + 1))
+    return next((day for day in days if is_due(schedule, day)), None)
+
+
+def next_run_day(now: datetime, zone: str, run_at: str) -> date:
+    """The business date of the next run: today's where the business is, unless its time (`HH:MM`) has come."""
+    local = now.astimezone(ZoneInfo(zone))
+    passed = local.strftime("%H:%M") >= run_at
+    return local.date() + timedelta(days=1 if passed else 0)
 
 
 class PayoutCall(StrEnum):

@@ -420,6 +420,9 @@ class PspEvent(Frozen):
     payout_id: str | None = Field(default=None, description="our payout id, from the object's metadata")
     paid: bool = Field(default=False, description="the event says that money was taken")
     refund_failed: bool = Field(default=False, description="the event says that a refund did not reach the buyer")
+    payout_failed: bool = Field(
+        default=False, description="the event says that a payout did not reach, or left, the seller's bank"
+    )
     payload: dict[str, Any]
 
 

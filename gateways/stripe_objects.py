@@ -440,8 +440,11 @@ _EVENT_KINDS = {
     "charge": PspEventKind.CHARGE,
     "refund": PspEventKind.REFUND,
     "dispute": PspEventKind.DISPUTE,
-    "payout": PspEventKind.PAYOUT,
 }
+
+_PAYOUT_TYPES = {"payout.paid": False, "payout.failed": True, "payout.canceled": True, "transfer.reversed": True}
+"""What tells something new of a payout, and whether that is that it did not reach, or left, the seller's bank. That it
+was created or is on its way is the answer to our own call, which a message in the midst of it would disturb."""
 
 _PAID_TYPES = frozenset({"payment_intent.succeeded", "charge.succeeded", "charge.captured"})
 
@@ -458,8 +461,10 @@ def read_event(event: Object) -> PspEvent:
     is_charge = thing.get("object") == "charge"
     metadata = thing.get("metadata") or {}
     kind = _EVENT_KINDS.get(thing.get("object"), PspEventKind.OTHER)
-    if thing.get("object") == "transfer" and metadata.get("paysaga_payout"):
-        # Taken back in the dashboard, it never reaches the seller: the payout that it was made for has to know.
+    is_payout = thing.get("object") == "payout" or (
+        thing.get("object") == "transfer" and metadata.get("paysaga_payout")
+    )
+    if is_payout and event["type"] in _PAYOUT_TYPES:
         kind = PspEventKind.PAYOUT
     of_charge = kind in (PspEventKind.REFUND, PspEventKind.DISPUTE)
     amount, currency = _amount_of(thing) if of_charge else (None, None)
@@ -482,6 +487,7 @@ def read_event(event: Object) -> PspEvent:
         payout_id=metadata.get("paysaga_payout"),
         # charge.succeeded also tells of a mere authorisation, which took nothing yet.
         paid=event["type"] in _PAID_TYPES and thing.get("captured", True) is True,
+        payout_failed=kind is PspEventKind.PAYOUT and _PAYOUT_TYPES[event["type"]],
         refund_failed=thing.get("object") == "refund" and thing.get("status") in ("failed", "canceled"),
         payload=event,
     )

@@ -151,6 +151,8 @@ class StripePayouts(StripeCalls):
         return await self._run("pay_out", timeout_s, unknown_payout, partial(self._pay_out, request))
 
     async def _pay_out(self, request: PayoutRequest, deadline: float) -> PayoutResult:
+        if not request.destination:
+            return refused_payout(failure_with("payout_account_invalid"))
         try:
             params = _payout_params(request)
         except MoneyError as error:

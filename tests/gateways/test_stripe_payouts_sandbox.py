@@ -352,9 +352,6 @@ async def test_webhooks_as_they_are_really_delivered(rich: "Account") -> None:
         await rich.psp.reverse_transfer(reversal_request(of, made), timeout_s=T)
     about = {(event.type, event.reference): event for event in events if event.kind is PspEventKind.PAYOUT}
     assert set(about) == {
-        ("transfer.created", made.reference),
-        ("payout.created", result.reference),
-        ("payout.updated", result.reference),
         ("payout.paid", result.reference),
         ("payout.failed", result.reference),
         ("transfer.reversed", made.reference),

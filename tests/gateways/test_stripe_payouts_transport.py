@@ -211,7 +211,9 @@ async def test_without_a_sellers_account_our_own_never_pays() -> None:
         seen = await psp.retrieve_payout("po_1", destination="", timeout_s=T)
         found = await psp.find_payout("pt_1", destination="", created_from=SINCE, timeout_s=T)
         ended = await psp.cancel_payout("po_1", destination="", key="c", timeout_s=T)
-    assert {result.outcome for result in (paid, seen, found, ended)} == {PayoutOutcome.UNKNOWN}
+    assert paid.failure is not None
+    assert (paid.outcome, paid.failure.code) == (PayoutOutcome.FAILED, "payout_account_invalid")
+    assert {result.outcome for result in (seen, found, ended)} == {PayoutOutcome.UNKNOWN}
     assert server.requests == []
 
 

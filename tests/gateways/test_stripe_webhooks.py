@@ -184,11 +184,14 @@ TRANSFER: dict[str, Any] = {"object": "transfer", "id": "tr_1", "metadata": {"pa
     [
         ("payout.paid", PAYOUT, PspEventKind.PAYOUT, "pt_1"),
         ("payout.failed", PAYOUT, PspEventKind.PAYOUT, "pt_1"),
-        ("payout.created", {**PAYOUT, "metadata": {}}, PspEventKind.PAYOUT, None),
-        ("payout.created", {**PAYOUT, "metadata": None}, PspEventKind.PAYOUT, None),
+        ("payout.canceled", {**PAYOUT, "metadata": {}}, PspEventKind.PAYOUT, None),
+        ("payout.failed", {**PAYOUT, "metadata": None}, PspEventKind.PAYOUT, None),
         ("transfer.reversed", TRANSFER, PspEventKind.PAYOUT, "pt_1"),
-        ("transfer.created", TRANSFER, PspEventKind.PAYOUT, "pt_1"),
-        ("transfer.created", {**TRANSFER, "metadata": {"paysaga_payout": ""}}, PspEventKind.OTHER, ""),
+        # What our own call has just made: its answer says so.
+        ("payout.created", PAYOUT, PspEventKind.OTHER, "pt_1"),
+        ("payout.updated", PAYOUT, PspEventKind.OTHER, "pt_1"),
+        ("transfer.created", TRANSFER, PspEventKind.OTHER, "pt_1"),
+        ("transfer.reversed", {**TRANSFER, "metadata": {"paysaga_payout": ""}}, PspEventKind.OTHER, ""),
         ("transfer.reversed", {**TRANSFER, "metadata": {}}, PspEventKind.OTHER, None),
         ("charge.refunded", CHARGE, PspEventKind.CHARGE, None),
     ],
@@ -198,12 +201,11 @@ def test_events_about_money_out(
 ) -> None:
     body = json.dumps(event(thing, type=kind_of_event)).encode()
     read = build().read_webhook(body, signed(body))
-    assert (read.kind, read.reference, read.payout_id, read.paid) == (
-        kind,
-        thing.get("payment_intent") or thing["id"],
-        payout_id,
-        False,
-    )
+    reference = thing.get("payment_intent") or thing["id"]
+    failed = kind is PspEventKind.PAYOUT and kind_of_event != "payout.paid"
+    assert (read.kind, read.reference, read.payout_id, read.paid, read.payout_failed) == (
+        kind, reference, payout_id, False, failed,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("our_account", [None, "acct_1"])

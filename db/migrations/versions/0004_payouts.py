@@ -261,6 +261,9 @@ def upgrade() -> None:
         ),
     )
     op.add_column("webhook_inbox", Column("payout_id", Text(), nullable=True))
+    op.create_index(
+        "ix_webhook_inbox_payout", "webhook_inbox", ["payout_id"], postgresql_where=text("status = 'RECEIVED'")
+    )
     op.create_foreign_key(op.f("fk_webhook_inbox_payout_id"), "webhook_inbox", "payout", ["payout_id"], ["id"])
     op.execute(FILL_AVAILABLE)
     for name, condition in CHECKS.items():
@@ -294,6 +297,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_constraint("fk_webhook_inbox_payout_id", "webhook_inbox")
+    op.drop_index("ix_webhook_inbox_payout", table_name="webhook_inbox")
     op.drop_column("webhook_inbox", "payout_id")
     op.drop_column("wallet", "payable_from")
     op.drop_index("ix_payment_order_pending", table_name="payment_order")

@@ -1,0 +1,386 @@
+"""What a line, our record and the ledger are to each other: pure rules over a pair that the matching set side by side.
+
+The matching itself (which line belongs to which record) is done in SQL, and what is plainly equal never comes here.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from domain.psp import PspLineKind
+from domain.reconciliation import Fix, LineClass, MatchedBy, Subject, shown
+from domain.status import PAYOUT_GIVEN_BACK, TERMINAL, PayoutStatus, RefundStatus, Status
+
+BANK_DAYS = 5
+_SATURDAY = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """When a break is one. `here_s`: how long we may take to hear of what the PSP lists; `there_s`: how long the PSP
+    may take to list what we booked; `bank_days`: working days until a payout is on the statement."""
+
+    at: datetime
+    here_s: float = 3_600
+    there_s: float = 172_800
+    bank_days: int = BANK_DAYS
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """The other side's line, in minor units; `amount` with the parts that were taken back of it."""
+
+    run_id: str
+    line_no: int
+    reference: str
+    amount: int
+    fee: int
+    currency: str
+    occurred_at: datetime
+    source_reference: str | None = None
+    charge_reference: str | None = None
+    our_reference: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Booked:
+    """What the ledger says, on the account of the other side."""
+
+    amount: int
+    currency: str
+    at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One line and what belongs to it here, as far as there is any. `key`: what names it here (our id, or the PSP's
+    name of the movement); `record_*`: our record's own word, with the sign that the line has."""
+
+    subject: Subject
+    kind: str
+    key: str
+    tenant_id: str
+    line: Line | None = None
+    booked: Booked | None = None
+    fee: Booked | None = None
+    how: MatchedBy | None = None
+    object_id: str | None = None
+    payment_id: str | None = None
+    payment_status: str | None = None
+    record_amount: int | None = None
+    record_currency: str | None = None
+    record_status: str | None = None
+    record_at: datetime | None = None
+    duplicate_of: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What a person calls it: the object of ours."""
+        return self.object_id or self.payment_id or self.key
+
+    @property
+    def known(self) -> bool:
+        """There is a record of ours behind it."""
+        return self.object_id is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a pair turned out to be. `difference`: what the other side says less what the ledger says, in `currency`."""
+
+    fingerprint: str
+    cls: LineClass
+    reason: str
+    due_at: datetime | None = None
+    fix: Fix | None = None
+    difference: int | None = None
+    currency: str | None = None
+
+
+def judge(pair: Pair, terms: Terms) -> list[Finding]:
+    """One finding about the movement itself, and one about its fee where that is not as it should be. A pair that is
+    matched by less than our own reference is a finding as well; one that is plainly matched has none."""
+    if pair.duplicate_of is not None:
+        return [_duplicate(pair, terms)]
+    main = _FEE_ALONE if pair.kind == PspLineKind.FEE else _movement(pair, terms)
+    fee = _fee(pair, terms) if main is _FEE_ALONE or main is None or pair.booked is not None else None
+    found = [finding for finding in (main, fee) if finding is not None and finding is not _FEE_ALONE]
+    if not found and pair.line is not None and pair.how not in (None, MatchedBy.REFERENCE):
+        return [_matched(pair)]
+    return found
+
+
+def fingerprint(pair: Pair) -> str:
+    """Of what is broken, not of how: the same in every run. What is nobody's here goes by the line's own name."""
+    if pair.subject is Subject.BANK:
+        return f"bank:{pair.kind}:{pair.key}"
+    return f"line:{pair.line.reference}" if _nobodys(pair) and pair.line is not None else f"{pair.kind}:{pair.key}"
+
+
+def fingerprints(pair: Pair) -> list[str]:
+    """Every one under which this pair may have been broken before."""
+    names = [fingerprint(pair)]
+    if pair.subject is Subject.BANK:
+        return [*names, f"bank:bank:{pair.line.reference}"] if pair.line is not None else names
+    if pair.line is not None:
+        names += [f"line:{pair.line.reference}", f"fee:{pair.line.reference}"]
+    elif pair.fee is not None:
+        names.append(f"fee:{pair.key}")
+    return names
+
+
+def _nobodys(pair: Pair) -> bool:
+    keyed = (PspLineKind.DISPUTE, PspLineKind.DISPUTE_REVERSAL, PspLineKind.PAYOUT, PspLineKind.PAYOUT_REVERSAL)
+    return not pair.known and pair.booked is None and pair.kind not in keyed
+
+
+_FEE_ALONE = Finding("", LineClass.MATCHED, "")
+"""A fee that belongs to no other line has no movement but itself."""
+
+
+# --- the movement ---
+
+
+def _movement(pair: Pair, terms: Terms) -> Finding | None:
+    if pair.line is not None and pair.booked is not None:
+        return _compared(pair, pair.line, pair.booked, terms)
+    if pair.line is not None:
+        return _unbooked(pair, pair.line, terms)
+    if pair.booked is not None:
+        return _unlisted(pair, pair.booked, terms)
+    return _record_alone(pair, terms)
+
+
+def _compared(pair: Pair, line: Line, booked: Booked, terms: Terms) -> Finding | None:
+    there, ours = _money(line.amount, line.currency), _money(booked.amount, booked.currency)
+    if line.currency != booked.currency:
+        reason = f"{_who(pair)} lists {there} for {pair.name}, and we booked it in {booked.currency}: {ours}."
+        return _broken(pair, LineClass.CURRENCY, reason, terms)
+    if line.amount != booked.amount:
+        reason = f"{_who(pair)} lists {there} for {pair.name}, and we booked {ours}."
+        difference = line.amount - booked.amount
+        return _broken(pair, LineClass.AMOUNT, reason, terms, difference=difference, currency=line.currency)
+    if pair.record_amount is not None and (pair.record_amount, pair.record_currency) != (line.amount, line.currency):
+        record = _money(pair.record_amount, pair.record_currency)
+        reason = f"{_who(pair)} and the ledger say {there} for {pair.name}, and its record says {record}."
+        return _broken(pair, LineClass.AMOUNT, reason, terms)
+    return None
+
+
+def _unbooked(pair: Pair, line: Line, terms: Terms) -> Finding:
+    """The other side lists it, and the ledger has nothing of it."""
+    listed = f"{_who(pair)} lists a {_noun(pair)} of {_money(line.amount, line.currency)} ({line.reference})"
+    fix = _FIXES.get(pair.kind, _no_fix)(pair) if pair.subject is Subject.PSP else None
+    due_at = line.occurred_at + timedelta(seconds=terms.here_s)
+    waits = pair.subject is Subject.PSP and fix is not Fix.BOOK_BANK_PAYOUT
+    change = {"difference": line.amount - line.fee, "currency": line.currency}
+    if waits and terms.at < due_at:
+        reason = f"{listed} that has not arrived here yet."
+        return Finding(fingerprint(pair), LineClass.TIMING, reason, due_at, None, line.amount - line.fee, line.currency)
+    if pair.known:
+        reason = f"{listed} for {pair.name}, which is {pair.record_status} here and not booked."
+        return _broken(pair, LineClass.STATUS, reason, terms, fix=fix, **change)  # type: ignore[arg-type]
+    if fix is Fix.BOOK_BANK_PAYOUT:
+        reason = f"{listed} to our bank, which is not booked."
+    elif pair.payment_id is not None:
+        reason = f"{listed} of payment {pair.payment_id}, and we have no record of it."
+    elif line.our_reference is not None:
+        reason = f"{listed} that carries our reference {line.our_reference}, which is not known here."
+    else:
+        reason = f"{listed}, and nothing here belongs to it."
+    return _broken(pair, LineClass.MISSING_HERE, reason, terms, fix=fix, **change)  # type: ignore[arg-type]
+
+
+def _unlisted(pair: Pair, booked: Booked, terms: Terms) -> Finding:
+    """We booked it, and the other side does not list it."""
+    assert booked.at is not None, "what is booked has a time"
+    due_at = _expected(pair, booked.at, terms)
+    ours = f"We booked a {_noun(pair)} of {_money(booked.amount, booked.currency)} for {pair.name}"
+    who = "the bank" if pair.subject is Subject.BANK else "the PSP"
+    fee = pair.fee.amount if pair.fee is not None and pair.fee.currency == booked.currency else 0
+    difference = -(booked.amount + fee)
+    if terms.at < due_at:
+        reason = f"{ours} that {who} may still list."
+        return Finding(fingerprint(pair), LineClass.TIMING, reason, due_at, None, difference, booked.currency)
+    reason = f"{ours}, and {who} does not list it."
+    return Finding(
+        fingerprint(pair), LineClass.MISSING_AT_PSP, reason, due_at, difference=difference, currency=booked.currency
+    )
+
+
+def _record_alone(pair: Pair, terms: Terms) -> Finding:
+    assert pair.record_at is not None, "our record says when"
+    due_at = pair.record_at + timedelta(seconds=terms.here_s)
+    cls = LineClass.TIMING if terms.at < due_at else LineClass.STATUS
+    amount = _money(pair.record_amount, pair.record_currency)
+    reason = f"{pair.name} says that the PSP took {amount}, and it is neither booked nor listed."
+    fix = Fix.ADVANCE_PAYMENT if cls is LineClass.STATUS else None
+    return Finding(fingerprint(pair), cls, reason, due_at, fix)
+
+
+def _expected(pair: Pair, booked_at: datetime, terms: Terms) -> datetime:
+    if pair.subject is Subject.PSP:
+        return booked_at + timedelta(seconds=terms.there_s)
+    return working_days_after(booked_at, terms.bank_days)
+
+
+def working_days_after(moment: datetime, days: int) -> datetime:
+    """Saturdays and Sundays do not count; a bank's holidays are not known here."""
+    while days > 0:
+        moment += timedelta(days=1)
+        days -= moment.weekday() < _SATURDAY
+    return moment
+
+
+def _duplicate(pair: Pair, terms: Terms) -> Finding:
+    line = pair.line
+    assert line is not None, "only a line is there twice"
+    listed = _money(line.amount, line.currency)
+    if pair.duplicate_of == line.reference:
+        reason = f"{_who(pair)} lists {line.reference} ({listed}) more than once."
+    else:
+        reason = f"{_who(pair)} lists {listed} for {pair.name} again as {line.reference}, after {pair.duplicate_of}."
+    return Finding(
+        f"duplicate:{line.reference}",
+        LineClass.DUPLICATE,
+        reason,
+        terms.at,
+        difference=line.amount - line.fee,
+        currency=line.currency,
+    )
+
+
+def _matched(pair: Pair) -> Finding:
+    assert pair.line is not None, "a match has a line"
+    if pair.how is MatchedBy.GUESS:
+        reason = f"A guess: {pair.name} is the only one of this amount at this time, and so is {pair.line.reference}."
+    else:
+        reason = f"Matched by the PSP's own name, {pair.line.source_reference or pair.line.reference}."
+    return Finding(fingerprint(pair), LineClass.MATCHED, reason)
+
+
+def _broken(
+    pair: Pair,
+    cls: LineClass,
+    reason: str,
+    terms: Terms,
+    *,
+    fix: Fix | None = None,
+    difference: int | None = None,
+    currency: str | None = None,
+) -> Finding:
+    """Due at once, unless it can be fixed by rule: that is given the time that a webhook has."""
+    due_at = terms.at + timedelta(seconds=terms.here_s) if fix is not None else terms.at
+    return Finding(fingerprint(pair), cls, reason, due_at, fix, difference, currency)
+
+
+# --- the fee ---
+
+
+def _fee(pair: Pair, terms: Terms) -> Finding | None:
+    """The PSP's fee of a line, against what is booked under the PSP's name of that line."""
+    if pair.subject is Subject.BANK:
+        return None
+    booked = -pair.fee.amount if pair.fee is not None else 0
+    if pair.line is None:
+        return _fee_unlisted(pair, terms) if pair.kind == PspLineKind.FEE else None
+    line = pair.line
+    due = line.fee - (line.amount if pair.kind == PspLineKind.FEE else 0)
+    if due == booked and (due == 0 or pair.fee is None or pair.fee.currency == line.currency):
+        return None
+    kept = f"The PSP kept a fee of {_money(due, line.currency)} with {line.reference}"
+    of = f" ({pair.name})" if pair.known else ""
+    if pair.fee is None:
+        fix = Fix.ADVANCE_DISPUTE if pair.kind in _DISPUTES else Fix.BOOK_FEE
+        reason, difference = f"{kept}{of} that is not booked.", -due
+    elif pair.fee.currency != line.currency:
+        fix, difference = None, None
+        reason = f"{kept}{of}, and we booked it in {pair.fee.currency}."
+    else:
+        fix, difference = None, booked - due
+        reason = f"{kept}{of}, and we booked {_money(booked, line.currency)}."
+    due_at = terms.at + timedelta(seconds=terms.here_s) if fix is not None else terms.at
+    return Finding(f"fee:{line.reference}", LineClass.FEE, reason, due_at, fix, difference, line.currency)
+
+
+def _fee_unlisted(pair: Pair, terms: Terms) -> Finding | None:
+    if pair.fee is None or pair.fee.at is None:
+        return None
+    due_at = _expected(pair, pair.fee.at, terms)
+    late = terms.at >= due_at
+    reason = (
+        f"We booked a fee of {_money(-pair.fee.amount, pair.fee.currency)} for {pair.key}, which the PSP "
+        f"{'does not list' if late else 'may still list'}."
+    )
+    cls = LineClass.FEE if late else LineClass.TIMING
+    return Finding(f"fee:{pair.key}", cls, reason, due_at, None, -pair.fee.amount, pair.fee.currency)
+
+
+# --- what is safe to do ---
+
+_DISPUTES = (PspLineKind.DISPUTE, PspLineKind.DISPUTE_REVERSAL)
+
+
+def _no_fix(_: Pair) -> Fix | None:
+    return None
+
+
+def _fix_charge(pair: Pair) -> Fix | None:
+    """Its workflow asks the PSP itself. Of a payment that is settled another charge is a person's matter."""
+    if not pair.known or pair.payment_status is None or pair.payment_status == Status.SUCCESS:
+        return None
+    return Fix.ADVANCE_PAYMENT
+
+
+def _fix_refund(pair: Pair) -> Fix | None:
+    if pair.known:
+        return Fix.ADVANCE_REFUND if pair.record_status != RefundStatus.FAILED else None
+    dashboard = pair.payment_status is not None and Status(pair.payment_status) in TERMINAL
+    named = pair.line is not None and pair.line.our_reference is None and pair.line.source_reference is not None
+    return Fix.ADVANCE_REFUND if dashboard and named and pair.payment_status == Status.SUCCESS else None
+
+
+def _fix_refund_failure(pair: Pair) -> Fix | None:
+    return Fix.ADVANCE_REFUND if pair.known and pair.record_status != RefundStatus.FAILED else None
+
+
+def _fix_dispute(pair: Pair) -> Fix | None:
+    named = pair.line is not None and pair.line.source_reference is not None
+    return Fix.ADVANCE_DISPUTE if pair.payment_id is not None and named else None
+
+
+def _fix_transfer(pair: Pair) -> Fix | None:
+    if not pair.known or pair.record_status is None:
+        return None
+    return None if PayoutStatus(pair.record_status) in PAYOUT_GIVEN_BACK else Fix.ADVANCE_PAYOUT
+
+
+def _fix_payout(_: Pair) -> Fix | None:
+    return Fix.BOOK_BANK_PAYOUT
+
+
+_FIXES: Mapping[str, Callable[[Pair], Fix | None]] = {
+    PspLineKind.CHARGE: _fix_charge,
+    PspLineKind.REFUND: _fix_refund,
+    PspLineKind.REFUND_FAILURE: _fix_refund_failure,
+    PspLineKind.DISPUTE: _fix_dispute,
+    PspLineKind.DISPUTE_REVERSAL: _fix_dispute,
+    PspLineKind.TRANSFER: _fix_transfer,
+    PspLineKind.TRANSFER_REVERSAL: _fix_transfer,
+    PspLineKind.PAYOUT: _fix_payout,
+    PspLineKind.PAYOUT_REVERSAL: _fix_payout,
+}
+
+# --- words ---
+
+
+def _who(pair: Pair) -> str:
+    return "The bank" if pair.subject is Subject.BANK else "The PSP"
+
+
+def _noun(pair: Pair) -> str:
+    return "movement" if pair.kind in (PspLineKind.OTHER, "bank") else pair.kind.replace("_", " ")
+
+
+def _money(amount: int | None, currency: str | None) -> str:
+    return f"{shown(amount, currency)} {currency}"

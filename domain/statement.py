@@ -1,0 +1,199 @@
+"""What a statement of account says, in words and in numbers, and how it is written as CSV.
+
+Amounts are minor units here and decimal strings in major units in the CSV; times are ISO 8601 in UTC.
+"""
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+
+from domain.ledger import Kind
+from domain.money import to_major
+
+WORDS: dict[Kind, str] = {
+    Kind.CAPTURE: "sale",
+    Kind.CAPTURE_REVERSAL: "sale taken back",
+    Kind.PSP_FEE: "fee of the payment provider",
+    Kind.PSP_FEE_SELLER: "fee of the payment provider",
+    Kind.PSP_FEE_SELLER_REVERSAL: "fee of the payment provider given back",
+    Kind.SUSPENSE: "received, and not credited",
+    Kind.SUSPENSE_REFUND: "refunded, and never credited",
+    Kind.SUSPENSE_REFUND_REVERSAL: "refund of what was never credited came back",
+    Kind.REFUND_RESERVE: "set aside for a refund",
+    Kind.REFUND_RELEASE: "refund not made, given back",
+    Kind.REFUND: "refunded to the buyer",
+    Kind.REFUND_REVERSAL: "refund came back",
+    Kind.DISPUTE_WITHDRAWN: "withdrawn for a dispute",
+    Kind.DISPUTE_REINSTATED: "given back after a dispute",
+    Kind.DISPUTE_FEE: "fee for a dispute",
+    Kind.DISPUTE_RESERVE: "set aside for a dispute",
+    Kind.DISPUTE_RELEASE: "dispute over, given back",
+    Kind.DISPUTE_LOSS: "dispute lost",
+    Kind.DISPUTE_LOSS_REVERSAL: "lost dispute decided anew",
+    Kind.RELEASE: "became available",
+    Kind.DEBT_RECOVERY: "kept back for what was owed",
+    Kind.PAYOUT: "payout",
+    Kind.PAYOUT_TRANSFER: "payout transferred",
+    Kind.PAYOUT_PAID: "payout at the bank",
+    Kind.PAYOUT_PAID_REVERSAL: "payout returned by the bank",
+    Kind.PAYOUT_TRANSFER_REVERSAL: "payout taken back",
+    Kind.PAYOUT_REVERSAL: "payout given back",
+    Kind.BANK_PAYOUT: "paid to our bank",
+    Kind.BANK_PAYOUT_REVERSAL: "came back from our bank",
+    Kind.ADJUSTMENT: "correction",
+}
+
+
+@dataclass(frozen=True)
+class Balances:
+    """A seller's wallet, or a change of it, in minor units. `owed` is what the seller owes us."""
+
+    pending: int = 0
+    available: int = 0
+    reserved: int = 0
+    owed: int = 0
+
+    @property
+    def total(self) -> int:
+        """What we owe the seller, all in all."""
+        return self.pending + self.available + self.reserved - self.owed
+
+    def __add__(self, other: "Balances") -> "Balances":
+        return Balances(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+
+
+@dataclass(frozen=True)
+class Opening:
+    """`at`: the beginning of the period."""
+
+    at: datetime
+    balance: Balances
+
+
+@dataclass(frozen=True)
+class Line:
+    """One ledger transaction, by what it changed and the balance after it. `reference`: the refund, dispute or payout
+    that it is about; `payment_order_id`: the client's name of the order."""
+
+    at: datetime
+    transaction_id: str
+    kind: str
+    payment_id: str | None
+    order_id: str | None
+    payment_order_id: str | None
+    reference: str | None
+    change: Balances
+    balance: Balances
+
+    @property
+    def description(self) -> str:
+        return words(self.kind)
+
+
+@dataclass(frozen=True)
+class Closing:
+    """`at`: the end of the period; `balance`: the opening one and all lines."""
+
+    at: datetime
+    balance: Balances
+
+
+Entry = Opening | Line | Closing
+
+
+@dataclass(frozen=True)
+class AccountBalance:
+    """`balance` in minor units, debit positive; `tenant_id` is None where the books of all tenants are one."""
+
+    tenant_id: str | None
+    account: str
+    kind: str
+    currency: str
+    balance: int
+
+    @property
+    def debit(self) -> int:
+        return max(0, self.balance)
+
+    @property
+    def credit(self) -> int:
+        return max(0, -self.balance)
+
+
+@dataclass(frozen=True)
+class Total:
+    """Of a trial balance in one currency: the two are equal, or the books are not."""
+
+    currency: str
+    debit: int
+    credit: int
+
+
+def totals(rows: Iterable[AccountBalance]) -> list[Total]:
+    """By currency."""
+    sums: dict[str, tuple[int, int]] = {}
+    for row in rows:
+        debit, credit = sums.get(row.currency, (0, 0))
+        sums[row.currency] = (debit + row.debit, credit + row.credit)
+    return [Total(currency, *sums[currency]) for currency in sorted(sums)]
+
+
+def words(kind: str) -> str:
+    """The kind of a transaction as a seller understands it."""
+    try:
+        return WORDS[Kind(kind)]
+    except ValueError:  # of a later release
+        return kind.replace("_", " ")
+
+
+# --- CSV (RFC 4180) ---
+
+_PARTS = ("pending", "available", "reserved", "owed", "total")
+
+STATEMENT_COLUMNS = (
+    "at", "description", "kind", "transaction_id", "payment_id", "order_id", "payment_order_id", "reference",
+    "currency", *_PARTS, *(f"balance_{part}" for part in _PARTS),
+)  # fmt: skip
+"""`pending` to `total` is what the line changed, `balance_…` is what there is after it."""
+
+TRIAL_BALANCE_COLUMNS = ("tenant_id", "account", "kind", "currency", "debit", "credit")
+
+
+def csv_line(cells: Sequence[str]) -> str:
+    written = io.StringIO()
+    csv.writer(written).writerow(cells)
+    return written.getvalue()
+
+
+def plain(text: str | None) -> str:
+    """A text that others chose, so that no spreadsheet takes it for a formula: behind an apostrophe where it begins as
+    one does (https://owasp.org/www-community/attacks/CSV_Injection). Our own numbers keep their sign."""
+    text = text or ""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else text
+
+
+def moment(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def statement_csv(entry: Entry, currency: str) -> str:
+    """One line; see STATEMENT_COLUMNS."""
+    balance = _amounts(entry.balance, currency)
+    if isinstance(entry, Line):
+        names = (entry.transaction_id, entry.payment_id, entry.order_id, entry.payment_order_id, entry.reference)
+        what = [entry.description, entry.kind, *(plain(name) for name in names)]
+        return csv_line([moment(entry.at), *what, currency, *_amounts(entry.change, currency), *balance])
+    what = ["opening balance" if isinstance(entry, Opening) else "closing balance", *[""] * 6]
+    return csv_line([moment(entry.at), *what, currency, *[""] * len(_PARTS), *balance])
+
+
+def _amounts(of: Balances, currency: str) -> list[str]:
+    return [to_major(getattr(of, part), currency) for part in _PARTS]
+
+
+def trial_balance_csv(row: AccountBalance) -> str:
+    """One line; see TRIAL_BALANCE_COLUMNS."""
+    sides = [to_major(side, row.currency) if side else "" for side in (row.debit, row.credit)]
+    return csv_line([plain(row.tenant_id), plain(row.account), row.kind, row.currency, *sides])
