@@ -121,6 +121,28 @@ class Settings(BaseSettings):
     payout_poll_max_s: float = 21_600.0
     release_every_s: float = Field(default=900.0, description="how often pending money becomes available")
 
+    # --- reconciliation ---
+    reconcile_every_s: float = Field(default=21_600.0, description="how often the PSP's latest lines are matched")
+    reconcile_at: str = Field(
+        default="03:30", pattern=r"^([01]\d|2[0-3]):[0-5]\d$", description="when the day before is matched, each night"
+    )
+    reconcile_apply: bool = Field(default=True, description="scheduled runs do what is safe by rule; else they propose")
+    reconcile_margin_s: float = Field(
+        default=3_600.0, description="lines so far outside a window are asked for as well"
+    )
+    reconcile_here_grace_s: float = Field(
+        default=3_600.0, description="what the PSP lists and we have not is missing after this: webhooks may be late"
+    )
+    reconcile_grace_s: float = Field(
+        default=172_800.0, description="what we booked and the PSP does not list is missing after this"
+    )
+    reconcile_bank_days: int = Field(default=5, description="working days until a payout to our bank is missing there")
+    reconcile_verify_s: float = Field(default=20.0, description="so long after a fix its effect is looked for first")
+    reconcile_file_max_bytes: int = Field(
+        default=1024 * 1024 * 1024, description="of a settlement file or bank statement that is uploaded"
+    )
+    reconcile_timeout_s: float = Field(default=1_800.0, description="of one statement of the matching")
+
     # --- secrets of our own ---
     encryption_keys: SecretStr | None = Field(
         default=None,

@@ -2,8 +2,8 @@
 
 All of them are read in one snapshot (repeatable read, read only), so that a running system audits clean: what belongs
 together is committed together. What takes its time is given it: the graces are in `audit_words`, each with its reason.
-The seal of the ledger (I13), payouts (I15) and reconciliation have no tables yet. The I's are those of the design; the
-P's are what else the rows promise each other.
+Reconciliation has no tables yet. The I's are those of the design; the P's are what else the rows promise each other.
+I13, the seal of the ledger, is computed over all of it and is a function in the place of a query.
 """
 
 # ruff: noqa: S608 - what is put into the queries are the constants of this file and of those with the invariants
@@ -18,9 +18,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from db.audit_aftermath import AFTERMATH
 from db.audit_books import BOOKS
 from db.audit_payments import PAYMENTS
-from db.audit_words import Invariant
+from db.audit_payouts import PAYOUTS
+from db.audit_seal import SEAL_CODE, seal_invariant
+from db.audit_words import Answer, Invariant, Look, Violation
 from db.database import Database
-from db.tables import ledger_account, ledger_posting, payment
+from db.snapshot import in_snapshot
+from db.tables import payment
+from domain.seal import Head
 from domain.status import TERMINAL
 
 FINDINGS_MAX = 100
@@ -42,29 +46,33 @@ class Finding:
 
 @dataclass(frozen=True)
 class Checked:
-    """What an invariant's query said: how many rows it looked through, how many violate it, the first of those."""
+    """What became of an invariant: how many rows it looked through, how many violate it, the first of those; `note` is
+    what there is to know beside it."""
 
     code: str
     title: str
     rows: int
     violations: int
     findings: list[Finding] = field(default_factory=list)
+    note: str = ""
 
 
 INVARIANTS: tuple[Invariant, ...] = tuple(
-    sorted((*BOOKS, *PAYMENTS, *AFTERMATH), key=lambda invariant: (invariant.code[0], int(invariant.code[1:])))
+    sorted(
+        (*BOOKS, seal_invariant(), *PAYMENTS, *AFTERMATH, *PAYOUTS),
+        key=lambda invariant: (invariant.code[0], int(invariant.code[1:])),
+    )
 )
+
+
+def expecting(head: Head) -> tuple[Invariant, ...]:
+    """All of them, and the chain of the seal has to lead through a block that was written down elsewhere."""
+    return tuple(seal_invariant(head) if invariant.code == SEAL_CODE else invariant for invariant in INVARIANTS)
 
 
 async def run_audit(database: Database, invariants: Sequence[Invariant] = INVARIANTS) -> list[Checked]:
     """Ask each invariant, all in one snapshot. A statement is bounded by the database's own timeout."""
-
-    async def work(connection: AsyncConnection) -> list[Checked]:
-        # The first statement of the transaction, or PostgreSQL refuses it.
-        await connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        return await ask_each(connection, invariants)
-
-    return await database.run(work)
+    return await in_snapshot(database, lambda connection: ask_each(connection, invariants))
 
 
 async def ask_each(connection: AsyncConnection, invariants: Sequence[Invariant] = INVARIANTS) -> list[Checked]:
@@ -83,39 +91,25 @@ async def _count(connection: AsyncConnection, table: str) -> int:
 
 
 async def _check(connection: AsyncConnection, invariant: Invariant, rows: int) -> Checked:
-    limited = (
-        f"SELECT tenant_id, object_id, problem, count(*) OVER () AS total FROM ({invariant.sql}) AS violations"
-        f" ORDER BY tenant_id, object_id LIMIT {FINDINGS_MAX}"
-    )
-    found = (await connection.exec_driver_sql(limited)).all()
-    findings = [Finding(invariant.code, row.tenant_id, row.object_id, row.problem) for row in found]
-    return Checked(invariant.code, invariant.title, rows, found[0].total if found else 0, findings)
+    ask = _of_query(invariant.ask) if isinstance(invariant.ask, str) else invariant.ask
+    answer = await ask(connection, FINDINGS_MAX)
+    findings = [Finding(invariant.code, *violation) for violation in answer.first]
+    return Checked(invariant.code, invariant.title, rows, answer.violations, findings, answer.note)
+
+
+def _of_query(sql: str) -> Look:
+    async def look(connection: AsyncConnection, findings_max: int) -> Answer:
+        limited = (
+            f"SELECT tenant_id, object_id, problem, count(*) OVER () AS total FROM ({sql}) AS violations"
+            f" ORDER BY tenant_id, object_id LIMIT {findings_max:d}"
+        )
+        found = (await connection.exec_driver_sql(limited)).all()
+        return Answer(found[0].total if found else 0, [Violation(r.tenant_id, r.object_id, r.problem) for r in found])
+
+    return look
 
 
 # --- beside the invariants ---
-
-
-async def trial_balance(connection: AsyncConnection, tenant_id: str | None = None) -> list[dict[str, Any]]:
-    """Every account with its balance, per currency (debit positive); their sum is zero."""
-    query = (
-        select(
-            ledger_account.c.name,
-            ledger_account.c.currency,
-            ledger_account.c.kind,
-            func.coalesce(func.sum(ledger_posting.c.amount), 0).label("balance"),
-        )
-        .outerjoin(
-            ledger_posting,
-            (ledger_posting.c.tenant_id == ledger_account.c.tenant_id)
-            & (ledger_posting.c.account == ledger_account.c.name)
-            & (ledger_posting.c.currency == ledger_account.c.currency),
-        )
-        .group_by(ledger_account.c.name, ledger_account.c.currency, ledger_account.c.kind)
-        .order_by(ledger_account.c.currency, ledger_account.c.name)
-    )
-    if tenant_id is not None:
-        query = query.where(ledger_account.c.tenant_id == tenant_id)
-    return [dict(row) | {"balance": int(row["balance"])} for row in (await connection.execute(query)).mappings()]
 
 
 async def open_payments(connection: AsyncConnection, older_than_s: float) -> list[dict[str, Any]]:

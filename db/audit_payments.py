@@ -5,6 +5,7 @@
 from collections.abc import Sequence
 from functools import cmp_to_key
 
+from db.audit_payouts import PAYOUTS_STUCK
 from db.audit_words import (
     DEADLINE_GRACE,
     ENDED,
@@ -25,6 +26,7 @@ from domain.status import (
     DISPUTE_ENDED,
     DISPUTE_STEPS,
     ORDER_STEPS,
+    PAYOUT_STEPS,
     REFUND_TRANSITIONS,
     RefundStatus,
     Status,
@@ -253,6 +255,8 @@ _LIFE = (
         FROM dispute d
         WHERE status NOT IN ({words(sorted(DISPUTE_ENDED))}) AND NOT {attended("d.payment_id")}
           AND coalesce(next_check_at, updated_at) < now() - {STEP_MAX}
+        UNION ALL
+        {PAYOUTS_STUCK}
         """,
     ),
     Invariant(
@@ -308,6 +312,8 @@ _LIFE = (
         {_followed("payment_order_transition", "order_id", "payment_order", ORDER_STEPS)}
         UNION ALL
         {_followed("dispute_transition", "dispute_id", "dispute", DISPUTE_STEPS)}
+        UNION ALL
+        {_followed("payout_transition", "payout_id", "payout", PAYOUT_STEPS)}
         UNION ALL
         SELECT p.tenant_id, p.id, format('is %s, and its orders amount to %s', p.status, coalesce(x.status, 'nothing'))
         FROM payment p LEFT JOIN LATERAL (
@@ -391,7 +397,7 @@ _SHOWN = (
     ),
     Invariant(
         "P3",
-        "each step of an order or dispute has its event",
+        "each step of an order, dispute or payout has its event",
         "outbox",
         """
         WITH steps AS (
@@ -402,9 +408,12 @@ _SHOWN = (
             UNION ALL
             SELECT tenant_id, dispute_id, 'dispute.' || lower(to_status), count(*)
             FROM dispute_transition GROUP BY 1, 2, 3
+            UNION ALL
+            SELECT tenant_id, payout_id, 'payout.' || lower(to_status), count(*)
+            FROM payout_transition GROUP BY 1, 2, 3
         ), events AS (
             SELECT tenant_id, object_id AS id, type, count(*) AS n FROM outbox
-            WHERE type LIKE 'payment\\_order.%' OR type LIKE 'dispute.%' GROUP BY 1, 2, 3
+            WHERE type LIKE 'payment\\_order.%' OR type LIKE 'dispute.%' OR type LIKE 'payout.%' GROUP BY 1, 2, 3
         )
         SELECT tenant_id, id AS object_id,
                format('%s step(s) and %s event(s) %s', coalesce(steps.n, 0), coalesce(events.n, 0), type) AS problem

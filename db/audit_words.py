@@ -2,20 +2,45 @@
 
 # ruff: noqa: S608 - what is put into the queries are constants of the code
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
+
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.status import TERMINAL, OrderRefundStatus, Status
 
 
+class Violation(NamedTuple):
+    """One row that violates an invariant."""
+
+    tenant_id: str
+    object_id: str
+    problem: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How many rows violate an invariant, the first of them, and what else there is to say about it."""
+
+    violations: int
+    first: Sequence[Violation]
+    note: str = ""
+
+
+Look = Callable[[AsyncConnection, int], Awaitable[Answer]]
+"""Looks at the database within the caller's transaction, and names so many violations at most."""
+
+
 @dataclass(frozen=True)
 class Invariant:
-    """`sql` returns (tenant_id, object_id, problem) for each violation; `table` is what it looks through."""
+    """`ask`: a query that returns (tenant_id, object_id, problem) for each violation, or a function where no query can
+    say it; `table` is what it looks through."""
 
     code: str
     title: str
     table: str
-    sql: str
+    ask: str | Look
 
 
 def words(values: Iterable[str]) -> str:
@@ -43,6 +68,8 @@ DECISION_GRACE = "interval '15 minutes'"
 VERDICT_GRACE = "interval '15 minutes'"
 # A merchant's terms are changed and a refund is asked for in the same moment: which came first cannot be told.
 TERMS_GRACE = "interval '1 minute'"
+# Funds are released once an hour or so; one that another transaction held just then waits for the next time.
+RELEASE_MAX = "interval '1 day'"
 WEBHOOK_MAX = "interval '5 minutes'"
 # One about a refund or dispute waits until the PSP itself has answered; after twenty sweeps it is a person's.
 WEBHOOK_AFTERMATH_MAX = "interval '30 minutes'"
@@ -55,6 +82,14 @@ def attended(owner: str) -> str:
     """Whether somebody has to look at what is stuck about a payment, or has just decided about it."""
     return (
         f"EXISTS (SELECT FROM operator_task k WHERE k.payment_id = {owner} AND k.kind NOT IN ({_ABOUT_SOMETHING_ELSE})"
+        f" AND (k.closed_at IS NULL OR k.closed_at > now() - {DECISION_GRACE}))"
+    )
+
+
+def minded(object_id: str) -> str:
+    """The same for what is no payment: whether somebody has to look at it, or has just decided about it."""
+    return (
+        f"EXISTS (SELECT FROM operator_task k WHERE k.object_id = {object_id}"
         f" AND (k.closed_at IS NULL OR k.closed_at > now() - {DECISION_GRACE}))"
     )
 

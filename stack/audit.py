@@ -13,11 +13,12 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from activities.start import TENANT
 from config.settings import Settings
-from db.audit import Checked, Finding, ended_among, open_payments, run_audit
+from db.audit import INVARIANTS, Checked, Finding, ended_among, expecting, open_payments, run_audit
 from db.database import Database
 from domain.errors import Unavailable
 from domain.ids import payment_workflow_id
 from domain.payment import PAYMENT_WORKFLOW
+from domain.seal import Head
 from stack.errors import StackError
 from workers.services import connect
 
@@ -36,9 +37,12 @@ async def audit(database: Database, temporal: Client | None = None) -> list[Find
     return [finding for checked in await check_everything(database, temporal) for finding in checked.findings]
 
 
-async def check_everything(database: Database, temporal: Client | None = None) -> list[Checked]:
-    """Raises Unavailable when the database does not answer, StackError when Temporal does not."""
-    checked = await run_audit(database)
+async def check_everything(
+    database: Database, temporal: Client | None = None, head: Head | None = None
+) -> list[Checked]:
+    """`head`: of the ledger's seal, as it was written down elsewhere. Raises Unavailable when the database does not
+    answer, StackError when Temporal does not."""
+    checked = await run_audit(database, expecting(head) if head else INVARIANTS)
     if temporal is None:
         return checked
     try:
@@ -123,7 +127,7 @@ async def _lately_running(temporal: Client, payment_id: str, *, grace_s: float =
 # --- the command ---
 
 
-async def run_audit_command(settings: Settings, console: Console, *, as_json: bool) -> bool:
+async def run_audit_command(settings: Settings, console: Console, *, as_json: bool, head: Head | None = None) -> bool:
     """Print the audit of the settings' database; False if anything is wrong with it."""
     if settings.database_url is None:
         raise StackError("There is nothing to audit: no stack runs here, and PAYSAGA_DATABASE_URL is not set.")
@@ -131,7 +135,7 @@ async def run_audit_command(settings: Settings, console: Console, *, as_json: bo
         settings.database_url.get_secret_value(), pool_size=0, timeout_s=_DATABASE_TIMEOUT_S, application="audit"
     )
     try:
-        checked = await check_everything(database, await _temporal(settings, console, quiet=as_json))
+        checked = await check_everything(database, await _temporal(settings, console, quiet=as_json), head)
     except Unavailable as error:
         raise StackError("The database does not answer: see PAYSAGA_DATABASE_URL.") from error
     finally:
@@ -171,6 +175,8 @@ def audit_report(checked: Sequence[Checked]) -> RenderableType:
     parts: list[RenderableType] = [table]
     for c in checked:
         parts += _violations(c)
+    # Not wrapped: it is copied and kept where nobody who owns the database can change it.
+    parts += [Text(f" {c.note}", "dim", no_wrap=True, overflow="ignore") for c in checked if c.note]
     return Group(*parts, "", _verdict(checked))
 
 
@@ -202,6 +208,7 @@ def _as_json(checked: Sequence[Checked]) -> str:
                 "title": c.title,
                 "rows": c.rows,
                 "violations": c.violations,
+                "note": c.note or None,
                 "findings": [
                     {"object_id": f.object_id, "tenant_id": f.tenant_id, "problem": f.problem} for f in c.findings
                 ],

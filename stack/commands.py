@@ -23,6 +23,9 @@ from stack.command_line import (
     steer,
 )
 from stack.commands_aftermath import disputes, merchants, refunds, reviews, risk, tasks, webhooks
+from stack.commands_ledger import WrittenDown, ledger, written_down
+from stack.commands_payouts import payouts
+from stack.commands_reconcile import reconcile
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -43,28 +46,47 @@ def register(app: typer.Typer) -> None:
     app.add_typer(refunds, name="refunds")
     app.add_typer(disputes, name="disputes")
     app.add_typer(merchants, name="merchants")
+    app.add_typer(payouts, name="payouts")
     app.add_typer(risk, name="risk")
     app.add_typer(webhooks, name="webhooks")
+    app.add_typer(reconcile, name="reconcile")
+    app.add_typer(ledger, name="ledger")
     app.add_typer(keys, name="keys")
     app.command()(sweep)
 
 
-def audit(as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False) -> None:
+def audit(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+    head: WrittenDown = None,
+) -> None:
     """Check the money invariants; exit code 1 on any violation."""
     from stack.audit import run_audit_command
 
-    if not asyncio.run(run_audit_command(settings(), console(), as_json=as_json)):
+    expected = written_down(head)
+    if not asyncio.run(run_audit_command(settings(), console(), as_json=as_json, head=expected)):
         raise typer.Exit(1)
 
 
 def demo(
-    attach: Annotated[bool, typer.Option(help="Use the stack that runs here instead of one of its own.")] = False,
+    attach: Annotated[
+        bool, typer.Option("--attach", help="The stories alone, in the stack that runs here instead of one of its own.")
+    ] = False,
+    stories_only: Annotated[bool, typer.Option("--stories-only", help="Without the day.")] = False,
+    day_only: Annotated[bool, typer.Option("--day-only", help="Without the stories.")] = False,
+    checkouts: Annotated[int, typer.Option(min=60, max=2000, help="Of the day.", show_default=True)] = 200,
 ) -> None:
-    """Tell a story of checkouts, each with its outcome and its ledger; exit code 1 if one ends otherwise."""
-    from stack.demo import run_demo
+    """Tell what can happen to a checkout: stories, each with its outcome and its ledger; then a day of 200 checkouts
+    at a PSP that fails, with payouts and a reconciliation that has something to find.
 
+    Exit code 1 if something ends otherwise than it should.
+    """
+    from stack.demo import Programme, run_demo
+
+    if day_only and (attach or stories_only):
+        raise typer.BadParameter("The day needs a stack of its own: it moves the PSP's clock and falsifies its books.")
+    programme = Programme(stories=not day_only, checkouts=None if stories_only else checkouts)
     try:
-        as_told = asyncio.run(run_demo(console(), attach=settings() if attach else None))
+        as_told = asyncio.run(run_demo(console(), programme, attach=settings() if attach else None))
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
     if not as_told:

@@ -1,7 +1,7 @@
 """What runs by itself: every schedule, brought to what the settings say whenever a worker starts."""
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 from temporalio.client import (
@@ -17,12 +17,16 @@ from temporalio.client import (
     ScheduleSpec,
     ScheduleUpdate,
     ScheduleUpdateInput,
+    WorkflowHandle,
 )
+from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.service import RPCError, RPCStatusCode
 
 from config.settings import Settings
+from domain.ids import reconciliation_workflow_id
 from domain.payment import SWEEP_WORKFLOW
-from domain.payout import PAYOUT_RUN_WORKFLOW, RELEASE_WORKFLOW, PayoutPace, PayoutRunInput
+from domain.payout import PAYOUT_RUN_WORKFLOW, RELEASE_WORKFLOW, PayoutPace, PayoutRunInput, PayoutRunReport
+from domain.reconciliation import RECONCILIATION_WORKFLOW, Occasion, ReconciliationInput, ReconciliationReport
 from domain.seal import SEAL_WORKFLOW
 
 _CATCH_UP = timedelta(hours=12)
@@ -68,6 +72,7 @@ def jobs(settings: Settings) -> list[Job]:
             argument=payout_run_input(settings),
             **_daily(settings, settings.payout_run_at),
         ),
+        *_reconciliations(settings),
     ]
 
 
@@ -76,6 +81,77 @@ def payout_run_input(settings: Settings) -> PayoutRunInput:
         page=settings.payout_page, rate_per_s=settings.payout_rate_per_s, unsent_max=settings.payout_unsent_max
     )
     return PayoutRunInput(zone=settings.business_zone, pace=pace)
+
+
+def _reconciliations(settings: Settings) -> list[Job]:
+    """Each window is one of its own: what was missed is made up for, and a nightly run covers the whole day again."""
+    every = timedelta(seconds=settings.reconcile_every_s)
+    one_by_one = SchedulePolicy(overlap=ScheduleOverlapPolicy.BUFFER_ONE, catchup_window=_CATCH_UP)
+    recent = reconciliation_input(settings, occasion=Occasion.RECENT, apply=settings.reconcile_apply)
+    return [
+        Job(
+            name="reconcile",
+            workflow=RECONCILIATION_WORKFLOW,
+            summary="matches what the PSP lists of the last hours",
+            argument=recent,
+            spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=every)]),
+            policy=one_by_one,
+        ),
+        Job(
+            name="reconcile-day",
+            workflow=RECONCILIATION_WORKFLOW,
+            summary="matches what the PSP lists of the day before",
+            argument=recent.model_copy(update={"occasion": Occasion.DAY}),
+            spec=_daily(settings, settings.reconcile_at)["spec"],
+            policy=one_by_one,
+        ),
+    ]
+
+
+def reconciliation_input(settings: Settings, **fields: Any) -> ReconciliationInput:
+    """What starts a reconciliation, scheduled or asked for; `fields`: what is special about it."""
+    return ReconciliationInput(
+        recent_s=settings.reconcile_every_s,
+        zone=settings.business_zone,
+        margin_s=settings.reconcile_margin_s,
+        verify_s=settings.reconcile_verify_s,
+        task_queue=settings.temporal_task_queue,
+        **fields,
+    )
+
+
+async def start_reconciliation(client: Client, inp: ReconciliationInput) -> WorkflowHandle[Any, ReconciliationReport]:
+    """Carry out a run that is stored (`db.reconciliation.open_run`); starting it again is following it."""
+    assert inp.run_id is not None, "it is stored first"
+    handle: WorkflowHandle[Any, ReconciliationReport] = await client.start_workflow(
+        RECONCILIATION_WORKFLOW,
+        inp,
+        id=reconciliation_workflow_id(inp.run_id),
+        task_queue=inp.task_queue,
+        id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        static_summary=f"{inp.subject} lines from the {inp.source}, by {inp.by}",
+        result_type=ReconciliationReport,
+    )
+    return handle
+
+
+async def start_payout_run(
+    client: Client, settings: Settings, business_date: date, by: str
+) -> WorkflowHandle[Any, PayoutRunReport]:
+    """Run the payouts of a date now, beside the schedule. While it runs, starting it again is following it."""
+    handle: WorkflowHandle[Any, PayoutRunReport] = await client.start_workflow(
+        PAYOUT_RUN_WORKFLOW,
+        payout_run_input(settings).model_copy(update={"business_date": business_date, "by": by}),
+        # Of this Paysaga: another one in the namespace has runs of its own.
+        id=f"payout_run:{settings.temporal_task_queue}:{business_date}",
+        task_queue=settings.temporal_task_queue,
+        id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        static_summary=f"pays every seller who is due on {business_date}, by {by}",
+        result_type=PayoutRunReport,
+    )
+    return handle
 
 
 def _every(seconds: float) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from activities.dispute import DisputeActivities
 from activities.payment import PaymentActivities
 from activities.payout import PayoutActivities
 from activities.payout_run import PayoutRunActivities
+from activities.reconciliation import ReconciliationActivities
 from activities.refund import RefundActivities
 from activities.risk import RiskActivities
 from activities.seal import SealActivities
@@ -31,6 +32,7 @@ from workflows.late_charge import LateChargeWorkflow
 from workflows.payment import PaymentWorkflow
 from workflows.payout import PayoutWorkflow
 from workflows.payout_run import PayoutRunWorkflow, ReleaseWorkflow
+from workflows.reconciliation import ReconciliationWorkflow
 from workflows.refund import RefundWorkflow
 from workflows.seal import SealWorkflow
 from workflows.sweep import SweepWorkflow
@@ -40,7 +42,7 @@ SHUTDOWN_TIMEOUT = timedelta(seconds=5)
 
 WORKFLOWS = [
     PaymentWorkflow, LateChargeWorkflow, RefundWorkflow, DisputeWorkflow, PayoutWorkflow, PayoutRunWorkflow,
-    ReleaseWorkflow, SealWorkflow, SweepWorkflow,
+    ReleaseWorkflow, SealWorkflow, ReconciliationWorkflow, SweepWorkflow,
 ]  # fmt: skip
 
 
@@ -87,6 +89,16 @@ class ActivitySet:
             send_for_s=services.send_for_s,
         )
         self.seal = SealActivities(services.database)
+        self.reconciliation = ReconciliationActivities(
+            services.database,
+            services.psps,
+            services.starter,
+            here_s=settings.reconcile_here_grace_s,
+            there_s=settings.reconcile_grace_s,
+            bank_days=settings.reconcile_bank_days,
+            page_timeout_s=settings.stripe_timeout_s,
+            match_timeout_s=settings.reconcile_timeout_s,
+        )
         self.sweep = SweepActivities(services.database, services.starter, after_s=settings.sweep_after_s)
 
     def database_steps(self) -> list:  # type: ignore[type-arg]
@@ -104,7 +116,7 @@ class ActivitySet:
         return [
             c.charge_until_known, c.check_charge, c.capture_charge, c.void_charge, r.refund_until_known,
             r.check_refund, d.check_dispute, d.submit_evidence, o.transfer_until_known, o.pay_out_until_known,
-            o.check_payout, o.cancel_payout, o.reverse_transfer,
+            o.check_payout, o.cancel_payout, o.reverse_transfer, self.reconciliation.stage_from_psp,
         ]  # fmt: skip
 
     def local_steps(self) -> list:  # type: ignore[type-arg]
@@ -113,6 +125,14 @@ class ActivitySet:
         return [
             c.charge_once, c.capture_charge, c.void_charge, self.refund.refund_once, self.risk.assess,
             self.payout.transfer_once, self.payout.pay_out_once,
+        ]  # fmt: skip
+
+    def reconciliation_steps(self) -> list:  # type: ignore[type-arg]
+        """All but the PSP's list, which is asked for on the PSP's queue."""
+        r = self.reconciliation
+        return [
+            r.open_reconciliation, r.stage_from_file, r.match_lines, r.apply_fixes, r.verify_fixes,
+            r.complete_reconciliation, r.fail_reconciliation,
         ]  # fmt: skip
 
     def sweep_steps(self) -> list:  # type: ignore[type-arg]
@@ -127,7 +147,12 @@ def payment_worker(services: Services, activities: ActivitySet) -> Worker:
         services.temporal,
         task_queue=settings.temporal_task_queue,
         workflows=WORKFLOWS,
-        activities=[*activities.database_steps(), *activities.local_steps(), *activities.sweep_steps()],
+        activities=[
+            *activities.database_steps(),
+            *activities.local_steps(),
+            *activities.reconciliation_steps(),
+            *activities.sweep_steps(),
+        ],
         workflow_runner=_runner(strict=settings.worker_strict_sandbox),
         max_cached_workflows=settings.worker_max_cached_workflows,
         max_concurrent_workflow_tasks=400,

@@ -11,6 +11,7 @@ from domain.ids import payment_workflow_id
 from stack.embedded import EmbeddedStack
 from tests.audit.copies import Copy, Spoilt
 from tests.audit.flows import Flows
+from tests.audit.payouts import payouts, sealed
 from tests.support.deployment import Deployment
 from tests.support.shop import Shop
 
@@ -37,6 +38,9 @@ async def original(servers: EmbeddedStack, tmp_path_factory: pytest.TempPathFact
             handle = paysaga.temporal.get_workflow_handle(payment_workflow_id(row["id"]))
             async with asyncio.timeout(20):
                 await handle.result()
+        names |= await payouts(flows, shop)
+        names["head"] = str(await sealed(flows, block=20))
+        names["sold_unsealed"] = await paid(shop, "sold_unsealed")
     return name, names
 
 

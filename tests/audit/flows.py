@@ -21,7 +21,8 @@ class Flows:
 
     def __init__(self, paysaga: Deployment, shop: Shop) -> None:
         self.paysaga, self.shop = paysaga, shop
-        self._starter = Starter(paysaga.temporal, paysaga.name, patience(paysaga.settings), task_timeout_s=10)
+        waits = patience(paysaga.settings)
+        self._starter = Starter(paysaga.temporal, paysaga.name, waits, payout_patience=waits, task_timeout_s=10)
 
     async def seller(self, name: str, **terms: Any) -> None:
         values = {"seller_account": name, "name": name, "fee_percent": 3, "fee_fixed": 0} | terms

@@ -4,6 +4,7 @@ import pytest
 
 from db.audit import INVARIANTS, audit_database, run_audit
 from tests.audit.copies import Copy, Spoilt
+from tests.audit.planted_payouts import PLANTED_PAYOUTS
 
 # (invariant, the damage, part of the sentence that must name it). `:'paid'` and the like are payments of the original.
 PLANTED = [
@@ -431,6 +432,9 @@ PLANTED = [
         "SUCCESS, and nothing of it was captured",
     ),
 ]
+
+
+PLANTED += PLANTED_PAYOUTS
 
 
 @pytest.mark.parametrize(("code", "damage", "sentence"), PLANTED, ids=[f"{p[0]}-{p[2]}" for p in PLANTED])
