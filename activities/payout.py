@@ -16,6 +16,7 @@ from db.payout import Call
 from db.records import Payout
 from domain.errors import Conflict, Unprocessable
 from domain.ids import payout_cancel_key
+from domain.money import to_major
 from domain.payout import (
     BookPayoutStep,
     BookTransferStep,
@@ -25,6 +26,7 @@ from domain.payout import (
     PayoutStep,
 )
 from domain.psp import (
+    Failure,
     PayoutOutcome,
     PayoutRequest,
     PayoutResult,
@@ -94,7 +96,7 @@ class PayoutActivities:
     async def _transfer(self, step: PayoutStep, timeout_s: float) -> TransferResult:
         row, call, now = await self._read(step, PayoutCall.TRANSFER)
         if now >= call.send_until:
-            return await self._psps[row.psp].find_transfer(row.id, timeout_s=timeout_s)
+            return _as_asked(row, await self._psps[row.psp].find_transfer(row.id, timeout_s=timeout_s))
         request = TransferRequest(
             key=call.key, payout_id=row.id, destination=row.destination, amount=row.amount, currency=row.currency
         )
@@ -105,7 +107,7 @@ class PayoutActivities:
         """Under a key that the PSP answers with an old error for ever, only looking can tell what happened."""
         if result.reason not in DEAD_KEYS:
             return result
-        found = await self._psps[row.psp].find_transfer(row.id, timeout_s=timeout_s)
+        found = _as_asked(row, await self._psps[row.psp].find_transfer(row.id, timeout_s=timeout_s))
         return result if found.outcome is TransferOutcome.NOT_FOUND else found
 
     # --- the seller's bank ---
@@ -159,12 +161,13 @@ class PayoutActivities:
         return result.model_copy(update={"asked_at": now})
 
     async def _find_payout(self, row: Payout, call: Call, timeout_s: float) -> PayoutResult:
-        return await self._psps[row.psp].find_payout(
+        found = await self._psps[row.psp].find_payout(
             row.id,
             destination=row.destination,
             created_from=call.created_at - _CLOCK_SLACK,
             timeout_s=timeout_s,
         )
+        return _as_asked(row, found)
 
     # --- our own database ---
 
@@ -210,3 +213,16 @@ class PayoutActivities:
         if result.outcome in (TransferOutcome.UNKNOWN, PayoutOutcome.UNKNOWN):
             raise try_again(result.reason or "")
         return result
+
+
+def _as_asked(row: Payout, found: R) -> R:
+    """What a look finds carries our id. Of another amount it is not what was asked for: NOT_FOUND, with what it is
+    instead, for a person to decide."""
+    unclear = (TransferOutcome.UNKNOWN, TransferOutcome.NOT_FOUND, PayoutOutcome.UNKNOWN, PayoutOutcome.NOT_FOUND)
+    if found.outcome in unclear or (found.amount, found.currency) == (row.amount, row.currency):
+        return found
+    of = f"{to_major(found.amount or 0, found.currency or row.currency)} {found.currency}"
+    message = f"The PSP shows {found.reference} of {of}, not of {to_major(row.amount, row.currency)} {row.currency}."
+    failure = Failure(code="amount_mismatch", message=message)
+    nothing = PayoutOutcome.NOT_FOUND if isinstance(found, PayoutResult) else TransferOutcome.NOT_FOUND
+    return found.model_copy(update={"outcome": nothing, "reference": None, "failure": failure})

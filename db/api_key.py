@@ -23,7 +23,11 @@ SCOPES = frozenset(
         "risk:write",
         "merchants:read",
         "merchants:write",
+        "payouts:read",
+        "payouts:write",
         "ledger:read",
+        "reconciliation:read",
+        "reconciliation:write",
     }
 )
 

@@ -45,6 +45,8 @@ class Database:
 
     def __init__(self, url: str, *, pool_size: int = 20, timeout_s: float = 3.0, application: str = "paysaga") -> None:
         self._timeout_s = timeout_s
+        self._url, self._application = url, application
+        self._long: AsyncEngine | None = None
         timeout_ms = int(timeout_s * 1000)
         options = {
             "timeout": timeout_s,
@@ -63,6 +65,32 @@ class Database:
             **({"poolclass": NullPool} if pool_size == 0 else {"pool_size": pool_size, "max_overflow": 0}),
             **({} if pool_size == 0 else {"pool_timeout": timeout_s}),
         )
+
+    async def run_long(self, work: Callable[[AsyncConnection], Awaitable[T]], *, timeout_s: float) -> T:
+        """As `run`, for work that takes minutes: on a connection of its own, never on one that requests wait for, and
+        each statement bounded by `timeout_s`. It is not run again by itself: a caller that can repeat it does."""
+        if self._long is None:
+            self._long = self._long_engine()
+        try:
+            async with self._long.begin() as connection:
+                await connection.exec_driver_sql(f"SET LOCAL statement_timeout = {int(timeout_s * 1000)}")
+                return await work(connection)
+        except DBAPIError as error:
+            raise _translated(error) from error
+        except (TimeoutError, OSError) as error:
+            raise Unavailable("The database does not answer.") from error
+
+    def _long_engine(self) -> AsyncEngine:
+        """Without a pool. Only a server that no longer answers at all is given up, by TCP's own keepalive."""
+        settings = {
+            "application_name": f"{self._application}-long",
+            "lock_timeout": "60s",
+            "idle_in_transaction_session_timeout": "120s",
+            "tcp_keepalives_idle": "30",
+            "timezone": "UTC",
+        }
+        options = {"timeout": self._timeout_s, "server_settings": settings}
+        return create_async_engine(sqlalchemy_url(self._url), connect_args=options, poolclass=NullPool)
 
     async def run(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         """`work` in one transaction, committed when it returns and rolled back when it raises.
@@ -97,6 +125,8 @@ class Database:
 
     async def close(self) -> None:
         await self.engine.dispose()
+        if self._long is not None:
+            await self._long.dispose()
 
 
 async def clock(connection: AsyncConnection) -> datetime:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from sqlalchemy import (
     Boolean,
     ColumnElement,
+    Date,
     DateTime,
     FromClause,
     Select,
@@ -29,8 +30,8 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import BigInteger, TypeEngine
 
-from db.tables import dispute, payment, payment_order, refund, reserve
-from domain.status import DisputeStatus, RefundStatus, Status
+from db.tables import dispute, payment, payment_order, payout, refund, reserve
+from domain.status import DisputeStatus, PayoutStatus, RefundStatus, Status
 
 Role = Literal["buyer", "seller"]
 
@@ -39,12 +40,14 @@ class EntryType(StrEnum):
     PAYMENT = "payment"
     REFUND = "refund"
     DISPUTE = "dispute"
+    PAYOUT = "payout"
 
 
 STATUSES: dict[EntryType, tuple[str, ...]] = {
     EntryType.PAYMENT: tuple(Status),
     EntryType.REFUND: tuple(RefundStatus),
     EntryType.DISPUTE: tuple(DisputeStatus),
+    EntryType.PAYOUT: tuple(PayoutStatus),
 }
 
 
@@ -126,13 +129,16 @@ def _of_buyer(tenant_id: str, user_id: str) -> dict[EntryType, Select[Any]]:
 
 def _of_seller(tenant_id: str, user_id: str) -> dict[EntryType, Select[Any]]:
     """Their orders, and their shares of refunds and disputes from the moment at which funds of theirs were set aside
-    for them. A refund that undoes a charge never was theirs."""
+    for them; and what they were paid. A refund that undoes a charge never was theirs."""
     sold = (payment_order.c.tenant_id == tenant_id, payment_order.c.seller_account == user_id)
     set_aside = (reserve.c.tenant_id == tenant_id, reserve.c.seller_account == user_id)
     return {
         EntryType.PAYMENT: _order().where(*sold),
         EntryType.REFUND: _share(EntryType.REFUND, refund).where(*set_aside),
         EntryType.DISPUTE: _share(EntryType.DISPUTE, dispute).where(*set_aside),
+        EntryType.PAYOUT: _select(EntryType.PAYOUT, payout, payout).where(
+            payout.c.tenant_id == tenant_id, payout.c.seller_account == user_id
+        ),
     }
 
 
@@ -191,6 +197,9 @@ _SHAPE: dict[str, type[TypeEngine[Any]] | TypeEngine[Any]] = {
     # a dispute's
     "category": Text,
     "evidence_due_at": DateTime(timezone=True),
+    # a payout's
+    "business_date": Date,
+    "arrival_at": DateTime(timezone=True),
 }
 
 

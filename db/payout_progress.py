@@ -65,7 +65,7 @@ async def book_transfer(connection: AsyncConnection, step: BookTransferStep, sen
     if result.outcome is TransferOutcome.UNKNOWN:
         return await _unknown(connection, row)
     if result.outcome is TransferOutcome.NOT_FOUND:
-        return await _needs_attention(connection, row, step.call, UNCLEAR, None, step.at)
+        return await _needs_attention(connection, row, step.call, UNCLEAR, result.failure, step.at)
     if step.call is PayoutCall.TRANSFER:
         return await _transferred(connection, row, result, step.at, send_for_s)
     if result.outcome is TransferOutcome.REFUSED:
@@ -117,7 +117,7 @@ async def book_payout(connection: AsyncConnection, step: BookPayoutStep, send_fo
     if result.outcome is PayoutOutcome.NOT_FOUND:
         if row.status is not PayoutStatus.TRANSFERRED:  # it was there: an answer that cannot be right
             return await _unknown(connection, row, next_check_at=step.next_check_at)
-        return await _needs_attention(connection, row, PayoutCall.PAYOUT, UNCLEAR, None, step.at)
+        return await _needs_attention(connection, row, PayoutCall.PAYOUT, UNCLEAR, result.failure, step.at)
     await _webhooks_read(connection, row, result)
     if result.outcome in (PayoutOutcome.FAILED, PayoutOutcome.CANCELLED):
         return await _not_paid(connection, row, result, step.at, send_for_s)

@@ -3,7 +3,7 @@
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Integer, and_, cast, func, or_, select, tuple_, update
+from sqlalchemy import Integer, Select, and_, cast, func, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -42,8 +42,20 @@ async def due(
     than the schedule's minimum. A page is a walk along the wallets' primary key, whatever their number.
     """
     place = tuple_(wallet.c.tenant_id, wallet.c.seller_account, wallet.c.currency)
+    query = _due(day).order_by(wallet.c.tenant_id, wallet.c.seller_account, wallet.c.currency).limit(limit)
+    if after is not None:
+        query = query.where(place > tuple_(*after))
+    return [(row.tenant_id, row.seller_account, row.currency) for row in await connection.execute(query)]
+
+
+async def due_count(connection: AsyncConnection, day: date) -> int:
+    """How many sellers and currencies are due on `day`."""
+    return int(await connection.scalar(select(func.count()).select_from(_due(day).subquery())) or 0)
+
+
+def _due(day: date) -> Select[Any]:
     smallest = func.greatest(func.coalesce(merchant.c.payout_minimum[wallet.c.currency].as_integer(), 1), 1)
-    query = (
+    return (
         select(wallet.c.tenant_id, wallet.c.seller_account, wallet.c.currency)
         .join(
             merchant,
@@ -65,12 +77,7 @@ async def due(
                 ),
             ),
         )
-        .order_by(wallet.c.tenant_id, wallet.c.seller_account, wallet.c.currency)
-        .limit(limit)
     )
-    if after is not None:
-        query = query.where(place > tuple_(*after))
-    return [(row.tenant_id, row.seller_account, row.currency) for row in await connection.execute(query)]
 
 
 async def unsent(connection: AsyncConnection, run_id: str) -> int:
@@ -81,9 +88,12 @@ async def unsent(connection: AsyncConnection, run_id: str) -> int:
     return int(found or 0)
 
 
-async def page(connection: AsyncConnection, *, limit: int) -> list[dict[str, Any]]:
-    """Runs, the latest date first, each with its payouts by status: `statuses`."""
-    runs = await connection.execute(select(payout_run).order_by(payout_run.c.business_date.desc()).limit(limit))
+async def page(connection: AsyncConnection, *, day: date | None = None, limit: int = 1) -> list[dict[str, Any]]:
+    """Runs, the latest date first, or that of `day`; each with its payouts by status: `statuses`."""
+    query = select(payout_run).order_by(payout_run.c.business_date.desc()).limit(limit)
+    if day is not None:
+        query = query.where(payout_run.c.business_date == day)
+    runs = await connection.execute(query)
     found = {row["id"]: dict(row) | {"statuses": {}} for row in runs.mappings()}
     counts = await connection.execute(
         select(payout.c.run_id, payout.c.status, func.count().label("n"))

@@ -1,8 +1,9 @@
 """What is pending in a wallet becomes available: each order once, when its time has come, without what was refunded."""
 
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select, tuple_, update
+from sqlalchemy import func, select, text, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db import ledger, wallet
@@ -79,16 +80,24 @@ async def _post(connection: AsyncConnection, orders: list[Any], step: ReleaseFun
     )
 
 
-async def next_of_seller(connection: AsyncConnection, tenant_id: str, seller_account: str) -> list[dict[str, Any]]:
-    """What is pending of a seller, by currency and day: `{currency, day, amount}`, the soonest first."""
-    day = func.date(payment_order.c.available_at).label("day")
+async def waiting(connection: AsyncConnection, due_at: datetime) -> int:
+    """How many orders are due at `due_at` and not released."""
+    due = select(func.count()).select_from(payment_order).where(*_DUE, payment_order.c.available_at <= due_at)
+    return int(await connection.scalar(due) or 0)
+
+
+async def next_of_seller(
+    connection: AsyncConnection, tenant_id: str, seller_account: str, zone: str = "UTC"
+) -> list[dict[str, Any]]:
+    """What is pending of a seller, by currency and day in `zone`: `{currency, day, amount}`, the soonest first."""
+    day = func.date(func.timezone(zone, payment_order.c.available_at)).label("day")
     rows = await connection.execute(
         select(payment_order.c.currency, day, func.sum(payment_order.c.pending_amount).label("amount"))
         .where(
             *_DUE,
             tuple_(payment_order.c.tenant_id, payment_order.c.seller_account) == tuple_(tenant_id, seller_account),
         )
-        .group_by(payment_order.c.currency, day)
-        .order_by(day, payment_order.c.currency)
+        .group_by(payment_order.c.currency, text("day"))  # by its name: a zone sent twice is two expressions
+        .order_by(text("day"), payment_order.c.currency)
     )
     return [dict(row) | {"amount": int(row["amount"])} for row in rows.mappings()]

@@ -87,10 +87,15 @@ async def close_of(connection: AsyncConnection, object_id: str, *, by: str, reso
     )
 
 
-async def open_tasks(connection: AsyncConnection, *, payment_id: str | None = None) -> list[dict[str, Any]]:
+async def open_tasks(
+    connection: AsyncConnection, *, payment_id: str | None = None, object_id: str | None = None
+) -> list[dict[str, Any]]:
+    """The oldest first: all, those of a payment, or those about another object."""
     query = select(operator_task).where(operator_task.c.closed_at.is_(None)).order_by(operator_task.c.id)
     if payment_id is not None:
         query = query.where(operator_task.c.payment_id == payment_id)
+    if object_id is not None:
+        query = query.where(operator_task.c.object_id == object_id)
     return [dict(row) for row in (await connection.execute(query)).mappings()]
 
 
@@ -113,7 +118,8 @@ async def close_one(connection: AsyncConnection, task_id: str, *, by: str, resol
     closed = (await connection.execute(query)).mappings().one_or_none()
     if closed is None:
         return False
-    detail = {"kind": closed["kind"], "payment": closed["payment_id"], "note": resolution}
+    about = {"payment": closed["payment_id"]} if closed["object_id"] is None else {"object": closed["object_id"]}
+    detail = {"kind": closed["kind"], **about, "note": resolution}
     await audit(connection, closed["tenant_id"], by, "task.close", task_id, detail)
     return True
 

@@ -85,3 +85,7 @@ def payout_key(payout_id: str, call: str, attempt: int) -> str:
 def payout_cancel_key(payout_id: str) -> str:
     """The PSP's idempotency key of cancelling a payout that the bank has not got yet."""
     return f"{payout_id}:cancel"
+
+
+def reconciliation_workflow_id(run_id: str) -> str:
+    return f"reconciliation:{run_id}"

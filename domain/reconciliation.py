@@ -230,6 +230,14 @@ class RunStep(Frozen):
     at: datetime
 
 
+class FailStep(Frozen):
+    """End a run that cannot be carried out; `failure` says why, in words."""
+
+    run_id: str
+    failure: str
+    at: datetime
+
+
 class FixStep(Frozen):
     """Apply the proposed fixes of a run, one page of them after discrepancy `after`."""
 

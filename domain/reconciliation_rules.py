@@ -103,7 +103,9 @@ def judge(pair: Pair, terms: Terms) -> list[Finding]:
     if pair.duplicate_of is not None:
         return [_duplicate(pair, terms)]
     main = _FEE_ALONE if pair.kind == PspLineKind.FEE else _movement(pair, terms)
-    fee = _fee(pair, terms) if main is _FEE_ALONE or main is None or pair.booked is not None else None
+    # Where the whole movement is of another currency, or is not there on one side, its fee says nothing new.
+    with_fee = main is None or main is _FEE_ALONE or (pair.booked is not None and main.cls is not LineClass.CURRENCY)
+    fee = _fee(pair, terms) if with_fee else None
     found = [finding for finding in (main, fee) if finding is not None and finding is not _FEE_ALONE]
     if not found and pair.line is not None and pair.how not in (None, MatchedBy.REFERENCE):
         return [_matched(pair)]

@@ -85,8 +85,8 @@ class PayoutWorkflow:
     @workflow.run
     async def run(self, inp: PayoutInput) -> str:
         if self._state.status in PAYOUT_ENDED:
-            self._state = await self._look_at_the_bank(self._state)
-        while self._state.status not in PAYOUT_ENDED:
+            self._mailbox.nudged = True
+        while self._state.status not in PAYOUT_ENDED or self._mailbox.nudged:
             self._state = await self._advance(self._state)
         await workflow.wait_condition(workflow.all_handlers_finished)
         return f"{inp.payout_id} is {self._state.status}"
@@ -101,8 +101,12 @@ class PayoutWorkflow:
                 return await self._wait_for_the_bank(state)
             case PayoutStatus.RETURNING:
                 return await self._transfer(PayoutCall.REVERSAL, await self._steps.take_back(self._step))
-            case _:
+            case PayoutStatus.NEEDS_ATTENTION:
                 return await self._wait_for_a_person()
+            case _:
+                # Something was said while the last answer was on its way, and nobody would be told of it again.
+                self._mailbox.nudged = False
+                return await self._look_at_the_bank(state)
 
     async def _transfer(self, call: PayoutCall, result: TransferResult) -> PayoutState:
         return await self._steps.book_transfer(

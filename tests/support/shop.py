@@ -133,6 +133,12 @@ class Shop:
 
         return await eventually(probe, timeout_s=30, what=f"dispute of {payment_id} {statuses}")
 
+    async def add_seller(self, seller: str, **fields: Any) -> None:
+        answer = await self.paysaga.http.post(
+            "/v1/merchants", json={"seller_account": seller} | fields, headers=self.headers
+        )
+        assert answer.status_code == 201, answer.text
+
     async def set_merchant(self, seller: str, **fields: Any) -> None:
         answer = await self.paysaga.http.patch(f"/v1/merchants/{seller}", json=fields, headers=self.headers)
         assert answer.status_code == 200, answer.text

@@ -1,0 +1,282 @@
+"""Reconciliation: copying the other side's lines, matching them, and fixing what is safe by rule.
+
+Each activity can be killed anywhere and run again: staging goes on behind the last whole page, matching is one
+transaction, a fix is booked once.
+"""
+
+import asyncio
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from itertools import islice
+from typing import Any, BinaryIO, NoReturn
+
+import structlog
+from prometheus_client import Counter, Gauge
+from temporalio import activity
+
+from activities.charge import try_again
+from activities.heartbeat import heartbeating
+from activities.reconciliation_fix import Fixer
+from activities.start import Starter
+from db import reconciliation as runs
+from db import reconciliation_discrepancy as discrepancies
+from db import reconciliation_file as files
+from db import reconciliation_fix as fixing
+from db import reconciliation_match as matching
+from db.database import Database
+from db.reconciliation_stage import Place, bounds, place_of, stage
+from domain.errors import PaysagaError
+from domain.psp import BankLine, PspLine
+from domain.reconciliation import (
+    FailStep,
+    Fixed,
+    FixStep,
+    Matching,
+    NewRun,
+    ReconciliationReport,
+    RunStatus,
+    RunStep,
+    Staged,
+    StageStep,
+    Subject,
+)
+from domain.reconciliation_rules import Terms
+from gateways.bank_statement import read_camt053
+from gateways.psp import Psp
+from gateways.settlement_file import SettlementFileError, read_itemized
+
+FILE_PAGE = 5_000
+"""Lines of a file that are copied in one transaction."""
+
+_SPOOL_BYTES = 8_000_000
+"""Of a file in memory; what is above waits on this worker's disk while it is read."""
+
+_READERS: Mapping[Subject, Callable[[BinaryIO], Iterator[PspLine] | Iterator[BankLine]]] = {
+    Subject.PSP: read_itemized,
+    Subject.BANK: read_camt053,
+}
+
+OPEN = Gauge("paysaga_discrepancies_open", "Open discrepancies", ["psp", "subject", "class"])
+OVERDUE = Gauge("paysaga_discrepancies_overdue", "Open discrepancies past their deadline", ["psp", "subject", "class"])
+RUNS = Counter("paysaga_reconciliations", "Runs that ended", ["psp", "subject", "status"])
+LINES = Counter("paysaga_reconciliation_lines", "Lines and records by what they turned out to be", ["psp", "class"])
+
+log = structlog.get_logger("paysaga.reconciliation")
+
+
+class ReconciliationActivities:
+    """`here_s`, `there_s`, `bank_days`: the terms of `Terms`. `match_timeout_s` bounds each statement of the matching,
+    `page_timeout_s` the PSP's answer to one page."""
+
+    def __init__(
+        self,
+        database: Database,
+        psps: Mapping[str, Psp],
+        starter: Starter,
+        *,
+        here_s: float,
+        there_s: float,
+        bank_days: int,
+        page_timeout_s: float,
+        match_timeout_s: float,
+    ) -> None:
+        self._database = database
+        self._psps = psps
+        self._fixer = Fixer(database, starter)
+        self._here_s, self._there_s, self._bank_days = here_s, there_s, bank_days
+        self._page_timeout_s = page_timeout_s
+        self._match_timeout_s = match_timeout_s
+        self._labels: set[tuple[str, str, str]] = set()
+
+    def _terms(self, step: RunStep | FixStep) -> Terms:
+        return Terms(step.at, self._here_s, self._there_s, self._bank_days)
+
+    @activity.defn
+    async def open_reconciliation(self, new: NewRun) -> str:
+        """Store a run, once; its id."""
+        return str((await self._database.run(lambda c: runs.open_run(c, new)))["id"])
+
+    # --- staging ---
+
+    @activity.defn
+    @heartbeating
+    async def stage_from_psp(self, step: StageStep) -> Staged:
+        """Copy up to so many pages of the PSP's list, from where the last ended."""
+        run = await self._database.read(lambda c: runs.get(c, step.run_id))
+        place = place_of(run)
+        created_from, created_to = bounds(run)
+        for _ in range(step.pages):
+            if place.done:
+                break
+            page = await self._psps[run["psp"]].list_lines(
+                created_from=created_from,
+                created_to=created_to,
+                cursor=place.cursor,
+                timeout_s=self._page_timeout_s,
+            )
+            if page.reason is not None:
+                raise try_again(page.reason)
+            place = await self._keep(step.run_id, place, page.lines, page.cursor, last=page.cursor is None)
+        return Staged(lines=place.lines, done=place.done)
+
+    @activity.defn
+    @heartbeating
+    async def stage_from_file(self, step: StageStep) -> Staged:
+        """Copy a file's lines, from where the last worker ended. A file that cannot be read ends the run: what was
+        copied of it stays as evidence, and is never matched."""
+        run = await self._database.read(lambda c: runs.get(c, step.run_id))
+        place = place_of(run)
+        if place.done:
+            return Staged(lines=place.lines, done=True)
+        with tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES) as spool:
+            await self._fetch(run["file_id"], spool)
+            try:
+                place = await self._stage_file(run, place, spool)  # type: ignore[arg-type]
+            except SettlementFileError as error:
+                return Staged(lines=place.lines, done=False, failure=str(error))
+        return Staged(lines=place.lines, done=place.done)
+
+    async def _fetch(self, file_id: str, spool: Any) -> None:
+        no = 0
+        while chunk := await self._database.read(lambda c, n=no: files.chunk(c, file_id, n)):  # type: ignore[misc]
+            await asyncio.to_thread(spool.write, chunk)
+            no += 1
+        spool.seek(0)
+
+    async def _stage_file(self, run: dict[str, Any], place: Place, file: BinaryIO) -> Place:
+        reader: Any = _READERS[Subject(run["subject"])](file)
+        with closing(reader) as lines:  # before the file that it reads is
+            await asyncio.to_thread(_skip, lines, place.lines)
+            while not place.done:
+                page = await asyncio.to_thread(lambda: list(islice(lines, FILE_PAGE)))
+                place = await self._keep(run["id"], place, page, None, last=len(page) < FILE_PAGE)
+        return place
+
+    async def _keep(
+        self, run_id: str, place: Place, lines: Sequence[PspLine | BankLine], following: str | None, *, last: bool
+    ) -> Place:
+        kept = await self._database.run(
+            lambda c: stage(c, run_id, lines, read=place.pages, following=following, last=last)
+        )
+        if not kept.done and kept.pages != place.pages + 1:
+            _overtaken(run_id)
+        return kept
+
+    # --- matching ---
+
+    @activity.defn
+    @heartbeating
+    async def match_lines(self, step: RunStep) -> Matching:
+        """Match what was staged, in one transaction of its own."""
+
+        async def work(connection: Any) -> Matching:
+            return await matching.match(connection, step.run_id, self._terms(step))
+
+        return await self._database.run_long(work, timeout_s=self._match_timeout_s)
+
+    # --- fixes ---
+
+    @activity.defn
+    @heartbeating
+    async def apply_fixes(self, step: FixStep) -> Fixed:
+        """Do what is proposed for a page of the run's open discrepancies. What cannot be done now stays open."""
+        page = await self._database.read(
+            lambda c: discrepancies.to_fix(c, step.run_id, after=step.after, limit=step.limit)
+        )
+        booked = asked = refused = 0
+        for row in page:
+            if row["fix_asked_at"] == step.at:  # by this very step, before its worker died
+                asked += 1
+                continue
+            try:
+                done = await self._fixer.fix(row, step.at)
+            except (PaysagaError, fixing.Refused) as error:
+                log.warning("fix refused", discrepancy=row["id"], fix=row["fix"], why=str(error))
+                refused += 1
+                continue
+            booked, asked = booked + done, asked + (not done)
+        if booked or asked:
+            await self._database.run(lambda c: runs.count(c, step.run_id, fixed=booked, asked=asked))
+        after = page[-1]["id"] if len(page) == step.limit else None
+        return Fixed(booked=booked, asked=asked, refused=refused, after=after)
+
+    @activity.defn
+    @heartbeating
+    async def verify_fixes(self, step: RunStep) -> int:
+        """Look again at what a workflow was asked for: what is there by now is closed. How many."""
+        closed, after = 0, ""
+        while True:
+            page = await self._database.read(
+                lambda c, a=after: discrepancies.to_fix(c, step.run_id, after=a, limit=1_000, asked=True)  # type: ignore[misc]
+            )
+            ids = [row["id"] for row in page]
+
+            async def work(connection: Any, ids: list[str] = ids) -> int:
+                return await matching.look_again(connection, step.run_id, ids, self._terms(step))
+
+            if ids:
+                closed += await self._database.run_long(work, timeout_s=self._match_timeout_s)
+            if len(page) < 1_000:
+                return closed
+            after = ids[-1]
+
+    # --- the end ---
+
+    @activity.defn
+    async def complete_reconciliation(self, step: RunStep) -> ReconciliationReport:
+        """End the run, and tell a person of whatever is open past its deadline, this run's or not."""
+        run = await self._database.run(lambda c: runs.complete(c, step.run_id, step.at))
+        overdue = await self._alert(step)
+        counts = await self._database.read(lambda c: discrepancies.open_counts(c, step.at))
+        self._measure(run, counts)
+        return ReconciliationReport(
+            run_id=run["id"],
+            status=RunStatus(run["status"]),
+            lines=run["lines"],
+            counts=run["counts"] or {},
+            **{name: run[name] for name in ("opened", "closed", "fixed", "asked")},
+            overdue=overdue,
+        )
+
+    async def _alert(self, step: RunStep) -> int:
+        overdue = 0
+        while page := await self._database.run(lambda c: discrepancies.alert(c, step.at)):
+            overdue += len(page)
+            for row in page:
+                names = ("id", "tenant_id", "psp", "subject", "class", "object_id", "line_reference", "reason")
+                log.error("unmatched past its deadline", **{name: row[name] for name in names})
+        return overdue
+
+    def _measure(self, run: dict[str, Any], counts: list[dict[str, Any]]) -> None:
+        RUNS.labels(run["psp"], run["subject"], run["status"]).inc()
+        for cls, number in (run["counts"] or {}).items():
+            LINES.labels(run["psp"], cls).inc(number)
+        now = {(row["psp"], row["subject"], row["class"]): row for row in counts}
+        for labels in self._labels | now.keys():  # a class of which none is left shows zero
+            row = now.get(labels)
+            OPEN.labels(*labels).set(row["open"] if row else 0)
+            OVERDUE.labels(*labels).set(row["overdue"] if row else 0)
+        self._labels |= now.keys()
+
+    @activity.defn
+    async def fail_reconciliation(self, step: FailStep) -> ReconciliationReport:
+        """End a run that cannot be carried out, in words for a person."""
+        await self._database.run(lambda c: runs.fail(c, step.run_id, step.failure, step.at))
+        run = await self._database.read(lambda c: runs.get(c, step.run_id))
+        RUNS.labels(run["psp"], run["subject"], run["status"]).inc()
+        log.error("reconciliation failed", run=step.run_id, why=step.failure)
+        return ReconciliationReport(
+            run_id=run["id"], status=RunStatus(run["status"]), lines=run["lines"], failure=step.failure
+        )
+
+
+def _skip(lines: Iterator[Any], number: int) -> None:
+    """What an earlier worker copied."""
+    for _ in islice(lines, number):
+        pass
+
+
+def _overtaken(run_id: str) -> NoReturn:
+    """Another worker stages the same run: this one was taken for dead, and lets it."""
+    raise try_again(f"{run_id} is staged by another worker")

@@ -1,0 +1,96 @@
+"""A bank statement against what the PSP paid to our bank."""
+
+from datetime import UTC, datetime, timedelta
+
+from domain import ledger as books
+from domain.ledger import Kind
+from domain.psp import BankLine
+from domain.reconciliation import LineClass, Source, Subject
+from domain.reconciliation_rules import working_days_after
+from tests.reconciliation.world import DAY, LATER, NOON, Found, World, hours
+
+MONTH = (DAY - timedelta(days=5), DAY + timedelta(days=20))
+
+
+def entry(reference: str = "bank-1", *names: str, amount: int = 90_000, at: datetime = NOON) -> BankLine:
+    return BankLine(reference=reference, amount=amount, currency="INR", booked_at=at, references=names)
+
+
+async def booked(world: World, payout: str = "po_1", amount: int = 90_000, at: datetime = NOON) -> None:
+    kind = Kind.BANK_PAYOUT if amount > 0 else Kind.BANK_PAYOUT_REVERSAL
+    await world.post(kind, f"stripe:{payout}", books.bank_payout("stripe", amount, "INR"), at)
+
+
+async def statement(world: World, *lines: BankLine, at: datetime = LATER, **fields: object) -> Found:
+    more = {"source": Source.FILE, "subject": Subject.BANK, "window": MONTH} | fields
+    return await world.run(*lines, at=at, **more)
+
+
+async def test_by_the_payouts_name(world: World) -> None:
+    await booked(world)
+    item = (await statement(world, entry("bank-1", "X", "po_1"))).one(LineClass.MATCHED)
+    assert (item["how"], item["object_id"], item["line_no"]) == ("psp_id", "po_1", 1)
+    assert (await statement(world)).items == [], "confirmed once is confirmed"
+
+
+async def test_by_a_guess(world: World) -> None:
+    await booked(world)
+    item = (await statement(world, entry(at=NOON + timedelta(days=3)))).one(LineClass.MATCHED)
+    assert item["how"] == "guess"
+
+
+async def test_no_guess_between_two(world: World) -> None:
+    await booked(world)
+    await booked(world, "po_2")
+    assert (await statement(world, entry())).classes == ["missing_here", "timing", "timing"]
+
+
+async def test_amount_and_currency(world: World) -> None:
+    await booked(world)
+    item = (await statement(world, entry("bank-1", "po_1", amount=80_000))).one(LineClass.AMOUNT)
+    assert item["reason"] == "The bank lists 800.00 INR for po_1, and we booked 900.00 INR."
+
+
+async def test_an_entry_that_is_nothing_of_ours(world: World) -> None:
+    (await statement(world, entry(amount=-123))).one(LineClass.MISSING_HERE)
+    (disc,) = await world.open_ones()
+    assert (disc["subject"], disc["tenant_id"], disc["difference"]) == ("bank", "platform", -123)
+
+
+async def test_an_entry_whose_payout_is_booked_later(world: World) -> None:
+    (await statement(world, entry("bank-1", "po_1"))).one(LineClass.MISSING_HERE)
+    await booked(world)
+    found = await statement(world, window=(DAY + timedelta(days=2), DAY + timedelta(days=3)))
+    assert (found.classes, found.matched.closed) == (["matched"], 1)
+
+
+async def test_not_on_the_statement_within_five_working_days(world: World) -> None:
+    await booked(world)
+    due_at = working_days_after(NOON, 5)
+    item = (await statement(world, at=due_at - hours(0.1))).one(LineClass.TIMING)
+    assert item["due_at"] == due_at == NOON + timedelta(days=7), "a weekend lies between"
+    item = (await statement(world, at=due_at)).one(LineClass.MISSING_AT_PSP)
+    assert item["reason"] == "We booked a payout of 900.00 INR for po_1, and the bank does not list it."
+    found = await statement(world, entry("bank-1", "po_1"), at=due_at + hours(1))
+    assert (found.classes, found.matched.closed) == (["matched"], 1)
+
+
+async def test_twice(world: World) -> None:
+    await booked(world)
+    line = entry("bank-1", "po_1")
+    assert (await statement(world, line, line)).classes == ["duplicate", "matched"]
+    again = await statement(world, entry("bank-2", "po_1"), window=(DAY, DAY + timedelta(days=2)))
+    assert again.one(LineClass.DUPLICATE)["line_reference"] == "bank-2"
+
+
+async def test_a_payout_that_came_back(world: World) -> None:
+    await booked(world)
+    await booked(world, amount=-90_000, at=NOON + hours(30))
+    lines = entry("bank-1", "po_1"), entry("bank-2", "po_1", amount=-90_000, at=NOON + hours(48))
+    assert (await statement(world, *lines)).counts == {"matched": 2}
+
+
+def test_working_days() -> None:
+    friday = datetime(2026, 3, 13, 9, tzinfo=UTC)
+    assert working_days_after(friday, 1) == datetime(2026, 3, 16, 9, tzinfo=UTC)
+    assert working_days_after(friday, 5) == datetime(2026, 3, 20, 9, tzinfo=UTC)

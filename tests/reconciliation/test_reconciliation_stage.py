@@ -1,0 +1,201 @@
+"""Staging that is killed at any page and run again; files that are stored once; a small bench."""
+
+import asyncio
+import csv
+import io
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from temporalio.testing import ActivityEnvironment
+
+from activities import reconciliation as module
+from activities.reconciliation import ReconciliationActivities
+from activities.start import Starter
+from bench import reconcile
+from bench.reconcile_books import COLUMNS
+from db import reconciliation as runs
+from db import reconciliation_file as files
+from db.reconciliation_stage import stage
+from domain.psp import PspLine, PspLines
+from domain.reconciliation import NewRun, Source, StageStep, Subject
+from stack.embedded import EmbeddedStack
+from tests.reconciliation.test_reconciliation_classes import other
+from tests.reconciliation.world import DAY, LATER, World
+
+
+class Killed(BaseException):
+    """The worker's end, wherever it was."""
+
+
+class Lister:
+    """A PSP that lists `pages`; it ends the process when page number `dies_at` was asked for."""
+
+    def __init__(self, pages: list[list[PspLine]], dies_at: int | None = None) -> None:
+        self.pages, self.dies_at = pages, dies_at
+        self.asked: list[str | None] = []
+
+    async def list_lines(self, *, cursor: str | None, **_: Any) -> PspLines:
+        number = int(cursor or 0)
+        self.asked.append(cursor)
+        if number == self.dies_at:
+            self.dies_at = None
+            raise Killed
+        following = str(number + 1) if number + 1 < len(self.pages) else None
+        return PspLines(lines=tuple(self.pages[number]), cursor=following)
+
+
+def worker(world: World, psp: Any = None) -> ReconciliationActivities:
+    return ReconciliationActivities(
+        world.database,
+        {"stripe": psp},
+        cast(Starter, None),
+        here_s=3600,
+        there_s=3600,
+        bank_days=5,
+        page_timeout_s=1,
+        match_timeout_s=60,
+    )
+
+
+async def references(world: World, run_id: str) -> list[str]:
+    rows = await world.sql("SELECT reference FROM reconciliation_line WHERE run_id = $1 ORDER BY line_no", run_id)
+    return [row["reference"] for row in rows]
+
+
+@pytest.mark.parametrize("dies_at", range(4))
+async def test_killed_at_any_page(world: World, dies_at: int) -> None:
+    pages = [[other(f"txn_{n}_{i}") for i in range(3)] for n in range(4)]
+    psp = Lister(pages, dies_at)
+    run_id = await world.open()
+    steps = worker(world, psp)
+    with pytest.raises(Killed):
+        await ActivityEnvironment().run(steps.stage_from_psp, StageStep(run_id=run_id))
+    staged = await ActivityEnvironment().run(steps.stage_from_psp, StageStep(run_id=run_id))
+    assert (staged.done, staged.lines) == (True, 12)
+    assert await references(world, run_id) == [line.reference for page in pages for line in page]
+    assert len(psp.asked) == 5, "no page that was kept is asked for again"
+    again = await ActivityEnvironment().run(steps.stage_from_psp, StageStep(run_id=run_id))
+    assert (again, len(psp.asked)) == (staged, 5)
+
+
+async def test_so_many_pages_at_a_time(world: World) -> None:
+    psp = Lister([[other(f"txn_{n}")] for n in range(5)])
+    run_id = await world.open()
+    step = StageStep(run_id=run_id, pages=2)
+    done = [(await ActivityEnvironment().run(worker(world, psp).stage_from_psp, step)).done for _ in range(3)]
+    assert done == [False, False, True]
+
+
+async def test_two_workers_at_one_run(world: World) -> None:
+    """One was taken for dead and is not: the lines are here once."""
+    pages = [[other(f"txn_{n}_{i}") for i in range(3)] for n in range(6)]
+    run_id = await world.open()
+    workers = [worker(world, Lister(pages)) for _ in range(2)]
+    await asyncio.gather(
+        *(ActivityEnvironment().run(w.stage_from_psp, StageStep(run_id=run_id)) for w in workers),
+        return_exceptions=True,
+    )
+    await ActivityEnvironment().run(workers[0].stage_from_psp, StageStep(run_id=run_id))
+    assert await references(world, run_id) == [line.reference for page in pages for line in page]
+
+
+# --- files ---
+
+
+def itemized(lines: int) -> bytes:
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(COLUMNS)
+    for n in range(lines):
+        writer.writerow((f"txn_{n}", "2026-03-10 12:00:00", "", "inr", "7.00", "0.00", "7.00", "other", "", "", "", ""))
+    return text.getvalue().encode()
+
+
+async def stored(world: World, content: bytes, name: str = "march.csv", subject: Subject = Subject.PSP) -> str:
+    async def chunks() -> AsyncIterator[bytes]:
+        for start in range(0, len(content), 700):
+            yield content[start : start + 700]
+
+    return (await files.store(world.database, world.tenant, subject, name, "kim", chunks()))[0]
+
+
+async def file_run(world: World, file_id: str, subject: Subject = Subject.PSP) -> str:
+    new = NewRun(
+        key=file_id,
+        tenant_id=world.tenant,
+        psp="stripe",
+        subject=subject,
+        source=Source.FILE,
+        file_id=file_id,
+        apply=False,
+        by="kim",
+        at=LATER,
+    )
+    return str((await world.database.run(lambda c: runs.open_run(c, new)))["id"])
+
+
+async def test_a_file_that_was_killed_in_the_middle(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FILE_PAGE", 10)
+    run_id = await file_run(world, await stored(world, itemized(35)))
+    steps, kept, calls = worker(world), stage, 0
+
+    async def dying(*arguments: Any, **more: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise Killed
+        return await kept(*arguments, **more)
+
+    monkeypatch.setattr(module, "stage", dying)
+    with pytest.raises(Killed):
+        await ActivityEnvironment().run(steps.stage_from_file, StageStep(run_id=run_id))
+    assert len(await references(world, run_id)) == 20
+    staged = await ActivityEnvironment().run(steps.stage_from_file, StageStep(run_id=run_id))
+    assert (staged.done, staged.lines) == (True, 35)
+    assert await references(world, run_id) == [f"txn_{n}" for n in range(35)]
+    row = await world.database.read(lambda c: runs.get(c, run_id))
+    assert (row["file_name"], row["window_from"]) == ("march.csv", DAY.replace(hour=12))
+
+
+async def test_the_same_bytes_are_the_same_file(world: World) -> None:
+    content = itemized(3)
+    first = await stored(world, content)
+    assert await stored(world, content, "again.csv") == first
+    assert await stored(world, content, subject=Subject.BANK) != first
+    both = await asyncio.gather(stored(world, content + b"\n"), stored(world, content + b"\n"))
+    assert len(set(both)) == 1
+    whole = b"".join(
+        [
+            row["data"]
+            for row in await world.sql("SELECT data FROM settlement_file_chunk WHERE file_id = $1 ORDER BY no", first)
+        ]
+    )
+    assert whole == content
+    found = await world.database.read(lambda c: files.find(c, world.tenant, first))
+    assert found is not None
+    assert (found["name"], found["size"], found["actor"]) == ("march.csv", len(content), "kim")
+    assert await world.database.read(lambda c: files.find(c, "rival", first)) is None
+
+
+async def test_a_file_that_cannot_be_read(world: World) -> None:
+    run_id = await file_run(world, await stored(world, itemized(3) + b"broken\n"))
+    staged = await ActivityEnvironment().run(worker(world).stage_from_file, StageStep(run_id=run_id))
+    assert (staged.done, staged.failure) == (False, "line 5: 1 fields, and not 12")
+
+
+async def test_an_empty_file(world: World) -> None:
+    run_id = await file_run(world, await stored(world, itemized(0)))
+    staged = await ActivityEnvironment().run(worker(world).stage_from_file, StageStep(run_id=run_id))
+    assert staged.done
+    assert (await world.match(run_id)).counts == {"matched": 0}
+
+
+# --- the bench ---
+
+
+async def test_a_small_bench_finds_what_is_planted(servers: EmbeddedStack, tmp_path: Path) -> None:
+    measured = await reconcile.measure(servers, tmp_path, 2_000, 80)
+    assert (measured.planted, measured.found, measured.wrong) == (80, 80, [])
+    assert reconcile.Report([measured]).problems() == []

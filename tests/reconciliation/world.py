@@ -1,0 +1,233 @@
+"""A database of its own with books that the application itself has written, and the other side's lines about them."""
+
+import secrets
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import asyncpg
+
+from db import charge as charges
+from db import ledger, merchant, payment, settlement
+from db import reconciliation as runs
+from db import reconciliation_discrepancy as discrepancies
+from db import reconciliation_match as matching
+from db import refund as refunds
+from db.database import Database
+from db.payment import NewOrder, NewPayment
+from db.reconciliation_file import store
+from db.reconciliation_stage import place_of, stage
+from db.refund import NewRefund
+from domain import ledger as books
+from domain.ids import new_id
+from domain.ledger import Kind, Transaction
+from domain.payment import BookRefundStep, SettleStep
+from domain.psp import (
+    BankLine,
+    ChargeOutcome,
+    ChargeResult,
+    PspFee,
+    PspLine,
+    PspLineKind,
+    RefundOutcome,
+    RefundResult,
+)
+from domain.reconciliation import LineClass, Matching, NewRun, Source, Subject
+from domain.reconciliation_rules import Terms
+
+DAY = datetime(2026, 3, 10, tzinfo=UTC)
+NOON = DAY + timedelta(hours=12)
+LATER = DAY + timedelta(days=4)
+"""Past every grace of what happened on DAY."""
+
+AMOUNT, FEE = 50_000, 1_000
+
+
+def hours(number: float) -> timedelta:
+    return timedelta(hours=number)
+
+
+@dataclass
+class Paid:
+    """A charge of ours, and the names that the PSP has for it."""
+
+    payment_id: str
+    order_id: str
+    charge_id: str
+    intent: str
+    txn: str
+
+    def line(self, **changes: Any) -> PspLine:
+        """What the PSP lists of it, when all is well."""
+        return PspLine(
+            **{
+                "reference": self.txn,
+                "kind": PspLineKind.CHARGE,
+                "amount": AMOUNT,
+                "fee": FEE,
+                "currency": "INR",
+                "occurred_at": NOON,
+                "available_on": NOON + timedelta(days=7),
+                "source_reference": f"ch_{self.intent[3:]}",
+                "charge_reference": self.intent,
+                "our_reference": self.charge_id,
+            }
+            | changes
+        )
+
+
+class World:
+    """`tenant` is the shop whose books they are."""
+
+    def __init__(self, database: Database, owner: "asyncpg.Pool[asyncpg.Record]") -> None:
+        self.database, self._owner = database, owner
+        self.tenant = "shop"
+
+    async def sql(self, query: str, *arguments: Any) -> list[asyncpg.Record]:
+        return await self._owner.fetch(query, *arguments)
+
+    async def seller(self, tenant: str = "shop", name: str = "anna", **fields: Any) -> None:
+        await self.sql("INSERT INTO tenant (id, name) VALUES ($1, $1) ON CONFLICT DO NOTHING", tenant)
+        await self.database.run(lambda c: merchant.create(c, tenant, {"seller_account": name} | fields))
+
+    # --- ours ---
+
+    async def attempted(self, *, tenant: str | None = None, known: bool = True) -> Paid:
+        """A payment that was sent to the PSP, and nothing is known of it but, if told, the PSP's name for it."""
+        token = secrets.token_hex(10)
+        new = NewPayment(
+            id=new_id("pay"),
+            tenant_id=tenant or self.tenant,
+            checkout_id=None,
+            buyer_id="buyer",
+            buyer_email=None,
+            currency="INR",
+            psp="stripe",
+            method="card",
+            token=b"",
+            on_partial_failure="compensate_all",
+            metadata={},
+            confirmed=True,
+            send_for_s=3600,
+            actor="test",
+            orders=[NewOrder(new_id("po"), f"order-{token}", "anna", AMOUNT, 0)],
+        )
+        await self.database.run(lambda c: payment.create(c, new))
+        row = await self.database.read(lambda c: payment.get(c, new.id))
+        assert row is not None, "just stored"
+        made = Paid(new.id, new.orders[0].id, row.charge.id, f"pi_{token}", f"txn_{token}")
+        if known:
+            pending = ChargeResult(outcome=ChargeOutcome.PENDING, reference=made.intent)
+            await self.database.run(lambda c: charges.record(c, made.charge_id, pending))
+        return made
+
+    async def paid(self, *, at: datetime = NOON, fee: int | None = FEE, tenant: str | None = None) -> Paid:
+        """Settled and booked at `at`; `fee` None: the PSP has not told it."""
+        made = await self.attempted(tenant=tenant)
+        await self.settle(made, at, fee=fee)
+        return made
+
+    async def settle(self, made: Paid, at: datetime, *, fee: int | None = FEE) -> None:
+        told = None if fee is None else PspFee(reference=made.txn, amount=fee, currency="INR", available_on=at)
+        result = ChargeResult(
+            outcome=ChargeOutcome.SUCCEEDED, reference=made.intent, amount=AMOUNT, currency="INR", fee=told
+        )
+        step = SettleStep(
+            payment_id=made.payment_id, order_id=made.order_id, result=result, completes=(made.order_id,), at=at
+        )
+        await self.database.run(lambda c: settlement.settle(c, step))
+
+    async def refund(self, made: Paid, amount: int, *, at: datetime = NOON, reference: str | None = None) -> str:
+        """Asked for, and, where the PSP's name is told, made and booked. Its id."""
+        new = NewRefund(new_id("re"), made.payment_id, None, amount, None, "test", 3600)
+        await self.database.run(lambda c: refunds.request(c, new, at))
+        if reference is not None:
+            await self.book_refund(new.id, reference, amount, RefundOutcome.SUCCEEDED, at)
+        return new.id
+
+    async def book_refund(
+        self, refund_id: str, reference: str, amount: int, outcome: RefundOutcome, at: datetime = NOON
+    ) -> None:
+        result = RefundResult(outcome=outcome, reference=reference, amount=amount, currency="INR")
+        step = BookRefundStep(refund_id=refund_id, result=result, at=at)
+        await self.database.run(lambda c: refunds.book(c, step))
+
+    async def post(self, kind: Kind, source: str, postings: tuple[books.Posting, ...], at: datetime = NOON) -> None:
+        transaction = Transaction(kind=kind, source_id=source, postings=postings)
+        await self.database.run(lambda c: ledger.post(c, self.tenant, [transaction], at))
+
+    # --- a run ---
+
+    async def open(
+        self,
+        *,
+        source: Source = Source.API,
+        subject: Subject = Subject.PSP,
+        window: tuple[datetime, datetime] | None = (DAY, DAY + timedelta(days=1)),
+        margin_s: float = 3600,
+        at: datetime = LATER,
+        apply: bool = False,
+    ) -> str:
+        """A stored run; its id."""
+        file_id = None
+        if source is Source.FILE:
+            file_id, _ = await store(
+                self.database, self.tenant, subject, "lines", "test", _bytes(secrets.token_bytes(9))
+            )
+        new = NewRun(
+            key=secrets.token_hex(8),
+            tenant_id=self.tenant,
+            psp="stripe",
+            subject=subject,
+            source=source,
+            file_id=file_id,
+            window_from=window[0] if window else None,
+            window_to=window[1] if window else None,
+            margin_s=margin_s,
+            apply=apply,
+            by="test",
+            at=at,
+        )
+        return str((await self.database.run(lambda c: runs.open_run(c, new)))["id"])
+
+    async def staged(self, run_id: str, lines: Sequence[PspLine | BankLine]) -> None:
+        place = place_of(await self.database.read(lambda c: runs.get(c, run_id)))
+        await self.database.run(lambda c: stage(c, run_id, lines, read=place.pages, following=None, last=True))
+
+    async def match(self, run_id: str, at: datetime = LATER) -> Matching:
+        return await self.database.run_long(lambda c: matching.match(c, run_id, Terms(at)), timeout_s=60)
+
+    async def run(self, *lines: PspLine | BankLine, at: datetime = LATER, **fields: Any) -> "Found":
+        """Open, stage, match: what was found."""
+        run_id = await self.open(at=at, **fields)
+        await self.staged(run_id, lines)
+        matched = await self.match(run_id, at)
+        items = await self.database.read(lambda c: runs.items(c, None, run_id, limit=1000))
+        return Found(run_id, matched, items)
+
+    async def open_ones(self, status: str | None = "OPEN", tenant: str | None = None) -> list[dict[str, Any]]:
+        return await self.database.read(lambda c: discrepancies.page(c, tenant, status=status, limit=1000))
+
+
+@dataclass
+class Found:
+    run_id: str
+    matched: Matching
+    items: list[dict[str, Any]]
+
+    @property
+    def classes(self) -> list[str]:
+        return sorted(item["class"] for item in self.items)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        return {cls: number for cls, number in self.matched.counts.items() if number}
+
+    def one(self, cls: LineClass) -> dict[str, Any]:
+        assert self.classes == [cls], [(item["class"], item["reason"]) for item in self.items]
+        return self.items[0]
+
+
+async def _bytes(content: bytes) -> AsyncIterator[bytes]:
+    yield content
