@@ -7,6 +7,7 @@ from fastapi import FastAPI
 
 from api import (
     capture,
+    discrepancy,
     dispute,
     docs,
     explain,
@@ -15,12 +16,15 @@ from api import (
     merchant,
     openapi,
     payment,
+    payout,
     problems,
+    reconciliation,
     refund,
     risk,
+    statement,
     webhook,
 )
-from api.context import Admission, Principals
+from api.context import UPLOADS_MAX, Admission, Principals
 from api.strict import BodyLimit
 from config.settings import Settings
 from workers.services import open_services, register_search_attributes
@@ -37,6 +41,7 @@ def create_app(settings: Settings) -> FastAPI:
             app.state.services = services
             app.state.principals = Principals()
             app.state.admission = Admission(settings.api_payments_max)
+            app.state.uploads = Admission(UPLOADS_MAX, "files")
             workers = [payment_worker(services, ActivitySet(services))] if settings.api_worker else []
             async with running(workers):
                 yield
@@ -54,7 +59,23 @@ def create_app(settings: Settings) -> FastAPI:
     problems.install(app)
     openapi.install(app)
     docs.install(app, settings)
-    app.add_middleware(BodyLimit, bytes_max=settings.api_max_body_bytes)
-    for module in (payment, capture, explain, refund, dispute, risk, merchant, history, webhook, health):
+    larger = {"/v1/reconciliations/files": settings.reconcile_file_max_bytes}
+    app.add_middleware(BodyLimit, bytes_max=settings.api_max_body_bytes, larger=larger)
+    for module in (
+        payment,
+        capture,
+        explain,
+        refund,
+        dispute,
+        risk,
+        merchant,
+        payout,
+        statement,
+        reconciliation,
+        discrepancy,
+        history,
+        webhook,
+        health,
+    ):
         app.include_router(module.router)
     return app

@@ -38,7 +38,11 @@ SCOPES = {
     "risk:write": "change the risk rules",
     "merchants:read": "show sellers",
     "merchants:write": "add, change, freeze and close sellers",
+    "payouts:read": "show payouts",
+    "payouts:write": "pay sellers out, and cancel that",
     "ledger:read": "show the ledger and the sellers' wallets",
+    "reconciliation:read": "show reconciliations and discrepancies",
+    "reconciliation:write": "reconcile, upload settlement files, and decide about discrepancies",
 }
 
 _bearer = HTTPBearer(
@@ -112,7 +116,11 @@ RiskReader = Annotated[Principal, Security(principal, scopes=["risk:read"])]
 RiskWriter = Annotated[Principal, Security(principal, scopes=["risk:write"])]
 MerchantsReader = Annotated[Principal, Security(principal, scopes=["merchants:read"])]
 MerchantsWriter = Annotated[Principal, Security(principal, scopes=["merchants:write"])]
+PayoutsReader = Annotated[Principal, Security(principal, scopes=["payouts:read"])]
+PayoutsWriter = Annotated[Principal, Security(principal, scopes=["payouts:write"])]
 LedgerReader = Annotated[Principal, Security(principal, scopes=["ledger:read"])]
+ReconciliationReader = Annotated[Principal, Security(principal, scopes=["reconciliation:read"])]
+ReconciliationWriter = Annotated[Principal, Security(principal, scopes=["reconciliation:write"])]
 
 
 async def idempotency_key(
@@ -144,17 +152,18 @@ IdempotencyKey = Annotated[str, Depends(idempotency_key)]
 
 
 class Admission:
-    """How many payments a process takes on at once. More would only wait for the database and time out late; refused
-    before anything is stored, a request keeps its key and loses nothing."""
+    """How many payments (or uploads) a process takes on at once. More would only wait for the database and time out
+    late; refused before anything is stored, a request keeps its key and loses nothing."""
 
-    def __init__(self, payments_max: int) -> None:
-        self._free = payments_max
+    def __init__(self, places: int, what: str = "payments") -> None:
+        self._free = places
+        self._what = what
 
     @contextmanager
     def place(self) -> Iterator[None]:
         """Raises Unavailable `overloaded`."""
         if self._free <= 0:
-            raise Unavailable("Too many payments at once; try again with the same key.", code="overloaded")
+            raise Unavailable(f"Too many {self._what} at once; try again with the same key.", code="overloaded")
         self._free -= 1
         try:
             yield
@@ -168,6 +177,17 @@ def admission(request: Request) -> Admission:
 
 
 AdmissionOf = Annotated[Admission, Depends(admission)]
+
+UPLOADS_MAX = 4
+"""Files that a process takes in at once: each holds a connection to the database while it arrives."""
+
+
+def uploads(request: Request) -> Admission:
+    found: Admission = request.app.state.uploads
+    return found
+
+
+UploadsOf = Annotated[Admission, Depends(uploads)]
 
 _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?([0-9]{1,4})\"?", re.ASCII | re.IGNORECASE)
 
@@ -183,11 +203,30 @@ def wait_s(
     ] = None,
 ) -> float:
     """A preference that cannot be read is ignored, as RFC 7240 asks for."""
+    return _preferred(prefer, WAIT_DEFAULT_S)
+
+
+def no_wait_s(
+    prefer: Annotated[
+        str | None,
+        Header(
+            alias="Prefer",
+            description="`wait=N` (RFC 7240): seconds to wait for an end, 0 to 25; 0 if it is left out",
+            examples=["wait=0"],
+        ),
+    ] = None,
+) -> float:
+    """The same for what takes days as a rule."""
+    return _preferred(prefer, 0.0)
+
+
+def _preferred(prefer: str | None, default_s: float) -> float:
     match = _WAIT.search(prefer or "")
-    return WAIT_DEFAULT_S if match is None else min(float(match[1]), WAIT_MAX_S)
+    return default_s if match is None else min(float(match[1]), WAIT_MAX_S)
 
 
 Wait = Annotated[float, Depends(wait_s)]
+NoWait = Annotated[float, Depends(no_wait_s)]
 
 
 def keyed(request: Request, key: str, body: BaseModel | None) -> KeyedRequest:

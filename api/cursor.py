@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import re
 from collections.abc import Callable
 from functools import partial
 from typing import Annotated
@@ -23,11 +24,22 @@ def _is_number(text: str) -> bool:
     return text.isdigit() and len(text) < 19
 
 
+def _is_account(text: str) -> bool:
+    """`INR/wallet:anna:pending`"""
+    return re.fullmatch(r"[A-Z]{3}/[A-Za-z0-9_:-]{1,120}", text, re.ASCII) is not None
+
+
 _IS_POSITION: dict[str, Callable[[str], bool]] = {
     "history": _is_number,
     "merchant": partial(is_id, "mer"),
     "dispute": _is_number,
     "ledger": _is_number,
+    "payout": _is_number,
+    "payout_item": _is_number,
+    "account": _is_account,
+    "reconciliation": _is_number,
+    "reconciliation_item": _is_number,
+    "discrepancy": _is_number,
 }
 """What a page of each kind ends with."""
 

@@ -167,7 +167,77 @@ MERCHANT_CHANGE = {
     "freeze": {"summary": "Freeze: no new orders", "value": {"status": "FROZEN"}},
     "unfreeze": {"summary": "Unfreeze", "value": {"status": "ACTIVE"}},
     "fee": {"summary": "New terms for new orders", "value": {"fee": {"percent": "2.5", "fixed": "0"}}},
+    "payout": {
+        "summary": "Where to pay the seller, and when: each Friday what is 100.00 INR or more",
+        "value": {
+            "payout": {
+                "account": "acct_paysOut_anna",
+                "interval": "weekly",
+                "weekdays": ["friday"],
+                "minimum": {"INR": "100.00"},
+            }
+        },
+    },
 }
+
+PAYOUTS: dict[str, Any] = {
+    "part": {
+        "summary": "A part of what is available → 202",
+        "value": {"seller_account": "seller_anna", "amount": "100.00", "currency": "INR"},
+    },
+    "all": {"summary": "All that is available → 202", "value": {"seller_account": "seller_anna"}},
+}
+
+PAYOUT_SCHEDULES: dict[str, Any] = {
+    "daily": {"summary": "Each day", "value": {"seller_account": "seller_anna", "interval": "daily"}},
+    "weekly": {
+        "summary": "Mondays and Thursdays, 100.00 INR or more, of orders that are a week old",
+        "value": {
+            "seller_account": "seller_anna",
+            "interval": "weekly",
+            "weekdays": ["monday", "thursday"],
+            "minimum": {"INR": "100.00"},
+            "delay_days": 7,
+        },
+    },
+    "monthly": {
+        "summary": "In the middle of the month, and on its last day",
+        "value": {"seller_account": "seller_anna", "interval": "monthly", "monthdays": [15, 31]},
+    },
+    "manual": {"summary": "Only when asked for", "value": {"seller_account": "seller_anna", "interval": "manual"}},
+}
+
+PAYOUT: dict[str, Any] = {
+    "id": "pt_01kafm6e8x7f5h9k3n1p4r6t8w",
+    "object": "payout",
+    "seller_account": "seller_anna",
+    "amount": "485.00",
+    "currency": "INR",
+    "status": "IN_TRANSIT",
+    "account": "acct_paysOut_anna",
+    "business_date": "2026-11-24",
+    "reference": "po_1SVxPaysOutAnna",
+    "arrival_at": "2026-11-26T00:00:00Z",
+    "failure": None,
+    "cancel_requested": False,
+    "created_at": "2026-11-24T02:00:03Z",
+    "transitions": [
+        {"from_status": None, "to_status": "REQUESTED", "reason": "requested", "at": "2026-11-24T02:00:03Z"},
+        {
+            "from_status": "REQUESTED",
+            "to_status": "TRANSFERRED",
+            "reason": "transferred",
+            "at": "2026-11-24T02:00:04Z",
+        },
+        {
+            "from_status": "TRANSFERRED",
+            "to_status": "IN_TRANSIT",
+            "reason": "on its way to the seller's bank",
+            "at": "2026-11-24T02:00:05Z",
+        },
+    ],
+}
+"""What a payout looks like in an answer."""
 
 PAYMENT: dict[str, Any] = {
     "id": "pay_01kafm6e8q9v7s2c4n0b8k6h3j",
@@ -250,3 +320,45 @@ HISTORY: dict[str, Any] = {
     "next_cursor": None,
 }
 """What a history looks like: newest first."""
+
+# --- reconciliation ---
+
+RECONCILIATIONS: dict[str, Any] = {
+    "day": {
+        "summary": "A day of the PSP's list, without changing anything → 202",
+        "value": {"subject": "psp", "business_date": "2026-11-20"},
+    },
+    "window": {
+        "summary": "A window of it; what is safe by rule is done → 202",
+        "description": ('Of a file: `{"subject": "bank", "file_id": "sf_…"}`, after `POST /v1/reconciliations/files`.'),
+        "value": {
+            "subject": "psp",
+            "from": "2026-11-19T00:00:00Z",
+            "to": "2026-11-19T12:00:00Z",
+            "apply": True,
+        },
+    },
+}
+
+SETTLEMENT_FILE = (
+    "balance_transaction_id,created_utc,available_on_utc,currency,gross,fee,net,reporting_category,source_id\r\n"
+    "txn_1SVxExample,2026-11-20 10:00:00,2026-11-22 00:00:00,inr,500.00,10.00,490.00,charge,ch_1SVxExample\r\n"
+)
+
+BANK_STATEMENT = (
+    '<?xml version="1.0" encoding="UTF-8"?><Document xmlns="urn:iso:std:iso:20022:tech:xsd:camt.053.001.08">'
+    '<BkToCstmrStmt><Stmt><Id>2026-11-24</Id><Ntry><Amt Ccy="INR">490.00</Amt><CdtDbtInd>CRDT</CdtDbtInd>'
+    "<Sts><Cd>BOOK</Cd></Sts><BookgDt><Dt>2026-11-24</Dt></BookgDt><AcctSvcrRef>E2E-1</AcctSvcrRef></Ntry></Stmt>"
+    "</BkToCstmrStmt></Document>"
+)
+
+RESOLUTIONS: dict[str, Any] = {
+    "accept": {
+        "summary": "Nothing is booked; the note says why → 200",
+        "value": {"decision": "accept", "note": "A test of ours in the dashboard, ticket 4711"},
+    },
+    "adjust": {
+        "summary": "The difference is booked as a correction → 200",
+        "value": {"decision": "adjust", "note": "The PSP confirmed it by mail"},
+    },
+}

@@ -59,8 +59,8 @@ Statuses = Annotated[
     tuple[AnyStatus, ...],
     Query(
         alias="status",
-        description="of a payment order, refund or dispute; may be repeated. An entry of a type that does not know the "
-        "status is left out",
+        description="of a payment order, refund, dispute or payout; may be repeated. An entry of a type that does not "
+        "know the status is left out",
     ),
 ]
 
@@ -80,11 +80,11 @@ async def list_transactions(
     cursor: Cursor = None,
     limit: Limit = LIMIT_DEFAULT,
 ) -> Response:
-    """Payment orders, refunds and disputes, newest first; `object` says which an entry is. Somebody without any is an
-    empty list.
+    """Payment orders, refunds, disputes and payouts, newest first; `object` says which an entry is. Somebody
+    without any is an empty list.
 
     A buyer sees every refund of their payments, also those that undo a charge. A seller sees their share of refunds
-    and disputes, one entry for each order of theirs, from the moment at which funds were set aside.
+    and disputes, one entry for each order of theirs, from the moment at which funds were set aside; and their payouts.
     """
     position = decode("history", cursor)
     if not is_client_id(user_id):

@@ -9,10 +9,10 @@ from api.context import LedgerReader, MerchantsReader, MerchantsWriter, Services
 from api.cursor import LIMIT_DEFAULT, Cursor, Limit, decode, encode
 from api.examples import MERCHANT, MERCHANT_CHANGE
 from api.problems import READ_PROBLEMS, WRITE_PROBLEMS
-from api.schemas import MerchantIn, MerchantList, MerchantOut, MerchantPatch, WalletOut
+from api.schemas import MerchantIn, MerchantList, MerchantOut, MerchantPatch, PayoutTermsIn, WalletOut
 from api.strict import StrictRoute
 from api.views import balance_out, merchant_out
-from db import merchant, task, wallet
+from db import merchant, payout_schedule, release, task, wallet
 from db.api_key import Principal
 from domain.errors import NotFound
 from domain.ids import CLIENT_ID
@@ -26,6 +26,18 @@ SellerAccount = Annotated[
 
 
 _TERMS = {"psp_fee_payer", "dispute_fee_payer", "platform_fee_on_refund", "allow_negative_balance", "country"}
+
+
+def _payout_columns(terms: PayoutTermsIn | None) -> dict[str, Any]:
+    """What is said of the merchant's payouts, as columns; an interval stands with its days."""
+    if terms is None:
+        return {}
+    said = {"payout_account"} if "account" in terms.model_fields_set else set()
+    if terms.interval is not None:
+        said |= {"payout_interval", "payout_weekdays", "payout_monthdays"}
+    said |= {f"payout_{name}" for name in ("minimum", "delay_days") if getattr(terms, name) is not None}
+    columns = payout_schedule.columns(terms.schedule) | {"payout_account": terms.account}
+    return {name: value for name, value in columns.items() if name in said}
 
 
 def _json(model: Any, status: int = 200) -> Response:
@@ -45,6 +57,7 @@ async def create_merchant(
         "fee_percent": Decimal(body.fee.percent),
         "fee_fixed": Decimal(body.fee.fixed),
         **body.model_dump(include=_TERMS),
+        **_payout_columns(body.payout),
     }
 
     async def work(connection: Any) -> dict[str, Any]:
@@ -73,13 +86,14 @@ async def change_merchant(
     refunded instead of credited, and an authorisation is voided; refunds and disputes go on. ACTIVE unfreezes; CLOSED
     is for ever, and refunds are then made from what is left in the wallet alone. New fees replace the old ones, both
     parts, and hold for new orders; the other terms hold from now on."""
-    values: dict[str, Any] = body.model_dump(exclude_unset=True, exclude={"fee", "name"}, exclude_none=True)
+    values: dict[str, Any] = body.model_dump(exclude_unset=True, exclude={"fee", "name", "payout"}, exclude_none=True)
     if "name" in body.model_fields_set:
         values["name"] = body.name
     if body.fee is not None:
         values |= {"fee_percent": Decimal(body.fee.percent), "fee_fixed": Decimal(body.fee.fixed)}
+    values |= _payout_columns(body.payout)
 
-    current = await _find(services, who, seller_account)
+    current = await find_merchant(services, who, seller_account)
 
     async def work(connection: Any) -> dict[str, Any]:
         row = await merchant.change(connection, who.tenant_id, current["seller_account"], values)
@@ -94,10 +108,10 @@ async def change_merchant(
 @router.get("/merchants/{seller_account}", response_model=MerchantOut, responses=READ_PROBLEMS, summary="Show a seller")
 async def show_merchant(seller_account: SellerAccount, who: MerchantsReader, services: ServicesOf) -> Response:
     """The seller's state and terms, by your own id of it or ours."""
-    return _json(merchant_out(await _find(services, who, seller_account)))
+    return _json(merchant_out(await find_merchant(services, who, seller_account)))
 
 
-async def _find(services: Services, who: Principal, seller_account: str) -> dict[str, Any]:
+async def find_merchant(services: Services, who: Principal, seller_account: str) -> dict[str, Any]:
     """Raises NotFound, also for a name that nobody could have."""
     if CLIENT_ID.fullmatch(seller_account) is None:
         raise NotFound("There is no such merchant.", code="merchant_not_found")
@@ -122,9 +136,10 @@ async def list_merchants(
     "/wallets/{seller_account}", response_model=WalletOut, responses=READ_PROBLEMS, summary="What we owe a seller"
 )
 async def show_wallet(seller_account: SellerAccount, who: LedgerReader, services: ServicesOf) -> Response:
-    """Per currency: `pending` is not yet released, `available` can be paid out, `reserved` is held for a refund."""
-    row = await _find(services, who, seller_account)
-    balances = await services.database.read(lambda c: wallet.of_seller(c, who.tenant_id, row["seller_account"]))
-    return _json(
-        WalletOut(seller_account=row["seller_account"], balances=[balance_out(balance) for balance in balances])
-    )
+    """Per currency: `pending` is not yet released, `available` can be paid out, `reserved` is held for a refund;
+    `available_on` says by day when what is pending can be paid out."""
+    seller = (await find_merchant(services, who, seller_account))["seller_account"]
+    zone = services.settings.business_zone
+    balances = await services.database.read(lambda c: wallet.of_seller(c, who.tenant_id, seller))
+    days = await services.database.read(lambda c: release.next_of_seller(c, who.tenant_id, seller, zone))
+    return _json(WalletOut(seller_account=seller, balances=[balance_out(balance, days) for balance in balances]))

@@ -31,6 +31,11 @@ TAGS = [
     {"name": "disputes", "description": "What buyers' banks claim back, and the evidence against it."},
     {"name": "risk", "description": "Rules that judge a payment, and the payments that wait for a person."},
     {"name": "merchants", "description": "The sellers that orders are credited to, and what they are owed."},
+    {"name": "payouts", "description": "Pay sellers out: now, or on a schedule; and see what each payout pays."},
+    {
+        "name": "reconciliation",
+        "description": "Compare what the PSP or the bank lists with our records and books, and settle what differs.",
+    },
     {"name": "history", "description": "What a buyer paid, what a seller earned, and the books behind it."},
     {"name": "webhooks", "description": "What PSPs send us. Not for you."},
     {"name": "operations", "description": "For the machines that watch over this one."},

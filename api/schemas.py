@@ -1,18 +1,27 @@
 """The shapes of the HTTP contract. Amounts are decimal strings in major units; unknown fields are refused."""
 
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from api import examples
 from domain.ids import is_client_id
 from domain.money import MoneyError, exponent, parse_major
+from domain.payout import DELAY_DAYS_MAX, WEEKDAYS, Interval, PayoutSchedule
 from domain.psp import EVIDENCE_FIELDS, LONG_EVIDENCE
 from domain.risk import ReviewDecision, RuleSet, Stage, Verdict
-from domain.status import DisputeStatus, OrderRefundStatus, RefundStatus, Status
+from domain.status import DisputeStatus, OrderRefundStatus, PayoutStatus, RefundStatus, Status
 
 
 class In(BaseModel):
@@ -291,6 +300,115 @@ class FeeIn(In):
         return self
 
 
+PspAccount = Annotated[
+    str,
+    Field(
+        description="the PSP's name of the seller's account there (Stripe: a connected account)",
+        min_length=1,
+        max_length=255,
+        pattern=r"^[A-Za-z0-9_]+$",
+        examples=["acct_paysOut_anna"],
+    ),
+]
+PayoutInterval = Literal["manual", "daily", "weekly", "monthly"]
+Weekday = Literal[WEEKDAYS]  # type: ignore[valid-type]
+Weekdays = Annotated[list[Weekday], Field(max_length=7, description="with `weekly`", examples=[["monday"]])]
+Monthdays = Annotated[
+    list[Annotated[int, Field(ge=1, le=31)]],
+    Field(max_length=31, description="with `monthly`; a day that a month lacks is its last", examples=[[1, 15]]),
+]
+Minimum = Annotated[
+    dict[Currency, Amount],
+    Field(max_length=50, description="by currency: below it nothing is paid", examples=[{"INR": "100.00"}]),
+]
+DelayDays = Annotated[
+    int,
+    Field(
+        ge=0, le=DELAY_DAYS_MAX, description="how long an order stays in the wallet's `pending` at least; new orders"
+    ),
+]
+
+
+def _minor(minimum: dict[str, str]) -> dict[str, int]:
+    """Currency → minor units; what is zero is no minimum."""
+    amounts = {currency: parse_major(amount, currency) for currency, amount in minimum.items()}
+    return {currency: amount for currency, amount in amounts.items() if amount}
+
+
+def _schedule(
+    interval: str, weekdays: list[str] | None, monthdays: list[int] | None, minimum: dict[str, str], delay_days: int
+) -> PayoutSchedule:
+    """Raises PydanticCustomError `payout_schedule_invalid`, or an amount's code."""
+    try:
+        return PayoutSchedule(
+            interval=Interval(interval),
+            weekdays=tuple(sorted({WEEKDAYS.index(name) for name in weekdays or ()})),
+            monthdays=tuple(sorted(set(monthdays or ()))),
+            minimum=_minor(minimum),
+            delay_days=delay_days,
+        )
+    except MoneyError as error:
+        raise PydanticCustomError("amount", "{why}", {"code": error.code, "why": str(error)}) from error
+    except ValidationError as error:
+        why = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise PydanticCustomError("schedule", "{why}", {"code": "payout_schedule_invalid", "why": why}) from error
+
+
+class PayoutTermsIn(In):
+    """What is left out stays as it is; `interval` is said together with its days."""
+
+    account: PspAccount | None = None
+    interval: PayoutInterval | None = None
+    weekdays: Weekdays | None = None
+    monthdays: Monthdays | None = None
+    minimum: Minimum | None = None
+    delay_days: DelayDays | None = None
+
+    @model_validator(mode="after")
+    def _days_belong_to_an_interval(self) -> "PayoutTermsIn":
+        if self.interval is None and (self.weekdays or self.monthdays):
+            why = "Say the interval together with its days."
+            raise PydanticCustomError("schedule", why, {"code": "payout_schedule_invalid"})
+        self.schedule  # noqa: B018 - it raises
+        return self
+
+    @property
+    def schedule(self) -> PayoutSchedule:
+        """With the defaults where nothing is said."""
+        interval = self.interval or Interval.MANUAL.value
+        return _schedule(interval, self.weekdays, self.monthdays, self.minimum or {}, self.delay_days or 0)
+
+
+class PayoutScheduleIn(In):
+    """The whole schedule: what is left out is none."""
+
+    seller_account: ClientId = Field(examples=["seller_anna"])
+    interval: PayoutInterval
+    weekdays: Weekdays | None = None
+    monthdays: Monthdays | None = None
+    minimum: Minimum | None = None
+    delay_days: DelayDays = 0
+
+    @model_validator(mode="after")
+    def _fits(self) -> "PayoutScheduleIn":
+        self.schedule  # noqa: B018 - it raises
+        return self
+
+    @property
+    def schedule(self) -> PayoutSchedule:
+        return _schedule(self.interval, self.weekdays, self.monthdays, self.minimum or {}, self.delay_days)
+
+
+class PayoutIn(In):
+    """All that is available, or `amount` of it."""
+
+    seller_account: ClientId = Field(examples=["seller_anna"])
+    amount: Amount | None = Field(default=None, examples=["100.00"])
+    currency: Currency | None = Field(
+        default=None, description="may be left out where the wallet has one currency", examples=["INR"]
+    )
+
+
 class MerchantIn(In):
     seller_account: ClientId = Field(examples=["seller_dora"])
     name: str | None = Field(default=None, max_length=200, examples=["Dora's Dolls"])
@@ -306,6 +424,7 @@ class MerchantIn(In):
         default=False, description="refunds may be made on credit: the seller owes, and the next payout recovers it"
     )
     country: CountryCode | None = Field(default=None, description="for risk rules")
+    payout: PayoutTermsIn | None = None
 
 
 class MerchantPatch(In):
@@ -317,11 +436,33 @@ class MerchantPatch(In):
     platform_fee_on_refund: Literal["returned", "kept"] | None = None
     allow_negative_balance: bool | None = None
     country: CountryCode | None = None
+    payout: PayoutTermsIn | None = Field(default=None, description="an `account` of null: there is none any more")
 
 
 class FeeOut(Out):
     percent: str = Field(examples=["2.9"])
     fixed: str = Field(examples=["0.3"])
+
+
+class PayoutScheduleFields(Out):
+    interval: PayoutInterval
+    weekdays: list[Weekday]
+    monthdays: list[int]
+    minimum: dict[str, str] = Field(description="by currency", examples=[{"INR": "100.00"}])
+    delay_days: int
+
+
+class PayoutTermsOut(PayoutScheduleFields):
+    account: str | None = Field(description="the PSP's name of the seller's account there")
+
+
+class PayoutScheduleOut(PayoutScheduleFields):
+    object: Literal["payout_schedule"] = "payout_schedule"
+    seller_account: str
+    next_payout_on: date | None = Field(
+        description="the business date on which the seller is due next; null: never, since the interval is manual, the "
+        "seller has no account at the PSP, or is not ACTIVE"
+    )
 
 
 class MerchantOut(Out):
@@ -336,7 +477,15 @@ class MerchantOut(Out):
     platform_fee_on_refund: str
     allow_negative_balance: bool
     country: str | None
+    payout: PayoutTermsOut
     created_at: datetime
+
+
+class AvailableOn(Out):
+    """What becomes available on a day, where the business is; one that is over: at the next release."""
+
+    date: date
+    amount: str
 
 
 class Balance(Out):
@@ -345,6 +494,7 @@ class Balance(Out):
     available: str
     reserved: str
     owed: str = Field(description="what the seller owes us: refunds and lost disputes above the balance")
+    available_on: list[AvailableOn] = Field(description="when `pending` becomes available")
 
 
 class WalletOut(Out):
@@ -415,13 +565,102 @@ class HistoryDispute(Out):
     created_at: datetime = Field(description="in a seller's history: when funds were set aside for it")
 
 
-HistoryEntry = Annotated[HistoryPayment | HistoryRefund | HistoryDispute, Field(discriminator="object")]
+class HistoryPayout(Out):
+    """What a seller was paid; in a seller's history alone."""
+
+    id: str = Field(examples=["pt_01kafm6e8x7f5h9k3n1p4r6t8w"])
+    object: Literal["payout"] = "payout"
+    type: Literal["payout"] = "payout"
+    amount: str
+    currency: str
+    status: PayoutStatus
+    business_date: date | None = Field(description="of the run that made it; null: it was asked for")
+    arrival_at: datetime | None = Field(description="when the PSP expects it at the seller's bank")
+    failure: FailureOut | None
+    created_at: datetime
+
+
+HistoryEntry = Annotated[HistoryPayment | HistoryRefund | HistoryDispute | HistoryPayout, Field(discriminator="object")]
 
 
 class MerchantList(Out):
     object: Literal["list"] = "list"
     data: list[MerchantOut]
     next_cursor: str | None
+
+
+class AccountBalanceOut(Out):
+    """The balance of an account, on its side; both null: it is zero."""
+
+    account: str = Field(examples=["wallet:seller_anna:available"])
+    kind: str = Field(examples=["liability"])
+    currency: str
+    debit: str | None = None
+    credit: str | None = None
+
+
+class BalanceTotal(Out):
+    currency: str
+    debit: str
+    credit: str
+
+
+class TrialBalanceOut(Out):
+    object: Literal["trial_balance"] = "trial_balance"
+    at: datetime | None = Field(description="what was booked before it; null: everything")
+    data: list[AccountBalanceOut]
+    totals: list[BalanceTotal] | None = Field(description="of all accounts; null on every page but the first")
+    next_cursor: str | None
+
+
+class BalanceSide(Out):
+    currency: str
+    debit: str | None = None
+    credit: str | None = None
+
+
+class AccountOut(Out):
+    object: Literal["ledger_account"] = "ledger_account"
+    account: str
+    kind: str
+    at: datetime | None = Field(description="what was booked before it; null: everything")
+    balances: list[BalanceSide]
+
+
+class StatementBalances(Out):
+    """A seller's wallet, or what a movement changed of it; `total` is what we owe, less what is `owed` to us."""
+
+    pending: str
+    available: str
+    reserved: str
+    owed: str
+    total: str
+
+
+class StatementLineOut(Out):
+    at: datetime
+    description: str = Field(examples=["sale"])
+    kind: str = Field(description="of the ledger transaction", examples=["capture"])
+    transaction_id: str
+    payment_id: str | None
+    order_id: str | None = Field(description="our id of the order")
+    payment_order_id: str | None = Field(description="your own")
+    reference: str | None = Field(description="the refund, dispute or payout that it is about")
+    change: StatementBalances
+    balance: StatementBalances = Field(description="after it")
+
+
+class StatementOut(Out):
+    model_config = ConfigDict(frozen=True, validate_by_name=True)
+
+    object: Literal["statement"] = "statement"
+    seller_account: str
+    currency: str
+    since: datetime = Field(alias="from")
+    until: datetime = Field(alias="to")
+    opening: StatementBalances
+    lines: list[StatementLineOut]
+    closing: StatementBalances = Field(description="`opening` and the `change` of all lines")
 
 
 class LedgerList(Out):
@@ -515,6 +754,65 @@ class DisputeDetail(DisputeOut):
 class DisputeList(Out):
     object: Literal["list"] = "list"
     data: list[DisputeOut]
+    next_cursor: str | None
+
+
+class PayoutOut(Out):
+    id: str = Field(examples=["pt_01kafm6e8x7f5h9k3n1p4r6t8w"])
+    object: Literal["payout"] = "payout"
+    seller_account: str
+    amount: str
+    currency: str
+    status: PayoutStatus = Field(examples=["IN_TRANSIT"])
+    account: str = Field(description="the seller's account at the PSP that it goes to")
+    business_date: date | None = Field(description="of the run that made it; null: it was asked for")
+    reference: str | None = Field(description="the PSP's payout to the seller's bank")
+    arrival_at: datetime | None = Field(description="when the PSP expects it at the seller's bank")
+    failure: FailureOut | None
+    cancel_requested: bool
+    created_at: datetime
+
+
+class PayoutTransitionOut(Out):
+    from_status: PayoutStatus | None
+    to_status: PayoutStatus
+    reason: str
+    at: datetime
+
+
+class PayoutDetail(PayoutOut):
+    model_config = ConfigDict(frozen=True, json_schema_extra={"example": examples.PAYOUT})
+
+    transitions: list[PayoutTransitionOut] = Field(description="its history, the oldest first")
+
+
+class PayoutList(Out):
+    object: Literal["list"] = "list"
+    data: list[PayoutOut]
+    next_cursor: str | None
+
+
+class PayoutItemOut(Out):
+    """A posting to the wallet's available balance that the payout pays; below zero: it is deducted."""
+
+    object: Literal["payout_item"] = "payout_item"
+    description: str = Field(description="what it is, in words", examples=["became available"])
+    kind: str = Field(description="of the ledger transaction", examples=["release"])
+    transaction_id: str
+    payment_id: str | None
+    order_id: str | None = Field(description="our id of the order")
+    payment_order_id: str | None = Field(description="your own")
+    amount: str
+    part_of: str | None = Field(
+        description="the whole posting, where this is a part of it; another payout has the rest"
+    )
+    returned: bool = Field(description="the payout did not arrive, and another one may pay this")
+    at: datetime = Field(description="when it was booked")
+
+
+class PayoutItemList(Out):
+    object: Literal["list"] = "list"
+    data: list[PayoutItemOut]
     next_cursor: str | None
 
 

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from fastapi import Request, Response
@@ -126,19 +126,22 @@ def _inspect(value: Any, depth: int) -> None:
 
 
 class BodyLimit:
-    """413 before a body is in memory, whether its length is declared or not."""
+    """413 before a body is in memory, whether its length is declared or not. `larger`: the limits of paths that take
+    files, which never are in memory as a whole."""
 
-    def __init__(self, app: ASGIApp, bytes_max: int) -> None:
+    def __init__(self, app: ASGIApp, bytes_max: int, larger: Mapping[str, int] | None = None) -> None:
         self._app = app
         self._bytes_max = bytes_max
+        self._larger = larger or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        bytes_max = self._larger.get(scope["path"], self._bytes_max)
         declared = dict(scope["headers"]).get(b"content-length", b"0")
-        if not declared.isdigit() or int(declared) > self._bytes_max:
-            await self._refuse(scope, receive, send)
+        if not declared.isdigit() or int(declared) > bytes_max:
+            await self._refuse(scope, receive, send, bytes_max)
             return
         seen = 0
         started = False
@@ -147,7 +150,7 @@ class BodyLimit:
             nonlocal seen
             message = await receive()
             seen += len(message.get("body", b""))
-            if seen > self._bytes_max:
+            if seen > bytes_max:
                 raise _TooLarge
             return message
 
@@ -160,10 +163,10 @@ class BodyLimit:
             await self._app(scope, counted, watched)
         except _TooLarge:
             if not started:
-                await self._refuse(scope, receive, send)
+                await self._refuse(scope, receive, send, bytes_max)
 
-    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
-        response = problem(413, "body_too_large", f"The body is larger than {self._bytes_max} bytes.")
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send, bytes_max: int) -> None:
+        response = problem(413, "body_too_large", f"The body is larger than {bytes_max} bytes.")
         await response(scope, receive, send)
 
 

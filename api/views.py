@@ -1,11 +1,16 @@
 """From rows to the shapes of the contract."""
 
 from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Any
 
 from api.schemas import (
+    AccountBalanceOut,
     AttemptOut,
+    AvailableOn,
     Balance,
+    BalanceSide,
+    BalanceTotal,
     BuyerOut,
     DisputeDetail,
     DisputeOut,
@@ -15,22 +20,34 @@ from api.schemas import (
     HistoryDispute,
     HistoryEntry,
     HistoryPayment,
+    HistoryPayout,
     HistoryRefund,
     LedgerTransactionOut,
     MerchantOut,
     NextActionOut,
     PaymentOrderOut,
     PaymentOut,
+    PayoutDetail,
+    PayoutItemOut,
+    PayoutOut,
+    PayoutScheduleOut,
+    PayoutTermsOut,
+    PayoutTransitionOut,
     PostingOut,
     RefundOut,
     ReviewOut,
     RiskDecisionOut,
+    StatementBalances,
+    StatementLineOut,
     TaskOut,
     TransitionOut,
 )
-from db.records import Dispute, Order, Payment, Refund
+from db import payout_schedule
+from db.records import Dispute, Order, Payment, Payout, Refund
 from domain.money import to_major
+from domain.payout import WEEKDAYS, PayoutSchedule
 from domain.psp import Failure
+from domain.statement import AccountBalance, Balances, Line, Total, words
 
 
 def failure_out(failure: Failure | None) -> FailureOut | None:
@@ -93,8 +110,26 @@ def merchant_out(row: dict[str, Any]) -> MerchantOut:
         platform_fee_on_refund=row["platform_fee_on_refund"],
         allow_negative_balance=row["allow_negative_balance"],
         country=row["country"],
+        payout=PayoutTermsOut(account=row["payout_account"], **_schedule(payout_schedule.of(row))),
         created_at=row["created_at"],
     )
+
+
+def schedule_out(row: dict[str, Any], next_payout_on: date | None) -> PayoutScheduleOut:
+    """`row`: the merchant's."""
+    return PayoutScheduleOut(
+        seller_account=row["seller_account"], next_payout_on=next_payout_on, **_schedule(payout_schedule.of(row))
+    )
+
+
+def _schedule(schedule: PayoutSchedule) -> dict[str, Any]:
+    return {
+        "interval": schedule.interval.value,
+        "weekdays": [WEEKDAYS[day] for day in schedule.weekdays],
+        "monthdays": list(schedule.monthdays),
+        "minimum": {currency: to_major(amount, currency) for currency, amount in sorted(schedule.minimum.items())},
+        "delay_days": schedule.delay_days,
+    }
 
 
 def _plain(value: Any) -> str:
@@ -103,14 +138,17 @@ def _plain(value: Any) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def balance_out(row: dict[str, Any]) -> Balance:
+def balance_out(row: dict[str, Any], days: Sequence[dict[str, Any]]) -> Balance:
+    """`days`: of `db.release.next_of_seller`, in all currencies."""
     currency = row["currency"]
+    of_currency = [day for day in days if day["currency"] == currency]
     return Balance(
         currency=currency,
         pending=to_major(row["pending"], currency),
         available=to_major(row["available"], currency),
         reserved=to_major(row["reserved"], currency),
         owed=to_major(row["receivable"], currency),
+        available_on=[AvailableOn(date=d["day"], amount=to_major(d["amount"], currency)) for d in of_currency],
     )
 
 
@@ -133,10 +171,38 @@ def _posting(line: dict[str, Any]) -> PostingOut:
     return PostingOut(account=line["account"], currency=line["currency"], **side)
 
 
-_HISTORY: dict[str, type[HistoryPayment] | type[HistoryRefund] | type[HistoryDispute]] = {
+def account_out(row: AccountBalance) -> AccountBalanceOut:
+    return AccountBalanceOut(account=row.account, kind=row.kind, **side_out(row).model_dump())
+
+
+def side_out(row: AccountBalance) -> BalanceSide:
+    """The balance on its side; one of zero is on none."""
+    sides = {"debit": row.debit, "credit": row.credit}
+    amounts = {side: to_major(amount, row.currency) for side, amount in sides.items() if amount}
+    return BalanceSide(currency=row.currency, **amounts)
+
+
+def total_out(total: Total) -> BalanceTotal:
+    sides = {"debit": to_major(total.debit, total.currency), "credit": to_major(total.credit, total.currency)}
+    return BalanceTotal(currency=total.currency, **sides)
+
+
+def statement_balances(of: Balances, currency: str) -> StatementBalances:
+    return StatementBalances(**{n: to_major(getattr(of, n), currency) for n in StatementBalances.model_fields})
+
+
+def statement_line(line: Line, currency: str) -> StatementLineOut:
+    amounts = {n: statement_balances(getattr(line, n), currency) for n in ("change", "balance")}
+    return StatementLineOut.model_validate(
+        {n: getattr(line, n) for n in StatementLineOut.model_fields if n not in amounts} | amounts
+    )
+
+
+_HISTORY: dict[str, type[HistoryPayment] | type[HistoryRefund] | type[HistoryDispute] | type[HistoryPayout]] = {
     "payment": HistoryPayment,
     "refund": HistoryRefund,
     "dispute": HistoryDispute,
+    "payout": HistoryPayout,
 }
 
 
@@ -215,6 +281,49 @@ def _evidence(row: dict[str, Any]) -> EvidenceOut:
         failure=failure_out(failure),
         created_at=row["created_at"],
         submitted_at=row["submitted_at"],
+    )
+
+
+def payout_out(row: Payout) -> PayoutOut:
+    return PayoutOut(**_payout(row))
+
+
+def payout_detail(row: Payout, transitions: Sequence[dict[str, Any]]) -> PayoutDetail:
+    steps = [PayoutTransitionOut(**{n: t[n] for n in PayoutTransitionOut.model_fields}) for t in transitions]
+    return PayoutDetail(**_payout(row), transitions=steps)
+
+
+def _payout(row: Payout) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "seller_account": row.seller_account,
+        "amount": to_major(row.amount, row.currency),
+        "currency": row.currency,
+        "status": row.status,
+        "account": row.destination,
+        "business_date": row.business_date,
+        "reference": row.reference,
+        "arrival_at": row.arrival_at,
+        "failure": failure_out(row.failure),
+        "cancel_requested": row.cancel_requested,
+        "created_at": row.created_at,
+    }
+
+
+def payout_item(row: dict[str, Any]) -> PayoutItemOut:
+    """`row`: of `db.payout.items`."""
+    amount, whole, currency = row["amount"], row["posting_amount"], row["currency"]
+    return PayoutItemOut(
+        description=words(row["kind"]),
+        kind=row["kind"],
+        transaction_id=row["transaction_id"],
+        payment_id=row["payment_id"],
+        order_id=row["order_id"],
+        payment_order_id=row["payment_order_id"],
+        amount=to_major(amount, currency),
+        part_of=to_major(whole, currency) if amount != whole else None,
+        returned=row["released"],
+        at=row["at"],
     )
 
 

@@ -14,7 +14,20 @@ from typing import Any
 from pydantic import ValidationError
 
 from api.card_data import require_text
-from db import capture, dispute, merchant, operator, payment, progress, refund, risk, task, webhook
+from db import (
+    capture,
+    dispute,
+    merchant,
+    operator,
+    payment,
+    payout,
+    progress,
+    reconciliation_discrepancy,
+    refund,
+    risk,
+    task,
+    webhook,
+)
 from db.database import Database, LockTimeout
 from db.dispute import NewEvidence
 from db.records import Dispute, Payment, Refund
@@ -24,8 +37,9 @@ from domain.ids import new_id, payment_workflow_id, refund_workflow_id
 from domain.money import MoneyError, parse_major, to_major
 from domain.payment import Decision, Nudge, Resolution, Review, ReviewStep
 from domain.psp import EVIDENCE_FIELDS
+from domain.reconciliation import TASK_KIND, DiscrepancyStatus
 from domain.risk import ReviewDecision, RuleSet
-from domain.status import MerchantStatus, RefundStatus, Status
+from domain.status import MerchantStatus, PayoutStatus, RefundStatus, Status
 from stack.errors import StackError
 from stack.operator import find_payment, hand_over, refund_carer
 from stack.operator_hints import CLOSED_BY_HAND, hint
@@ -368,12 +382,30 @@ async def close_task(database: Database, task_id: str, by: str, note: str) -> st
 
 async def _left_behind(database: Database, found: dict[str, Any]) -> bool:
     """A question that answered itself: the refund was made after all, or the payment is not stuck any more."""
+    if found["kind"].startswith("payout_"):
+        return await _payout_goes_on(database, found["object_id"])
+    if found["kind"] == TASK_KIND:
+        return await _settled(database, found["object_id"])
     if found["payment_id"] is None:
         return True
     if found["kind"] == "refund_failed":
         return not await database.read(lambda c: refund.unmade(c, found["payment_id"]))
     row = await database.read(lambda c: payment.get(c, found["payment_id"]))
     return found["kind"] == "stuck" and row is not None and row.status is not Status.EXECUTING
+
+
+async def _settled(database: Database, discrepancy_id: str) -> bool:
+    row = await database.read(lambda c: reconciliation_discrepancy.find(c, None, discrepancy_id))
+    return row is None or row["status"] != DiscrepancyStatus.OPEN
+
+
+async def _payout_goes_on(database: Database, payout_id: str) -> bool:
+    """It needs nobody any more, and somebody looks at it again."""
+    row = await database.read(lambda c: payout.find(c, None, payout_id))
+    if row is None or row.ended:
+        return True
+    looked_at = row.next_check_at is not None and row.next_check_at > datetime.now(UTC)
+    return row.status is not PayoutStatus.NEEDS_ATTENTION and looked_at
 
 
 async def replay_webhook(database: Database, inbox_id: str, by: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from db import dispute, ledger, operator, refund, reserve, risk, task, wallet, webhook
+from db import dispute, ledger, operator, payout_schedule, refund, reserve, risk, task, wallet, webhook
 from db.database import Database
 from db.records import Dispute, Payment, Refund, Reserve
 from domain.ledger import Kind
@@ -17,7 +17,7 @@ from domain.status import DISPUTE_ENDED, DisputeStatus
 from stack import operator_look as look
 from stack.errors import StackError
 from stack.operator_aftermath import find_dispute, find_merchant, find_refund
-from stack.operator_hints import hint
+from stack.operator_hints import hint, schedule_words
 
 _OPEN_DISPUTE = tuple(sorted(status.value for status in DisputeStatus if status not in DISPUTE_ENDED))
 
@@ -40,7 +40,7 @@ async def aftermath_sections(database: Database, row: Payment) -> list[Renderabl
 
 async def tasks_section(database: Database, row: Payment) -> list[RenderableType]:
     tasks = await database.read(lambda c: task.open_tasks(c, payment_id=row.id))
-    return look.section("Waiting for a person", Group(*map(_task, tasks)) if tasks else None)
+    return look.section("Waiting for a person", Group(*map(task_card, tasks)) if tasks else None)
 
 
 async def _reserves(database: Database, source_ids: Sequence[str]) -> list[Reserve]:
@@ -86,7 +86,7 @@ def _held(held: Sequence[Reserve]) -> RenderableType:
     return table
 
 
-def _task(row: dict[str, Any]) -> RenderableType:
+def task_card(row: dict[str, Any]) -> RenderableType:
     first = Text.assemble((row["kind"], "bold magenta"), f"  {row['detail']}")
     return Group(
         first, Text(f"{row['id']}, since {look.time(row['opened_at'])}", "dim"), Text(f"→ {hint(row)}", "cyan")
@@ -117,10 +117,11 @@ async def tasks_page(database: Database) -> RenderableType:
         return Text("Nothing waits for a person.", "green")
     parts: list[RenderableType] = []
     for row in rows:
-        parts.append(Text.assemble((row["payment_id"] or "–", "bold"), (f"  of {row['tenant_id']}", "dim")))
-        parts += [_task(row), ""]
+        about = row["payment_id"] or row["object_id"] or "–"
+        parts.append(Text.assemble((about, "bold"), (f"  of {row['tenant_id']}", "dim")))
+        parts += [task_card(row), ""]
     count = f"{len(rows)} task{'s wait' if len(rows) > 1 else ' waits'} for a person."
-    return Group(*parts, Text(f"{count} `paysaga payments show ID` explains.", "dim"))
+    return Group(*parts, Text(f"{count} `paysaga payments show ID`, or `payouts show`, explains.", "dim"))
 
 
 # --- refunds ---
@@ -285,6 +286,7 @@ async def merchant_page(database: Database, name: str, tenant: str | None) -> Re
     facts.add_row("credit", "may owe for a refund" if row["allow_negative_balance"] else "none for a refund")
     if row["country"]:
         facts.add_row("country", row["country"])
+    facts.add_row("paid out", f"{schedule_words(payout_schedule.of(row))}, to {row['payout_account'] or 'no account'}")
     title = Text.assemble((row["seller_account"], "bold"), "  ", look.status(row["status"]))
     return Group(title, facts, *look.section("Wallet", _wallet(balances) if balances else None))
 

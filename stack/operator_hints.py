@@ -4,6 +4,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from domain.money import to_major
+from domain.payout import WEEKDAYS, Interval, PayoutSchedule
+
 _RESOLVE = "`paysaga payments resolve {payment} --decision …`"
 _CLOSE = "then `paysaga tasks close {task}`"
 
@@ -24,6 +27,11 @@ _HINTS = {
     "dispute_exceeds": "say what was refunded: `paysaga disputes evidence {dispute} --field name=text`",
     "dispute_stuck": "`paysaga sweep` takes up one whose workflow was lost; does the PSP answer?",
     "dispute_changed": "compare `paysaga disputes show {dispute}` with the PSP's dashboard, " + _CLOSE,
+    "payout_unclear": "look for it at the PSP: `paysaga payouts resolve {object} reference --reference …` if it is "
+    "there, `… retry` if not",
+    "payout_not_returned": "take the transfer back at the PSP: `paysaga payouts resolve {object} done`, or `… retry`",
+    "payout_stuck": "`paysaga sweep` takes up one whose workflow was lost; does the PSP answer?",
+    "unmatched": "`paysaga reconcile discrepancy {object}` says what differs and what can be decided",
     "paid_twice": "refund the second charge in the PSP's dashboard, " + _CLOSE,
     "webhook_dead": "`paysaga webhooks dead`, `paysaga webhooks replay whk_…`, " + _CLOSE,
 }
@@ -41,7 +49,24 @@ def hint(task: Mapping[str, Any]) -> str:
     refund, dispute = (pattern.search(task["detail"]) for pattern in (_REFUND, _DISPUTE))
     return text.format(
         payment=task["payment_id"] or "ID",
+        object=task.get("object_id") or "ID",
         task=task["id"],
         refund=refund[0] if refund else "re_…",
         dispute=dispute[0] if dispute else "dp_…",
     )
+
+
+def schedule_words(schedule: PayoutSchedule) -> str:
+    """`each friday, from 100.00 INR, of orders that are 7 days old`."""
+    match schedule.interval:
+        case Interval.WEEKLY:
+            when = "each " + ", ".join(WEEKDAYS[day] for day in schedule.weekdays)
+        case Interval.MONTHLY:
+            when = f"on day {', '.join(map(str, schedule.monthdays))} of the month"
+        case Interval.DAILY:
+            when = "each day"
+        case _:
+            when = "only when asked for"
+    least = [f"{to_major(amount, currency)} {currency}" for currency, amount in sorted(schedule.minimum.items())]
+    old = f", of orders that are {schedule.delay_days} days old" if schedule.delay_days else ""
+    return when + (f", from {', '.join(least)}" if least else "") + old

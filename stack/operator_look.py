@@ -13,8 +13,8 @@ from domain.psp import Failure
 _NEAR_S = 12 * 3_600
 _GOOD, _BAD, _URGENT = "green", "red", "bold magenta"
 _STYLES = {
-    **dict.fromkeys(("SUCCESS", "SUCCEEDED", "WON", "ACTIVE", "allow"), _GOOD),
-    **dict.fromkeys(("FAILED", "LOST", "CLOSED", "block"), _BAD),
+    **dict.fromkeys(("SUCCESS", "SUCCEEDED", "WON", "ACTIVE", "PAID", "allow"), _GOOD),
+    **dict.fromkeys(("FAILED", "LOST", "CLOSED", "RETURNED", "block"), _BAD),
     **dict.fromkeys(("NEEDS_ATTENTION", "NEEDS_RESPONSE", "IN_REVIEW", "review"), _URGENT),
     **dict.fromkeys(("CANCELLED", "FROZEN"), "yellow"),
 }

@@ -40,6 +40,13 @@ ROUTES: list[tuple[str, str, str]] = [
     ("GET", "/v1/merchants", "merchants:read"),
     ("GET", "/v1/wallets/anna", "ledger:read"),
     ("GET", "/v1/ledger/transactions", "ledger:read"),
+    ("GET", "/v1/ledger/accounts", "ledger:read"),
+    ("GET", "/v1/ledger/accounts/{account}", "ledger:read"),
+    (
+        "GET",
+        "/v1/merchants/anna/statement?from=2026-01-01T00:00:00Z&to=2099-01-01T00:00:00Z&currency=INR",
+        "ledger:read",
+    ),
 ]
 
 EVERYTHING_TO_REVIEW = {
@@ -119,6 +126,14 @@ async def _review(shop: Shop) -> str:
     return str(payment["id"])
 
 
+async def _account(shop: Shop) -> str:
+    """One that no other tenant has: of a seller of its own."""
+    seller = f"s-{secrets.token_hex(4)}"
+    (await shop.post("/v1/merchants", {"seller_account": seller})).raise_for_status()
+    await shop.until((await shop.paid(shop.checkout(), orders=[(seller, "1.00")]))["id"], "SUCCESS")
+    return f"wallet:{seller}:pending"
+
+
 MAKERS: dict[str, Callable[[Shop], Awaitable[str]]] = {
     "payment": _payment,
     "order": _order,
@@ -128,6 +143,7 @@ MAKERS: dict[str, Callable[[Shop], Awaitable[str]]] = {
     "refund": _refund,
     "dispute": _dispute,
     "review": _review,
+    "account": _account,
 }
 
 
@@ -145,7 +161,7 @@ async def test_every_documented_route_with_its_scope_is_tried_here(paysaga: Depl
         if path.startswith("/v1/")
     }
     tried = {
-        (method, re.sub(r"\{[^}]*\}|(?<=merchants/)anna|(?<=wallets/)anna|buyer_1", "…", path), scope)
+        (method, re.sub(r"\{[^}]*\}|(?<=merchants/)anna|(?<=wallets/)anna|buyer_1", "…", path.partition("?")[0]), scope)
         for method, path, scope in ROUTES
     }
     assert tried == documented
@@ -171,6 +187,7 @@ NOT_FOUND = {
     "refunds": "refund_not_found",
     "disputes": "dispute_not_found",
     "merchants": "merchant_not_found",
+    "ledger": "account_not_found",
 }
 
 
@@ -186,7 +203,8 @@ async def test_another_tenants_object_is_not_there(paysaga: Deployment, method: 
     headers = other.headers | {"Idempotency-Key": secrets.token_hex(8)}
     answer = await paysaga.http.request(method, path, json=body, headers=headers)
     refused(answer, 404, NOT_FOUND[path.split("/")[2]])
-    unknown = await paysaga.http.request(method, path.replace(path.split("/")[3], "nobody"), json=body, headers=headers)
+    name = path.split("/")[4 if "/ledger/" in path else 3]
+    unknown = await paysaga.http.request(method, path.replace(name, "nobody"), json=body, headers=headers)
     assert unknown.content == answer.content, "unknown and another's cannot be told apart"
     assert (await rows(one), await rows(other)) == before
 

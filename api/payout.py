@@ -1,0 +1,361 @@
+"""`/v1/payouts`: pay a seller now or on a schedule, and see what became of it and what it pays."""
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Path, Query, Request, Response
+from pydantic import BaseModel
+
+from api import examples
+from api.context import (
+    IdempotencyKey,
+    MerchantsReader,
+    MerchantsWriter,
+    NoWait,
+    PayoutsReader,
+    PayoutsWriter,
+    ServicesOf,
+    keyed,
+)
+from api.cursor import LIMIT_DEFAULT, Cursor, Limit, decode, encode
+from api.merchant import SellerAccount, find_merchant
+from api.problems import READ_PROBLEMS, WRITE_PROBLEMS
+from api.schemas import (
+    ClientId,
+    PayoutDetail,
+    PayoutIn,
+    PayoutItemList,
+    PayoutList,
+    PayoutScheduleIn,
+    PayoutScheduleOut,
+)
+from api.strict import StrictRoute
+from api.views import payout_detail, payout_item, payout_out, schedule_out
+from db import idempotency, merchant, payout, payout_progress, payout_schedule, release, wallet
+from db.api_key import Principal
+from db.database import LockTimeout
+from db.idempotency import Claim
+from db.payout import NewPayout
+from db.records import Payout
+from domain.errors import NotFound, Unavailable, Unprocessable
+from domain.ids import CLIENT_ID, new_id
+from domain.money import MoneyError, parse_major
+from domain.payout import ReleaseFundsStep, next_due, next_run_day
+from domain.status import PayoutStatus
+from workers.services import Services
+
+router = APIRouter(prefix="/v1/payouts", tags=["payouts"], route_class=StrictRoute)
+
+PayoutId = Annotated[str, Path(description="`pt_…`", examples=["pt_01kafm6e8x7f5h9k3n1p4r6t8w"])]
+
+HEADERS: dict[str, Any] = {
+    "Location": {"description": "where to ask again", "schema": {"type": "string"}},
+    "Idempotent-Replayed": {
+        "description": "`true` if the key was seen before: this is the payout of then, in its present state",
+        "schema": {"type": "string", "enum": ["true"]},
+    },
+}
+UNDER_WAY: dict[str, Any] = {
+    "model": PayoutDetail,
+    "description": "Stored, the amount taken out of the wallet, and on its way",
+    "headers": HEADERS,
+}
+
+
+# --- asking for one ---
+
+
+@router.post(
+    "",
+    response_model=PayoutDetail,
+    status_code=202,
+    responses={
+        **WRITE_PROBLEMS,
+        201: {
+            "model": PayoutDetail,
+            "description": "Ended already: PAID, or FAILED and the money in the wallet again",
+            "headers": HEADERS,
+        },
+        202: UNDER_WAY,
+    },
+    summary="Pay a seller out",
+)
+async def create_payout(
+    request: Request,
+    body: Annotated[PayoutIn, Body(openapi_examples=examples.PAYOUTS)],
+    who: PayoutsWriter,
+    services: ServicesOf,
+    key: IdempotencyKey,
+    wait_s: NoWait,
+) -> Response:
+    """All that is available, or a part of it. What is due is made available first, and what the seller owes is kept
+    back. It leaves the wallet at once; the bank takes days, so the answer does not wait for it unless `Prefer: wait`
+    says so."""
+    hash_ = keyed(request, key, body).hash
+    now = datetime.now(UTC)
+    payout_id = new_id("pt")
+    wish = Wish(who.tenant_id, body.seller_account, body.amount, body.currency, who.key_id)
+
+    async def once(connection: Any) -> Claim:
+        claim = await idempotency.claim(connection, who.tenant_id, key, hash_, payout_id)
+        if not claim.replayed:
+            await payout.request(connection, await new_payout(connection, services, payout_id, wish), now)
+        return claim
+
+    await release_due(services, who.tenant_id, body.seller_account)
+    try:
+        claim = await services.database.run(once)
+    except LockTimeout as error:
+        raise idempotency.in_progress(error) from error
+    with services.handover.watch(claim.object_id) as changed:
+        await _start(services, claim.object_id)
+        row = await _outcome(services, claim.object_id, changed, wait_s)
+    return await _answer(services, row, 201 if row.ended else 202, replayed=claim.replayed)
+
+
+_RELEASE_PAGE = 100
+_RELEASE_S = 0.3
+
+
+async def release_due(services: Services, tenant_id: str, seller_account: str) -> None:
+    """What is due of this seller becomes available, as far as that is quick: the rest is released on its schedule."""
+    now = datetime.now(UTC)
+    step = ReleaseFundsStep(due_at=now, at=now, limit=_RELEASE_PAGE)
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + _RELEASE_S
+    more = True
+    while more and loop.time() < deadline:
+        released = await services.database.run(lambda c: release.release(c, step, of=(tenant_id, seller_account)))
+        more = released.more
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What somebody asks for. `amount` in major units, None: all that is available."""
+
+    tenant_id: str
+    seller_account: str
+    amount: str | None
+    currency: str | None
+    actor: str
+
+
+async def new_payout(connection: Any, services: Services, payout_id: str, wish: Wish) -> NewPayout:
+    """Raises NotFound; Unprocessable `currency_required`, or an amount's code."""
+    seller = await merchant.get(connection, wish.tenant_id, wish.seller_account)
+    currency = wish.currency or await _only_currency(connection, wish.tenant_id, wish.seller_account)
+    return NewPayout(
+        id=payout_id,
+        tenant_id=wish.tenant_id,
+        seller_account=seller["seller_account"],
+        currency=currency,
+        amount=_amount(services, wish.amount, currency),
+        psp=services.psp.name,
+        actor=wish.actor,
+        send_for_s=services.send_for_s,
+        fit=services.payable,
+    )
+
+
+async def _only_currency(connection: Any, tenant_id: str, seller_account: str) -> str:
+    found = [row["currency"] for row in await wallet.of_seller(connection, tenant_id, seller_account)]
+    if not found:
+        raise Unprocessable("Nothing was ever credited to this seller.", code="nothing_to_pay_out")
+    if len(found) > 1:
+        detail = f"The wallet has several currencies, say which: {', '.join(found)}."
+        raise Unprocessable(detail, code="currency_required")
+    return str(found[0])
+
+
+def _amount(services: Services, text: str | None, currency: str) -> int | None:
+    """In minor units, as the PSP can move it; None: everything. Raises Unprocessable."""
+    if text is None:
+        return None
+    try:
+        amount = parse_major(text, currency)
+    except MoneyError as error:
+        raise Unprocessable(str(error), code=error.code) from error
+    if amount <= 0:
+        raise Unprocessable("An amount is above zero.", code="amount_not_positive")
+    refusal = services.psp.check_part(amount, currency)
+    if refusal is not None:
+        raise Unprocessable(refusal.message, code=refusal.code)
+    return amount
+
+
+async def _start(services: Services, payout_id: str) -> None:
+    """The first request may have died between storing and starting; starting what runs already changes nothing."""
+    row = await services.database.read(lambda c: payout.get(c, payout_id))
+    if row.status is PayoutStatus.REQUESTED:
+        with contextlib.suppress(Unavailable):  # it is stored: the sweeper starts it
+            await services.starter.start_payout(row, fresh=True)
+
+
+_LOOK_S = 0.5
+
+
+async def _outcome(services: Services, payout_id: str, changed: asyncio.Event, wait_s: float) -> Payout:
+    """The payout once it has ended, or as it is when the wait is over."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + wait_s
+    while True:
+        row = await services.database.read(lambda c: payout.get(c, payout_id))
+        left = deadline - loop.time()
+        if row.ended or left <= 0:
+            return row
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(min(_LOOK_S, left)):
+                await changed.wait()
+        changed.clear()
+
+
+async def _answer(services: Services, row: Payout, status: int, *, replayed: bool = False) -> Response:
+    steps = await services.database.read(lambda c: payout.transitions(c, row.id))
+    headers = {"Location": f"/v1/payouts/{row.id}"} | ({"Idempotent-Replayed": "true"} if replayed else {})
+    return _json(payout_detail(row, steps), status, headers)
+
+
+def _json(model: BaseModel, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(model.model_dump_json(), status, headers, "application/json")
+
+
+# --- the schedule; before what takes any word for a payout's id ---
+
+
+@router.post("/schedule", response_model=PayoutScheduleOut, responses=WRITE_PROBLEMS, summary="Pay a seller regularly")
+async def set_payout_schedule(
+    body: Annotated[PayoutScheduleIn, Body(openapi_examples=examples.PAYOUT_SCHEDULES)],
+    who: MerchantsWriter,
+    services: ServicesOf,
+) -> Response:
+    """The whole schedule, in place of the one of before. On a day that it means, the run pays all that is available,
+    in each currency that reaches its minimum."""
+    row = await services.database.run(
+        lambda c: payout_schedule.put(c, who.tenant_id, body.seller_account, body.schedule, who.key_id)
+    )
+    return _scheduled(services, row)
+
+
+@router.get(
+    "/schedule/{seller_account}",
+    response_model=PayoutScheduleOut,
+    responses=READ_PROBLEMS,
+    summary="Show a seller's payout schedule",
+)
+async def show_payout_schedule(seller_account: SellerAccount, who: MerchantsReader, services: ServicesOf) -> Response:
+    """When the seller is paid without asking, and when the next time is."""
+    return _scheduled(services, await find_merchant(services, who, seller_account))
+
+
+def _scheduled(services: Services, row: dict[str, Any]) -> Response:
+    settings = services.settings
+    following = None
+    if payout_schedule.can_be_paid(row):
+        day = next_run_day(datetime.now(UTC), settings.business_zone, settings.payout_run_at)
+        following = next_due(payout_schedule.of(row), day)
+    return _json(schedule_out(row, following))
+
+
+# --- reading ---
+
+
+@router.get("", response_model=PayoutList, responses=READ_PROBLEMS, summary="List the payouts")
+async def list_payouts(
+    who: PayoutsReader,
+    services: ServicesOf,
+    seller_account: Annotated[ClientId | None, Query(examples=["seller_anna"])] = None,
+    status: Annotated[PayoutStatus | None, Query(examples=["PAID"])] = None,
+    cursor: Cursor = None,
+    limit: Limit = LIMIT_DEFAULT,
+) -> Response:
+    """Newest first; of one seller, or with one status."""
+    position = decode("payout", cursor)
+    rows = await services.database.read(
+        lambda c: payout.page(
+            c,
+            who.tenant_id,
+            seller_account=seller_account,
+            status=status.value if status else None,
+            before=int(position) if position else None,
+            limit=limit + 1,
+        )
+    )
+    following = encode("payout", rows[limit - 1].seq) if len(rows) > limit else None
+    return _json(PayoutList(data=[payout_out(row) for row in rows[:limit]], next_cursor=following))
+
+
+@router.get("/{payout_id}", response_model=PayoutDetail, responses=READ_PROBLEMS, summary="Show a payout")
+async def show_payout(payout_id: PayoutId, who: PayoutsReader, services: ServicesOf) -> Response:
+    """Where it stands. A bank may return what was PAID, days later: then it is RETURNED, and the money in the wallet
+    again."""
+    row = await _find(services, who, payout_id)
+    steps = await services.database.read(lambda c: payout.transitions(c, row.id))
+    return _json(payout_detail(row, steps))
+
+
+async def _find(services: Services, who: Principal, payout_id: str) -> Payout:
+    known = CLIENT_ID.fullmatch(payout_id) is not None
+    found = await services.database.read(lambda c: payout.find(c, who.tenant_id, payout_id)) if known else None
+    if found is None:
+        raise NotFound("There is no such payout.", code="payout_not_found")
+    return found
+
+
+@router.get(
+    "/{payout_id}/items", response_model=PayoutItemList, responses=READ_PROBLEMS, summary="List what a payout pays"
+)
+async def list_payout_items(
+    payout_id: PayoutId,
+    who: PayoutsReader,
+    services: ServicesOf,
+    cursor: Cursor = None,
+    limit: Limit = LIMIT_DEFAULT,
+) -> Response:
+    """Posting by posting, in the order in which they came into the wallet; together they are the payout's amount."""
+    row = await _find(services, who, payout_id)
+    after = int(decode("payout_item", cursor) or 0)
+    items = await services.database.read(lambda c: payout.items(c, row.id, after=after, limit=limit + 1))
+    following = encode("payout_item", items[limit - 1]["posting_seq"]) if len(items) > limit else None
+    return _json(PayoutItemList(data=[payout_item(item) for item in items[:limit]], next_cursor=following))
+
+
+# --- cancelling ---
+
+
+@router.post(
+    "/{payout_id}/cancel",
+    response_model=PayoutDetail,
+    status_code=202,
+    responses={
+        **WRITE_PROBLEMS,
+        200: {"model": PayoutDetail, "description": "CANCELLED already", "headers": HEADERS},
+        202: {"model": PayoutDetail, "description": "Being cancelled, if it is not too late", "headers": HEADERS},
+    },
+    summary="Cancel a payout that the bank has not got",
+)
+async def cancel_payout(
+    request: Request, payout_id: PayoutId, who: PayoutsWriter, services: ServicesOf, key: IdempotencyKey
+) -> Response:
+    """The PSP is asked to stop it: then it ends CANCELLED and the money is in the wallet again; otherwise it goes on.
+    One that has ended, or that could not be stopped before, is 409 `payout_not_cancellable`."""
+    row = await _find(services, who, payout_id)
+    hash_ = keyed(request, key, None).hash
+    now = datetime.now(UTC)
+
+    async def once(connection: Any) -> tuple[Payout, bool]:
+        claim = await idempotency.claim(connection, who.tenant_id, key, hash_, row.id)
+        if claim.replayed:
+            return await payout.get(connection, row.id), True
+        return await payout_progress.request_cancel(connection, row.id, who.key_id, now), False
+
+    try:
+        found, replayed = await services.database.run(once)
+    except LockTimeout as error:
+        raise idempotency.in_progress(error) from error
+    if not found.ended:
+        with contextlib.suppress(Unavailable):  # the mark is on the row: its next look, or the sweeper, acts on it
+            await services.starter.start_payout(found, fresh=not payout_progress.listens(found))
+    return await _answer(services, found, 200 if found.ended else 202, replayed=replayed)

@@ -1,0 +1,146 @@
+"""The commands about payouts: see them, make one, stop one, decide about one; schedules and runs. What one of them
+needs is imported when it is called."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+import typer
+
+from domain.payout import PayoutDecision, PayoutResolution
+from domain.status import PayoutStatus
+from stack.command_line import By, Limit, Note, Tenant, change, console, settings, show, steer
+
+payouts = typer.Typer(
+    help="See payouts, make and stop them, decide about one; schedules and runs.", no_args_is_help=True
+)
+
+PayoutId = Annotated[str, typer.Argument(metavar="ID", help="pt_…")]
+Seller = Annotated[str, typer.Argument(metavar="SELLER", help="The tenant's own id of the seller, or mer_….")]
+OfTenant = Annotated[str | None, typer.Option(help="Whose seller, where several tenants have one of this name.")]
+
+
+@payouts.command("list")
+def payouts_list(
+    seller: Annotated[str | None, typer.Option(help="Only those of this seller.")] = None,
+    status: Annotated[
+        PayoutStatus | None, typer.Option(case_sensitive=False, help="Only those with this status.")
+    ] = None,
+    tenant: Tenant = None,
+    limit: Limit = 20,
+) -> None:
+    """Payouts, newest first."""
+    from stack.operator_payouts_pages import payouts_page
+
+    show(lambda database: payouts_page(database, tenant=tenant, seller=seller, status=status, limit=limit))
+
+
+@payouts.command("show")
+def payouts_show(payout_id: PayoutId) -> None:
+    """Where a payout stands, what the PSP said, what it pays, and what a person has to do about it."""
+    from stack.operator_payouts_pages import payout_page
+
+    show(lambda database: payout_page(settings(), database, payout_id))
+
+
+@payouts.command("create")
+def payouts_create(
+    seller: Seller,
+    by: By,
+    amount: Annotated[str | None, typer.Option(help="Less than all that is available: 120.00")] = None,
+    currency: Annotated[str | None, typer.Option(help="Where the wallet has several.")] = None,
+    tenant: OfTenant = None,
+) -> None:
+    """Pay a seller out: all that is available, or a part."""
+    from stack.operator_payouts import create_payout
+
+    steer(lambda services: create_payout(services, seller, tenant, amount, currency, by))
+
+
+@payouts.command("cancel")
+def payouts_cancel(payout_id: PayoutId, by: By) -> None:
+    """Stop a payout that the bank has not got."""
+    from stack.operator_payouts import cancel_payout
+
+    steer(lambda services: cancel_payout(services, payout_id, by))
+
+
+@payouts.command("resolve")
+def payouts_resolve(
+    payout_id: PayoutId,
+    decision: Annotated[
+        Literal["retry", "reference", "done"],
+        typer.Argument(
+            help="retry: make the call again, nothing came of the last. reference: it was made, --reference is the "
+            "PSP's name for it. done: I took the transfer back at the PSP by hand."
+        ),
+    ],
+    by: By,
+    note: Note = "",
+    reference: Annotated[
+        str | None, typer.Option(help="The PSP's transfer, tr_…, or payout, po_…, for the decision reference.")
+    ] = None,
+) -> None:
+    """Decide about a payout that NEEDS_ATTENTION."""
+    from stack.operator_payouts import resolve_payout
+
+    resolution = PayoutResolution(decision=PayoutDecision(decision), by=by, note=note, reference=reference)
+    steer(lambda services: resolve_payout(services, payout_id, resolution))
+
+
+# --- schedules, releases, runs ---
+
+
+@payouts.command("schedule")
+def payouts_schedule(
+    seller: Seller,
+    by: By,
+    daily: Annotated[bool, typer.Option("--daily", help="Each day.")] = False,
+    weekly: Annotated[str | None, typer.Option(metavar="DAYS", help="monday,thursday")] = None,
+    monthly: Annotated[str | None, typer.Option(metavar="DAYS", help="1,15; 31 is the month's last day.")] = None,
+    manual: Annotated[bool, typer.Option("--manual", help="Only when asked for.")] = False,
+    minimum: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CUR=AMOUNT", help="Nothing below it: INR=100.00. Repeat for several; INR=0: none."),
+    ] = None,
+    delay_days: Annotated[
+        int | None, typer.Option(min=0, max=365, help="How long new orders stay in the wallet's pending at least.")
+    ] = None,
+    tenant: OfTenant = None,
+) -> None:
+    """When a seller is paid without asking; what is not said stays as it is."""
+    from stack.operator_payouts import ScheduleChange, set_schedule
+
+    wanted = ScheduleChange(daily, weekly, monthly, manual, tuple(minimum or ()), delay_days)
+    change(lambda database: set_schedule(settings(), database, seller, tenant, wanted, by))
+
+
+@payouts.command("release")
+def payouts_release() -> None:
+    """Make available now what is due; it happens by itself every few minutes."""
+    from stack.operator_payouts import release_now
+
+    out = console()
+    change(lambda database: release_now(database, out))
+
+
+@payouts.command("run")
+def payouts_run(
+    by: By,
+    date: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], metavar="YYYY-MM-DD", help="The business date; left out: today's."),
+    ] = None,
+) -> None:
+    """Pay every seller who is due on a date, once however often it is run, and follow it to its end."""
+    from stack.operator_payout_runs import run_payouts
+
+    out = console()
+    steer(lambda services: run_payouts(services, out, date and date.date(), by))
+
+
+@payouts.command("runs")
+def payouts_runs(limit: Limit = 20) -> None:
+    """Payout runs, the latest date first, with their payouts by status."""
+    from stack.operator_payouts_pages import runs_page
+
+    show(lambda database: runs_page(database, limit=limit))
