@@ -1,0 +1,246 @@
+"""The payout run: who is due, and that each of them is paid once for a business date, whatever happens meanwhile."""
+
+import asyncio
+import secrets
+from collections import Counter
+from collections.abc import AsyncIterator
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from db import merchant, payout_run, payout_schedule
+from db.audit import audit_database
+from domain.payout import PAYOUT_RUN_WORKFLOW, Interval, PayoutPace, PayoutRunInput, PayoutSchedule, is_due, next_due
+from stack.embedded import EmbeddedStack
+from tests.e2e.test_crash import restart
+from tests.support import payouts
+from tests.support.deployment import Deployment
+from tests.support.eventually import eventually
+from tests.support.shop import Shop
+
+DAY = timedelta(days=1)
+AMOUNT = 10_000
+FAST = PayoutPace(page=7, rate_per_s=500)
+
+DAYS = iter(date(2031, 1, 1) + n * DAY for n in range(1000))
+"""There is one run for each date, so each test takes its own."""
+
+
+@pytest.fixture(scope="module")
+async def paysaga(servers: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Deployment]:
+    """The API hosts no worker here, so that the worker process is the one to kill."""
+    quick = payouts.QUICK | {"api_worker": False, "workflow_task_timeout_s": 2.0, "stripe_rate_per_s": 1000.0}
+    async with Deployment(servers, tmp_path_factory.mktemp("run"), "payout_run", **quick) as deployment:
+        await deployment.sandbox.configure(**payouts.PSP)
+        yield deployment
+
+
+@pytest.fixture
+async def shop(paysaga: Deployment) -> AsyncIterator[Shop]:
+    if not paysaga.worker.running:  # the test before this one failed
+        await paysaga.start_worker()
+    yield await paysaga.shop(f"run-{secrets.token_hex(5)}", sellers=())
+    assert await audit_database(paysaga.database) == []
+
+
+async def sellers_with(shop: Shop, schedule: PayoutSchedule, *sellers: str, **fields: Any) -> None:
+    """Sellers with this schedule and an account at the PSP that pays."""
+    columns = payout_schedule.columns(schedule) | {"name": "", "fee_percent": 0, "fee_fixed": 0}
+
+    async def create(connection: Any) -> None:
+        for seller in sellers:
+            account = {"seller_account": seller, "payout_account": f"acct_paysOut_{secrets.token_hex(4)}"}
+            await merchant.create(connection, shop.tenant, columns | account | fields)
+
+    await shop.paysaga.database.run(create)
+
+
+DAILY = PayoutSchedule(interval=Interval.DAILY)
+
+
+async def daily(shop: Shop, count: int) -> list[str]:
+    """Sellers who are due each day, with something to be paid."""
+    sellers = [f"seller-{number:03}" for number in range(count)]
+    await sellers_with(shop, DAILY, *sellers)
+    await payouts.fund(shop, *sellers, amount=AMOUNT)
+    return sellers
+
+
+async def start(paysaga: Deployment, day: date, pace: PayoutPace = FAST, **more: Any) -> Any:
+    inp = PayoutRunInput(business_date=day, by="test", pace=pace, **more)
+    workflow_id = f"{paysaga.name}-run-{day}-{secrets.token_hex(3)}"
+    return await paysaga.temporal.start_workflow(
+        PAYOUT_RUN_WORKFLOW, inp, id=workflow_id, task_queue=paysaga.name, task_timeout=timedelta(seconds=2)
+    )
+
+
+async def run(paysaga: Deployment, day: date, **more: Any) -> int:
+    """How many payouts it made itself."""
+    report: dict[str, Any] = await (await start(paysaga, day, **more)).result()
+    assert report["business_date"] == day.isoformat()
+    return int(report["payouts"])
+
+
+async def made(shop: Shop, day: date) -> Counter[str]:
+    """Payouts by seller."""
+    rows = await shop.paysaga.sql(
+        "SELECT seller_account FROM payout WHERE tenant_id = $1 AND business_date = $2", shop.tenant, day
+    )
+    return Counter(row["seller_account"] for row in rows)
+
+
+async def all_paid(shop: Shop) -> None:
+    async def probe() -> bool:
+        return not await shop.paysaga.sql("SELECT FROM payout WHERE tenant_id = $1 AND status <> 'PAID'", shop.tenant)
+
+    await eventually(probe, timeout_s=60, what="every payout is paid")
+
+
+async def at_the_psp(shop: Shop) -> dict[str, Counter[str]]:
+    """Transfers and payouts at the PSP, by our payout's id."""
+    ours = {row["id"] for row in await shop.paysaga.sql("SELECT id FROM payout WHERE tenant_id = $1", shop.tenant)}
+    log = await shop.paysaga.sandbox.ground_truth()
+    return {
+        kind: Counter(
+            one["metadata"]["paysaga_payout"] for one in log[kind] if one["metadata"]["paysaga_payout"] in ours
+        )
+        for kind in payouts.NOTHING
+    }
+
+
+# --- who is due ---
+
+SCHEDULES = {
+    "manual": PayoutSchedule(),
+    "daily": DAILY,
+    "mondays": PayoutSchedule(interval=Interval.WEEKLY, weekdays=(0,)),
+    "weekend": PayoutSchedule(interval=Interval.WEEKLY, weekdays=(5, 6)),
+    "first": PayoutSchedule(interval=Interval.MONTHLY, monthdays=(1,)),
+    "halves": PayoutSchedule(interval=Interval.MONTHLY, monthdays=(15, 31)),
+    "thirtieth": PayoutSchedule(interval=Interval.MONTHLY, monthdays=(30,)),
+}
+
+
+async def due(shop: Shop, day: date) -> set[tuple[str, str]]:
+    found = await shop.paysaga.database.read(lambda c: payout_run.due(c, day, None, 10_000))
+    return {(seller, currency) for tenant, seller, currency in found if tenant == shop.tenant}
+
+
+async def test_the_run_asks_for_those_whom_the_schedule_means(shop: Shop) -> None:
+    """Each day of fourteen months, with the ends of short and long ones, in the database and by the rule."""
+    for seller, schedule in SCHEDULES.items():
+        await sellers_with(shop, schedule, seller)
+    await payouts.fund(shop, *SCHEDULES, amount=1)
+    first = date(2027, 12, 1)
+    for day in (first + n * DAY for n in range(430)):
+        wanted = {(seller, "INR") for seller, schedule in SCHEDULES.items() if is_due(schedule, day)}
+        assert await due(shop, day) == wanted, day
+
+
+def test_the_next_due_day_is_the_first_that_is_due() -> None:
+    first = date(2028, 1, 1)
+    for schedule in SCHEDULES.values():
+        for day in (first + n * DAY for n in range(366)):
+            found = next_due(schedule, day)
+            by_hand = [d for d in (day + n * DAY for n in range(62)) if is_due(schedule, d)]
+            assert found == (by_hand[0] if by_hand else None), (schedule, day)
+
+
+async def test_who_has_too_little_or_cannot_be_paid_is_not_due(shop: Shop) -> None:
+    minimum = PayoutSchedule(interval=Interval.DAILY, minimum={"INR": 50_000, "USD": 100})
+    await sellers_with(shop, minimum, "small", "exact")
+    await sellers_with(shop, DAILY, "frozen", status="FROZEN")
+    await sellers_with(shop, DAILY, "nowhere", payout_account=None)
+    await sellers_with(shop, DAILY, "debtor", "poor", allow_negative_balance=True)
+    await payouts.fund(shop, "small", amount=49_999)
+    await payouts.fund(shop, "small", amount=100, currency="USD")
+    await payouts.fund(shop, "exact", amount=50_000)
+    await payouts.fund(shop, "frozen", "nowhere", amount=AMOUNT)
+    # What is owed is kept back: more than there is, and less.
+    await payouts.owe(shop, "poor", "debtor", amount=AMOUNT)
+    await payouts.fund(shop, "poor", amount=AMOUNT)
+    await payouts.fund(shop, "debtor", amount=AMOUNT + 1)
+    day = next(DAYS)
+    assert await due(shop, day) == {("small", "USD"), ("exact", "INR"), ("debtor", "INR")}
+    await run(shop.paysaga, day)
+    assert await made(shop, day) == Counter(["small", "exact", "debtor"])
+    amounts = await shop.paysaga.sql("SELECT seller_account, amount FROM payout WHERE tenant_id = $1", shop.tenant)
+    assert {row["seller_account"]: row["amount"] for row in amounts} == {"small": 100, "exact": 50_000, "debtor": 1}
+    await all_paid(shop)
+
+
+# --- once for each date ---
+
+
+async def test_a_second_run_of_the_date_pays_nothing_more(paysaga: Deployment, shop: Shop) -> None:
+    sellers, day = await daily(shop, 10), next(DAYS)
+    assert await run(paysaga, day) == 10
+    assert await run(paysaga, day) == 0
+    await payouts.fund(shop, *sellers, amount=AMOUNT)
+    assert await run(paysaga, day) == 0, "new money is paid on the next date"
+    assert await made(shop, day) == Counter(sellers)
+    following = next(DAYS)
+    assert await run(paysaga, following) == 10
+    assert await made(shop, following) == Counter(sellers)
+    rows = await paysaga.sql("SELECT payouts FROM payout_run WHERE business_date IN ($1, $2)", day, following)
+    assert [row["payouts"] for row in rows] == [10, 10]
+    await all_paid(shop)
+
+
+async def test_two_runs_of_one_date_at_once_pay_each_seller_once(paysaga: Deployment, shop: Shop) -> None:
+    sellers, day = await daily(shop, 30), next(DAYS)
+    ends = await asyncio.gather(*(run(paysaga, day) for _ in range(3)))
+    assert sum(ends) == 30
+    assert await made(shop, day) == Counter(sellers)
+    await all_paid(shop)
+    moved = await at_the_psp(shop)
+    assert [set(moved[kind].values()) for kind in ("transfers", "payouts")] == [{1}, {1}]
+
+
+async def test_one_seller_who_cannot_be_paid_does_not_keep_the_others(paysaga: Deployment, shop: Shop) -> None:
+    sellers, day = await daily(shop, 5), next(DAYS)
+    await sellers_with(shop, DAILY, "refused", payout_account=f"acct_transferRefused_{secrets.token_hex(3)}")
+    await payouts.fund(shop, "refused", amount=AMOUNT)
+    assert await run(paysaga, day) == 6
+
+    async def ended() -> bool:
+        statuses = await paysaga.sql("SELECT status FROM payout WHERE tenant_id = $1", shop.tenant)
+        return Counter(row["status"] for row in statuses) == Counter({"PAID": 5, "FAILED": 1})
+
+    await eventually(ended, what="five are paid and one has failed")
+    assert await made(shop, day) == Counter([*sellers, "refused"])
+
+
+async def test_a_run_that_continues_as_new_goes_on_where_it_was(paysaga: Deployment, shop: Shop) -> None:
+    """As it starts itself again: with its run, and the last seller whom it had looked at."""
+    sellers, day = await daily(shop, 20), next(DAYS)
+    run_id = await paysaga.database.run(lambda c: payout_run.open_run(c, day, "test", datetime.now(UTC)))
+    end = await run(paysaga, day, run_id=run_id, after=(shop.tenant, sellers[11], "INR"), payouts=12)
+    assert end == 12 + 8
+    assert await made(shop, day) == Counter(sellers[12:])
+    await all_paid(shop)
+
+
+async def test_a_run_whose_worker_is_killed_twice_pays_each_seller_once(paysaga: Deployment, shop: Shop) -> None:
+    count, day = 120, next(DAYS)
+    sellers = await daily(shop, count)
+    handle = await start(paysaga, day, PayoutPace(page=50, rate_per_s=60))
+    for killed_at in (count // 4, count * 3 // 4):
+
+        async def so_many(wanted: int = killed_at) -> bool:
+            return (await made(shop, day)).total() >= wanted
+
+        await eventually(so_many, what=f"{killed_at} payouts")
+        await restart(paysaga)
+    await handle.result()
+    assert await made(shop, day) == Counter(sellers)
+    sweeping = await paysaga.temporal.start_workflow(
+        "sweep", id=f"sweep-{secrets.token_hex(5)}", task_queue=paysaga.name
+    )
+    await sweeping.result()
+    await all_paid(shop)
+    moved = await at_the_psp(shop)
+    ours = {row["id"] for row in await paysaga.sql("SELECT id FROM payout WHERE tenant_id = $1", shop.tenant)}
+    once = Counter(ours)
+    assert moved == {"transfers": once, "transfer_reversals": Counter(), "payouts": once}
