@@ -8,20 +8,25 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx2
 from rich.console import Console
 from rich.rule import Rule
 from rich.text import Text
+from temporalio.client import Client
 
 from config.settings import DEVELOPMENT_API_KEY, SANDBOX_STRIPE_KEY, Settings
 from db import api_key
-from db.audit import trial_balance
 from db.database import Database
+from db.statement import balances
 from domain.errors import Unavailable
+from domain.seal import SEAL_WORKFLOW
 from stack.audit import audit_report, check_everything, is_clean
 from stack.demo_aftermath import RULES
+from stack.demo_day import DAY_SETTINGS, DayStage, tell_day
+from stack.demo_day_plan import CHECKOUTS
 from stack.demo_facts import Facts, differences, facts_of
 from stack.demo_shop import Psp, Shop, Unexpected
 from stack.demo_story import Stage
@@ -35,6 +40,7 @@ from workers.services import connect
 
 _PATIENCE_S = 25.0
 _GAP_S = 0.15
+_NEVER_S = 1e9
 _CAUTIOUS_TENANT = "dev_cautious"
 _AT_ONCE = 6
 """Stories told side by side: a laptop with two cores stays quick."""
@@ -75,36 +81,45 @@ class _Theatre:
     kill: Callable[[], None] | None
 
 
-async def run_demo(console: Console, *, attach: Settings | None = None) -> bool:
-    """Tell every story; False if one ended otherwise than it should, or the audit is not clean. Cancelled by Ctrl-C.
+@dataclass(frozen=True)
+class Programme:
+    """What is told: every story, and a day of so many checkouts. None: no day."""
 
-    In a stack of its own on free ports, in a folder that is removed; `attach`: in the stack that runs there.
+    stories: bool = True
+    checkouts: int | None = CHECKOUTS
+
+
+async def run_demo(console: Console, programme: Programme, *, attach: Settings | None = None) -> bool:
+    """Tell it; False if something ended otherwise than it should, or the audit is not clean. Cancelled by Ctrl-C.
+
+    In a stack of its own on free ports, in a folder that is removed; `attach`: in the stack that runs there, without
+    the day, for which the PSP's clock is moved and its books are falsified.
     """
     _stop_on_signals()
     console = console if console.is_terminal else Console(width=WIDTH, highlight=False, file=console.file)
     began_s = time.monotonic()
-    book = Book(console)
+    ended: list[tuple[bool, str]] = []
     async with _own_theatre(console) if attach is None else _attached(attach) as theatre:
-        console.print("", Text(_INTRODUCTION, "dim"), "", sep="\n")
-        await _tell_all(book, theatre)
+        if programme.stories:
+            ended.append(await _tell_stories(console, theatre))
+        if programme.checkouts is not None and attach is None:
+            ended.append(await _tell_day(console, theatre, programme.checkouts))
         sound = await _show_books(console, theatre)
-    told = [entry for entry in book.entries if not entry.skipped]
-    right = sum(not entry.wrong for entry in told)
-    everything = right == len(told)
-    audit = "the audit is clean" if sound else "the audit is NOT clean"
+    ended.append((sound, "the audit is clean" if sound else "the audit is NOT clean"))
+    everything = all(right for right, _ in ended)
     console.print(
         "",
         Text.assemble(
-            (" ✓ " if everything and sound else " ✗ ", "bold"),
-            (f"{right} of {len(told)} stories ended as they should, {audit}", "bold"),
+            (" ✓ " if everything else " ✗ ", "bold"),
+            (", ".join(said for _, said in ended), "bold"),
             f" · {time.monotonic() - began_s:.0f} s",
-            style="green" if everything and sound else "red",
+            style="green" if everything else "red",
         ),
         sep="\n",
     )
     if attach is None:
         console.print(Text("   Everything was stopped and removed. `make run` starts a stack that stays.", "dim"))
-    return everything and sound
+    return everything
 
 
 def _stop_on_signals() -> None:
@@ -135,10 +150,13 @@ async def _own_theatre(console: Console) -> AsyncIterator[_Theatre]:
 
 
 def _own_settings(home: Path) -> Settings:
-    """Nothing of the person's own settings: no real PSP, database or cluster is ever touched."""
+    """Nothing of the person's own settings: no real PSP, database or cluster is ever touched. And nothing that runs
+    once a day runs just now."""
     for name in [name for name in os.environ if name.startswith("PAYSAGA_")]:
         del os.environ[name]
-    return free_settings(home, log_level="WARNING")
+    nightly = f"{datetime.now(UTC) + timedelta(hours=12):%H:%M}"
+    never = {"payout_run_at": nightly, "reconcile_at": nightly, "reconcile_every_s": _NEVER_S}
+    return free_settings(home, log_level="WARNING", **never, **DAY_SETTINGS)
 
 
 def _kill(stack: EmbeddedStack) -> None:
@@ -191,6 +209,26 @@ async def _cautious_shop(settings: Settings, url: str) -> AsyncIterator[Shop]:
 # --- what ---
 
 
+async def _tell_stories(console: Console, theatre: _Theatre) -> tuple[bool, str]:
+    console.print("", Text(_INTRODUCTION, "dim"), "", sep="\n")
+    book = Book(console)
+    await _tell_all(book, theatre)
+    told = [entry for entry in book.entries if not entry.skipped]
+    right = sum(not entry.wrong for entry in told)
+    return right == len(told), f"{right} of {len(told)} stories ended as they should"
+
+
+async def _tell_day(console: Console, theatre: _Theatre, checkouts: int) -> tuple[bool, str]:
+    try:
+        wrong = await tell_day(DayStage(console, theatre.settings, theatre.shop, theatre.psp, checkouts))
+    except (Unexpected, httpx2.HTTPError) as error:
+        wrong = [f"the day broke off: {error or repr(error)}"]
+        console.print(Text(f" ✗ {wrong[0]}", "bold red"))
+    if wrong:
+        return False, f"the day went wrong in {len(wrong)} point{'s' if len(wrong) > 1 else ''}"
+    return True, f"the day's {checkouts} checkouts, payouts and reconciliation too"
+
+
 async def _tell_all(book: Book, theatre: _Theatre) -> None:
     """Side by side, a few at a time; what kills processes comes last and alone."""
     seats = asyncio.Semaphore(_AT_ONCE)
@@ -238,13 +276,21 @@ async def _show_books(console: Console, theatre: _Theatre) -> bool:
         raise StackError("The stack has no database to audit.")
     database = Database(url.get_secret_value(), pool_size=0, timeout_s=30.0, application="demo")
     try:
-        balance = await database.read(trial_balance)
+        temporal = await connect(theatre.settings)
+        await _seal(temporal, theatre.settings)
+        balance = await database.read(lambda c: balances(c, by_tenant=False))
         console.print("", _title("The books after all that"), trial_balance_table(balance), sep="\n")
-        checked = await check_everything(database, await connect(theatre.settings))
+        checked = await check_everything(database, temporal)
     finally:
         await database.close()
     console.print("", _title("The money invariants"), audit_report(checked), sep="\n")
     return is_clean(checked)
+
+
+async def _seal(temporal: Client, settings: Settings) -> None:
+    """What was posted so far, as the schedule does every hour: the audit then verifies all of it."""
+    queue = settings.temporal_task_queue
+    await temporal.execute_workflow(SEAL_WORKFLOW, id=f"{queue}-seal-demo", task_queue=queue)
 
 
 def _title(text: str) -> Rule:

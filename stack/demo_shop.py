@@ -57,7 +57,7 @@ class Shop:
             raise Unexpected(f"cancel was refused: {reason(answer)}")
 
     async def payment(self, payment_id: str) -> dict[str, Any]:
-        return await self._get(f"/v1/payments/{payment_id}")
+        return await self.get(f"/v1/payments/{payment_id}")
 
     async def until(self, payment_id: str, *statuses: str) -> dict[str, Any]:
         """The payment once it has one of the statuses (default: an end)."""
@@ -81,7 +81,7 @@ class Shop:
 
     async def ledger(self, payment_id: str) -> list[dict[str, Any]]:
         """Every transaction that was booked for a payment."""
-        answer = await self._get("/v1/ledger/transactions", payment_id=payment_id, limit=100)
+        answer = await self.get("/v1/ledger/transactions", payment_id=payment_id, limit=100)
         transactions: list[dict[str, Any]] = answer["data"]
         return transactions
 
@@ -104,7 +104,7 @@ class Shop:
 
     async def owed(self, seller: str) -> str:
         """What the seller owes us, of the demo's one currency."""
-        balances = (await self._get(f"/v1/wallets/{seller}"))["balances"]
+        balances = (await self.get(f"/v1/wallets/{seller}"))["balances"]
         return next((str(b["owed"]) for b in balances if b["currency"] == CURRENCY), "0.00")
 
     async def set_rules(self, rules: dict[str, Any]) -> None:
@@ -118,7 +118,10 @@ class Shop:
         await self.expect(200, f"/v1/payments/{payment_id}/review", {"decision": decision})
 
     async def capture(self, payment_id: str, amount: str | None = None) -> None:
-        await self.expect(200, f"/v1/payments/{payment_id}/capture", {"amount": amount} if amount else {})
+        """202: it goes on, on a slow machine."""
+        answer = await self.post(f"/v1/payments/{payment_id}/capture", {"amount": amount} if amount else {})
+        if answer.status_code not in (200, 202):
+            raise Unexpected(f"the capture was refused: {reason(answer)}")
 
     async def refund(self, payment_id: str, amount: str | None = None, *, status: str = "SUCCEEDED") -> dict[str, Any]:
         """Ask for a refund of `amount`, or of all that is left; the refund once it has the status."""
@@ -129,7 +132,7 @@ class Shop:
 
     async def refund_until(self, refund_id: str, status: str) -> dict[str, Any]:
         async def probe() -> dict[str, Any] | None:
-            refund = await self._get(f"/v1/refunds/{refund_id}")
+            refund = await self.get(f"/v1/refunds/{refund_id}")
             return refund if refund["status"] == status else None
 
         return await eventually(probe, f"the refund is {status}")
@@ -149,7 +152,7 @@ class Shop:
         await self.expect(202, f"/v1/disputes/{dispute['id']}/evidence", {"fields": fields})
 
     async def explain(self, payment_id: str) -> dict[str, Any]:
-        return await self._get(f"/v1/payments/{payment_id}/explain")
+        return await self.get(f"/v1/payments/{payment_id}/explain")
 
     async def task(self, payment_id: str, kind: str) -> None:
         """Return once a task of this kind is open for a person."""
@@ -166,7 +169,7 @@ class Shop:
         if answer.status_code != status or (code is not None and reason(answer) != wanted):
             raise Unexpected(f"POST {path} should be {wanted} and is {reason(answer)}")
 
-    async def _get(self, path: str, **parameters: Any) -> dict[str, Any]:
+    async def get(self, path: str, **parameters: Any) -> dict[str, Any]:
         answer = await self._http.get(path, params=parameters or None)
         if not answer.is_success:
             raise Unexpected(f"GET {path}: {reason(answer)}")
@@ -211,15 +214,15 @@ class Psp:
 
     async def _plan(self, path: str, fault: dict[str, Any], checkout: str) -> str:
         match = {"match": {"metadata": {"checkout_id": checkout}}}
-        return str((await self._call("POST", f"/{path}", fault | match))["id"])
+        return str((await self.control("POST", f"/{path}", fault | match))["id"])
 
     async def struck(self, fault_id: str) -> None:
         """Return once the fault has taken effect."""
-        await self._call("GET", f"/faults/{fault_id}?wait_hits=1&timeout_s=20")
+        await self.control("GET", f"/faults/{fault_id}?wait_hits=1&timeout_s=20")
 
     async def steer(self, intent: str, step: str) -> None:
         """authenticate, fail_authentication, complete_processing, fail_processing, force_success."""
-        await self._call("POST", f"/payment_intents/{intent}/{step}")
+        await self.control("POST", f"/payment_intents/{intent}/{step}")
 
     @asynccontextmanager
     async def holding(self, life_s: float | None) -> AsyncIterator[None]:
@@ -228,29 +231,56 @@ class Psp:
             if life_s is None:
                 yield
                 return
-            usual = (await self._call("GET", "/account"))["authorization_life_s"]
-            await self._call("PATCH", "/account", {"authorization_life_s": life_s})
+            usual = (await self.control("GET", "/account"))["authorization_life_s"]
+            await self.control("PATCH", "/account", {"authorization_life_s": life_s})
             try:
                 yield
             finally:
-                await self._call("PATCH", "/account", {"authorization_life_s": usual})
+                await self.control("PATCH", "/account", {"authorization_life_s": usual})
 
     async def refund_by_hand(self, intent: str, amount: int) -> None:
         """As somebody does in the PSP's dashboard: nothing of ours is on it. `amount` in minor units."""
-        answer = await self._http.post("/v1/refunds", data={"payment_intent": intent, "amount": amount})
+        await self.by_hand("/v1/refunds", payment_intent=intent, amount=amount)
+
+    async def by_hand(self, path: str, **fields: Any) -> dict[str, Any]:
+        """A call of the PSP's own API that Paysaga knows nothing of."""
+        answer = await self._http.post(path, data=fields)
         if not answer.is_success:
-            raise Unexpected(f"the sandbox refused the refund: {answer.text[:200]}")
+            raise Unexpected(f"the sandbox refused {path}: {answer.text[:200]}")
+        made: dict[str, Any] = answer.json()
+        return made
 
     async def dispute(self, intent: str, **terms: Any) -> None:
         """The buyer's bank takes the money back, or, with inquiry=True, asks."""
-        await self._call("POST", f"/payment_intents/{intent}/dispute", terms)
+        await self.control("POST", f"/payment_intents/{intent}/dispute", terms)
+
+    async def listed(self, path: str, **query: Any) -> list[dict[str, Any]]:
+        """The first hundred that a list of the PSP's own API shows, newest first."""
+        found: list[dict[str, Any]] = (await self.retrieved(path, limit=100, **query))["data"]
+        return found
+
+    async def retrieved(self, path: str, **query: Any) -> dict[str, Any]:
+        """What the PSP's own API shows."""
+        answer = await self._http.get(path, params=query)
+        if not answer.is_success:
+            raise Unexpected(f"the sandbox refused {path}: {answer.text[:200]}")
+        found: dict[str, Any] = answer.json()
+        return found
+
+    async def file(self, path: str, **query: Any) -> bytes:
+        """A settlement file of the sandbox, byte by byte."""
+        answer = await self._http.get(f"/_control{path}", params=query)
+        if not answer.is_success:
+            raise Unexpected(f"the sandbox refused {path}: {answer.text[:200]}")
+        return answer.content
 
     async def log(self, checkout: str) -> dict[str, list[dict[str, Any]]]:
         """Everything that really happened to a checkout's charge: the ground truth."""
-        found: dict[str, list[dict[str, Any]]] = await self._call("GET", f"/log?metadata[checkout_id]={checkout}")
+        found: dict[str, list[dict[str, Any]]] = await self.control("GET", f"/log?metadata[checkout_id]={checkout}")
         return found
 
-    async def _call(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
+    async def control(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
+        """A call to the sandbox's control API. Raises Unexpected."""
         answer = await self._http.request(method, f"/_control{path}", json=body)
         if not answer.is_success:
             raise Unexpected(f"the sandbox refused {path}: {answer.text[:200]}")

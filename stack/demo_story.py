@@ -18,10 +18,11 @@ class Stage:
     checkout: str
     margin_s: float
     kill: Callable[[], None] | None = None
+    currency: str = CURRENCY
 
     def body(self, method: str = "pm_card_visa", *orders: tuple[str, str], **fields: Any) -> dict[str, Any]:
         """A checkout: 500.00 to seller_anna, unless `orders` ((seller, amount), …) says otherwise."""
-        kind = "upi" if method.startswith("pm_upi") else "card"
+        kind = next((kind for kind in ("upi", "netbanking") if method.startswith(f"pm_{kind}")), "card")
         return {
             "checkout_id": self.checkout,
             "buyer": {"id": "buyer_demo"},
@@ -31,7 +32,7 @@ class Stage:
                     "payment_order_id": f"{self.checkout}-{number}",
                     "seller_account": seller,
                     "amount": amount,
-                    "currency": CURRENCY,
+                    "currency": self.currency,
                 }
                 for number, (seller, amount) in enumerate(orders or (("seller_anna", "500.00"),), 1)
             ],

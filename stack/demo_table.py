@@ -5,7 +5,6 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -16,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from domain.money import parse_major, to_major
+from domain.statement import AccountBalance
 from stack.demo_facts import Facts, formula
 from stack.demo_shop import CURRENCY
 from stack.demo_stories import CHAPTERS
@@ -234,28 +234,35 @@ def _gone(facts: Facts) -> list[tuple[str, str]]:
 # --- after the stories ---
 
 
-def trial_balance_table(rows: Sequence[dict[str, Any]]) -> RenderableType:
+def trial_balance_table(rows: Sequence[AccountBalance]) -> RenderableType:
     """Every account with its balance on its own side; the two sides are equal. Of the sellers' those that hold
-    something."""
+    something; of currencies but the demo's own only that their sides are equal."""
+    ours = [row for row in rows if row.currency == CURRENCY]
+    debit, credit = _sides(ours)
     table = Table(box=None, padding=(0, 2), header_style="dim", show_footer=True, footer_style="bold")
-    debit = sum(row["balance"] for row in rows if row["balance"] > 0)
     table.add_column("account", footer="both sides are equal", no_wrap=True)
     table.add_column("what it is")
-    table.add_column("debit", justify="right", footer=to_major(debit, rows[0]["currency"]) if rows else "")
-    table.add_column(
-        "credit",
-        justify="right",
-        footer=to_major(-sum(row["balance"] for row in rows if row["balance"] < 0), rows[0]["currency"])
-        if rows
-        else "",
-    )
-    for row in rows:
-        if not row["balance"] and row["name"].startswith(("wallet:", "receivable:")):
+    table.add_column("debit", justify="right", footer=to_major(debit, CURRENCY))
+    table.add_column("credit", justify="right", footer=to_major(credit, CURRENCY))
+    for row in ours:
+        if not row.balance and row.account.startswith(("wallet:", "receivable:")):
             continue
-        amount = to_major(abs(row["balance"]), row["currency"])
-        sides = (amount, "") if row["balance"] > 0 else ("", amount)
-        table.add_row(row["name"], Text(_meaning(row["name"]), "dim"), *(sides if row["balance"] else ("–", "–")))
-    return table
+        amount = to_major(abs(row.balance), row.currency)
+        sides = (amount, "") if row.balance > 0 else ("", amount)
+        table.add_row(row.account, Text(_meaning(row.account), "dim"), *(sides if row.balance else ("–", "–")))
+    others = sorted({row.currency for row in rows} - {CURRENCY})
+    return Group(table, *(_other_currency([row for row in rows if row.currency == code]) for code in others))
+
+
+def _sides(rows: Sequence[AccountBalance]) -> tuple[int, int]:
+    return sum(row.debit for row in rows), sum(row.credit for row in rows)
+
+
+def _other_currency(rows: Sequence[AccountBalance]) -> Text:
+    """`EUR: 123.00 on both sides of 7 accounts`"""
+    code, (debit, credit) = rows[0].currency, _sides(rows)
+    said = f"{to_major(debit, code)} on both sides" if debit == credit else f"{debit} and {credit}: NOT equal"
+    return Text(f"  {code}: {said} of {sum(bool(row.balance) for row in rows)} accounts", "dim")
 
 
 def _meaning(account: str) -> str:
@@ -268,4 +275,8 @@ def _meaning(account: str) -> str:
         "receivable": "what the seller owes us",
         "disputes_held": "what we claim back from banks",
         "dispute_losses": "what no seller bears of them",
+        "bank": "what the PSP has paid us",
+        "payout_float": "transferred, not at the bank yet",
+        "payout_in_transit": "left a wallet, not paid yet",
+        "adjustments": "what a person decided to bear",
     }.get(account.partition(":")[0], "")

@@ -1,0 +1,194 @@
+"""The end of the demo's day: the PSP's money becomes available, sellers are paid out, and the PSP pays our bank."""
+
+import asyncio
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from db import release
+from domain.money import parse_major
+from domain.payout import WEEKDAYS, ReleaseFundsStep
+from stack.demo_day_checkouts import thousands
+from stack.demo_day_plan import ABROAD, DAILY, SMALL, WEEKLY
+from stack.demo_shop import Psp, Shop, Unexpected, eventually
+from workers.schedules import start_payout_run
+from workers.services import Services
+
+CURRENCIES = ("INR", "EUR", "GBP", "JPY", "KWD", "USD")
+
+_AVAILABLE_DAYS = 2
+"""How long the PSP keeps a charge before it can be moved."""
+
+_TO_OUR_BANK = (("INR", 100_000), ("EUR", 500))
+_MINIMUM = "1000000.00"
+_ACCOUNTS = {"seller_mats": "acct_payoutFails_mats", "seller_nour": "acct_payoutReturned_nour"}
+_ENDS = {"seller_mats": "FAILED", "seller_nour": "RETURNED"}
+_STYLES = {"PAID": "green", "FAILED": "red", "RETURNED": "yellow"}
+
+
+@dataclass(frozen=True)
+class SellersPayout:
+    """A seller and a currency on the run's day. `available`: what the wallet held before it. `why`: of no payout, or of
+    one that came back."""
+
+    seller: str
+    currency: str
+    available: str
+    terms: str
+    expected: str | None
+    payout: dict[str, Any] | None
+    after: str
+
+    @property
+    def wrong(self) -> str | None:
+        status = self.payout["status"] if self.payout else None
+        if status != self.expected:
+            return f"should be {self.expected or 'left out'} and is {status or 'left out'}"
+        if self.payout and self.payout["amount"] != self.available:
+            return f"{self.available} were available and {self.payout['amount']} are paid"
+        kept = "0" if self.expected == "PAID" else self.available
+        return None if Decimal(self.after) == Decimal(kept) else f"the wallet should hold {kept} and holds {self.after}"
+
+
+@dataclass(frozen=True)
+class PayoutDay:
+    business_date: date
+    released: int
+    rows: list[SellersPayout]
+    to_our_bank: dict[str, dict[str, Any]]
+
+    @property
+    def wrong(self) -> list[str]:
+        return [f"{row.seller} {row.currency}: {row.wrong}" for row in self.rows if row.wrong]
+
+
+def _day() -> date:
+    return (datetime.now(UTC) + timedelta(days=_AVAILABLE_DAYS)).date()
+
+
+async def open_sellers(shop: Shop) -> None:
+    """Those of the day, each with an account at the PSP that behaves as its name says, and a platform fee of 4 %."""
+    weekday = WEEKDAYS[(_day().weekday() + 1) % len(WEEKDAYS)]
+    for seller in (*DAILY, SMALL, WEEKLY, ABROAD):
+        account = _ACCOUNTS.get(seller, f"acct_paysOut_{seller.removeprefix('seller_')}")
+        terms: dict[str, Any] = {"account": account, "interval": "daily"}
+        if seller == SMALL:
+            terms["minimum"] = {"INR": _MINIMUM}
+        if seller == WEEKLY:
+            terms |= {"interval": "weekly", "weekdays": [weekday]}
+        await shop.open_merchant(seller, fee={"percent": "4", "fixed": "0"}, payout=terms)
+
+
+def _terms(seller: str) -> tuple[str, str | None]:
+    """When a seller is paid, and how a payout of the run has to end; None: there is to be none."""
+    if seller == SMALL:
+        return "daily, below its minimum", None
+    if seller == WEEKLY:
+        return "weekly, on another day", None
+    end = _ENDS.get(seller, "PAID")
+    why = {"FAILED": "daily, its bank account is closed", "RETURNED": "daily, its bank sends it back"}
+    return why.get(end, "daily"), end
+
+
+async def end_the_day(services: Services, shop: Shop, psp: Psp) -> PayoutDay:
+    """Two days later at the PSP, and as of then here: release, the run of that business date, and what the PSP pays to
+    our bank."""
+    await psp.control("PATCH", "/account", {"payout_return_delay_s": None})
+    await psp.control("POST", "/clock/advance", {"seconds": _AVAILABLE_DAYS * 86_400 + 60})
+    released = await _release(services)
+    before = {seller: await _available(shop, seller) for seller in (*DAILY, SMALL, WEEKLY, ABROAD)}
+    business_date = _day()
+    handle = await start_payout_run(services.temporal, services.settings, business_date, "demo")
+    await handle.result()
+    to_our_bank = {currency: await _pay_our_bank(psp, currency, amount) for currency, amount in _TO_OUR_BANK}
+    await _return(shop, psp)
+    rows = [await _settled(shop, s, c, amount) for s, wallets in before.items() for c, amount in wallets.items()]
+    return PayoutDay(business_date, released, rows, to_our_bank)
+
+
+async def _release(services: Services) -> int:
+    """What is due in two days is released now: business time does not wait for a demo."""
+    now = datetime.now(UTC)
+    step = ReleaseFundsStep(due_at=now + timedelta(days=_AVAILABLE_DAYS, seconds=60), at=now)
+    orders = 0
+    while True:
+        released = await services.database.run(lambda c: release.release(c, step))
+        orders += released.orders
+        if not released.more and not released.skipped:
+            return orders
+        await asyncio.sleep(0.1)
+
+
+async def _available(shop: Shop, seller: str) -> dict[str, str]:
+    balances = (await shop.get(f"/v1/wallets/{seller}"))["balances"]
+    return {b["currency"]: b["available"] for b in balances if Decimal(b["available"]) > 0}
+
+
+async def _pay_our_bank(psp: Psp, currency: str, amount: int) -> dict[str, Any]:
+    """As the PSP does on a schedule of its own, without a word to us."""
+    made = await psp.control("POST", "/platform_payouts", {"currency": currency, "amount": amount})
+    return await psp.control("POST", f"/payouts/{made['id']}/pay")
+
+
+async def _return(shop: Shop, psp: Psp) -> None:
+    """What had arrived is sent back by the bank, once we know that it was paid."""
+    for seller in (seller for seller, end in _ENDS.items() if end == "RETURNED"):
+
+        async def paid(seller: str = seller) -> str | None:
+            found = (await shop.get("/v1/payouts", seller_account=seller, status="PAID"))["data"]
+            return str(found[0]["id"]) if found else None
+
+        payout_id = await eventually(paid, f"{seller} is paid")
+        made = (await psp.control("GET", f"/log?metadata[paysaga_payout]={payout_id}"))["payouts"]
+        await psp.control("POST", f"/payouts/{made[0]['payout']}/return")
+
+
+async def _settled(shop: Shop, seller: str, currency: str, available: str) -> SellersPayout:
+    terms, expected = _terms(seller)
+
+    async def payout() -> dict[str, Any] | None:
+        found = await shop.get("/v1/payouts", seller_account=seller)
+        of_currency = [p for p in found["data"] if p["currency"] == currency]
+        return of_currency[0] if of_currency else None
+
+    async def ended() -> dict[str, Any] | None:
+        made = await payout()
+        return made if made and made["status"] == expected else None
+
+    try:
+        made = await eventually(ended, f"the payout is {expected}") if expected else await payout()
+    except Unexpected:
+        made = await payout()
+    after = (await _available(shop, seller)).get(currency, "0")
+    return SellersPayout(seller, currency, available, terms, expected, made, after)
+
+
+# --- what a person sees ---
+
+
+def payouts_table(day: PayoutDay) -> RenderableType:
+    table = Table(box=None, padding=(0, 1), header_style="dim")
+    table.add_column("")
+    table.add_column("seller", no_wrap=True)
+    table.add_column("is paid", no_wrap=True)
+    table.add_column("was available", justify="right", no_wrap=True)
+    table.add_column("payout", no_wrap=True)
+    table.add_column("in the wallet now", justify="right", no_wrap=True)
+    for row in day.rows:
+        status = row.payout["status"] if row.payout else "left out"
+        table.add_row(
+            Text("✗", "bold red") if row.wrong else Text("✓", "bold green"),
+            row.seller,
+            Text(row.terms, "dim"),
+            f"{thousands(parse_major(row.available, row.currency), row.currency)} {row.currency}",
+            Text(status, _STYLES.get(status, "dim")),
+            thousands(parse_major(row.after, row.currency), row.currency) if Decimal(row.after) else Text("–", "dim"),
+        )
+        if row.wrong:
+            table.add_row("", "", Text(row.wrong, "bold red"))
+    return table

@@ -1,0 +1,215 @@
+"""The reconciliation of the demo's day: a dry run, one that fixes what is safe, a person's decisions, the bank's
+statement and the PSP's file; and whether what was found is what was planted."""
+
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from activities.reconciliation_fix import Fixer
+from db import reconciliation, reconciliation_discrepancy, reconciliation_file
+from db.tables import PLATFORM_TENANT
+from domain.ids import new_id
+from domain.reconciliation import (
+    BREAKS,
+    DiscrepancyStatus,
+    LineClass,
+    NewRun,
+    ReconciliationReport,
+    ResolveStep,
+    Source,
+    Subject,
+    shown,
+)
+from stack.demo_day_plants import Plant
+from workers.schedules import reconciliation_input, start_reconciliation
+from workers.services import Services
+
+_BY = "demo"
+_ROWS_MAX = 500
+
+
+@dataclass
+class Reconciled:
+    """What the runs came to. `rows`: discrepancy by discrepancy, as they are at the end."""
+
+    plants: list[Plant] = field(default_factory=list)
+    runs: list[tuple[str, ReconciliationReport]] = field(default_factory=list)
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+
+    def row_of(self, plant: Plant) -> dict[str, Any] | None:
+        return next((row for row in self.rows if plant.is_found_as(row)), None)
+
+
+@dataclass(frozen=True)
+class Reconciler:
+    services: Services
+    window: tuple[datetime, datetime]
+
+    async def run(
+        self, *, apply: bool, subject: Subject = Subject.PSP, file_id: str | None = None
+    ) -> ReconciliationReport:
+        """One run, to its end: over the PSP's list, or over a file."""
+        run_id, settings = new_id("rec"), self.services.settings
+        source = Source.API if file_id is None else Source.FILE
+        begin, end = (None, None) if subject is Subject.BANK else self.window
+        new = NewRun(
+            key=run_id,
+            tenant_id=PLATFORM_TENANT,
+            psp="stripe",
+            subject=subject,
+            source=source,
+            file_id=file_id,
+            window_from=begin,
+            window_to=end,
+            margin_s=settings.reconcile_margin_s,
+            apply=apply,
+            by=_BY,
+            at=datetime.now(UTC),
+        )
+        await self.services.database.run(lambda c: reconciliation.open_run(c, new, run_id))
+        inp = reconciliation_input(settings, run_id=run_id, subject=subject, source=source, apply=apply, by=_BY)
+        return await (await start_reconciliation(self.services.temporal, inp)).result()
+
+    async def file(self, kind: Subject, name: str, content: bytes) -> str:
+        """Store a settlement file; its id."""
+
+        async def chunks() -> AsyncIterator[bytes]:
+            yield content
+
+        stored = await reconciliation_file.store(self.services.database, PLATFORM_TENANT, kind, name, _BY, chunks())
+        return stored[0]
+
+    async def rows(self) -> list[dict[str, Any]]:
+        """Every discrepancy that there is, the oldest first."""
+        found = await self.services.database.read(lambda c: reconciliation_discrepancy.page(c, None, limit=_ROWS_MAX))
+        return found[::-1]
+
+    async def decide(self, plants: Sequence[Plant]) -> None:
+        """As a person does: each decision with a note, in the audit log under the name of whoever made it."""
+        fixer = Fixer(self.services.database, self.services.starter)
+        for row in await self.rows():
+            plant = next((p for p in plants if p.decision is not None and p.is_found_as(row)), None)
+            if plant is None or plant.decision is None or row["status"] != DiscrepancyStatus.OPEN:
+                continue
+            step = ResolveStep(
+                discrepancy_id=row["id"], decision=plant.decision, by=_BY, note=plant.note, at=datetime.now(UTC)
+            )
+            await fixer.resolve(step)
+
+
+def window_since(began: datetime) -> tuple[datetime, datetime]:
+    """All of the demo, and what the PSP dates two days later."""
+    return began - timedelta(hours=1), began + timedelta(days=4)
+
+
+# --- what was planted and what was found ---
+
+
+def differences(plants: Sequence[Plant], rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """One sentence for each that was not found, was found twice, or is of nobody's making."""
+    wrong = []
+    for plant in plants:
+        found = sum(plant.is_found_as(row) for row in rows)
+        if found != 1:
+            wrong.append(f"{plant.cls}: {plant.title} ({plant.name}) was found {found} times")
+    wrong += [
+        f"{row['class']}: nobody planted {row['id']}: {row['reason']}"
+        for row in rows
+        if not any(plant.is_found_as(row) for plant in plants)
+    ]
+    lacking = set(BREAKS) - {plant.cls for plant in plants}
+    return wrong + [f"no discrepancy of the class {cls} was planted" for cls in sorted(lacking)]
+
+
+def unfinished(plants: Sequence[Plant], rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What did not become of a discrepancy what should have."""
+    wrong = []
+    for plant in plants:
+        row = next((row for row in rows if plant.is_found_as(row)), None)
+        if row is not None and (row["status"], row["resolution"]) != plant.ends_as:
+            status, resolution = plant.ends_as
+            is_now = f"{row['status']} {row['resolution'] or ''}".strip()
+            wrong.append(f"{plant.title} should be {status} {resolution or ''} and is {is_now}")
+    return wrong
+
+
+# --- what a person sees ---
+
+_STYLES = {DiscrepancyStatus.FIXED: "green", DiscrepancyStatus.RESOLVED: "cyan", DiscrepancyStatus.OPEN: "yellow"}
+
+
+def reconciliation_table(done: Reconciled) -> RenderableType:
+    """The runs; then each discrepancy in two lines: what was planted and what was done, and the reason in words."""
+    heading = _grid()
+    heading.add_row("", *(Text(name, "dim") for name in ("class", "planted, and found", "difference", "what was done")))
+    lines: list[RenderableType] = []
+    for plant in sorted(done.plants, key=lambda p: (p.subject is Subject.BANK, BREAKS.index(p.cls))):
+        row, grid = done.row_of(plant), _grid()
+        right = row is not None and (row["status"], row["resolution"]) == plant.ends_as
+        mark = Text("✓", "bold green") if right else Text("✗", "bold red")
+        what = (mark, Text(plant.cls.value, "bold"), plant.title)
+        if row is None:
+            grid.add_row(*what, "", Text("was not found", "bold red"))
+            lines.append(grid)
+            continue
+        grid.add_row(*what, _difference(row), Text(_done(row, plant), _STYLES[DiscrepancyStatus(row["status"])]))
+        lines += [grid, Padding(Text(row["reason"], "dim"), (0, 0, 0, 18))]
+    wrong = [Text(f" ✗ {sentence}", "bold red") for sentence in done.wrong]
+    return Group(_runs_table(done.runs), "", heading, *lines, "", _sum(done), *wrong)
+
+
+def _grid() -> Table:
+    """Columns that line up from one discrepancy to the next."""
+    grid = Table.grid(padding=(0, 1))
+    for width, justify in ((2, "right"), (14, "left"), (38, "left"), (15, "right"), (27, "left")):
+        grid.add_column(width=width, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    return grid
+
+
+def _runs_table(runs: Sequence[tuple[str, ReconciliationReport]]) -> RenderableType:
+    table = Table(box=None, padding=(0, 1), header_style="dim")
+    table.add_column("")
+    table.add_column("run", no_wrap=True)
+    for name in ("lines", "matched", "breaks", "new", "fixed by rule", "gone"):
+        table.add_column(name, justify="right")
+    for title, report in runs:
+        breaks = sum(number for cls, number in report.counts.items() if cls != LineClass.MATCHED)
+        matched = report.counts.get(LineClass.MATCHED, 0)
+        counts = (report.lines, matched, breaks, report.opened, report.fixed + report.asked, report.closed)
+        mark = Text("✓", "bold green") if report.failure is None else Text("✗", "bold red")
+        table.add_row(mark, title, *(f"{number:,}" if number else "–" for number in counts))
+    return table
+
+
+def _difference(row: Mapping[str, Any]) -> str:
+    amount = shown(row["difference"], row["currency"])
+    return f"{amount} {row['currency']}" if amount is not None else "–"
+
+
+def _done(row: Mapping[str, Any], plant: Plant) -> str:
+    match DiscrepancyStatus(row["status"]):
+        case DiscrepancyStatus.FIXED:
+            return "gone by itself" if plant.passing else f"by rule: {row['resolution']}"
+        case DiscrepancyStatus.RESOLVED:
+            return f"a person: {row['resolution']}"
+        case _:
+            return "waits for a person"
+
+
+def _sum(done: Reconciled) -> Text:
+    classes = Counter(plant.cls.value for plant in done.plants)
+    by_class = ", ".join(f"{classes[cls]} {cls}" for cls in BREAKS if classes[cls])
+    planted, found = len(done.plants), sum(done.row_of(plant) is not None for plant in done.plants)
+    return Text.assemble(
+        (f" {planted} planted, {found} found, ", "bold"),
+        (f"{len(done.rows) - found} of nobody's making", "bold"),
+        (f": {by_class}.", "dim"),
+    )
