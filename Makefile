@@ -12,7 +12,7 @@ PYTHON ?= $(shell for p in $(CANDIDATES); do \
 
 .PHONY: help
 help: ## show this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
 
 .PHONY: run
 run: .venv/.installed ## start everything and send a first checkout; Ctrl-C stops it, the data stays in .paysaga
@@ -29,6 +29,14 @@ audit: .venv/.installed ## check the money invariants of the running stack (or o
 .PHONY: bench
 bench: .venv/.installed ## throughput, latency and cost; JSON at the end
 	@$(VENV)/python -m bench
+
+.PHONY: bench-reconcile
+bench-reconcile: .venv/.installed ## 1,000,000 PSP lines against as many charges: what is found, time, memory; JSON at the end
+	@$(VENV)/python -m bench.reconcile
+
+.PHONY: bench-payouts
+bench-payouts: .venv/.installed ## a payout run over 10,000 sellers whose worker is killed twice; JSON at the end
+	@$(VENV)/python -m bench.payouts
 
 .PHONY: machine
 machine: .venv/.installed ## anything in any order, for long: RUNS=500 STEPS=30

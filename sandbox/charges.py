@@ -60,6 +60,7 @@ def create(
         "transfer_group": intent["transfer_group"],
         "_refund_course": behaviour.refund,
         "_dispute_course": behaviour.dispute,
+        "_bypass_pending": behaviour.bypass_pending,
     }
     ctx.insert("charges", charge)
     return charge
@@ -68,7 +69,8 @@ def create(
 def settle(ctx: Context, charge: Doc, amount: int) -> None:
     """Take the money: capture `amount`, release the rest, book it and write it to the ground truth."""
     fee = balance.fee_of(amount, ctx.account.settings.fee)
-    transaction = balance.book(ctx, "charge", amount, charge["currency"], charge["id"], fee=fee)
+    at_once = ctx.account.now if charge.get("_bypass_pending") else None
+    transaction = balance.book(ctx, "charge", amount, charge["currency"], charge["id"], fee=fee, available_on=at_once)
     charge |= {
         "status": "succeeded",
         "paid": True,

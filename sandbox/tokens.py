@@ -46,6 +46,8 @@ class Behaviour:
     address_line1_check: str | None = None
     address_postal_code_check: str | None = None
     cvc_check: str = "pass"
+    # The money is available at once, and not pending for days.
+    bypass_pending: bool = False
 
 
 def _declined(code: str, decline_code: str | None, message: str) -> Decline:
@@ -138,7 +140,7 @@ CARDS = (
         "createDisputeProductNotReceived": Behaviour(last4="2685", dispute="product_not_received"),
         "createDisputeInquiry": Behaviour(last4="1976", dispute="inquiry"),
         "cvcCheckFail": Behaviour(last4="0101", cvc_check="fail"),
-        "bypassPending": Behaviour(last4="0077"),
+        "bypassPending": Behaviour(last4="0077", bypass_pending=True),
     }
 )
 

@@ -45,6 +45,14 @@ async def test_a_transfer_moves_money_at_once(psp: "Psp") -> None:
     assert (entry["transfer"], entry["destination"], entry["amount"]) == (transfer.id, "acct_paysOut", 30_000)
 
 
+async def test_a_charge_that_bypasses_pending_is_available_at_once(psp: "Psp") -> None:
+    await psp.control("PATCH", "/account", {"available_delay_s": 100, "fee": {"percent": 0, "fixed": 0}})
+    await psp.pay("pm_card_bypassPending", amount=500)
+    await psp.pay("pm_card_visa", amount=300)
+    assert await held(psp) == 500
+    assert (await psp.v1.balance.retrieve_async()).pending[0].amount == 300
+
+
 async def test_transfers_are_found_and_updated(psp: "Psp") -> None:
     await psp.fund()
     first = await psp.send("acct_paysOut_1", 100, transfer_group="a", metadata={"n": "1"})
