@@ -2,15 +2,19 @@
 
 import asyncio
 from collections.abc import Callable
+from datetime import datetime
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from temporalio import activity
 
 from activities.start import Starter
-from db import payout, payout_run, release
+from db import payout, payout_run, release, task
 from db.database import Database
 from db.payout import NewPayout
-from domain.errors import Conflict, PaysagaError, Unavailable, Unprocessable
+from db.records import Payout
+from db.tables import PLATFORM_TENANT
+from domain.errors import Conflict, PaysagaError, Unprocessable
 from domain.ids import new_id
 from domain.payout import (
     OpenedRun,
@@ -22,9 +26,14 @@ from domain.payout import (
     RunStep,
 )
 
+RUN_MISSED = "payout_run_missed"
+SELLER_LEFT_OUT = "payout_not_made"
+
 _AT_ONCE = 8
 _LOOK_S = 0.5
 _TRIES_MAX = 5
+_SELLER_TRIES = 3
+_DETAIL_MAX = 500
 
 
 class PayoutRunActivities:
@@ -47,14 +56,26 @@ class PayoutRunActivities:
 
     @activity.defn
     async def open_payout_run(self, step: OpenRunStep) -> OpenedRun:
-        """The run of the business date: the given one, or the day of `at` where the business is."""
+        """The run of the business date: the given one, or the day of `at` where the business is. A scheduled one also
+        says which dates before it were left out, for a person to run."""
         day = step.business_date or step.scheduled_at.astimezone(ZoneInfo(step.zone)).date()
-        run_id = await self._database.run(lambda c: payout_run.open_run(c, day, step.by, step.at))
-        return OpenedRun(run_id=run_id, business_date=day)
+
+        async def once(connection: Any) -> str:
+            for left_out in [] if step.business_date else await payout_run.missed(connection, day, step.at):
+                detail = f"No payout run came to its end for {left_out}."
+                object_id = left_out.isoformat()
+                await task.open_task(connection, PLATFORM_TENANT, None, RUN_MISSED, detail, object_id=object_id)
+            return await payout_run.open_run(connection, day, step.by, step.at)
+
+        return OpenedRun(run_id=await self._database.run(once), business_date=day)
 
     @activity.defn
     async def close_payout_run(self, step: RunStep) -> None:
-        await self._database.run(lambda c: payout_run.close_run(c, step.run_id, step.at))
+        async def once(connection: Any) -> None:
+            day = await payout_run.close_run(connection, step.run_id, step.at)
+            await task.close_of(connection, day.isoformat(), by="payout run", resolution=f"{step.run_id} has ended")
+
+        await self._database.run(once)
 
     @activity.defn
     async def release_funds(self, step: ReleaseFundsStep) -> ReleasedFunds:
@@ -78,13 +99,13 @@ class PayoutRunActivities:
         await self._wait_for_the_psp(step)
         page = await self._database.read(lambda c: payout_run.due(c, step.business_date, step.after, step.limit))
         made = 0
-        for start in range(0, len(page), _AT_ONCE):
-            batch = page[start : start + _AT_ONCE]
+        for start in range(0, len(page.sellers), _AT_ONCE):
+            batch = page.sellers[start : start + _AT_ONCE]
             pause = asyncio.create_task(asyncio.sleep(len(batch) / step.rate_per_s))
             made += sum(await asyncio.gather(*(self._pay(step, *seller) for seller in batch)))
             activity.heartbeat(made)
             await pause
-        return PaidDue(payouts=made, after=page[-1] if len(page) == step.limit else None)
+        return PaidDue(payouts=made, after=page.after)
 
     async def _wait_for_the_psp(self, step: PayDueStep) -> None:
         """More is made only while the PSP keeps up with what was: so a slow PSP does not pile up payouts."""
@@ -93,7 +114,9 @@ class PayoutRunActivities:
             await asyncio.sleep(_LOOK_S)
 
     async def _pay(self, step: PayDueStep, tenant_id: str, seller_account: str, currency: str) -> bool:
-        """One seller's payout. Whatever is wrong with one must not keep the others from theirs."""
+        """One seller's payout. Whatever is wrong with one must not keep the others from theirs: it is tried again for a
+        moment, then a task for a person. Where not even that can be written the database is away, and the page is tried
+        again."""
         new = NewPayout(
             id=new_id("pt"),
             tenant_id=tenant_id,
@@ -107,14 +130,31 @@ class PayoutRunActivities:
             run_id=step.run_id,
             business_date=step.business_date,
         )
-        try:
-            row = await self._database.run(lambda c: payout.request(c, new, step.at))
-        except Unavailable:
-            raise  # the database is away: the whole page is tried again
-        except (Conflict, Unprocessable):
-            return False  # paid for this date already, frozen, or spent since the page was read
+        row = await self._requested(new, step.at)
+        if row is None:
+            return False
         try:
             await self._starter.start_payout(row, fresh=True)
         except PaysagaError as error:  # it is stored: the sweeper starts it
             activity.logger.warning("payout run: %s: %s", row.id, error)
         return True
+
+    async def _requested(self, new: NewPayout, at: datetime) -> Payout | None:
+        failure = ""
+        for _ in range(_SELLER_TRIES):
+            try:
+                return await self._database.run(lambda c: payout.request(c, new, at))
+            except (Conflict, Unprocessable):
+                return None  # paid for this date already, frozen, or spent since the page was read
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is written down
+                activity.logger.warning("payout run: %s: %r", new.seller_account, error)
+                failure = str(error) or type(error).__name__
+                activity.heartbeat(new.seller_account)
+                await asyncio.sleep(_LOOK_S)
+        who = f"{new.seller_account} {new.currency}"
+        detail = f"{who} could not be paid for {new.business_date}: {failure[:_DETAIL_MAX]}"
+        object_id = f"{new.tenant_id}/{new.seller_account}/{new.currency}"
+        await self._database.run(
+            lambda c: task.open_task(c, new.tenant_id, None, SELLER_LEFT_OUT, detail, object_id=object_id)
+        )
+        return None

@@ -105,7 +105,8 @@ async def create_payout(
             await payout.request(connection, await new_payout(connection, services, payout_id, wish), now)
         return claim
 
-    await release_due(services, who.tenant_id, body.seller_account)
+    with contextlib.suppress(Unavailable):  # what is not made available now is so on its schedule
+        await release_due(services, who.tenant_id, body.seller_account)
     try:
         claim = await services.database.run(once)
     except LockTimeout as error:
@@ -180,7 +181,7 @@ def _amount(services: Services, text: str | None, currency: str) -> int | None:
         raise Unprocessable(str(error), code=error.code) from error
     if amount <= 0:
         raise Unprocessable("An amount is above zero.", code="amount_not_positive")
-    refusal = services.psp.check_part(amount, currency)
+    refusal = services.psp.check_payout(amount, currency)
     if refusal is not None:
         raise Unprocessable(refusal.message, code=refusal.code)
     return amount
@@ -190,11 +191,18 @@ async def _start(services: Services, payout_id: str) -> None:
     """The first request may have died between storing and starting; starting what runs already changes nothing."""
     row = await services.database.read(lambda c: payout.get(c, payout_id))
     if row.status is PayoutStatus.REQUESTED:
-        with contextlib.suppress(Unavailable):  # it is stored: the sweeper starts it
-            await services.starter.start_payout(row, fresh=True)
+        await _told(services, row, fresh=True)
+
+
+async def _told(services: Services, row: Payout, *, fresh: bool) -> None:
+    """Tell its workflow, or start it. It is stored: where Temporal is slow or away the sweeper does it."""
+    with contextlib.suppress(Unavailable, TimeoutError):
+        async with asyncio.timeout(_START_S):
+            await services.starter.start_payout(row, fresh=fresh)
 
 
 _LOOK_S = 0.5
+_START_S = 0.5
 
 
 async def _outcome(services: Services, payout_id: str, changed: asyncio.Event, wait_s: float) -> Payout:
@@ -356,6 +364,5 @@ async def cancel_payout(
     except LockTimeout as error:
         raise idempotency.in_progress(error) from error
     if not found.ended:
-        with contextlib.suppress(Unavailable):  # the mark is on the row: its next look, or the sweeper, acts on it
-            await services.starter.start_payout(found, fresh=not payout_progress.listens(found))
+        await _told(services, found, fresh=not payout_progress.listens(found))
     return await _answer(services, found, 200 if found.ended else 202, replayed=replayed)

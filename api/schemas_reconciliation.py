@@ -56,7 +56,8 @@ class ReconciliationIn(In):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, validate_by_name=False)
 
     subject: Literal["psp", "bank"] = Field(
-        description="psp: the movements on our account at the PSP; bank: the entries of our bank statement"
+        default="psp",
+        description="psp: the movements on our account at the PSP; bank: the entries of our bank statement",
     )
     source: Literal["api", "file"] | None = Field(
         default=None, description="left out: a file where one is named, else the PSP is asked. A bank comes as a file"

@@ -110,13 +110,15 @@ class Settings(BaseSettings):
     # --- payouts ---
     business_zone: str = Field(default="UTC", description="the time zone of business dates, as in `Europe/Berlin`")
     payout_run_at: str = Field(
-        default="02:00", pattern=r"^([01]\d|2[0-3]):[0-5]\d$", description="when sellers are paid, each day"
+        default="04:00",
+        pattern=r"^([01]\d|2[0-3]):[0-5]\d$",
+        description="when sellers are paid, each day; not in the hour that a change of clocks leaves out",
     )
     payout_rate_per_s: float = Field(
         default=20.0, gt=0, description="payouts that a run makes a second; each is two requests to the PSP"
     )
     payout_unsent_max: int = Field(default=400, description="payouts of a run that may wait for the PSP")
-    payout_page: int = Field(default=200, ge=1, le=2000, description="sellers that a run looks at in one step")
+    payout_page: int = Field(default=500, ge=1, le=2000, description="wallets that a run looks at in one step")
     payout_poll_first_s: float = Field(default=60.0, description="first look at a payout on its way; the gaps double")
     payout_poll_max_s: float = 21_600.0
     release_every_s: float = Field(default=900.0, description="how often pending money becomes available")

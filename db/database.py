@@ -73,7 +73,7 @@ class Database:
             self._long = self._long_engine()
         try:
             async with self._long.begin() as connection:
-                await connection.exec_driver_sql(f"SET LOCAL statement_timeout = {int(timeout_s * 1000)}")
+                await patient(connection, timeout_s)
                 return await work(connection)
         except DBAPIError as error:
             raise _translated(error) from error
@@ -127,6 +127,11 @@ class Database:
         await self.engine.dispose()
         if self._long is not None:
             await self._long.dispose()
+
+
+async def patient(connection: AsyncConnection, timeout_s: float) -> None:
+    """Let each further statement of this transaction take so long: one that grows with what a seller has done."""
+    await connection.exec_driver_sql(f"SET LOCAL statement_timeout = {int(timeout_s * 1000)}")
 
 
 async def clock(connection: AsyncConnection) -> datetime:

@@ -15,6 +15,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db import ledger, outbox, wallet
+from db.database import patient
 from db.records import Payout
 from db.tables import (
     ledger_posting,
@@ -151,6 +152,9 @@ async def new_call(connection: AsyncConnection, row: Payout, call: PayoutCall, s
 
 # --- what it pays ---
 
+_ITEMS_TIMEOUT_S = 60.0
+"""A seller of hundreds of thousands of orders is paid as well, if not in a moment."""
+
 _OPEN = """
     SELECT p.seq, -p.amount - coalesce(i.taken, 0) AS rest
     FROM ledger_posting p
@@ -180,6 +184,7 @@ _PAID_UP_TO = text(f"""
 
 async def _reserve(connection: AsyncConnection, row: Payout, recovered: int, at: datetime) -> None:
     """Under the wallet's lock: keep back what the seller owes, take the amount, and write down what it consists of."""
+    await patient(connection, _ITEMS_TIMEOUT_S)
     seller, currency = row.seller_account, row.currency
     transactions = [
         Transaction(
@@ -203,6 +208,7 @@ async def _reserve(connection: AsyncConnection, row: Payout, recovered: int, at:
 
 async def give_back(connection: AsyncConnection, row: Payout, at: datetime) -> None:
     """The money is in the wallet again, and what it was to pay can be paid anew."""
+    await patient(connection, _ITEMS_TIMEOUT_S)
     balance_of = (row.tenant_id, row.seller_account, row.currency)
     await wallet.lock(connection, *balance_of)
     back = books.reversed_lines(books.payout(row.seller_account, row.amount, row.currency))

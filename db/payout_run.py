@@ -1,9 +1,23 @@
 """Payout runs: one for each business date, however often it is started; and who is due on that date."""
 
-from datetime import date, datetime
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Integer, Select, and_, cast, func, or_, select, tuple_, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    FromClause,
+    Integer,
+    Select,
+    and_,
+    cast,
+    func,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -12,6 +26,12 @@ from db.tables import merchant, payout, payout_run, wallet
 from domain.ids import new_id
 from domain.payout import Interval, due_monthdays
 from domain.status import MerchantStatus, PayoutStatus
+
+Place = tuple[str, str, str]
+"""A wallet: tenant, seller, currency."""
+
+_GAP_DAYS_MAX = 31
+_RUNS_FOR = timedelta(days=1)
 
 
 async def open_run(connection: AsyncConnection, business_date: date, by: str, at: datetime) -> str:
@@ -28,55 +48,84 @@ async def open_run(connection: AsyncConnection, business_date: date, by: str, at
     return found
 
 
-async def close_run(connection: AsyncConnection, run_id: str, at: datetime) -> None:
+async def missed(connection: AsyncConnection, day: date, at: datetime) -> list[date]:
+    """Business dates since the last run before `day` that had none, and dates before it whose run never came to its
+    end; of the last month."""
+    earlier = select(payout_run.c.business_date, payout_run.c.started_at, payout_run.c.ended_at).where(
+        payout_run.c.business_date < day, payout_run.c.business_date >= day - timedelta(days=_GAP_DAYS_MAX)
+    )
+    runs = (await connection.execute(earlier)).all()
+    if not runs:
+        return []
+    last = max(run.business_date for run in runs)
+    gap = [last + timedelta(days=n) for n in range(1, (day - last).days)]
+    return sorted([run.business_date for run in runs if run.ended_at is None and run.started_at < at - _RUNS_FOR] + gap)
+
+
+async def close_run(connection: AsyncConnection, run_id: str, at: datetime) -> date:
+    """Returns its business date."""
     made = select(func.count()).where(payout.c.run_id == run_id).scalar_subquery()
-    await connection.execute(update(payout_run).where(payout_run.c.id == run_id).values(ended_at=at, payouts=made))
+    ended = update(payout_run).where(payout_run.c.id == run_id).values(ended_at=at, payouts=made)
+    day: date = (await connection.execute(ended.returning(payout_run.c.business_date))).scalar_one()
+    return day
 
 
-async def due(
-    connection: AsyncConnection, day: date, after: tuple[str, str, str] | None, limit: int
-) -> list[tuple[str, str, str]]:
-    """The next sellers who are due on `day` with their currencies: (tenant, seller, currency), in that order.
+@dataclass(frozen=True)
+class DuePage:
+    """Sellers who are due, with their currencies. `after`: the last wallet that was looked at, due or not; None at the
+    end."""
+
+    sellers: list[Place]
+    after: Place | None
+
+
+async def due(connection: AsyncConnection, day: date, after: Place | None, limit: int) -> DuePage:
+    """Who is due on `day` among the next `limit` wallets that hold something, by tenant, seller and currency.
 
     Due is who has a schedule that means this day, an account to be paid to, and more available than is owed to us and
-    than the schedule's minimum. A page is a walk along the wallets' primary key, whatever their number.
+    than the schedule's minimum. A page costs what its wallets cost, however few of them are due.
     """
-    place = tuple_(wallet.c.tenant_id, wallet.c.seller_account, wallet.c.currency)
-    query = _due(day).order_by(wallet.c.tenant_id, wallet.c.seller_account, wallet.c.currency).limit(limit)
+    key = (wallet.c.tenant_id, wallet.c.seller_account, wallet.c.currency)
+    looked_at = select(wallet).where(wallet.c.available > 0).order_by(*key).limit(limit)
     if after is not None:
-        query = query.where(place > tuple_(*after))
-    return [(row.tenant_id, row.seller_account, row.currency) for row in await connection.execute(query)]
+        looked_at = looked_at.where(tuple_(*key) > tuple_(*after))
+    some = looked_at.subquery()
+    place = (some.c.tenant_id, some.c.seller_account, some.c.currency)
+    rows = (await connection.execute(_of_merchant(some, _is_due(some, day), *place).order_by(*place))).all()
+    sellers = [(row.tenant_id, row.seller_account, row.currency) for row in rows if row.is_due]
+    last = rows[-1] if len(rows) == limit else None
+    return DuePage(sellers, (last.tenant_id, last.seller_account, last.currency) if last else None)
 
 
 async def due_count(connection: AsyncConnection, day: date) -> int:
-    """How many sellers and currencies are due on `day`."""
-    return int(await connection.scalar(select(func.count()).select_from(_due(day).subquery())) or 0)
+    """How many sellers and currencies are due on `day`; of a million wallets that hold something it takes seconds."""
+    some = select(wallet).where(wallet.c.available > 0).subquery()
+    every = _of_merchant(some, _is_due(some, day)).subquery()
+    return int(await connection.scalar(select(func.count()).where(every.c.is_due)) or 0)
 
 
-def _due(day: date) -> Select[Any]:
-    smallest = func.greatest(func.coalesce(merchant.c.payout_minimum[wallet.c.currency].as_integer(), 1), 1)
-    return (
-        select(wallet.c.tenant_id, wallet.c.seller_account, wallet.c.currency)
-        .join(
-            merchant,
-            and_(merchant.c.tenant_id == wallet.c.tenant_id, merchant.c.seller_account == wallet.c.seller_account),
-        )
-        .where(
-            merchant.c.status == MerchantStatus.ACTIVE.value,
-            merchant.c.payout_account.is_not(None),
-            wallet.c.available - wallet.c.receivable >= smallest,
-            or_(
-                merchant.c.payout_interval == Interval.DAILY.value,
-                and_(
-                    merchant.c.payout_interval == Interval.WEEKLY.value,
-                    merchant.c.payout_weekdays.contains([day.weekday()]),
-                ),
-                and_(
-                    merchant.c.payout_interval == Interval.MONTHLY.value,
-                    merchant.c.payout_monthdays.overlap(cast(due_monthdays(day), ARRAY(Integer))),
-                ),
+def _of_merchant(some: FromClause, is_due: ColumnElement[bool], *columns: ColumnElement[Any]) -> Select[Any]:
+    of = and_(merchant.c.tenant_id == some.c.tenant_id, merchant.c.seller_account == some.c.seller_account)
+    return select(*columns, is_due.label("is_due")).select_from(some.join(merchant, of))
+
+
+def _is_due(some: FromClause, day: date) -> ColumnElement[bool]:
+    least = cast(merchant.c.payout_minimum[some.c.currency].astext, BigInteger)
+    return and_(
+        merchant.c.status == MerchantStatus.ACTIVE.value,
+        merchant.c.payout_account.is_not(None),
+        some.c.available - some.c.receivable >= func.greatest(func.coalesce(least, 1), 1),
+        or_(
+            merchant.c.payout_interval == Interval.DAILY.value,
+            and_(
+                merchant.c.payout_interval == Interval.WEEKLY.value,
+                merchant.c.payout_weekdays.contains([day.weekday()]),
             ),
-        )
+            and_(
+                merchant.c.payout_interval == Interval.MONTHLY.value,
+                merchant.c.payout_monthdays.overlap(cast(due_monthdays(day), ARRAY(Integer))),
+            ),
+        ),
     )
 
 

@@ -522,6 +522,13 @@ wallet = Table(
     ),
     _created("updated_at"),
     ForeignKeyConstraint(["tenant_id", "seller_account"], ["merchant.tenant_id", "merchant.seller_account"]),
+    Index(
+        "ix_wallet_available",
+        "tenant_id",
+        "seller_account",
+        "currency",
+        postgresql_where=text("available > 0"),
+    ),
 )
 
 # Hashes of what was posted, in a chain: each block covers the transactions whose rows follow, and the block before it.
@@ -592,7 +599,7 @@ payout = Table(
     CheckConstraint("amount > 0", name="amount"),
     CheckConstraint(f"status IN ({_words(PayoutStatus)})", name="status"),
     CheckConstraint("(business_date IS NULL) = (run_id IS NULL)", name="run"),
-    # A run for the same date, again or at the same time, finds its payout here.
+    # A run for the same date, again or at the same time, finds its payout here. One that failed has paid nothing.
     Index(
         "uq_payout_business_date",
         "tenant_id",
@@ -600,7 +607,7 @@ payout = Table(
         "currency",
         "business_date",
         unique=True,
-        postgresql_where=text("business_date IS NOT NULL"),
+        postgresql_where=text("business_date IS NOT NULL AND status <> 'FAILED'"),
     ),
     Index("ix_payout_seller", "tenant_id", "seller_account", "seq"),
     Index(

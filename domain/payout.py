@@ -167,10 +167,10 @@ class PayoutResolutionStep(Frozen):
 
 
 class PayoutPace(Frozen):
-    """How a run goes about it, from the settings: `page` sellers at a time, `rate_per_s` payouts a second at most, and
+    """How a run goes about it, from the settings: `page` wallets at a time, `rate_per_s` payouts a second at most, and
     no more while `unsent_max` wait for the PSP."""
 
-    page: int = 200
+    page: int = 500
     rate_per_s: float = 20
     unsent_max: int = 400
 

@@ -31,6 +31,8 @@ _HINTS = {
     "there, `… retry` if not",
     "payout_not_returned": "take the transfer back at the PSP: `paysaga payouts resolve {object} done`, or `… retry`",
     "payout_stuck": "`paysaga sweep` takes up one whose workflow was lost; does the PSP answer?",
+    "payout_not_made": "see why, set it right, then `paysaga payouts create SELLER`, or the run again, " + _CLOSE,
+    "payout_run_missed": "`paysaga payouts run --date {object}` makes up for it",
     "unmatched": "`paysaga reconcile discrepancy {object}` says what differs and what can be decided",
     "paid_twice": "refund the second charge in the PSP's dashboard, " + _CLOSE,
     "webhook_dead": "`paysaga webhooks dead`, `paysaga webhooks replay whk_…`, " + _CLOSE,

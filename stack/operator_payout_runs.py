@@ -22,6 +22,7 @@ from workers.services import Services
 
 _LOOK_S_MIN = 0.3
 _AT_THE_PSP_S = 30.0
+_COUNT_TIMEOUT_S = 60.0
 
 
 async def run_payouts(services: Services, console: Console, day: date | None, by: str) -> str:
@@ -51,7 +52,7 @@ async def _followed(
         began = time.monotonic()
         statuses = await _statuses(services, day)
         made = sum(statuses.values())
-        due = await services.database.read(lambda c: payout_run.due_count(c, day))
+        due = await services.database.run_long(lambda c: payout_run.due_count(c, day), timeout_s=_COUNT_TIMEOUT_S)
         bar.update(line, completed=made, total=max(made + due, 1), note=_counted(statuses).strip(": "))
         # A look costs what it costs: it must not be all that the database does.
         await asyncio.wait({result}, timeout=max(_LOOK_S_MIN, 5 * (time.monotonic() - began)))

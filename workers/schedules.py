@@ -29,8 +29,8 @@ from domain.payout import PAYOUT_RUN_WORKFLOW, RELEASE_WORKFLOW, PayoutPace, Pay
 from domain.reconciliation import RECONCILIATION_WORKFLOW, Occasion, ReconciliationInput, ReconciliationReport
 from domain.seal import SEAL_WORKFLOW
 
-_CATCH_UP = timedelta(hours=12)
-"""How late a daily run is still made after an outage; older dates are for a person to backfill."""
+_CATCH_UP = timedelta(days=10)
+"""How late a run is still made after an outage; older dates are for a person."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def payout_run_input(settings: Settings) -> PayoutRunInput:
 def _reconciliations(settings: Settings) -> list[Job]:
     """Each window is one of its own: what was missed is made up for, and a nightly run covers the whole day again."""
     every = timedelta(seconds=settings.reconcile_every_s)
-    one_by_one = SchedulePolicy(overlap=ScheduleOverlapPolicy.BUFFER_ONE, catchup_window=_CATCH_UP)
+    one_by_one = SchedulePolicy(overlap=ScheduleOverlapPolicy.BUFFER_ALL, catchup_window=_CATCH_UP)
     recent = reconciliation_input(settings, occasion=Occasion.RECENT, apply=settings.reconcile_apply)
     return [
         Job(
@@ -164,13 +164,14 @@ def _every(seconds: float) -> dict[str, Any]:
 
 
 def _daily(settings: Settings, at: str) -> dict[str, Any]:
-    """For a business date, one after the other; a run that failed is looked at before the next one begins."""
+    """For a business date, one after the other and none left out; a run that failed is looked at before the next one
+    begins."""
     hour, minute = (int(part) for part in at.split(":"))
     moment = ScheduleCalendarSpec(hour=[ScheduleRange(hour)], minute=[ScheduleRange(minute)])
     return {
         "spec": ScheduleSpec(calendars=[moment], time_zone_name=settings.business_zone),
         "policy": SchedulePolicy(
-            overlap=ScheduleOverlapPolicy.BUFFER_ONE, catchup_window=_CATCH_UP, pause_on_failure=True
+            overlap=ScheduleOverlapPolicy.BUFFER_ALL, catchup_window=_CATCH_UP, pause_on_failure=True
         ),
     }
 

@@ -124,7 +124,7 @@ async def test_a_key_is_required(books: tuple[Shop, dict[str, str]]) -> None:
 @pytest.mark.parametrize(
     ("body", "code"),
     [
-        ({}, "field_missing"),
+        ({}, "window_required"),
         ({"subject": "psp"}, "window_required"),
         ({"subject": "moon", "business_date": "2026-01-01"}, "field_invalid"),
         ({"subject": "psp", "business_date": "2026-02-30"}, "date_invalid"),

@@ -11,6 +11,7 @@ import pytest
 
 from db import merchant, payout_run, payout_schedule
 from db.audit import audit_database
+from domain.money import to_major
 from domain.payout import PAYOUT_RUN_WORKFLOW, Interval, PayoutPace, PayoutRunInput, PayoutSchedule, is_due, next_due
 from stack.embedded import EmbeddedStack
 from tests.e2e.test_crash import restart
@@ -42,6 +43,13 @@ async def shop(paysaga: Deployment) -> AsyncIterator[Shop]:
         await paysaga.start_worker()
     yield await paysaga.shop(f"run-{secrets.token_hex(5)}", sellers=())
     assert await audit_database(paysaga.database) == []
+
+
+@pytest.fixture(autouse=True)
+async def alone(shop: Shop) -> AsyncIterator[None]:
+    """A run pays every tenant's sellers: those of a test are not due in the next."""
+    yield
+    await shop.paysaga.sql("UPDATE merchant SET status = 'FROZEN' WHERE tenant_id = $1", shop.tenant)
 
 
 async def sellers_with(shop: Shop, schedule: PayoutSchedule, *sellers: str, **fields: Any) -> None:
@@ -123,17 +131,17 @@ SCHEDULES = {
 
 
 async def due(shop: Shop, day: date) -> set[tuple[str, str]]:
-    found = await shop.paysaga.database.read(lambda c: payout_run.due(c, day, None, 10_000))
+    found = (await shop.paysaga.database.read(lambda c: payout_run.due(c, day, None, 10_000))).sellers
     return {(seller, currency) for tenant, seller, currency in found if tenant == shop.tenant}
 
 
 async def test_the_run_asks_for_those_whom_the_schedule_means(shop: Shop) -> None:
-    """Each day of fourteen months, with the ends of short and long ones, in the database and by the rule."""
+    """Each day of three months, with the ends of short and long ones, in the database and by the rule."""
     for seller, schedule in SCHEDULES.items():
         await sellers_with(shop, schedule, seller)
     await payouts.fund(shop, *SCHEDULES, amount=1)
     first = date(2027, 12, 1)
-    for day in (first + n * DAY for n in range(430)):
+    for day in (first + n * DAY for n in range(95)):
         wanted = {(seller, "INR") for seller, schedule in SCHEDULES.items() if is_due(schedule, day)}
         assert await due(shop, day) == wanted, day
 
@@ -147,25 +155,39 @@ def test_the_next_due_day_is_the_first_that_is_due() -> None:
             assert found == (by_hand[0] if by_hand else None), (schedule, day)
 
 
+async def indebted(shop: Shop, seller: str) -> None:
+    """Owes AMOUNT: it was earned, paid out, and then given back to the buyer on credit."""
+    (payment,) = await payouts.earn(shop, to_major(AMOUNT, "INR"), seller=seller)
+    payout = await payouts.request(shop, seller)
+    await payouts.until(shop, payout["id"], "PAID")
+    refund = await shop.post(f"/v1/payments/{payment['id']}/refunds", {})
+    assert refund.json()["status"] == "SUCCEEDED", refund.text
+    assert (await payouts.wallet(shop, seller))["owed"] == to_major(AMOUNT, "INR")
+
+
 async def test_who_has_too_little_or_cannot_be_paid_is_not_due(shop: Shop) -> None:
     minimum = PayoutSchedule(interval=Interval.DAILY, minimum={"INR": 50_000, "USD": 100})
     await sellers_with(shop, minimum, "small", "exact")
+    more_than_an_integer = PayoutSchedule(interval=Interval.DAILY, minimum={"INR": 2**31})
+    await sellers_with(shop, more_than_an_integer, "mighty")
     await sellers_with(shop, DAILY, "frozen", status="FROZEN")
     await sellers_with(shop, DAILY, "nowhere", payout_account=None)
     await sellers_with(shop, DAILY, "debtor", "poor", allow_negative_balance=True)
     await payouts.fund(shop, "small", amount=49_999)
     await payouts.fund(shop, "small", amount=100, currency="USD")
     await payouts.fund(shop, "exact", amount=50_000)
-    await payouts.fund(shop, "frozen", "nowhere", amount=AMOUNT)
+    await payouts.fund(shop, "frozen", "nowhere", "mighty", amount=AMOUNT)
     # What is owed is kept back: more than there is, and less.
-    await payouts.owe(shop, "poor", "debtor", amount=AMOUNT)
+    await asyncio.gather(*(indebted(shop, seller) for seller in ("poor", "debtor")))
     await payouts.fund(shop, "poor", amount=AMOUNT)
     await payouts.fund(shop, "debtor", amount=AMOUNT + 1)
     day = next(DAYS)
     assert await due(shop, day) == {("small", "USD"), ("exact", "INR"), ("debtor", "INR")}
     await run(shop.paysaga, day)
     assert await made(shop, day) == Counter(["small", "exact", "debtor"])
-    amounts = await shop.paysaga.sql("SELECT seller_account, amount FROM payout WHERE tenant_id = $1", shop.tenant)
+    amounts = await shop.paysaga.sql(
+        "SELECT seller_account, amount FROM payout WHERE tenant_id = $1 AND business_date = $2", shop.tenant, day
+    )
     assert {row["seller_account"]: row["amount"] for row in amounts} == {"small": 100, "exact": 50_000, "debtor": 1}
     await all_paid(shop)
 
@@ -210,6 +232,62 @@ async def test_one_seller_who_cannot_be_paid_does_not_keep_the_others(paysaga: D
 
     await eventually(ended, what="five are paid and one has failed")
     assert await made(shop, day) == Counter([*sellers, "refused"])
+    # It has paid nothing, so the date is not over for this seller.
+    await shop.set_merchant("refused", payout={"account": f"acct_paysOut_{secrets.token_hex(3)}"})
+    assert await run(paysaga, day) == 1
+    assert await made(shop, day) == Counter([*sellers, "refused", "refused"])
+    (again,) = await paysaga.sql(
+        "SELECT id FROM payout WHERE tenant_id = $1 AND seller_account = 'refused' AND status <> 'FAILED'", shop.tenant
+    )
+    await payouts.until(shop, again["id"], "PAID")
+    assert await run(paysaga, day) == 0
+
+
+async def test_one_seller_whose_books_are_wrong_is_left_out_for_a_person(paysaga: Deployment, shop: Shop) -> None:
+    """A wallet that says more than its postings: nothing is paid from it, whatever the run does."""
+    sellers, day = await daily(shop, 3), next(DAYS)
+    more = "UPDATE wallet SET available = available + $2 WHERE tenant_id = $1 AND seller_account = 'seller-001'"
+    await paysaga.sql(more, shop.tenant, 1)
+    assert await run(paysaga, day) == 2
+    assert await made(shop, day) == Counter(["seller-000", "seller-002"])
+    (left_out,) = await paysaga.sql("SELECT kind, detail FROM operator_task WHERE tenant_id = $1", shop.tenant)
+    assert left_out["kind"] == "payout_not_made"
+    assert f"seller-001 INR could not be paid for {day}" in left_out["detail"]
+    await paysaga.sql(more, shop.tenant, -1)
+    assert await run(paysaga, day) == 1
+    assert await made(shop, day) == Counter(sellers)
+    await all_paid(shop)
+
+
+async def test_a_scheduled_run_names_the_dates_that_had_none(paysaga: Deployment) -> None:
+    today = datetime.now(UTC).date()
+    before = "INSERT INTO payout_run (id, business_date, actor, started_at, ended_at) VALUES ($1, $2, 'test', $3, $4)"
+    long_ago = datetime.now(UTC) - 5 * DAY
+    await paysaga.sql(before, "prun_ended", today - 5 * DAY, long_ago, long_ago)
+    await paysaga.sql(before, "prun_broken", today - 3 * DAY, long_ago, None)
+    scheduled = PayoutRunInput(zone="UTC", pace=FAST)
+    name = f"{paysaga.name}-scheduled-{secrets.token_hex(3)}"
+    await paysaga.temporal.execute_workflow(PAYOUT_RUN_WORKFLOW, scheduled, id=name, task_queue=paysaga.name)
+
+    async def missed() -> list[str]:
+        query = "SELECT object_id FROM operator_task WHERE kind = 'payout_run_missed' AND closed_at IS NULL"
+        return sorted(row["object_id"] for row in await paysaga.sql(query))
+
+    assert await missed() == [str(today - 3 * DAY), str(today - 2 * DAY), str(today - DAY)]
+    for days in (3, 2, 1):
+        await run(paysaga, today - days * DAY)
+    assert await missed() == []
+
+
+async def test_a_page_of_sellers_who_are_not_due_is_not_the_end(paysaga: Deployment, shop: Shop) -> None:
+    others = [f"a-{number}" for number in range(2 * FAST.page)]
+    await sellers_with(shop, PayoutSchedule(), *others)
+    await sellers_with(shop, DAILY, "last")
+    await payouts.fund(shop, *others, "last", amount=AMOUNT)
+    day = next(DAYS)
+    assert await run(paysaga, day) == 1
+    assert await made(shop, day) == Counter(["last"])
+    await all_paid(shop)
 
 
 async def test_a_run_that_continues_as_new_goes_on_where_it_was(paysaga: Deployment, shop: Shop) -> None:
@@ -231,7 +309,7 @@ async def test_a_run_whose_worker_is_killed_twice_pays_each_seller_once(paysaga:
         async def so_many(wanted: int = killed_at) -> bool:
             return (await made(shop, day)).total() >= wanted
 
-        await eventually(so_many, what=f"{killed_at} payouts")
+        await eventually(so_many, timeout_s=60, what=f"{killed_at} payouts")
         await restart(paysaga)
     await handle.result()
     assert await made(shop, day) == Counter(sellers)

@@ -56,30 +56,20 @@ async def earn(shop: Shop, *amounts: str, seller: str = "anna", **fields: Any) -
 async def fund(shop: Shop, *sellers: str, amount: int, currency: str = "INR") -> None:
     """Money in the sellers' available balances without payments, in minor units: as somebody's adjustment. The PSP has
     nothing of it, so the sandbox must not compare (`check_available_balance=False`)."""
-    await _adjust(shop, {books.wallet(seller, Bucket.AVAILABLE): seller for seller in sellers}, -amount, currency)
-
-
-async def owe(shop: Shop, *sellers: str, amount: int, currency: str = "INR") -> None:
-    """A debt of each seller's, in minor units."""
-    await _adjust(shop, {books.wallet(seller, Bucket.RECEIVABLE): seller for seller in sellers}, amount, currency)
-
-
-async def _adjust(shop: Shop, accounts: dict[str, str], amount: int, currency: str) -> None:
-    """Post `amount` (debit positive) to each account; it is of the seller's wallet."""
     adjustments = [
         Transaction(
             kind=Kind.ADJUSTMENT,
             source_id=f"test-{secrets.token_hex(8)}",
             postings=(
-                Posting(account=books.ADJUSTMENTS, amount=-amount, currency=currency),
-                Posting(account=account, amount=amount, currency=currency),
+                Posting(account=books.ADJUSTMENTS, amount=amount, currency=currency),
+                Posting(account=books.wallet(seller, Bucket.AVAILABLE), amount=-amount, currency=currency),
             ),
         )
-        for account in accounts
+        for seller in sellers
     ]
 
     async def book(connection: Any) -> None:
-        for seller in sorted(accounts.values()):
+        for seller in sorted(sellers):
             await wallets.lock(connection, shop.tenant, seller, currency)
         booked = await ledger.post(connection, shop.tenant, adjustments, datetime.now(UTC))
         await wallets.apply(connection, shop.tenant, booked)
@@ -88,8 +78,8 @@ async def _adjust(shop: Shop, accounts: dict[str, str], amount: int, currency: s
 
 
 async def request(shop: Shop, seller: str = "anna", **body: Any) -> dict[str, Any]:
-    """Ask for a payout and expect to be taken on; the payout."""
-    answer = await shop.post("/v1/payouts", {"seller_account": seller} | body)
+    """Ask for a payout and expect to be taken on, without waiting for its end; the payout."""
+    answer = await shop.post("/v1/payouts", {"seller_account": seller} | body, wait=0)
     assert answer.status_code in (201, 202), answer.text
     payout: dict[str, Any] = answer.json()
     return payout

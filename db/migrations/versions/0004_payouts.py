@@ -42,15 +42,22 @@ UPDATE payment_order SET available_at = updated_at + interval '7 days' WHERE cap
 WITHIN = """
 CREATE FUNCTION payout_item_within() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
-    whole bigint;
-    parts bigint;
+    wrong record;
 BEGIN
     -- What the seller has by the posting: a credit is negative in the books.
-    SELECT -amount INTO whole FROM ledger_posting
-    WHERE seq = NEW.posting_seq AND tenant_id = NEW.tenant_id AND account LIKE 'wallet:%\\:available';
-    SELECT coalesce(sum(amount), 0) INTO parts FROM payout_item WHERE posting_seq = NEW.posting_seq AND NOT released;
-    IF whole IS NULL OR parts NOT BETWEEN least(whole, 0) AND greatest(whole, 0) THEN
-        RAISE EXCEPTION 'payouts take % of posting %, which is %', parts, NEW.posting_seq, whole
+    SELECT c.posting_seq, i.parts, w.whole INTO wrong
+    FROM (SELECT DISTINCT tenant_id, posting_seq FROM changed) AS c
+    LEFT JOIN LATERAL (
+        SELECT -amount AS whole FROM ledger_posting
+        WHERE seq = c.posting_seq AND tenant_id = c.tenant_id AND account LIKE 'wallet:%\\:available'
+    ) AS w ON true
+    CROSS JOIN LATERAL (
+        SELECT coalesce(sum(amount), 0) AS parts FROM payout_item WHERE posting_seq = c.posting_seq AND NOT released
+    ) AS i
+    WHERE w.whole IS NULL OR i.parts NOT BETWEEN least(w.whole, 0) AND greatest(w.whole, 0)
+    LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'payouts take % of posting %, which is %', wrong.parts, wrong.posting_seq, wrong.whole
             USING ERRCODE = 'check_violation';
     END IF;
     RETURN NULL;
@@ -59,6 +66,13 @@ END $$
 
 
 def upgrade() -> None:
+    op.create_index(
+        "ix_wallet_available",
+        "wallet",
+        ["tenant_id", "seller_account", "currency"],
+        unique=False,
+        postgresql_where=text("available > 0"),
+    )
     op.create_table(
         "ledger_seal",
         Column("no", BigInteger(), autoincrement=False, nullable=False),
@@ -152,7 +166,7 @@ def upgrade() -> None:
         "payout",
         ["tenant_id", "seller_account", "currency", "business_date"],
         unique=True,
-        postgresql_where=text("business_date IS NOT NULL"),
+        postgresql_where=text("business_date IS NOT NULL AND status <> 'FAILED'"),
     )
     op.create_table(
         "payout_call",
@@ -281,9 +295,11 @@ def upgrade() -> None:
             " FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()"
         )
     op.execute(WITHIN)
-    op.execute(
-        "CREATE TRIGGER within AFTER INSERT OR UPDATE ON payout_item FOR EACH ROW EXECUTE FUNCTION payout_item_within()"
-    )
+    for change in ("INSERT", "UPDATE"):
+        op.execute(
+            f"CREATE TRIGGER within_{change.lower()} AFTER {change} ON payout_item REFERENCING NEW TABLE AS changed"
+            " FOR EACH STATEMENT EXECUTE FUNCTION payout_item_within()"
+        )
     op.execute(
         "CREATE TRIGGER terminal BEFORE UPDATE OF status ON payout FOR EACH ROW"
         " WHEN (OLD.status IN ('FAILED', 'CANCELLED', 'RETURNED') AND NEW.status <> OLD.status)"
@@ -300,6 +316,7 @@ def downgrade() -> None:
     op.drop_index("ix_webhook_inbox_payout", table_name="webhook_inbox")
     op.drop_column("webhook_inbox", "payout_id")
     op.drop_column("wallet", "payable_from")
+    op.drop_index("ix_wallet_available", table_name="wallet")
     op.drop_index("ix_payment_order_pending", table_name="payment_order")
     op.drop_index("uq_operator_task_object", table_name="operator_task")
     op.drop_column("operator_task", "object_id")
