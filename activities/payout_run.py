@@ -143,7 +143,7 @@ class PayoutRunActivities:
         failure = ""
         for _ in range(_SELLER_TRIES):
             try:
-                return await self._database.run(lambda c: payout.request(c, new, at))
+                return await self._database.run_patiently(lambda c: payout.request(c, new, at))
             except (Conflict, Unprocessable):
                 return None  # paid for this date already, frozen, or spent since the page was read
             except Exception as error:  # noqa: BLE001 - whatever it is, it is written down

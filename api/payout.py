@@ -108,7 +108,7 @@ async def create_payout(
     with contextlib.suppress(Unavailable):  # what is not made available now is so on its schedule
         await release_due(services, who.tenant_id, body.seller_account)
     try:
-        claim = await services.database.run(once)
+        claim = await services.database.run_patiently(once)
     except LockTimeout as error:
         raise idempotency.in_progress(error) from error
     with services.handover.watch(claim.object_id) as changed:

@@ -24,12 +24,19 @@ _UNAVAILABLE_CLASSES = ("08", "53", "57", "58", "XX")
 """connection, resources (disk full, too many connections), operator intervention, system error, internal error."""
 
 LOCK_NOT_AVAILABLE = "55P03"
+QUERY_CANCELED = "57014"
+
+_PATIENCE_S = 60.0
 
 
 class LockTimeout(Unavailable):
     """Another transaction holds the row for longer than we wait; nothing was written."""
 
     code = "locked"
+
+
+class TooSlow(Unavailable):
+    """A statement took longer than it may; nothing was written."""
 
 
 def sqlalchemy_url(url: str) -> str:
@@ -66,6 +73,14 @@ class Database:
             **({} if pool_size == 0 else {"pool_timeout": timeout_s}),
         )
 
+    async def run_patiently(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """As `run`, for work that grows with what a seller has done: where a statement takes too long for that, all of
+        it again with a minute for each."""
+        try:
+            return await self.run(work)
+        except TooSlow:
+            return await self.run_long(work, timeout_s=_PATIENCE_S)
+
     async def run_long(self, work: Callable[[AsyncConnection], Awaitable[T]], *, timeout_s: float) -> T:
         """As `run`, for work that takes minutes: on a connection of its own, never on one that requests wait for, and
         each statement bounded by `timeout_s`. It is not run again by itself: a caller that can repeat it does."""
@@ -73,7 +88,7 @@ class Database:
             self._long = self._long_engine()
         try:
             async with self._long.begin() as connection:
-                await patient(connection, timeout_s)
+                await connection.exec_driver_sql(f"SET LOCAL statement_timeout = {int(timeout_s * 1000)}")
                 return await work(connection)
         except DBAPIError as error:
             raise _translated(error) from error
@@ -129,11 +144,6 @@ class Database:
             await self._long.dispose()
 
 
-async def patient(connection: AsyncConnection, timeout_s: float) -> None:
-    """Let each further statement of this transaction take so long: one that grows with what a seller has done."""
-    await connection.exec_driver_sql(f"SET LOCAL statement_timeout = {int(timeout_s * 1000)}")
-
-
 async def clock(connection: AsyncConnection) -> datetime:
     """The database's own time: what is compared with stored times is read from the clock that wrote them."""
     now: datetime | None = await connection.scalar(select(func.clock_timestamp()))
@@ -157,6 +167,8 @@ def _translated(error: DBAPIError) -> Exception:
     state = sqlstate(error) or ""
     if state == LOCK_NOT_AVAILABLE:
         return LockTimeout("Another request holds this object; try again.")
+    if state == QUERY_CANCELED:
+        return TooSlow("The database takes too long.")
     if state.startswith(_UNAVAILABLE_CLASSES) or error.connection_invalidated:
         return Unavailable("The database does not answer.")
     if not state and isinstance(error, (OperationalError, InterfaceError)):
