@@ -5,6 +5,7 @@ import asyncio
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -14,13 +15,14 @@ from rich.text import Text
 from config.settings import Settings
 from domain.reconciliation import ReconciliationReport, Subject
 from stack.demo_day_checkouts import Day, day_table, send_day
+from stack.demo_day_findings import findings
 from stack.demo_day_payouts import PayoutDay, end_the_day, open_sellers, payouts_table
-from stack.demo_day_plants import Plant, Planter
+from stack.demo_day_plants import Plant, Planter, hold_unseen
 from stack.demo_day_reconciliation import (
     Reconciled,
     Reconciler,
     differences,
-    reconciliation_table,
+    miscounted,
     unfinished,
     window_since,
 )
@@ -38,44 +40,43 @@ DAY_SETTINGS = {
 
 @dataclass(frozen=True)
 class DayStage:
-    """Where the day happens, and how large it is."""
+    """Where the day happens, how large it is, and where the report of its reconciliation is written to."""
 
     console: Console
     settings: Settings
     shop: Shop
     psp: Psp
     checkouts: int
+    report: Path
 
 
 async def tell_day(stage: DayStage) -> list[str]:
     """Show the day; a sentence for each thing that ended otherwise than it should."""
     began = datetime.now(UTC)
     async with open_services(stage.settings, application="demo") as services:
+        await open_sellers(stage.shop)
+        held = await hold_unseen(stage.shop, stage.psp)
         day = await _send(stage)
         stage.console.print(day_table(day))
         if day.wrong:
             return day.wrong
-        sent_s = time.monotonic()
-        planter = Planter(stage.shop, stage.psp, day)
-        held = await planter.hold()
+        planter = Planter(stage.shop, stage.psp, day, held)
         plants = await planter.charges()
         payouts = await _pay_out(stage, services)
-        reconciler = Reconciler(services, window_since(began))
+        stage.console.print("", _title("The reconciliation, against books in which something is wrong"), sep="\n")
         with stage.console.status("Planting …"):
-            plants += [
-                *await planter.strangers(payouts.to_our_bank),
-                await planter.unread_fee(),
-                *await planter.lost(held),
-            ]
-            await asyncio.sleep(max(0.0, DAY_SETTINGS["reconcile_grace_s"] + 1 - (time.monotonic() - sent_s)))
-        return payouts.wrong + await _reconcile(stage, reconciler, planter, plants, payouts)
+            plants += await _plant(planter, payouts)
+        with stage.console.status("Reconciling …"):
+            reconciler = Reconciler(services, window_since(began))
+            done = await _reconcile(stage, reconciler, planter, plants, payouts)
+        stage.console.print(findings(done))
+        return payouts.wrong + done.wrong
 
 
 # --- the checkouts ---
 
 
 async def _send(stage: DayStage) -> Day:
-    await open_sellers(stage.shop)
     stage.console.print("", _title(f"A day of {stage.checkouts} checkouts"), sep="\n")
     with _progress(stage.console) as bar:
         line = bar.add_task("checkouts", total=stage.checkouts)
@@ -102,32 +103,40 @@ async def _pay_out(stage: DayStage, services: Services) -> PayoutDay:
 # --- the reconciliation ---
 
 
+async def _plant(planter: Planter, payouts: PayoutDay) -> list[Plant]:
+    """What can only be planted now. Then the charge that the PSP does not list must be old enough to be missing."""
+    parts = await asyncio.gather(planter.strangers(payouts.to_our_bank), planter.unread_fee())
+    age_s = time.monotonic() - planter.day.paid("Card").ended_s
+    await asyncio.sleep(max(0.0, DAY_SETTINGS["reconcile_grace_s"] + 1 - age_s))
+    # Last: what happened and is not known here would be noticed before long.
+    return [*parts[0], parts[1], *await planter.lost()]
+
+
 async def _reconcile(
     stage: DayStage, reconciler: Reconciler, planter: Planter, plants: list[Plant], payouts: PayoutDay
-) -> list[str]:
+) -> Reconciled:
     """A dry run first; the bank's statement and the PSP's file come when everything is booked."""
-    stage.console.print("", _title("The reconciliation, against books in which something is wrong"), sep="\n")
     done = Reconciled()
-    with stage.console.status("Reconciling …"):
-        now, line = await planter.just_made()
-        done.plants = [*plants, now]
-        done.runs.append(("PSP, dry run", await reconciler.run(apply=False)))
-        done.wrong += differences(done.plants, await reconciler.rows())
-        await planter.show(line)
-        done.runs.append(("PSP, what is safe is fixed", await reconciler.run(apply=True)))
-        bank = await planter.bank(payouts.to_our_bank)
-        done.plants += bank
-        done.runs.append(("Bank statement, camt.053", await _bank(stage, reconciler)))
-        await reconciler.decide(done.plants)
-        done.runs.append(("PSP, its itemized file", await _file(stage, reconciler)))
-        done.rows = await reconciler.rows()
+    now, line = await planter.just_made()
+    done.plants = [*plants, now]
+    dry = await reconciler.run(apply=False)
+    done.runs.append(("PSP, dry run", dry))
+    done.wrong += differences(done.plants, await reconciler.rows()) + miscounted(done.plants, dry)
+    await planter.show(line)
+    fixing = await reconciler.run(apply=True)
+    done.runs.append(("PSP, what is safe is fixed", fixing))
+    done.plants += await planter.bank(payouts.to_our_bank)
+    done.runs.append(("Bank statement, camt.053", await _bank(stage, reconciler)))
+    await reconciler.decide(done.plants)
+    done.runs.append(("PSP, its itemized file", await _file(stage, reconciler)))
+    done.rows = await reconciler.rows()
+    await reconciler.report(fixing.run_id, stage.report)
     done.wrong += [w for w in differences(done.plants, done.rows) if w not in done.wrong]
     done.wrong += unfinished(done.plants, done.rows)
     done.wrong += [f"{title}: {report.failure}" for title, report in done.runs if report.failure]
     if done.runs[-1][1].opened:
         done.wrong.append("the PSP's file tells something else than its API")
-    stage.console.print(reconciliation_table(done))
-    return done.wrong
+    return done
 
 
 async def _bank(stage: DayStage, reconciler: Reconciler) -> ReconciliationReport:

@@ -17,23 +17,23 @@ from rich.text import Text
 from domain.money import to_major
 from stack.demo_day_plan import Checkout, Kind, plan
 from stack.demo_day_play import KINDS
-from stack.demo_shop import Psp, Shop, Unexpected
+from stack.demo_shop import Psp, Shop, Unexpected, growing_gaps_s
 from stack.demo_story import Stage
 
 _AT_ONCE = 10
 _PATIENCE_S = 40.0
-_GAP_S = 0.2
 
 
 @dataclass
 class Sent:
-    """A checkout and how it went. `wrong`: why it is not as it should be."""
+    """A checkout and how it went. `ended_s`: when, by this machine's clock. `wrong`: why it is not as it should be."""
 
     checkout: Checkout
     name: str
     fault_id: str | None = None
     payment: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
+    ended_s: float = 0.0
     wrong: str | None = None
 
     @property
@@ -85,18 +85,19 @@ async def _send(shop: Shop, psp: Psp, one: Sent) -> None:
         if checkout.fault is not None:
             one.fault_id = await checkout.fault.plan(stage)
         payment_id = await checkout.kind.play(stage, checkout)
-        deadline_s = time.monotonic() + _PATIENCE_S
+        deadline_s, gaps_s = time.monotonic() + _PATIENCE_S, growing_gaps_s()
         while True:
             one.payment = await shop.payment(payment_id)
             one.wrong = _difference(checkout.kind, one.payment)
             if one.wrong is None or time.monotonic() > deadline_s:
                 break
-            await asyncio.sleep(_GAP_S)
+            await asyncio.sleep(next(gaps_s))
     except Unexpected as error:
         one.wrong = str(error)
     except httpx2.HTTPError as error:
         one.wrong = f"no answer: {error!r}"
-    one.seconds = time.monotonic() - began_s
+    one.ended_s = time.monotonic()
+    one.seconds = one.ended_s - began_s
 
 
 def _difference(kind: Kind, payment: dict[str, Any]) -> str | None:

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -33,26 +33,31 @@ _STYLES = {"PAID": "green", "FAILED": "red", "RETURNED": "yellow"}
 
 @dataclass(frozen=True)
 class SellersPayout:
-    """A seller and a currency on the run's day. `available`: what the wallet held before it. `why`: of no payout, or of
-    one that came back."""
+    """A seller and a currency on the run's day. `available` is what the wallet held before it, `owed` what the seller
+    owed us then: a payout keeps that back, and it stays paid back when the payout itself returns."""
 
     seller: str
     currency: str
-    available: str
+    available: Decimal
+    owed: Decimal
     terms: str
     expected: str | None
     payout: dict[str, Any] | None
-    after: str
+    after: Decimal
+
+    @property
+    def due(self) -> Decimal:
+        return self.available - self.owed
 
     @property
     def wrong(self) -> str | None:
         status = self.payout["status"] if self.payout else None
         if status != self.expected:
             return f"should be {self.expected or 'left out'} and is {status or 'left out'}"
-        if self.payout and self.payout["amount"] != self.available:
-            return f"{self.available} were available and {self.payout['amount']} are paid"
-        kept = "0" if self.expected == "PAID" else self.available
-        return None if Decimal(self.after) == Decimal(kept) else f"the wallet should hold {kept} and holds {self.after}"
+        if self.payout and Decimal(self.payout["amount"]) != self.due:
+            return f"{self.due} were due and {self.payout['amount']} were sent"
+        kept = {None: self.available, "PAID": Decimal()}.get(self.expected, self.due)
+        return None if self.after == kept else f"the wallet should hold {kept} and holds {self.after}"
 
 
 @dataclass(frozen=True)
@@ -87,11 +92,11 @@ async def open_sellers(shop: Shop) -> None:
 def _terms(seller: str) -> tuple[str, str | None]:
     """When a seller is paid, and how a payout of the run has to end; None: there is to be none."""
     if seller == SMALL:
-        return "daily, below its minimum", None
+        return "daily, and below its minimum", None
     if seller == WEEKLY:
         return "weekly, on another day", None
     end = _ENDS.get(seller, "PAID")
-    why = {"FAILED": "daily, its bank account is closed", "RETURNED": "daily, its bank sends it back"}
+    why = {"FAILED": "daily; the bank account is closed", "RETURNED": "daily; the bank sends it back"}
     return why.get(end, "daily"), end
 
 
@@ -101,13 +106,16 @@ async def end_the_day(services: Services, shop: Shop, psp: Psp) -> PayoutDay:
     await psp.control("PATCH", "/account", {"payout_return_delay_s": None})
     await psp.control("POST", "/clock/advance", {"seconds": _AVAILABLE_DAYS * 86_400 + 60})
     released = await _release(services)
-    before = {seller: await _available(shop, seller) for seller in (*DAILY, SMALL, WEEKLY, ABROAD)}
+    sellers = (*DAILY, SMALL, WEEKLY, ABROAD)
+    before = dict(zip(sellers, await asyncio.gather(*(_wallets(shop, seller) for seller in sellers)), strict=True))
     business_date = _day()
     handle = await start_payout_run(services.temporal, services.settings, business_date, "demo")
     await handle.result()
     to_our_bank = {currency: await _pay_our_bank(psp, currency, amount) for currency, amount in _TO_OUR_BANK}
     await _return(shop, psp)
-    rows = [await _settled(shop, s, c, amount) for s, wallets in before.items() for c, amount in wallets.items()]
+    rows = await asyncio.gather(
+        *(_settled(shop, s, c, *held) for s, wallets in before.items() for c, held in wallets.items())
+    )
     return PayoutDay(business_date, released, rows, to_our_bank)
 
 
@@ -124,9 +132,11 @@ async def _release(services: Services) -> int:
         await asyncio.sleep(0.1)
 
 
-async def _available(shop: Shop, seller: str) -> dict[str, str]:
+async def _wallets(shop: Shop, seller: str) -> dict[str, tuple[Decimal, Decimal]]:
+    """Currency → (available, owed to us), where something is available."""
     balances = (await shop.get(f"/v1/wallets/{seller}"))["balances"]
-    return {b["currency"]: b["available"] for b in balances if Decimal(b["available"]) > 0}
+    held = {b["currency"]: (Decimal(b["available"]), Decimal(b["owed"])) for b in balances}
+    return {currency: amounts for currency, amounts in held.items() if amounts[0] > 0}
 
 
 async def _pay_our_bank(psp: Psp, currency: str, amount: int) -> dict[str, Any]:
@@ -148,7 +158,7 @@ async def _return(shop: Shop, psp: Psp) -> None:
         await psp.control("POST", f"/payouts/{made[0]['payout']}/return")
 
 
-async def _settled(shop: Shop, seller: str, currency: str, available: str) -> SellersPayout:
+async def _settled(shop: Shop, seller: str, currency: str, available: Decimal, owed: Decimal) -> SellersPayout:
     terms, expected = _terms(seller)
 
     async def payout() -> dict[str, Any] | None:
@@ -164,31 +174,32 @@ async def _settled(shop: Shop, seller: str, currency: str, available: str) -> Se
         made = await eventually(ended, f"the payout is {expected}") if expected else await payout()
     except Unexpected:
         made = await payout()
-    after = (await _available(shop, seller)).get(currency, "0")
-    return SellersPayout(seller, currency, available, terms, expected, made, after)
+    after, _ = (await _wallets(shop, seller)).get(currency, (Decimal(), Decimal()))
+    return SellersPayout(seller, currency, available, owed, terms, expected, made, after)
 
 
 # --- what a person sees ---
 
 
 def payouts_table(day: PayoutDay) -> RenderableType:
-    table = Table(box=None, padding=(0, 1), header_style="dim")
-    table.add_column("")
-    table.add_column("seller", no_wrap=True)
-    table.add_column("is paid", no_wrap=True)
-    table.add_column("was available", justify="right", no_wrap=True)
-    table.add_column("payout", no_wrap=True)
-    table.add_column("in the wallet now", justify="right", no_wrap=True)
+    """A row for each wallet that held something; then whatever is not as it should be."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for name in ("", "seller", "is paid", "available", "owes us", "payout", "wallet now"):
+        amount = name in ("available", "owes us", "wallet now")
+        table.add_column(name, justify="right" if amount else "left", no_wrap=name != "is paid")
     for row in day.rows:
         status = row.payout["status"] if row.payout else "left out"
         table.add_row(
-            Text("✗", "bold red") if row.wrong else Text("✓", "bold green"),
+            Text(" ✗", "bold red") if row.wrong else Text(" ✓", "bold green"),
             row.seller,
             Text(row.terms, "dim"),
-            f"{thousands(parse_major(row.available, row.currency), row.currency)} {row.currency}",
+            f"{_grouped(row.available, row.currency)} {row.currency}",
+            Text(_grouped(row.owed, row.currency), "yellow") if row.owed else Text("–", "dim"),
             Text(status, _STYLES.get(status, "dim")),
-            thousands(parse_major(row.after, row.currency), row.currency) if Decimal(row.after) else Text("–", "dim"),
+            _grouped(row.after, row.currency) if row.after else Text("–", "dim"),
         )
-        if row.wrong:
-            table.add_row("", "", Text(row.wrong, "bold red"))
-    return table
+    return Group(table, *(Text(f" ✗ {wrong}", "bold red") for wrong in day.wrong))
+
+
+def _grouped(amount: Decimal, currency: str) -> str:
+    return thousands(parse_major(str(amount), currency), currency)

@@ -2,7 +2,9 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from itertools import count as count_from
 from itertools import cycle
+from math import gcd
 from typing import Any
 
 from domain.money import exponent, parse_major, to_major
@@ -13,7 +15,8 @@ SMALLEST = 60
 """A shorter day has at least one of each kind."""
 
 _STRIDE = 61
-"""Kinds and faults are spread over the day: a run of failures would look like an outage, and the breaker would open."""
+"""Kinds and faults are spread over the day: a run of failures would look like an outage, and the breaker would open.
+Or the next larger one with which every checkout has its turn."""
 
 DAILY = ("seller_kavya", "seller_lena", "seller_mats", "seller_nour")
 SMALL, WEEKLY, ABROAD = "seller_omar", "seller_pia", "seller_quin"
@@ -142,7 +145,8 @@ def plan(kinds: tuple[Kind, ...], size: int) -> list[Checkout]:
                 name, more = next(webhooks if kind.webhooks else answers)
                 fault = Fault(name, kind.webhooks, more)
             checkouts.append(_checkout(kind, number, len(checkouts), fault))
-    return [checkouts[place * _STRIDE % size] for place in range(size)]
+    stride = next(stride for stride in count_from(_STRIDE) if gcd(stride, size) == 1)
+    return [checkouts[place * stride % size] for place in range(size)]
 
 
 def _checkout(kind: Kind, number: int, place: int, fault: Fault | None) -> Checkout:

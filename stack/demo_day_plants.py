@@ -45,9 +45,12 @@ class Plant:
 
 @dataclass(frozen=True)
 class Planter:
+    """`held`: a payment that is AUTHORIZED, made by `hold_unseen`."""
+
     shop: Shop
     psp: Psp
     day: Day
+    held: str
 
     # --- the PSP's books ---
 
@@ -67,13 +70,11 @@ class Planter:
         plants.append(Plant(LineClass.AMOUNT, "a charge that it lists as 1.00 more", line))
         line = await self._line(dearer.payment_id)
         await self._change(line, fee=await self._fee(line) + 200)
-        note = "charged 2.00 more for this card: contract, § 4"
-        plants.append(
-            Plant(LineClass.FEE, "a fee that is 2.00 higher than booked", line, decision=Decision.ADJUST, note=note)
-        )
+        note = "contract, § 4"
+        plants.append(Plant(LineClass.FEE, "a fee higher than booked", line, decision=Decision.ADJUST, note=note))
         line = await self._line(twice.payment_id)
         double = await self.psp.control("POST", f"/balance_transactions/{line}/duplicate")
-        note = "the PSP takes the second line back tomorrow: ticket 4711"
+        note = "ticket 4711"
         plants.append(
             Plant(
                 LineClass.DUPLICATE, "a charge that it lists twice", double["id"], decision=Decision.ACCEPT, note=note
@@ -89,7 +90,7 @@ class Planter:
         return [
             Plant(
                 LineClass.MISSING_HERE,
-                "money that nobody has asked for",
+                "money of nobody",
                 nobodys,
                 decision=Decision.TO_SUSPENSE,
                 note=note,
@@ -108,8 +109,8 @@ class Planter:
 
     # --- what happened there, and its webhook is lost ---
 
-    async def lost(self, held: str) -> list[Plant]:
-        """`held`: a payment that is AUTHORIZED, made by `hold`."""
+    async def lost(self) -> list[Plant]:
+        held = self.held
         refunded, cancelled = self.day.paid("Card", 4), self.day.paid("3-D Secure, abandoned")
         for one in (refunded, cancelled):
             await self.psp.webhook_fault(one.name, "lost", times=None)
@@ -129,13 +130,6 @@ class Planter:
             Plant(LineClass.STATUS, "captured in its dashboard", held_line, fix=advance),
         ]
 
-    async def hold(self) -> str:
-        """Reserve an amount, of whose further course no webhook will tell."""
-        stage = self._stage("held")
-        payment_id = await stage.authorised()
-        await self.psp.webhook_fault(stage.checkout, "lost", times=None)
-        return payment_id
-
     async def _quiet(self, payment_id: str) -> None:
         """Return when the next look at the PSP is far enough away."""
 
@@ -148,7 +142,7 @@ class Planter:
     async def unread_fee(self) -> Plant:
         """A fee that could not be read when the charge was settled: in a currency that there is not, for a moment.
         Until it is so, nobody gets to see the charge."""
-        stage = self._stage("fee")
+        stage = _stage(self.shop, self.psp, "fee")
         payment_id = await stage.authorised()
         intent = await self.shop.reference(payment_id)
         unseen = await self.psp.fault(stage.checkout, "http_503", "payment_intents.retrieve", times=None)
@@ -170,7 +164,7 @@ class Planter:
 
     async def just_made(self) -> tuple[Plant, str]:
         """A charge that the PSP lists a little later than it answers; and the line."""
-        payment_id = await self._stage("now").pay()
+        payment_id = await _stage(self.shop, self.psp, "now").pay()
         await self.shop.until(payment_id, "SUCCESS")
         line = await self._line(payment_id)
         await self._change(line, hidden=True)
@@ -191,19 +185,16 @@ class Planter:
         return [
             Plant(
                 LineClass.AMOUNT,
-                "a payout that arrived with 1.50 less",
+                "a payout that arrived short",
                 less["id"],
                 subject=Subject.BANK,
                 decision=Decision.ADJUST,
-                note="the bank's own charge",
+                note="bank charge",
             ),
             Plant(LineClass.MISSING_HERE, "money from somebody else", entry["id"], subject=Subject.BANK),
         ]
 
     # --- lines ---
-
-    def _stage(self, label: str) -> Stage:
-        return Stage(self.shop, self.psp, f"plant-{label}-{secrets.token_hex(2)}", 0.0)
 
     async def _line(self, payment_id: str, *, refund: bool = False) -> str:
         """The PSP's name of what a payment's charge, or its refund, did to our balance."""
@@ -223,13 +214,21 @@ class Planter:
         await self.psp.control("PATCH", f"/balance_transactions/{line}", change)
 
     async def _plant(self, **line: Any) -> str:
-        return str(
-            (
-                await self.psp.control(
-                    "POST", "/balance_transactions", {"currency": "inr", "created": _of_the_day(), **line}
-                )
-            )["id"]
-        )
+        body = {"currency": "inr", "created": _of_the_day(), **line}
+        return str((await self.psp.control("POST", "/balance_transactions", body))["id"])
+
+
+async def hold_unseen(shop: Shop, psp: Psp) -> str:
+    """Reserve an amount, of whose further course no webhook will tell; the payment's id. Early: the longer ago it was,
+    the rarer the PSP is asked."""
+    stage = _stage(shop, psp, "held")
+    payment_id = await stage.authorised()
+    await psp.webhook_fault(stage.checkout, "lost", times=None)
+    return payment_id
+
+
+def _stage(shop: Shop, psp: Psp, label: str) -> Stage:
+    return Stage(shop, psp, f"plant-{label}-{secrets.token_hex(2)}", 0.0)
 
 
 def _of_the_day() -> int:

@@ -1,16 +1,12 @@
 """The reconciliation of the demo's day: a dry run, one that fixes what is safe, a person's decisions, the bank's
-statement and the PSP's file; and whether what was found is what was planted."""
+statement and the PSP's file; and whether what was found is what was planted, and nothing else."""
 
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
-
-from rich.console import Group, RenderableType
-from rich.padding import Padding
-from rich.table import Table
-from rich.text import Text
 
 from activities.reconciliation_fix import Fixer
 from db import reconciliation, reconciliation_discrepancy, reconciliation_file
@@ -19,15 +15,14 @@ from domain.ids import new_id
 from domain.reconciliation import (
     BREAKS,
     DiscrepancyStatus,
-    LineClass,
     NewRun,
     ReconciliationReport,
     ResolveStep,
     Source,
     Subject,
-    shown,
 )
 from stack.demo_day_plants import Plant
+from stack.operator_reconcile import write_report
 from workers.schedules import reconciliation_input, start_reconciliation
 from workers.services import Services
 
@@ -87,6 +82,10 @@ class Reconciler:
         stored = await reconciliation_file.store(self.services.database, PLATFORM_TENANT, kind, name, _BY, chunks())
         return stored[0]
 
+    async def report(self, run_id: str, path: Path) -> None:
+        """Write a run's page, and its log beside it. What was decided since is on it, too."""
+        await write_report(self.services.database, run_id, path, open_it=False)
+
     async def rows(self) -> list[dict[str, Any]]:
         """Every discrepancy that there is, the oldest first."""
         found = await self.services.database.read(lambda c: reconciliation_discrepancy.page(c, None, limit=_ROWS_MAX))
@@ -129,6 +128,16 @@ def differences(plants: Sequence[Plant], rows: Sequence[Mapping[str, Any]]) -> l
     return wrong + [f"no discrepancy of the class {cls} was planted" for cls in sorted(lacking)]
 
 
+def miscounted(plants: Sequence[Plant], report: ReconciliationReport) -> list[str]:
+    """One sentence for each class of which a run over the PSP's lines counts more or fewer than there are."""
+    planted = Counter(plant.cls for plant in plants if plant.subject is Subject.PSP)
+    return [
+        f"{cls}: {planted[cls]} were planted and {report.counts.get(cls, 0)} counted"
+        for cls in BREAKS
+        if report.counts.get(cls, 0) != planted[cls]
+    ]
+
+
 def unfinished(plants: Sequence[Plant], rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """What did not become of a discrepancy what should have."""
     wrong = []
@@ -139,77 +148,3 @@ def unfinished(plants: Sequence[Plant], rows: Sequence[Mapping[str, Any]]) -> li
             is_now = f"{row['status']} {row['resolution'] or ''}".strip()
             wrong.append(f"{plant.title} should be {status} {resolution or ''} and is {is_now}")
     return wrong
-
-
-# --- what a person sees ---
-
-_STYLES = {DiscrepancyStatus.FIXED: "green", DiscrepancyStatus.RESOLVED: "cyan", DiscrepancyStatus.OPEN: "yellow"}
-
-
-def reconciliation_table(done: Reconciled) -> RenderableType:
-    """The runs; then each discrepancy in two lines: what was planted and what was done, and the reason in words."""
-    heading = _grid()
-    heading.add_row("", *(Text(name, "dim") for name in ("class", "planted, and found", "difference", "what was done")))
-    lines: list[RenderableType] = []
-    for plant in sorted(done.plants, key=lambda p: (p.subject is Subject.BANK, BREAKS.index(p.cls))):
-        row, grid = done.row_of(plant), _grid()
-        right = row is not None and (row["status"], row["resolution"]) == plant.ends_as
-        mark = Text("✓", "bold green") if right else Text("✗", "bold red")
-        what = (mark, Text(plant.cls.value, "bold"), plant.title)
-        if row is None:
-            grid.add_row(*what, "", Text("was not found", "bold red"))
-            lines.append(grid)
-            continue
-        grid.add_row(*what, _difference(row), Text(_done(row, plant), _STYLES[DiscrepancyStatus(row["status"])]))
-        lines += [grid, Padding(Text(row["reason"], "dim"), (0, 0, 0, 18))]
-    wrong = [Text(f" ✗ {sentence}", "bold red") for sentence in done.wrong]
-    return Group(_runs_table(done.runs), "", heading, *lines, "", _sum(done), *wrong)
-
-
-def _grid() -> Table:
-    """Columns that line up from one discrepancy to the next."""
-    grid = Table.grid(padding=(0, 1))
-    for width, justify in ((2, "right"), (14, "left"), (38, "left"), (15, "right"), (27, "left")):
-        grid.add_column(width=width, justify=justify, no_wrap=True)  # type: ignore[arg-type]
-    return grid
-
-
-def _runs_table(runs: Sequence[tuple[str, ReconciliationReport]]) -> RenderableType:
-    table = Table(box=None, padding=(0, 1), header_style="dim")
-    table.add_column("")
-    table.add_column("run", no_wrap=True)
-    for name in ("lines", "matched", "breaks", "new", "fixed by rule", "gone"):
-        table.add_column(name, justify="right")
-    for title, report in runs:
-        breaks = sum(number for cls, number in report.counts.items() if cls != LineClass.MATCHED)
-        matched = report.counts.get(LineClass.MATCHED, 0)
-        counts = (report.lines, matched, breaks, report.opened, report.fixed + report.asked, report.closed)
-        mark = Text("✓", "bold green") if report.failure is None else Text("✗", "bold red")
-        table.add_row(mark, title, *(f"{number:,}" if number else "–" for number in counts))
-    return table
-
-
-def _difference(row: Mapping[str, Any]) -> str:
-    amount = shown(row["difference"], row["currency"])
-    return f"{amount} {row['currency']}" if amount is not None else "–"
-
-
-def _done(row: Mapping[str, Any], plant: Plant) -> str:
-    match DiscrepancyStatus(row["status"]):
-        case DiscrepancyStatus.FIXED:
-            return "gone by itself" if plant.passing else f"by rule: {row['resolution']}"
-        case DiscrepancyStatus.RESOLVED:
-            return f"a person: {row['resolution']}"
-        case _:
-            return "waits for a person"
-
-
-def _sum(done: Reconciled) -> Text:
-    classes = Counter(plant.cls.value for plant in done.plants)
-    by_class = ", ".join(f"{classes[cls]} {cls}" for cls in BREAKS if classes[cls])
-    planted, found = len(done.plants), sum(done.row_of(plant) is not None for plant in done.plants)
-    return Text.assemble(
-        (f" {planted} planted, {found} found, ", "bold"),
-        (f"{len(done.rows) - found} of nobody's making", "bold"),
-        (f": {by_class}.", "dim"),
-    )

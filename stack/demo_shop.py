@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -15,7 +15,8 @@ CURRENCY = "INR"
 
 _TIMEOUT_S = 40.0
 _PATIENCE_S = 25.0
-_GAP_S = 0.1
+_GAP_S, _GAP_MAX_S = 0.1, 0.5
+"""Between two looks: the longer it takes, the rarer. Hundreds that look ten times a second are a load of their own."""
 
 
 class Unexpected(Exception):
@@ -24,12 +25,20 @@ class Unexpected(Exception):
 
 async def eventually(probe: Callable[[], Awaitable[T | None]], what: str) -> T:
     """The first result that is true. Raises Unexpected when it takes too long."""
-    deadline_s = time.monotonic() + _PATIENCE_S
+    deadline_s, gaps_s = time.monotonic() + _PATIENCE_S, growing_gaps_s()
     while not (result := await probe()):
         if time.monotonic() > deadline_s:
             raise Unexpected(f"not within {_PATIENCE_S:.0f} s: {what}")
-        await asyncio.sleep(_GAP_S)
+        await asyncio.sleep(next(gaps_s))
     return result
+
+
+def growing_gaps_s() -> Iterator[float]:
+    """How long to wait before each next look."""
+    gap_s = _GAP_S
+    while True:
+        yield gap_s
+        gap_s = min(gap_s * 1.5, _GAP_MAX_S)
 
 
 class Shop:

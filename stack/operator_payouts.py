@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from activities.payout import check_reference
 from api.card_data import require_text
 from api.payout import Wish, new_payout, release_due
 from config.settings import Settings
@@ -39,7 +40,7 @@ from domain.status import PayoutStatus
 from stack.errors import StackError
 from stack.operator_aftermath import find_merchant, refusals
 from stack.operator_hints import schedule_words
-from workers.services import Services
+from workers.services import Services, bank_patience
 
 _PATIENCE_S = 8.0
 _LOOK_S = 0.2
@@ -69,7 +70,7 @@ async def create_payout(
 
     with refusals(wish.seller_account):
         await release_due(services, wish.tenant_id, wish.seller_account)
-        made = await services.database.run(work)
+        made = await services.database.run_patiently(work)
     with contextlib.suppress(Unavailable):  # it is stored: the sweeper starts it
         await services.starter.start_payout(made, fresh=True)
     made = await _beyond(services, made, PayoutStatus.REQUESTED, PayoutStatus.TRANSFERRED)
@@ -127,10 +128,14 @@ async def resolve_payout(services: Services, payout_id: str, resolution: PayoutR
     if resolution.decision is PayoutDecision.REFERENCE and not resolution.reference:
         raise StackError("The decision `reference` needs the PSP's name for it: --reference tr_… or po_…")
     row = await find_payout(services.database, payout_id)
+    with refusals(row.id):
+        timeout_s = services.settings.stripe_timeout_s
+        await check_reference(services.psps[row.psp], row, resolution, timeout_s=timeout_s)
     step = PayoutResolutionStep(payout_id=row.id, resolution=resolution, at=datetime.now(UTC))
 
     async def work(connection: Any) -> PayoutState:
-        return await payout_progress.resolve(connection, step, services.send_for_s)
+        bank = bank_patience(services.settings)
+        return await payout_progress.resolve(connection, step, services.send_for_s, bank)
 
     with refusals(row.id):
         require_text(resolution.note)

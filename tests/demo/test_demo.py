@@ -1,37 +1,64 @@
-"""`paysaga demo` as somebody runs it: every story ends as told, the audit is clean, nothing is left behind."""
+"""`paysaga demo` as somebody runs it: every story ends as told, what is planted is found and nothing else, the audit is
+clean, and only the report is left behind."""
 
 import asyncio
 import os
+import re
 import sys
 from pathlib import Path
 
 import pytest
 
+from domain.reconciliation import BREAKS
+from stack.demo_day_play import KINDS
 from stack.demo_facts import Facts, account_name, differences, formula
 from stack.demo_stories import CHAPTERS
 
+_CHECKOUTS = 60
+"""The shortest day there is: everything of it happens, with fewer cards."""
 
-async def test_the_demo_tells_every_story_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PAYSAGA_")}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "stack.cli",
-        "demo",
-        # Short: the path of PostgreSQL's socket is below it.
-        env=environment | {"TMPDIR": str(tmp_path)},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    output, _ = await asyncio.wait_for(process.communicate(), timeout=150)
-    text = output.decode()
-    assert process.returncode == 0, text
+
+async def test_the_demo_tells_every_story_plays_the_day_and_leaves_its_report_alone(tmp_path: Path) -> None:
+    # Short: the path of PostgreSQL's socket is below it.
+    folder, home = tmp_path / "t", tmp_path / "home"
+    folder.mkdir()
+    text = await _demo(folder, home)
     stories = [story for _, chapter in CHAPTERS for story in chapter]
     assert f"{len(stories)} of {len(stories)} stories" in text
     assert all(story.title in text for story in stories)
     assert "✗" not in text
+
+    assert f"{_CHECKOUTS} checkouts in" in text
+    assert all(f" ✓  {kind.title} " in text for kind in KINDS)
+    assert all(f" {status} " in text for status in ("PAID", "FAILED", "RETURNED", "left out"))
+
+    assert re.search(r"(\d+) planted, \1 found, nothing else\.", text)
+    for cls in BREAKS:
+        row = re.search(rf" ✓  {cls} .*?  (\d+)  +(\d+) ", text)
+        assert row is not None, cls
+        assert int(row[1]) == int(row[2]) >= 1, cls
+    assert all(f"\n {end}" in text for end in ("Fixed by rule", "Decided by a person", "Waits for a person"))
+
     assert "The books are in order" in text
-    assert os.listdir(tmp_path) == []  # noqa: PTH208
+    assert os.listdir(folder) == []  # noqa: PTH208
+    report = home / "demo" / "reconciliation.html"
+    assert str(report) in text.replace("\n", "")
+    assert "<html" in report.read_text()
+    assert report.with_suffix(".csv").exists()
+
+
+async def _demo(folder: Path, home: Path) -> str:
+    """Run it as somebody does, in a folder for what is temporary and one that is their own; its output."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PAYSAGA_")}
+    environment |= {"TMPDIR": str(folder), "PAYSAGA_HOME": str(home)}
+    command = (sys.executable, "-m", "stack.cli", "demo", "--checkouts", str(_CHECKOUTS))
+    process = await asyncio.create_subprocess_exec(
+        *command, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    output, _ = await asyncio.wait_for(process.communicate(), timeout=300)
+    text = output.decode()
+    assert process.returncode == 0, text
+    return text
 
 
 def test_a_story_that_ends_otherwise_says_how() -> None:
