@@ -19,7 +19,7 @@ run: .venv/.installed ## start everything and send a first checkout; Ctrl-C stop
 	@$(VENV)/paysaga run
 
 .PHONY: demo
-demo: .venv/.installed ## the stack and a story of checkouts, each with its outcome and its ledger
+demo: .venv/.installed ## stories of checkouts, then a day: 200 of them, payouts, and a reconciliation with something to find
 	@$(VENV)/paysaga demo
 
 .PHONY: audit

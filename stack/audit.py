@@ -144,6 +144,11 @@ async def run_audit_command(settings: Settings, console: Console, *, as_json: bo
         console.file.write(_as_json(checked) + "\n")
     else:
         console.print(audit_report(checked))
+        for c in checked:
+            if (
+                c.note
+            ):  # neither wrapped nor cut: it is copied and kept where nobody who owns the database can change it
+                console.print(Text(f" {c.note}", "dim"), soft_wrap=True)
     return is_clean(checked)
 
 
@@ -175,8 +180,6 @@ def audit_report(checked: Sequence[Checked]) -> RenderableType:
     parts: list[RenderableType] = [table]
     for c in checked:
         parts += _violations(c)
-    # Not wrapped: it is copied and kept where nobody who owns the database can change it.
-    parts += [Text(f" {c.note}", "dim", no_wrap=True, overflow="ignore") for c in checked if c.note]
     return Group(*parts, "", _verdict(checked))
 
 
