@@ -14,13 +14,16 @@ from db import payout, payout_progress
 from db.database import Database, clock
 from db.payout import Call
 from db.records import Payout
-from domain.errors import Conflict, Unprocessable
+from domain.errors import Conflict, PaysagaError, Unavailable, Unprocessable
 from domain.ids import payout_cancel_key
 from domain.money import to_major
 from domain.payout import (
+    BankPatience,
     BookPayoutStep,
     BookTransferStep,
     PayoutCall,
+    PayoutDecision,
+    PayoutResolution,
     PayoutResolutionStep,
     PayoutState,
     PayoutStep,
@@ -44,7 +47,8 @@ _CLOCK_SLACK = timedelta(minutes=10)
 
 
 class PayoutActivities:
-    """`send_for_s`: how long a request may be sent under its key; `fast_timeout_s` bounds the attempt inside a task."""
+    """`send_for_s`: how long a request may be sent under its key; `fast_timeout_s` bounds the attempt inside a task;
+    `bank`: how long the seller's bank may take."""
 
     def __init__(
         self,
@@ -55,6 +59,7 @@ class PayoutActivities:
         fast_timeout_s: float,
         timeout_s: float,
         send_for_s: float,
+        bank: BankPatience,
     ) -> None:
         self._database = database
         self._psps = psps
@@ -62,6 +67,7 @@ class PayoutActivities:
         self._fast_timeout_s = fast_timeout_s
         self._timeout_s = timeout_s
         self._send_for_s = send_for_s
+        self._bank = bank
 
     # --- the seller's account at the PSP ---
 
@@ -79,10 +85,8 @@ class PayoutActivities:
     @activity.defn
     @heartbeating
     async def reverse_transfer(self, step: PayoutStep) -> TransferResult:
-        """Take back what lies on the seller's account. Past its key's time a person has to look."""
+        """Take back what lies on the seller's account. Past its key's time it is only looked whether that was done."""
         row, call, now = await self._read(step, PayoutCall.REVERSAL)
-        if now >= call.send_until:
-            return TransferResult(outcome=TransferOutcome.NOT_FOUND)
         assert row.transfer_reference is not None, "only what was transferred is taken back"
         request = ReversalRequest(
             key=call.key,
@@ -91,24 +95,38 @@ class PayoutActivities:
             amount=row.amount,
             currency=row.currency,
         )
-        return self._known(await self._psps[row.psp].reverse_transfer(request, timeout_s=self._timeout_s))
+        psp = self._psps[row.psp]
+        if now >= call.send_until:
+            return self._known(await psp.find_reversal(request, timeout_s=self._timeout_s))
+        return self._known(await psp.reverse_transfer(request, timeout_s=self._timeout_s))
 
     async def _transfer(self, step: PayoutStep, timeout_s: float) -> TransferResult:
         row, call, now = await self._read(step, PayoutCall.TRANSFER)
-        if now >= call.send_until:
-            return _as_asked(row, await self._psps[row.psp].find_transfer(row.id, timeout_s=timeout_s))
+        is_over = now >= call.send_until
+        if is_over or call.attempt > 1:
+            found = await self._find_transfer(row, timeout_s)
+            if is_over or found.outcome is not TransferOutcome.NOT_FOUND or found.failure is not None:
+                return found
+        stopped = await self._begin(row, call)
+        if stopped is not None:
+            return TransferResult(outcome=TransferOutcome.REFUSED, reason=stopped)
         request = TransferRequest(
             key=call.key, payout_id=row.id, destination=row.destination, amount=row.amount, currency=row.currency
         )
         result = await self._psps[row.psp].transfer(request, timeout_s=timeout_s)
-        return await self._found(row, result, timeout_s)
+        if result.reason in DEAD_KEYS:  # answered with an old error for ever: only looking can tell what happened
+            found = await self._find_transfer(row, timeout_s)
+            return result if found.outcome is TransferOutcome.NOT_FOUND and found.failure is None else found
+        return result
 
-    async def _found(self, row: Payout, result: TransferResult, timeout_s: float) -> TransferResult:
-        """Under a key that the PSP answers with an old error for ever, only looking can tell what happened."""
-        if result.reason not in DEAD_KEYS:
-            return result
-        found = _as_asked(row, await self._psps[row.psp].find_transfer(row.id, timeout_s=timeout_s))
-        return result if found.outcome is TransferOutcome.NOT_FOUND else found
+    async def _find_transfer(self, row: Payout, timeout_s: float) -> TransferResult:
+        return _as_asked(row, await self._psps[row.psp].find_transfer(row.id, timeout_s=timeout_s))
+
+    async def _begin(self, row: Payout, call: Call) -> str | None:
+        """Before the first request of an attempt. Why it is not made any more; None: it is."""
+        if call.sent_at is not None:
+            return None
+        return await self._database.run(lambda c: payout_progress.begin(c, row.id, call.key))
 
     # --- the seller's bank ---
 
@@ -126,11 +144,12 @@ class PayoutActivities:
     async def check_payout(self, step: PayoutStep) -> PayoutResult:
         """One look; UNKNOWN means look again later."""
         row, asked_at = await self._row(step)
-        assert row.reference is not None, "only what has a name is looked at"
-        result = await self._psps[row.psp].retrieve_payout(
-            row.reference, destination=row.destination, timeout_s=self._timeout_s
-        )
-        return result.model_copy(update={"asked_at": asked_at})
+        return (await self._look(row, self._timeout_s)).model_copy(update={"asked_at": asked_at})
+
+    async def _look(self, row: Payout, timeout_s: float) -> PayoutResult:
+        if row.reference is None:
+            return await self._find_payout(row, timeout_s)
+        return await _payout_named(self._psps[row.psp], row, row.reference, timeout_s)
 
     @activity.defn
     @heartbeating
@@ -139,32 +158,50 @@ class PayoutActivities:
         row, asked_at = await self._row(step)
         assert row.reference is not None, "only what has a name is cancelled"
         result = await self._psps[row.psp].cancel_payout(
-            row.reference, destination=row.destination, key=payout_cancel_key(row.id), timeout_s=self._timeout_s
+            row.reference,
+            payout_id=row.id,
+            destination=row.destination,
+            key=payout_cancel_key(row.id),
+            timeout_s=self._timeout_s,
         )
         return result.model_copy(update={"asked_at": asked_at})
 
     async def _pay_out(self, step: PayoutStep, timeout_s: float) -> PayoutResult:
         row, call, now = await self._read(step, PayoutCall.PAYOUT)
-        psp = self._psps[row.psp]
-        if row.reference is not None:
-            result = await psp.retrieve_payout(row.reference, destination=row.destination, timeout_s=timeout_s)
-        elif now >= call.send_until:
-            result = await self._find_payout(row, call, timeout_s)
-        else:
-            request = PayoutRequest(
-                key=call.key, payout_id=row.id, destination=row.destination, amount=row.amount, currency=row.currency
-            )
-            result = await psp.pay_out(request, timeout_s=timeout_s)
-            if result.reason in DEAD_KEYS:
-                found = await self._find_payout(row, call, timeout_s)
-                result = result if found.outcome is PayoutOutcome.NOT_FOUND else found
+        result = await self._made(row, call, now, timeout_s)
+        if result is None:
+            result = await self._send(row, call, timeout_s)
         return result.model_copy(update={"asked_at": now})
 
-    async def _find_payout(self, row: Payout, call: Call, timeout_s: float) -> PayoutResult:
+    async def _made(self, row: Payout, call: Call, now: datetime, timeout_s: float) -> PayoutResult | None:
+        """What is at the PSP already, where this attempt must not be sent, or not before that is known; else None."""
+        is_over = now >= call.send_until
+        if not is_over and call.attempt == 1:
+            return None
+        found = await self._find_payout(row, timeout_s)
+        nothing = found.outcome is PayoutOutcome.NOT_FOUND and found.failure is None
+        # An earlier attempt that failed is why there is another.
+        is_free = nothing or found.outcome in (PayoutOutcome.FAILED, PayoutOutcome.CANCELLED)
+        return None if is_free and not is_over else found
+
+    async def _send(self, row: Payout, call: Call, timeout_s: float) -> PayoutResult:
+        stopped = await self._begin(row, call)
+        if stopped is not None:
+            return PayoutResult(outcome=PayoutOutcome.CANCELLED, reason=stopped)
+        request = PayoutRequest(
+            key=call.key, payout_id=row.id, destination=row.destination, amount=row.amount, currency=row.currency
+        )
+        result = await self._psps[row.psp].pay_out(request, timeout_s=timeout_s)
+        if result.reason in DEAD_KEYS:
+            found = await self._find_payout(row, timeout_s)
+            return result if found.outcome is PayoutOutcome.NOT_FOUND and found.failure is None else found
+        return result
+
+    async def _find_payout(self, row: Payout, timeout_s: float) -> PayoutResult:
         found = await self._psps[row.psp].find_payout(
             row.id,
             destination=row.destination,
-            created_from=call.created_at - _CLOCK_SLACK,
+            created_from=row.created_at - _CLOCK_SLACK,
             timeout_s=timeout_s,
         )
         return _as_asked(row, found)
@@ -179,7 +216,7 @@ class PayoutActivities:
 
     @activity.defn
     async def book_payout(self, step: BookPayoutStep) -> PayoutState:
-        state = await self._database.run(lambda c: payout_progress.book_payout(c, step, self._send_for_s))
+        state = await self._database.run(lambda c: payout_progress.book_payout(c, step, self._send_for_s, self._bank))
         self._handover.announce(step.payout_id)
         return state
 
@@ -190,10 +227,20 @@ class PayoutActivities:
         return payout_progress.state_of(row)
 
     @activity.defn
+    @heartbeating
+    async def check_reference(self, step: PayoutResolutionStep) -> None:
+        """Before a person's decision is taken: what cannot be so is said, not tried again."""
+        row, _ = await self._row(PayoutStep(payout_id=step.payout_id))
+        try:
+            await check_reference(self._psps[row.psp], row, step.resolution, timeout_s=self._timeout_s)
+        except PaysagaError as error:
+            raise ApplicationError(error.detail, type=error.code, non_retryable=True) from error
+
+    @activity.defn
     async def resolve_payout(self, step: PayoutResolutionStep) -> PayoutState:
         """A person's decision that came through Temporal. What cannot be decided so is said, not tried again."""
         try:
-            return await self._database.run(lambda c: payout_progress.resolve(c, step, self._send_for_s))
+            return await self._database.run(lambda c: payout_progress.resolve(c, step, self._send_for_s, self._bank))
         except (Conflict, Unprocessable) as error:
             raise ApplicationError(error.detail, type=error.code, non_retryable=True) from error
 
@@ -215,9 +262,36 @@ class PayoutActivities:
         return result
 
 
+async def check_reference(psp: Psp, row: Payout, resolution: PayoutResolution, *, timeout_s: float) -> None:
+    """Look at what a person names, before it is taken for the payout's. Raises what `refuse_impossible` does;
+    Unprocessable `reference_not_found`, or why it is not what was asked for; Unavailable `psp_unavailable`."""
+    payout_progress.refuse_impossible(row, resolution)
+    reference = resolution.reference
+    if resolution.decision is not PayoutDecision.REFERENCE or reference is None:
+        return
+    found: TransferResult | PayoutResult
+    if payout_progress.call_of(row) is PayoutCall.TRANSFER:
+        named = await psp.retrieve_transfer(
+            reference, payout_id=row.id, destination=row.destination, timeout_s=timeout_s
+        )
+        found = _as_asked(row, named)
+    else:
+        found = await _payout_named(psp, row, reference, timeout_s)
+    if found.outcome in (TransferOutcome.UNKNOWN, PayoutOutcome.UNKNOWN):
+        raise Unavailable(f"The PSP does not say what {reference} is: try again.", code="psp_unavailable")
+    if found.outcome in (TransferOutcome.NOT_FOUND, PayoutOutcome.NOT_FOUND):
+        message = found.failure.message if found.failure else f"The PSP knows no {reference} of this seller."
+        raise Unprocessable(message, code=found.failure.code if found.failure else "reference_not_found")
+
+
+async def _payout_named(psp: Psp, row: Payout, reference: str, timeout_s: float) -> PayoutResult:
+    found = await psp.retrieve_payout(reference, payout_id=row.id, destination=row.destination, timeout_s=timeout_s)
+    return _as_asked(row, found)
+
+
 def _as_asked(row: Payout, found: R) -> R:
-    """What a look finds carries our id. Of another amount it is not what was asked for: NOT_FOUND, with what it is
-    instead, for a person to decide."""
+    """What a look finds carries our id, or none. Of another amount it is not what was asked for: NOT_FOUND, with what
+    it is instead, for a person to decide."""
     unclear = (TransferOutcome.UNKNOWN, TransferOutcome.NOT_FOUND, PayoutOutcome.UNKNOWN, PayoutOutcome.NOT_FOUND)
     if found.outcome in unclear or (found.amount, found.currency) == (row.amount, row.currency):
         return found

@@ -7,16 +7,18 @@ transaction, a fix is booked once.
 import asyncio
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from itertools import islice
 from typing import Any, BinaryIO, NoReturn
 
 import structlog
-from prometheus_client import Counter, Gauge
+from prometheus_client import Counter
 from temporalio import activity
+from temporalio.exceptions import ApplicationError
 
 from activities.charge import try_again
 from activities.heartbeat import heartbeating
+from activities.reconciliation_alarm import alarm
 from activities.reconciliation_fix import Fixer
 from activities.start import Starter
 from db import reconciliation as runs
@@ -25,10 +27,12 @@ from db import reconciliation_file as files
 from db import reconciliation_fix as fixing
 from db import reconciliation_match as matching
 from db.database import Database
+from db.impossible import why_impossible
 from db.reconciliation_stage import Place, bounds, place_of, stage
 from domain.errors import PaysagaError
 from domain.psp import BankLine, PspLine
 from domain.reconciliation import (
+    IMPOSSIBLE,
     FailStep,
     Fixed,
     FixStep,
@@ -57,8 +61,6 @@ _READERS: Mapping[Subject, Callable[[BinaryIO], Iterator[PspLine] | Iterator[Ban
     Subject.BANK: read_camt053,
 }
 
-OPEN = Gauge("paysaga_discrepancies_open", "Open discrepancies", ["psp", "subject", "class"])
-OVERDUE = Gauge("paysaga_discrepancies_overdue", "Open discrepancies past their deadline", ["psp", "subject", "class"])
 RUNS = Counter("paysaga_reconciliations", "Runs that ended", ["psp", "subject", "status"])
 LINES = Counter("paysaga_reconciliation_lines", "Lines and records by what they turned out to be", ["psp", "class"])
 
@@ -87,7 +89,6 @@ class ReconciliationActivities:
         self._here_s, self._there_s, self._bank_days = here_s, there_s, bank_days
         self._page_timeout_s = page_timeout_s
         self._match_timeout_s = match_timeout_s
-        self._labels: set[tuple[str, str, str]] = set()
 
     def _terms(self, step: RunStep | FixStep) -> Terms:
         return Terms(step.at, self._here_s, self._there_s, self._bank_days)
@@ -105,7 +106,10 @@ class ReconciliationActivities:
         """Copy up to so many pages of the PSP's list, from where the last ended."""
         run = await self._database.read(lambda c: runs.get(c, step.run_id))
         place = place_of(run)
-        created_from, created_to = bounds(run)
+        if run["status"] == RunStatus.FAILED:
+            return Staged(lines=place.lines, done=False, failure=run["failure"])
+        with _possible("The window cannot be asked for"):
+            created_from, created_to = bounds(run)
         for _ in range(step.pages):
             if place.done:
                 break
@@ -113,6 +117,7 @@ class ReconciliationActivities:
                 created_from=created_from,
                 created_to=created_to,
                 cursor=place.cursor,
+                otherwise_at=run["window_from"],  # not the margin's: that is judged in no run
                 timeout_s=self._page_timeout_s,
             )
             if page.reason is not None:
@@ -127,8 +132,8 @@ class ReconciliationActivities:
         copied of it stays as evidence, and is never matched."""
         run = await self._database.read(lambda c: runs.get(c, step.run_id))
         place = place_of(run)
-        if place.done:
-            return Staged(lines=place.lines, done=True)
+        if place.done or run["status"] == RunStatus.FAILED:
+            return Staged(lines=place.lines, done=place.done, failure=run["failure"])
         with tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES) as spool:
             await self._fetch(run["file_id"], spool)
             try:
@@ -156,9 +161,10 @@ class ReconciliationActivities:
     async def _keep(
         self, run_id: str, place: Place, lines: Sequence[PspLine | BankLine], following: str | None, *, last: bool
     ) -> Place:
-        kept = await self._database.run(
-            lambda c: stage(c, run_id, lines, read=place.pages, following=following, last=last)
-        )
+        with _possible(f"The lines after {place.lines} cannot be kept"):
+            kept = await self._database.run(
+                lambda c: stage(c, run_id, lines, read=place.pages, following=following, last=last)
+            )
         if not kept.done and kept.pages != place.pages + 1:
             _overtaken(run_id)
         return kept
@@ -173,7 +179,8 @@ class ReconciliationActivities:
         async def work(connection: Any) -> Matching:
             return await matching.match(connection, step.run_id, self._terms(step))
 
-        return await self._database.run_long(work, timeout_s=self._match_timeout_s)
+        with _possible("The lines cannot be matched"):
+            return await self._database.run_long(work, timeout_s=self._match_timeout_s)
 
     # --- fixes ---
 
@@ -191,7 +198,9 @@ class ReconciliationActivities:
                 continue
             try:
                 done = await self._fixer.fix(row, step.at)
-            except (PaysagaError, fixing.Refused) as error:
+            except Exception as error:
+                if not isinstance(error, (PaysagaError, fixing.Refused)) and why_impossible(error) is None:
+                    raise
                 log.warning("fix refused", discrepancy=row["id"], fix=row["fix"], why=str(error))
                 refused += 1
                 continue
@@ -216,7 +225,8 @@ class ReconciliationActivities:
                 return await matching.look_again(connection, step.run_id, ids, self._terms(step))
 
             if ids:
-                closed += await self._database.run_long(work, timeout_s=self._match_timeout_s)
+                with _possible("The discrepancies cannot be looked at again"):
+                    closed += await self._database.run_long(work, timeout_s=self._match_timeout_s)
             if len(page) < 1_000:
                 return closed
             after = ids[-1]
@@ -227,9 +237,10 @@ class ReconciliationActivities:
     async def complete_reconciliation(self, step: RunStep) -> ReconciliationReport:
         """End the run, and tell a person of whatever is open past its deadline, this run's or not."""
         run = await self._database.run(lambda c: runs.complete(c, step.run_id, step.at))
-        overdue = await self._alert(step)
-        counts = await self._database.read(lambda c: discrepancies.open_counts(c, step.at))
-        self._measure(run, counts)
+        overdue = await alarm(self._database, step.at)
+        RUNS.labels(run["psp"], run["subject"], run["status"]).inc()
+        for cls, number in (run["counts"] or {}).items():
+            LINES.labels(run["psp"], cls).inc(number)
         return ReconciliationReport(
             run_id=run["id"],
             status=RunStatus(run["status"]),
@@ -239,29 +250,9 @@ class ReconciliationActivities:
             overdue=overdue,
         )
 
-    async def _alert(self, step: RunStep) -> int:
-        overdue = 0
-        while page := await self._database.run(lambda c: discrepancies.alert(c, step.at)):
-            overdue += len(page)
-            for row in page:
-                names = ("id", "tenant_id", "psp", "subject", "class", "object_id", "line_reference", "reason")
-                log.error("unmatched past its deadline", **{name: row[name] for name in names})
-        return overdue
-
-    def _measure(self, run: dict[str, Any], counts: list[dict[str, Any]]) -> None:
-        RUNS.labels(run["psp"], run["subject"], run["status"]).inc()
-        for cls, number in (run["counts"] or {}).items():
-            LINES.labels(run["psp"], cls).inc(number)
-        now = {(row["psp"], row["subject"], row["class"]): row for row in counts}
-        for labels in self._labels | now.keys():  # a class of which none is left shows zero
-            row = now.get(labels)
-            OPEN.labels(*labels).set(row["open"] if row else 0)
-            OVERDUE.labels(*labels).set(row["overdue"] if row else 0)
-        self._labels |= now.keys()
-
     @activity.defn
     async def fail_reconciliation(self, step: FailStep) -> ReconciliationReport:
-        """End a run that cannot be carried out, in words for a person."""
+        """End a run that cannot be carried out, in words for a person; of a scheduled one, somebody is told."""
         await self._database.run(lambda c: runs.fail(c, step.run_id, step.failure, step.at))
         run = await self._database.read(lambda c: runs.get(c, step.run_id))
         RUNS.labels(run["psp"], run["subject"], run["status"]).inc()
@@ -269,6 +260,18 @@ class ReconciliationActivities:
         return ReconciliationReport(
             run_id=run["id"], status=RunStatus(run["status"]), lines=run["lines"], failure=step.failure
         )
+
+
+@contextmanager
+def _possible(otherwise: str) -> Iterator[None]:
+    """What can never succeed is not tried again: the workflow ends the run as FAILED and says why."""
+    try:
+        yield
+    except Exception as error:
+        why = why_impossible(error)
+        if why is None:
+            raise
+        raise ApplicationError(f"{otherwise}: {why}", type=IMPOSSIBLE, non_retryable=True) from error
 
 
 def _skip(lines: Iterator[Any], number: int) -> None:

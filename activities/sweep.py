@@ -1,9 +1,14 @@
 """The sweeper: finds what fell between two stools and puts it back on its way. It never touches money itself."""
 
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
 from temporalio import activity
 
+from activities.reconciliation_alarm import alarm
 from activities.start import Starter
-from db import dispute, payment, payout, refund, sweep, webhook
+from db import dispute, payment, payout, reconciliation, refund, sweep, webhook
 from db.database import Database
 from db.records import Refund
 from domain.errors import PaysagaError
@@ -12,6 +17,7 @@ from domain.ids import (
     late_charge_workflow_id,
     payment_workflow_id,
     payout_workflow_id,
+    reconciliation_workflow_id,
     refund_workflow_id,
 )
 from domain.payment import Nudge, SweepReport
@@ -21,11 +27,20 @@ _STUCK_S_MIN = 300.0
 
 
 class SweepActivities:
-    """`after_s`: how long a payment may be without progress before its workflow is looked for."""
+    """`after_s`: how long a payment may be without progress before its workflow is looked for. `reconcile` starts the
+    workflow of a stored reconciliation, from its row."""
 
-    def __init__(self, database: Database, starter: Starter, *, after_s: float) -> None:
+    def __init__(
+        self,
+        database: Database,
+        starter: Starter,
+        reconcile: Callable[[Mapping[str, Any]], Awaitable[object]],
+        *,
+        after_s: float,
+    ) -> None:
         self._database = database
         self._starter = starter
+        self._reconcile = reconcile
         self._after_s = after_s
 
     @activity.defn
@@ -124,6 +139,33 @@ class SweepActivities:
             if len(page) < _PAGE:
                 return SweepReport(payouts=started)
             after_id = page[-1].id
+
+    @activity.defn
+    async def sweep_reconciliations(self) -> SweepReport:
+        """Take up the runs whose workflow was lost, or never started; and tell of what is overdue, whatever the runs
+        are at: one that waits for the PSP for days must not keep it quiet."""
+        tasks = await alarm(self._database, datetime.now(UTC))
+        started, after_id = 0, ""
+        while True:
+            page = await self._database.read(
+                lambda c, a=after_id: reconciliation.unfinished(c, self._after_s, a, _PAGE)  # type: ignore[misc]
+            )
+            for row in page:
+                activity.heartbeat(row["id"])
+                if not await self._is_reconciled(row):
+                    await self._reconcile(row)
+                    started += 1
+            if len(page) < _PAGE:
+                return SweepReport(reconciliations=started, tasks=tasks)
+            after_id = page[-1]["id"]
+
+    async def _is_reconciled(self, row: Mapping[str, Any]) -> bool:
+        """A run that a schedule began is carried out by the workflow that its key names, one that was taken up or asked
+        for by its own."""
+        by_schedule, slash, _ = row["key"].rpartition("/")
+        if slash and await self._starter.is_running(by_schedule):
+            return True
+        return await self._starter.is_running(reconciliation_workflow_id(row["id"]))
 
     @activity.defn
     async def sweep_inbox(self) -> SweepReport:

@@ -47,7 +47,7 @@ from domain.errors import BadRequest, Conflict, Forbidden, NotFound, Unavailable
 from domain.ids import CLIENT_ID, new_id
 from domain.reconciliation import LineClass, NewRun, RunStatus, Source, Subject
 from domain.statement import csv_line
-from workers.schedules import reconciliation_input, start_reconciliation
+from workers.schedules import carry_out
 from workers.services import Services
 
 router = APIRouter(prefix="/v1/reconciliations", tags=["reconciliation"], route_class=StrictRoute)
@@ -153,24 +153,14 @@ async def _open(connection: Any, new: NewRun) -> None:
 
 async def _start(services: Services, row: dict[str, Any]) -> None:
     """Started again under the same key, it is followed. Raises Unavailable: it is stored, and the same request under
-    the same key starts it."""
+    the same key starts it, or the sweeper."""
     if row["status"] in _ENDED:
         return
-    inp = reconciliation_input(
-        services.settings,
-        run_id=row["id"],
-        tenant_id=row["tenant_id"],
-        psp=row["psp"],
-        subject=row["subject"],
-        source=row["source"],
-        apply=row["apply"],
-        by=row["actor"],
-    )
     try:
         async with asyncio.timeout(_START_TIMEOUT_S):
-            await start_reconciliation(services.temporal, inp)
+            await carry_out(services.temporal, services.settings, row)
     except (RPCError, TimeoutError) as error:
-        detail = "Temporal does not answer; the run is stored, and the same request under the same key starts it."
+        detail = "Temporal does not answer; the run is stored, and will be started: the same request starts it too."
         raise Unavailable(detail) from error
 
 
@@ -378,7 +368,7 @@ async def show_reconciliation_log(
     account it has what is yours, without what our own reference matched plainly."""
     row = await _find(services, who, reconciliation_id)
     _require_matched(row)
-    shown = await services.database.read(lambda c: reconciliation_log.view(c, row, who.tenant_id))
+    shown = await reconciliation_log.view(services.database, row, who.tenant_id)
     entries = reconciliation_log.entries(services.database, row, shown)
     as_json = form == "jsonl" or (form is None and _JSON_LINES in accept.lower() and _CSV not in accept.lower())
     write, head = (log_json, "") if as_json else (log_csv, csv_line(LOG_COLUMNS))

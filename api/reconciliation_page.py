@@ -108,7 +108,7 @@ class Bar:
 
 
 def _found(summary: Summary, at: datetime) -> dict[str, Any]:
-    judged = sum(share.count for share in summary.shares)
+    judged = sum(share.count for share in summary.shares if share.cls is not LineClass.UNRELATED)
     matched = summary.counts.get(LineClass.MATCHED, 0)
     breaks = [share for share in summary.shares if share.cls is not LineClass.MATCHED]
     waiting = [row for row in summary.open if row["fix"] is None]

@@ -66,7 +66,9 @@ class ReconciliationIn(In):
     since: MomentIn | None = Field(default=None, alias="from", description="from this moment on")
     until: MomentIn | None = Field(default=None, alias="to", description="before this moment")
     business_date: DayIn | None = Field(default=None, description="a whole day in the business's time zone")
-    apply: bool = Field(default=False, description="true: also do what is safe by rule; false: find and say only")
+    apply: bool = Field(
+        default=False, description="true: also do what is safe by rule, of what is yours; false: find and say only"
+    )
 
     @model_validator(mode="after")
     def _whole(self) -> "ReconciliationIn":
@@ -111,7 +113,8 @@ class SettlementFileOut(Out):
 
 
 class ReconciliationOut(Named):
-    """A run. Where others share the PSP account, `lines` is null and `counts` are of what is yours alone."""
+    """A run. Where others share the PSP account, `counts` are of what is yours alone, and `lines`, `opened`, `closed`,
+    `fixed` and `asked` are null: they would be everybody's."""
 
     id: str = Field(examples=["rec_01kafm6e8x7f5h9k3n1p4r6t8w"])
     object: Literal["reconciliation"] = "reconciliation"
@@ -128,10 +131,10 @@ class ReconciliationOut(Named):
     failure: str | None = Field(description="why it FAILED: of a file, the line and what is wrong with it")
     lines: int | None
     counts: dict[str, int] = Field(description="class → lines and records", examples=[{"matched": 1204, "fee": 2}])
-    opened: int = Field(description="discrepancies that are new")
-    closed: int = Field(description="discrepancies of before that are found matched")
-    fixed: int = Field(description="discrepancies that were booked by rule")
-    asked: int = Field(description="discrepancies about which a workflow was asked")
+    opened: int | None = Field(description="discrepancies that are new")
+    closed: int | None = Field(description="discrepancies of before that are found matched")
+    fixed: int | None = Field(description="discrepancies that were booked by rule")
+    asked: int | None = Field(description="discrepancies about which a workflow was asked")
     created_by: str
     created_at: datetime
     completed_at: datetime | None
@@ -152,7 +155,7 @@ class InQuestion(Out):
 class ClassShare(Named):
     cls: LineClass = Field(alias="class")
     count: int
-    in_question: list[InQuestion] = Field(description="by currency; of what is matched there is none")
+    in_question: list[InQuestion] = Field(description="by currency; of what is matched or unrelated there is none")
 
 
 class ReconciliationDetail(ReconciliationOut):

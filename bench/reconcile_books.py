@@ -195,14 +195,16 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def write_file(path: Path, planted: Planted) -> int:
-    """The settlement file; how many lines it has."""
+def write_file(path: Path, planted: Planted, *, named: bool = True) -> int:
+    """The settlement file; how many lines it has. Unless `named`, without the column that has our ids, as the report is
+    when nobody asks for it."""
     lines = 0
+    columns = len(COLUMNS) - (not named)
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
+        writer.writerow(COLUMNS[:columns])
         for row in _rows(planted):
-            writer.writerow(row)
+            writer.writerow(row[:columns])
             lines += 1
     return lines
 

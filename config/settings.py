@@ -121,6 +121,14 @@ class Settings(BaseSettings):
     payout_page: int = Field(default=500, ge=1, le=2000, description="wallets that a run looks at in one step")
     payout_poll_first_s: float = Field(default=60.0, description="first look at a payout on its way; the gaps double")
     payout_poll_max_s: float = 21_600.0
+    payout_bank_days: int = Field(
+        default=5, description="working days past the expected arrival until a person is asked about a payout"
+    )
+    payout_return_look_days: str = Field(
+        default="2,5,10",
+        pattern=r"^\d+(,\d+)*$",
+        description="so many days after a payout was paid the PSP is asked whether the bank has returned it",
+    )
     release_every_s: float = Field(default=900.0, description="how often pending money becomes available")
 
     # --- reconciliation ---

@@ -11,7 +11,7 @@ _ENDED = words(sorted(PAYOUT_ENDED))
 
 _LEAVES = (Kind.PAYOUT, Kind.PAYOUT_REVERSAL)
 _TRANSFERS = (Kind.PAYOUT_TRANSFER, Kind.PAYOUT_TRANSFER_REVERSAL)
-_PAYS = (Kind.PAYOUT_PAID, Kind.PAYOUT_PAID_REVERSAL)
+_PAYS = (Kind.PAYOUT_PAID, Kind.PAYOUT_PAID_REVERSAL, Kind.PAYOUT_SETTLED)
 _KINDS = words((*_LEAVES, *_TRANSFERS, *_PAYS))
 
 # The postings that a payout can take: what it takes out of the balance itself, and what comes back of it, is none.

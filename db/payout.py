@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Select, func, insert, select, text, update
+from sqlalchemy import Select, and_, func, insert, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db import ledger, outbox, wallet
-from db.database import patient
 from db.records import Payout
 from db.tables import (
     ledger_posting,
@@ -152,9 +151,6 @@ async def new_call(connection: AsyncConnection, row: Payout, call: PayoutCall, s
 
 # --- what it pays ---
 
-_ITEMS_TIMEOUT_S = 60.0
-"""A seller of hundreds of thousands of orders is paid as well, if not in a moment."""
-
 _OPEN = """
     SELECT p.seq, -p.amount - coalesce(i.taken, 0) AS rest
     FROM ledger_posting p
@@ -184,7 +180,6 @@ _PAID_UP_TO = text(f"""
 
 async def _reserve(connection: AsyncConnection, row: Payout, recovered: int, at: datetime) -> None:
     """Under the wallet's lock: keep back what the seller owes, take the amount, and write down what it consists of."""
-    await patient(connection, _ITEMS_TIMEOUT_S)
     seller, currency = row.seller_account, row.currency
     transactions = [
         Transaction(
@@ -208,7 +203,6 @@ async def _reserve(connection: AsyncConnection, row: Payout, recovered: int, at:
 
 async def give_back(connection: AsyncConnection, row: Payout, at: datetime) -> None:
     """The money is in the wallet again, and what it was to pay can be paid anew."""
-    await patient(connection, _ITEMS_TIMEOUT_S)
     balance_of = (row.tenant_id, row.seller_account, row.currency)
     await wallet.lock(connection, *balance_of)
     back = books.reversed_lines(books.payout(row.seller_account, row.amount, row.currency))
@@ -285,6 +279,7 @@ class Call:
     call: PayoutCall
     attempt: int
     send_until: datetime
+    sent_at: datetime | None
     outcome: str | None
     reference: str | None
     failure: Failure | None
@@ -400,16 +395,15 @@ async def items(
 
 
 async def unfinished(connection: AsyncConnection, older_than_s: float, after_id: str, limit: int) -> list[Payout]:
-    """Payouts that are not at their end and whose next look is overdue: their workflow was lost."""
+    """Payouts that are not at their end and whose next look is overdue: their workflow was lost. And those that were
+    paid, when it is time to look whether the bank has returned them."""
     due = func.now() - timedelta(seconds=older_than_s)
+    lost = and_(
+        payout.c.status.not_in(sorted(PAYOUT_ENDED)),
+        func.coalesce(payout.c.next_check_at, payout.c.updated_at) < due,
+    )
+    paid = and_(payout.c.status == PayoutStatus.PAID.value, payout.c.next_check_at < due)
     rows = await connection.execute(
-        select(payout)
-        .where(
-            payout.c.status.not_in(sorted(PAYOUT_ENDED)),
-            func.coalesce(payout.c.next_check_at, payout.c.updated_at) < due,
-            payout.c.id > after_id,
-        )
-        .order_by(payout.c.id)
-        .limit(limit)
+        select(payout).where(or_(lost, paid), payout.c.id > after_id).order_by(payout.c.id).limit(limit)
     )
     return [Payout(**row) for row in rows.mappings()]

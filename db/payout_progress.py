@@ -1,41 +1,58 @@
 """What becomes of a payout: each step under its row lock, each safe to repeat."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, update
+from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db import payout as payouts
 from db import task
 from db.records import Payout
-from db.tables import payout, payout_call, webhook_inbox
+from db.tables import merchant, payout, payout_call, payout_transition, webhook_inbox
 from domain import ledger as books
 from domain.errors import Conflict, Unprocessable
 from domain.ledger import Kind
 from domain.payout import (
+    BANK_PATIENCE,
+    BankPatience,
     BookPayoutStep,
     BookTransferStep,
     PayoutCall,
     PayoutDecision,
+    PayoutResolution,
     PayoutResolutionStep,
     PayoutState,
 )
 from domain.psp import Failure, PayoutOutcome, PayoutResult, TransferOutcome, TransferResult
-from domain.status import PAYOUT_ENDED, PAYOUT_TRANSITIONS, PayoutStatus
+from domain.reconciliation_rules import working_days_after
+from domain.status import PAYOUT_ENDED, PAYOUT_TRANSITIONS, MerchantStatus, PayoutStatus
 
 UNCLEAR = "payout_unclear"
 """A call was made, its key has expired, and the PSP shows nothing of it."""
 NOT_RETURNED = "payout_not_returned"
 """The PSP refuses to take back what lies on the seller's account there."""
+LATE = "payout_late"
+"""The bank should have had it days ago."""
+UNCHECKED = "payout_unchecked"
+"""It was paid, and the PSP did not say whether the bank has returned it."""
 STUCK = "payout_stuck"
 
 _AT_THE_BANK = (PayoutStatus.TRANSFERRED, PayoutStatus.IN_TRANSIT, PayoutStatus.PAID)
 _CANCELLABLE = (PayoutStatus.REQUESTED, PayoutStatus.TRANSFERRED, PayoutStatus.IN_TRANSIT)
 
+_RETURN_AGAIN = timedelta(hours=1)
+_RETURN_GIVEN_UP = timedelta(days=3)
+"""A look at what was paid that has no answer is repeated so soon, until so long after the last."""
+
 
 def state_of(row: Payout) -> PayoutState:
-    return PayoutState(status=row.status, cancel_requested=row.cancel_requested)
+    return PayoutState(status=row.status, cancel_requested=row.cancel_requested, late=_late(row))
+
+
+def _late(row: Payout) -> bool:
+    """Whether a person is asked about one that the PSP has by name, and that may still arrive."""
+    return row.status is PayoutStatus.NEEDS_ATTENTION and row.ends_as is None and row.reference is not None
 
 
 def listens(row: Payout) -> bool:
@@ -49,6 +66,24 @@ def call_of(row: Payout) -> PayoutCall:
     if row.ends_as is not None:
         return PayoutCall.REVERSAL
     return PayoutCall.TRANSFER if row.transfer_reference is None else PayoutCall.PAYOUT
+
+
+async def begin(connection: AsyncConnection, payout_id: str, key: str) -> str | None:
+    """Mark a call that was never sent as sent: from now on the PSP may have it. Or say why it is not sent any more: it
+    was cancelled, or its seller frozen or closed, which cancels it."""
+    row = await payouts.lock(connection, payout_id)
+    seller = (merchant.c.tenant_id == row.tenant_id, merchant.c.seller_account == row.seller_account)
+    status = await connection.scalar(select(merchant.c.status).where(*seller))
+    if row.status not in (PayoutStatus.REQUESTED, PayoutStatus.TRANSFERRED):
+        return f"it is {row.status}"
+    if row.cancel_requested:
+        return "cancelled before it was sent"
+    if status != MerchantStatus.ACTIVE:
+        why = f"the seller is {status}"
+        await _change(connection, row, cancel_requested_at=func.now(), cancel_requested_by=why)
+        return why
+    await connection.execute(update(payout_call).where(payout_call.c.key == key).values(sent_at=func.now()))
+    return None
 
 
 # --- the seller's account at the PSP ---
@@ -79,7 +114,7 @@ async def _transferred(
     if result.outcome is TransferOutcome.REFUSED:
         await payouts.give_back(connection, row, at)
         ends_as = PayoutStatus.CANCELLED if row.cancel_requested else PayoutStatus.FAILED
-        return await _move(connection, row, ends_as, "transfer refused", at, failure=result.failure)
+        return await _move(connection, row, ends_as, result.reason or "transfer refused", at, failure=result.failure)
     lines = books.payout_transfer(row.psp, row.amount, row.currency)
     await payouts.post(connection, row, Kind.PAYOUT_TRANSFER, lines, at)
     state = await _move(
@@ -104,20 +139,20 @@ async def _taken_back(connection: AsyncConnection, row: Payout, at: datetime) ->
 # --- the seller's bank ---
 
 
-async def book_payout(connection: AsyncConnection, step: BookPayoutStep, send_for_s: float) -> PayoutState:
+async def book_payout(
+    connection: AsyncConnection, step: BookPayoutStep, send_for_s: float, bank: BankPatience = BANK_PATIENCE
+) -> PayoutState:
     """The PSP's word on the payout to the seller's bank. What it said before it was asked is thereby read."""
     row = await payouts.lock(connection, step.payout_id)
-    if row.status not in _AT_THE_BANK:
-        return state_of(row)
     result = step.result
-    if row.reference is None:
+    if row.settled:
+        await _webhooks_read(connection, row, result)
+    if row.settled or not (row.status in _AT_THE_BANK or _late(row)):
+        return state_of(row)
+    if row.status is PayoutStatus.TRANSFERRED:
         await _note_call(connection, row, PayoutCall.PAYOUT, result.outcome.value, result.reference, result.failure)
-    if result.outcome is PayoutOutcome.UNKNOWN:
-        return await _unknown(connection, row, next_check_at=step.next_check_at)
-    if result.outcome is PayoutOutcome.NOT_FOUND:
-        if row.status is not PayoutStatus.TRANSFERRED:  # it was there: an answer that cannot be right
-            return await _unknown(connection, row, next_check_at=step.next_check_at)
-        return await _needs_attention(connection, row, PayoutCall.PAYOUT, UNCLEAR, result.failure, step.at)
+    if result.outcome in (PayoutOutcome.UNKNOWN, PayoutOutcome.NOT_FOUND):
+        return await _unclear(connection, row, step, bank)
     await _webhooks_read(connection, row, result)
     if result.outcome in (PayoutOutcome.FAILED, PayoutOutcome.CANCELLED):
         return await _not_paid(connection, row, result, step.at, send_for_s)
@@ -128,12 +163,75 @@ async def book_payout(connection: AsyncConnection, step: BookPayoutStep, send_fo
     }
     if step.cancelling and result.failure is not None:
         seen["cancel_failure"] = result.failure.model_dump()
-    if result.outcome is PayoutOutcome.PAID and row.status is not PayoutStatus.PAID:
-        await payouts.post(connection, row, Kind.PAYOUT_PAID, books.payout_paid(row.amount, row.currency), step.at)
-        return await _move(connection, row, PayoutStatus.PAID, "at the seller's bank", step.at, **seen)
+    if row.status is PayoutStatus.PAID:
+        paid_at = await _since(connection, row, PayoutStatus.PAID)
+        return await _change(connection, row, **seen | {"next_check_at": bank.return_look(paid_at, after=step.at)})
+    if result.outcome is PayoutOutcome.PAID:
+        return await _paid(connection, row, Kind.PAYOUT_PAID, "at the seller's bank", step.at, bank, **seen)
+    return await _under_way(connection, row, step.at, bank, seen)
+
+
+async def _under_way(
+    connection: AsyncConnection, row: Payout, at: datetime, bank: BankPatience, seen: dict[str, Any]
+) -> PayoutState:
     if row.status is PayoutStatus.TRANSFERRED:
-        return await _move(connection, row, PayoutStatus.IN_TRANSIT, "on its way to the seller's bank", step.at, **seen)
-    return await _change(connection, row, **seen)
+        return await _move(connection, row, PayoutStatus.IN_TRANSIT, "on its way to the seller's bank", at, **seen)
+    await _change(connection, row, **seen)
+    row = await payouts.get(connection, row.id)
+    if row.status is PayoutStatus.IN_TRANSIT and await _is_too_late(connection, row, at, bank):
+        return await _needs_attention(connection, row, PayoutCall.PAYOUT, LATE, _TOO_LATE, at)
+    return state_of(row)
+
+
+_TOO_LATE = Failure(code="payout_late", message="The bank should have had it days ago.")
+
+
+async def _unclear(connection: AsyncConnection, row: Payout, step: BookPayoutStep, bank: BankPatience) -> PayoutState:
+    """The PSP does not say where it is: it is looked at again, unless it was never seen there, is not what was asked
+    for, or should have arrived long ago."""
+    result, at = step.result, step.at
+    if row.status is PayoutStatus.PAID:
+        return await _return_unknown(connection, row, at, bank)
+    if _late(row):
+        return await _unknown(connection, row)
+    unseen = row.status is PayoutStatus.TRANSFERRED or result.failure is not None
+    if result.outcome is PayoutOutcome.NOT_FOUND and unseen:
+        return await _needs_attention(connection, row, PayoutCall.PAYOUT, UNCLEAR, result.failure, at)
+    if row.status is PayoutStatus.IN_TRANSIT and await _is_too_late(connection, row, at, bank):
+        return await _needs_attention(connection, row, PayoutCall.PAYOUT, LATE, _TOO_LATE, at)
+    return await _unknown(connection, row, next_check_at=step.next_check_at)
+
+
+async def _return_unknown(connection: AsyncConnection, row: Payout, at: datetime, bank: BankPatience) -> PayoutState:
+    """It was paid, and whether the bank has returned it is not known: asked again soon, in the end a person is told."""
+    if row.reference is None or row.next_check_at is None:
+        return state_of(row)
+    paid_at = await _since(connection, row, PayoutStatus.PAID)
+    if at < paid_at + timedelta(days=max(bank.return_look_days, default=0)) + _RETURN_GIVEN_UP:
+        return await _unknown(connection, row, next_check_at=at + _RETURN_AGAIN)
+    detail = f"{row.id} was paid, and the PSP does not say whether the bank has returned it"
+    await task.open_task(connection, row.tenant_id, None, UNCHECKED, detail, object_id=row.id)
+    return await _unknown(connection, row, next_check_at=None)
+
+
+async def _paid(
+    connection: AsyncConnection, row: Payout, kind: Kind, reason: str, at: datetime, bank: BankPatience, **seen: Any
+) -> PayoutState:
+    await payouts.post(connection, row, kind, books.payout_paid(row.amount, row.currency), at)
+    seen["next_check_at"] = None if kind is Kind.PAYOUT_SETTLED else bank.return_look(at, after=at)
+    return await _move(connection, row, PayoutStatus.PAID, reason, at, **seen)
+
+
+async def _is_too_late(connection: AsyncConnection, row: Payout, at: datetime, bank: BankPatience) -> bool:
+    since = await _since(connection, row, PayoutStatus.IN_TRANSIT)
+    return at >= working_days_after(max(since, row.arrival_at or since), bank.days)
+
+
+async def _since(connection: AsyncConnection, row: Payout, status: PayoutStatus) -> datetime:
+    """When it became this for the last time."""
+    steps = (payout_transition.c.payout_id == row.id, payout_transition.c.to_status == status.value)
+    since: datetime = (await connection.execute(select(func.max(payout_transition.c.at)).where(*steps))).scalar_one()
+    return since
 
 
 async def _not_paid(
@@ -141,7 +239,7 @@ async def _not_paid(
 ) -> PayoutState:
     """It is on the seller's account at the PSP again, or has never left it: it is taken back from there."""
     ends_as = PayoutStatus.CANCELLED if result.outcome is PayoutOutcome.CANCELLED else PayoutStatus.FAILED
-    reason = "cancelled" if ends_as is PayoutStatus.CANCELLED else "failed"
+    reason = (result.reason or "cancelled") if ends_as is PayoutStatus.CANCELLED else "failed"
     if row.status is PayoutStatus.PAID:
         lines = books.reversed_lines(books.payout_paid(row.amount, row.currency))
         await payouts.post(connection, row, Kind.PAYOUT_PAID_REVERSAL, lines, at, corrects=Kind.PAYOUT_PAID)
@@ -189,31 +287,65 @@ async def request_cancel(connection: AsyncConnection, payout_id: str, by: str, a
     return await payouts.get(connection, payout_id)
 
 
-async def resolve(connection: AsyncConnection, step: PayoutResolutionStep, send_for_s: float) -> PayoutState:
-    """A person's decision about one that needs attention. Raises Conflict `payout_not_waiting`, Unprocessable
-    `decision_not_possible`."""
-    row = await payouts.lock(connection, step.payout_id)
-    decision, by = step.resolution, step.resolution.by
+_POSSIBLE = {
+    PayoutCall.TRANSFER: (PayoutDecision.RETRY, PayoutDecision.REFERENCE),
+    PayoutCall.PAYOUT: (PayoutDecision.RETRY, PayoutDecision.REFERENCE, PayoutDecision.PAID, PayoutDecision.DONE),
+    PayoutCall.REVERSAL: (PayoutDecision.RETRY, PayoutDecision.PAID, PayoutDecision.DONE),
+}
+
+
+def refuse_impossible(row: Payout, resolution: PayoutResolution) -> None:
+    """Raises Conflict `payout_not_waiting`, Unprocessable `decision_not_possible`."""
     if row.status is not PayoutStatus.NEEDS_ATTENTION:
         raise Conflict(f"{row.id} is {row.status}: there is nothing to decide.", code="payout_not_waiting")
+    call, decision = call_of(row), resolution.decision
+    if decision in _POSSIBLE[call] and (decision is not PayoutDecision.REFERENCE or resolution.reference):
+        return
+    words = [word if word != PayoutDecision.REFERENCE else "reference with the PSP's name for it"
+             for word in _POSSIBLE[call]]  # fmt: skip
+    possible = f"{', '.join(words[:-1])} or {words[-1]}"
+    raise Unprocessable(f"The {call} of {row.id} is waited for: say {possible}.", code="decision_not_possible")
+
+
+async def resolve(
+    connection: AsyncConnection, step: PayoutResolutionStep, send_for_s: float, bank: BankPatience = BANK_PATIENCE
+) -> PayoutState:
+    """A person's decision about one that needs attention. Raises what `refuse_impossible` does, and Conflict
+    `reference_taken`."""
+    row = await payouts.lock(connection, step.payout_id)
+    resolution, by, at = step.resolution, step.resolution.by, step.at
+    refuse_impossible(row, resolution)
     call = call_of(row)
-    detail = {"decision": decision.decision.value, "reference": decision.reference, "note": decision.note}
+    detail = {"decision": resolution.decision.value, "reference": resolution.reference, "note": resolution.note}
     await task.audit(connection, row.tenant_id, by, "payout.resolve", row.id, detail)
-    await task.close_of(connection, row.id, by=by, resolution=f"{decision.decision}: {decision.note}".rstrip(": "))
+    await task.close_of(connection, row.id, by=by, resolution=f"{resolution.decision}: {resolution.note}".rstrip(": "))
+    match resolution.decision:
+        case PayoutDecision.RETRY:
+            return await _again(connection, row, call, by, at, send_for_s)
+        case PayoutDecision.PAID:
+            await _webhooks_done(connection, row, f"the seller has the money, says {by}")
+            kind = Kind.PAYOUT_SETTLED if call is PayoutCall.REVERSAL else Kind.PAYOUT_PAID
+            return await _paid(connection, row, kind, f"the seller has the money, says {by}", at, bank)
+        case PayoutDecision.DONE:
+            ends_as = PayoutStatus.CANCELLED if row.cancel_requested else PayoutStatus.FAILED
+            return await _taken_back(connection, row.model_copy(update={"ends_as": row.ends_as or ends_as}), at)
+        case PayoutDecision.REFERENCE:
+            assert resolution.reference is not None, "refused above"
+            return await _made_by_hand(connection, row, call, resolution.reference, by, at, send_for_s)
+
+
+async def _again(
+    connection: AsyncConnection, row: Payout, call: PayoutCall, by: str, at: datetime, send_for_s: float
+) -> PayoutState:
+    if _late(row):
+        return await _move(connection, row, PayoutStatus.IN_TRANSIT, f"{by} waits on", at, next_check_at=func.now())
     back = {
         PayoutCall.TRANSFER: PayoutStatus.REQUESTED,
         PayoutCall.PAYOUT: PayoutStatus.TRANSFERRED,
         PayoutCall.REVERSAL: PayoutStatus.RETURNING,
     }[call]
-    if decision.decision is PayoutDecision.RETRY:
-        await payouts.new_call(connection, row, call, send_for_s)
-        return await _move(connection, row, back, f"retry by {by}", step.at, next_check_at=func.now())
-    if decision.decision is PayoutDecision.DONE and call is PayoutCall.REVERSAL:
-        return await _taken_back(connection, row, step.at)
-    if decision.decision is PayoutDecision.REFERENCE and decision.reference and call is not PayoutCall.REVERSAL:
-        return await _made_by_hand(connection, row, call, decision.reference, by, step.at, send_for_s)
-    possible = "retry or done" if call is PayoutCall.REVERSAL else "retry, or reference with the PSP's name for it"
-    raise Unprocessable(f"The {call} of {row.id} is waited for: say {possible}.", code="decision_not_possible")
+    await payouts.new_call(connection, row, call, send_for_s)
+    return await _move(connection, row, back, f"retry by {by}", at, next_check_at=func.now())
 
 
 async def _made_by_hand(
@@ -225,7 +357,12 @@ async def _made_by_hand(
     at: datetime,
     send_for_s: float,
 ) -> PayoutState:
-    """The workflow looks at a payout by this name; of a transfer the person's word is booked, and reconciled later."""
+    """Under its name at the PSP, which was looked at before. One name is one payout's."""
+    name = payout.c.transfer_reference if call is PayoutCall.TRANSFER else payout.c.reference
+    others = select(payout.c.id).where(name == reference, payout.c.psp == row.psp, payout.c.id != row.id)
+    taken = await connection.scalar(others)
+    if taken is not None:
+        raise Conflict(f"{reference} is the {call} of {taken}.", code="reference_taken")
     if call is PayoutCall.TRANSFER:
         result = TransferResult(outcome=TransferOutcome.DONE, reference=reference)
         return await _transferred(connection, row, result, at, send_for_s)
@@ -250,10 +387,12 @@ async def _move(
     assert (row.status.value, status.value) in PAYOUT_TRANSITIONS, f"{row.id}: {row.status} cannot become {status}"
     if failure is not None:
         values["failure"] = failure.model_dump()
+    elif status in (PayoutStatus.IN_TRANSIT, PayoutStatus.PAID):
+        values["failure"] = None  # why a person was asked
     await _change(connection, row, status=status.value, **values)
     changed = await payouts.get(connection, row.id)
     await payouts.record(connection, changed, row.status, reason, at)
-    if status in PAYOUT_ENDED:
+    if status in PAYOUT_ENDED or row.status is PayoutStatus.NEEDS_ATTENTION:
         await task.close_of(connection, row.id, by="workflow", resolution=f"the payout is {status}")
     return state_of(changed)
 

@@ -1,23 +1,23 @@
 """Runs of the reconciliation: opened once, read with their lines and items, ended."""
 
-from datetime import datetime
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Select, func, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from db import outbox
+from db import outbox, task
 from db.tables import PLATFORM_TENANT, tenant
 from db.tables_reconciliation import (
     discrepancy,
     reconciliation_item,
-    reconciliation_line,
     reconciliation_run,
     settlement_file,
 )
 from domain.ids import new_id
-from domain.reconciliation import NewRun, RunStatus, Subject, run_event
+from domain.reconciliation import BY_ITSELF, FAILED_KIND, NewRun, RunStatus, Subject, run_event
 
 _ENDED = (RunStatus.COMPLETED.value, RunStatus.FAILED.value)
 
@@ -65,12 +65,17 @@ async def get(connection: AsyncConnection, run_id: str, *, lock: bool = False) -
 
 
 async def fail(connection: AsyncConnection, run_id: str, failure: str, at: datetime) -> None:
-    """End a run that cannot be carried out; nothing was judged."""
-    await connection.execute(
+    """End a run that cannot be carried out; nothing was judged. Who asked for it sees that; of one that ran by itself
+    an operator is told."""
+    ended = await connection.execute(
         update(reconciliation_run)
         .where(reconciliation_run.c.id == run_id, reconciliation_run.c.status.not_in(_ENDED))
         .values(status=RunStatus.FAILED.value, failure=failure, completed_at=at, updated_at=func.now())
+        .returning(reconciliation_run.c.tenant_id, reconciliation_run.c.actor)
     )
+    row = ended.one_or_none()
+    if row is not None and row.actor == BY_ITSELF:
+        await task.open_task(connection, row.tenant_id, None, FAILED_KIND, failure, object_id=run_id)
 
 
 async def complete(connection: AsyncConnection, run_id: str, at: datetime) -> dict[str, Any]:
@@ -99,6 +104,18 @@ async def count(connection: AsyncConnection, run_id: str, **more: int) -> None:
     )
 
 
+async def unfinished(connection: AsyncConnection, after_s: float, after_id: str, limit: int) -> list[dict[str, Any]]:
+    """Runs that have not ended and that no step has touched for so long; by id, a page at a time."""
+    run = reconciliation_run.c
+    rows = await connection.execute(
+        select(reconciliation_run)
+        .where(run.status.not_in(_ENDED), run.updated_at < func.now() - timedelta(seconds=after_s), run.id > after_id)
+        .order_by(run.id)
+        .limit(limit)
+    )
+    return [dict(row) for row in rows.mappings()]
+
+
 # --- reading ---
 
 
@@ -111,6 +128,12 @@ async def tenants_shown(connection: AsyncConnection, tenant_id: str | None) -> l
         select(tenant.c.id).where(tenant.c.id.not_in([tenant_id, PLATFORM_TENANT])).limit(1)
     )
     return [tenant_id] if others else [tenant_id, PLATFORM_TENANT]
+
+
+async def tenants_fixed(connection: AsyncConnection, run: Mapping[str, Any]) -> list[str] | None:
+    """Whose discrepancies a run may settle: those of the tenant that asked for it, as it sees them. None (the
+    platform's): all."""
+    return await tenants_shown(connection, None if run["tenant_id"] == PLATFORM_TENANT else run["tenant_id"])
 
 
 async def find(connection: AsyncConnection, tenant_id: str | None, run_id: str) -> dict[str, Any] | None:
@@ -169,19 +192,3 @@ async def items(
     if cls is not None:
         query = query.where(reconciliation_item.c["class"] == cls)
     return [dict(row) for row in (await connection.execute(query)).mappings()]
-
-
-async def lines(connection: AsyncConnection, run_id: str, *, after: int = 0, limit: int = 100) -> list[dict[str, Any]]:
-    """The log of a run: every line as it was listed, with `class`, `how`, `reason`, `object_id` and `discrepancy_id` of
-    its item, all null for one that our own reference matched. The whole account's: for operators, and for a tenant that
-    is alone on it."""
-    item, line = reconciliation_item.c, reconciliation_line.c
-    told = (item["class"], item.how, item.reason, item.object_id, item.discrepancy_id)
-    rows = await connection.execute(
-        select(reconciliation_line, *told)
-        .outerjoin(reconciliation_item, (item.run_id == line.run_id) & (item.line_no == line.line_no))
-        .where(line.run_id == run_id, line.line_no > after)
-        .order_by(line.line_no, item.seq)
-        .limit(limit)
-    )
-    return [dict(row) for row in rows.mappings()]

@@ -2,6 +2,9 @@
 
 An entry is matched by the PSP's name of the payout among its references, else by the PSP's name of the movement, else
 by amount, currency and time. That is also the confirmation: the item of a match says on which statement it was.
+
+A statement is of one account, and only payouts in its entries' currencies are expected on it. An account has entries
+that are nothing of the PSP's: what neither names the PSP or a payout of it, nor is like one, is told and no more.
 """
 
 from typing import Any
@@ -19,6 +22,9 @@ from domain.reconciliation_rules import Terms
 GUESS_DAYS = 10
 """How far apart a payout and its entry may be where only the amount says that they belong together."""
 
+PAYOUT_NAME = "^(po|txn)_"
+"""How the PSP names payouts and their movements; one that is not booked here is on a statement all the same."""
+
 LOOK_BACK_DAYS = 60
 """A payout that no statement has confirmed is looked for in each, for so long before the statement's window."""
 
@@ -34,6 +40,14 @@ _MATCH: list[str] = [
         FROM discrepancy d JOIN reconciliation_line x ON x.run_id = d.line_run_id AND x.line_no = d.line_no
         WHERE d.status = 'OPEN' AND d.psp = :psp AND d.subject = 'bank' AND d.class <> 'duplicate'
           AND NOT EXISTS (SELECT FROM reconciliation_line l WHERE l.run_id = :run AND l.reference = x.reference)
+        UNION ALL
+        -- What was like nothing then may be what was booked since.
+        (SELECT DISTINCT ON (x.reference) x.*, 3, false
+         FROM reconciliation_run r JOIN reconciliation_item i ON i.run_id = r.id AND i.class = 'unrelated'
+         JOIN reconciliation_line x ON x.run_id = i.run_id AND x.line_no = i.line_no
+         WHERE r.psp = :psp AND r.subject = 'bank' AND r.id <> :run AND r.at >= :since
+           AND NOT EXISTS (SELECT FROM reconciliation_line l WHERE l.run_id = :run AND l.reference = x.reference)
+         ORDER BY x.reference, x.run_id)
         """,
     ),
     *table(
@@ -43,7 +57,9 @@ _MATCH: list[str] = [
     *table(
         "bank_fact",
         """
-        SELECT b.*, i.line_reference AS confirmed_by, i.line_reference IS NULL AND b.at < :window_to AS must
+        SELECT b.*, i.line_reference AS confirmed_by, i.line_reference IS NULL AND b.at < :window_to
+               AND (b.currency IN (SELECT currency FROM bank_line WHERE origin = 1)
+                    OR NOT EXISTS (SELECT FROM bank_line WHERE origin = 1)) AS must
         FROM (SELECT CASE t.kind WHEN 'bank_payout' THEN 'payout' ELSE 'payout_reversal' END AS kind,
                      substr(t.source_id, length(:psp) + 2) AS key, t.tenant_id, p.amount, p.currency, t.at
               FROM ledger_transaction t JOIN ledger_posting p ON p.transaction_id = t.id AND p.account = :account
@@ -103,7 +119,11 @@ _MATCH: list[str] = [
                coalesce(l.judged, false) AS judged, coalesce(f.must, false) AS must, l.origin, l.run_id, l.line_no,
                l.reference, l.amount AS there_amount, 0::bigint AS fee, l.currency AS there_currency, l.occurred_at,
                m.how, f.amount AS ledger_amount, f.currency AS ledger_currency, f.at AS ledger_at,
-               CASE WHEN l.copy > 1 THEN l.reference ELSE m.duplicate_of END AS duplicate_of
+               CASE WHEN l.copy > 1 THEN l.reference ELSE m.duplicate_of END AS duplicate_of,
+               l.copy = 1 AND m.kind IS NULL
+               AND NOT EXISTS (SELECT FROM bank_guess g WHERE g.run_id = l.run_id AND g.line_no = l.line_no)
+               AND strpos(lower(coalesce(l.description, '') || ' ' || array_to_string(l.names, ' ')), :psp) = 0
+               AND NOT EXISTS (SELECT FROM unnest(l.names) name WHERE name ~ :payout_name) AS unrelated
         FROM bank_numbered l
         LEFT JOIN (
             SELECT run_id, line_no, kind, key, 'psp_id' AS how,
@@ -115,6 +135,7 @@ _MATCH: list[str] = [
         ) m ON m.run_id = l.run_id AND m.line_no = l.line_no AND l.copy = 1
         FULL JOIN bank_fact f ON f.kind = m.kind AND f.key = m.key AND m.duplicate_of IS NULL
         """,
+        "CREATE INDEX ON bank_pair (pair_no)",  # it is read page by page
     ),
 ]
 
@@ -147,6 +168,7 @@ async def match(connection: AsyncConnection, run: dict[str, Any], terms: Terms, 
         "window_to": window[1],
         "since": since,
         "guess_s": GUESS_DAYS * _DAY_S,
+        "payout_name": PAYOUT_NAME,
     }
     for statement in _MATCH:
         await connection.execute(text(statement), {name: values[name] for name in values if f":{name}" in statement})

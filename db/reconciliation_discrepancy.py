@@ -19,11 +19,11 @@ from domain.reconciliation import (
     TASK_KIND,
     Decision,
     DiscrepancyStatus,
-    LineClass,
     ResolveStep,
     Subject,
     allowed_decisions,
     discrepancy_event,
+    refusal,
 )
 
 _OPEN = DiscrepancyStatus.OPEN.value
@@ -99,8 +99,10 @@ async def open_counts(connection: AsyncConnection, at: datetime, tenant_id: str 
 async def to_fix(
     connection: AsyncConnection, run_id: str, *, after: str, limit: int, asked: bool = False
 ) -> list[dict[str, Any]]:
-    """Open ones of a run with a proposed fix, by id. `asked`: those whose workflow was told, to look at again."""
+    """Open ones of a run with a proposed fix, by id, as far as the run may settle them. `asked`: those whose workflow
+    was told, to look at again."""
     d = discrepancy.c
+    tenants = await reconciliation.tenants_fixed(connection, await reconciliation.get(connection, run_id))
     query = (
         select(discrepancy)
         .where(d.last_run_id == run_id, d.status == _OPEN, d.fix.is_not(None), d.id > after)
@@ -109,6 +111,8 @@ async def to_fix(
     )
     if asked:
         query = query.where(d.fix_asked_at.is_not(None))
+    if tenants is not None:
+        query = query.where(d.tenant_id.in_(tenants))
     return [dict(row) for row in (await connection.execute(query)).mappings()]
 
 
@@ -194,7 +198,8 @@ async def check(connection: AsyncConnection, step: ResolveStep, tenant_id: str |
     allowed = allowed_decisions(row)
     if step.decision not in allowed:
         names = ", ".join(allowed)
-        detail = f"A discrepancy of the class {row['class']} like this one takes: {names}."
+        why = refusal(row, step.decision)
+        detail = f"{why} A discrepancy of the class {row['class']} like this one takes: {names}."
         raise Unprocessable(detail, code="decision_not_allowed", allowed=names)
     if step.decision is Decision.ACCEPT and not step.note.strip():
         raise Unprocessable("Nothing is booked: the note has to explain it.", code="note_required")
@@ -215,14 +220,14 @@ async def audit(
 
 
 async def _book(connection: AsyncConnection, row: Mapping[str, Any], step: ResolveStep) -> str | None:
-    """Bring the ledger to what the other side says; the transaction's source is the discrepancy, so it is booked
-    once."""
+    """Bring the ledger to what the other side says, in each currency; the transaction's source is the discrepancy, so
+    it is booked once."""
     account = books.BANK if row["subject"] == Subject.BANK else books.psp_clearing(row["psp"])
     suspense = step.decision is Decision.TO_SUSPENSE
     against = books.SUSPENSE if suspense else books.ADJUSTMENTS
     kind = Kind.SUSPENSE if suspense else Kind.ADJUSTMENT
     postings: list[Posting] = []
-    for amount, currency in _differences(row):
+    for currency, amount in row["differences"].items():
         postings += [
             Posting(account=account, currency=currency, amount=amount),
             Posting(account=against, currency=currency, amount=-amount),
@@ -232,19 +237,12 @@ async def _book(connection: AsyncConnection, row: Mapping[str, Any], step: Resol
     return await ledger.transaction_id(connection, kind, row["id"])
 
 
-def _differences(row: Mapping[str, Any]) -> list[tuple[int, str]]:
-    """(amount, currency): of two currencies, the one that was booked goes and the one that is there comes."""
-    if row["class"] != LineClass.CURRENCY:
-        return [(row["difference"], row["currency"])]
-    booked = row["ledger_amount"] - (row["ledger_fee"] or 0)
-    return [(-booked, row["ledger_currency"]), (row["there_amount"] - row["there_fee"], row["there_currency"])]
-
-
 # --- the alarm ---
 
 
 async def alert(connection: AsyncConnection, at: datetime, limit: int = 1_000) -> list[dict[str, Any]]:
-    """Open a task for each that is open past its deadline and has none; a page of those that it was opened for."""
+    """Open a task for each that is open past its deadline and has none, with its event; a page of those that it was
+    opened for."""
     d, k = discrepancy.c, operator_task.c
     told = select(k.id).where(k.object_id == d.id, k.kind == TASK_KIND, k.closed_at.is_(None)).exists()
     rows = await connection.execute(
@@ -253,6 +251,7 @@ async def alert(connection: AsyncConnection, at: datetime, limit: int = 1_000) -
     late = [dict(row) for row in rows.mappings()]
     if late:
         await connection.execute(upsert(operator_task).on_conflict_do_nothing(), [_task(row) for row in late])
+        await outbox.add(connection, [discrepancy_event("overdue", row, at) for row in late])
     return late
 
 

@@ -3,19 +3,22 @@ outlive it. The same break found again is the same discrepancy; one that is gone
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, case, func, insert, select, update
+from sqlalchemy import Text, any_, bindparam, case, func, insert, literal, select, update
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db import outbox
-from db.tables import PLATFORM_TENANT, operator_task
+from db.tables import PLATFORM_TENANT, ledger_posting, operator_task
 from db.tables_reconciliation import discrepancy, reconciliation_item
 from domain.ids import new_id
+from domain.ledger import BANK, psp_clearing
 from domain.psp import PspLineKind
 from domain.reconciliation import (
+    BREAKS,
     BY_ITSELF,
     DiscrepancyStatus,
     LineClass,
@@ -48,6 +51,8 @@ def pair_of(row: dict[str, Any], subject: Subject = Subject.PSP) -> Pair:
             amount=row["there_amount"],
             currency=row["there_currency"],
             our_reference=row["our_reference"],
+            parts=tuple(row.get("parts") or ()),
+            alone=bool(row.get("alone")),
             **{name: row[name] for name in names},
         )
     if row["ledger_amount"] is not None:
@@ -65,6 +70,8 @@ def pair_of(row: dict[str, Any], subject: Subject = Subject.PSP) -> Pair:
         record_status=row["record_status"],
         record_at=row["record_at"],
         duplicate_of=row["duplicate_of"],
+        undone=bool(row.get("undone")),
+        unrelated=bool(row.get("unrelated")),
         **{name: row[name] for name in same},
     )
 
@@ -79,7 +86,7 @@ async def record(
     """Judge a page of pairs and write what they are. Of the row, `line_no` or `part_no` is the run's own line."""
     found: list[tuple[Finding, Pair, int | None]] = []
     gone: list[str] = []
-    for pair, row in pairs:
+    for pair, row in await _with_corrections(connection, run, pairs):
         findings = judge(pair, terms)
         if not findings:
             tally.counts[LineClass.MATCHED] += 1
@@ -94,21 +101,88 @@ async def record(
     numbers = await _carry_over(connection, run, found, terms.at, tally)
     items = [_item(run, finding, pair, line_no, numbers.get(finding.fingerprint)) for finding, pair, line_no in found]
     if items:
-        await connection.execute(insert(reconciliation_item), items)
+        await _copy(connection, items)
+
+
+async def _copy(connection: AsyncConnection, items: list[dict[str, Any]]) -> None:
+    """By COPY: a line that only the PSP's names matched is an item as well, and there may be a million of them."""
+    raw = await connection.get_raw_connection()
+    driver: Any = raw.driver_connection
+    records = [tuple(item.values()) for item in items]
+    await driver.copy_records_to_table(reconciliation_item.name, records=records, columns=list(items[0]))
 
 
 def _gone(pair: Pair, findings: Sequence[Finding]) -> list[str]:
-    """The fingerprints under which this pair may have been broken before, and is not any more."""
+    """The fingerprints under which this pair may have been broken before, and is not any more. A part's own break is
+    one of its whole, once that is known."""
     if pair.duplicate_of is not None:
         return []
-    broken = {f.fingerprint for f in findings if f.cls is not LineClass.MATCHED}
+    broken = {f.fingerprint for f in findings if f.cls in BREAKS and not f.settled}
     fee_seen = pair.booked is not None or pair.kind == PspLineKind.FEE or pair.subject is Subject.BANK
     movement_fine = not any(not name.startswith("fee:") for name in broken)
+    parts = {f"line:{name}" for name in pair.line.parts} if pair.line is not None else set()
     return [
         name
         for name in fingerprints(pair)
-        if name not in broken and (fee_seen if name.startswith("fee:") else movement_fine)
+        if name not in broken and (name in parts or (fee_seen if name.startswith("fee:") else movement_fine))
     ]
+
+
+def _among(column: Any, names: Iterable[str]) -> Any:
+    """One parameter, however many there are."""
+    return column == any_(literal(list(names), ARRAY(Text)))
+
+
+# --- what people have corrected ---
+
+
+async def _with_corrections(
+    connection: AsyncConnection, run: dict[str, Any], pairs: Sequence[tuple[Pair, dict[str, Any]]]
+) -> list[tuple[Pair, dict[str, Any]]]:
+    """The pairs with what was booked by decisions about them, under whatever name they had then. Of several facts of
+    one name the first has it."""
+    # What has no second of its name comes from the bank.
+    names = {name for pair, row in pairs if _first(pair, row) for name in fingerprints(pair)}
+    booked = await _corrections(connection, run, names) if names else {}
+    if not booked:
+        return list(pairs)
+    return [(_corrected(pair, booked) if _first(pair, row) else pair, row) for pair, row in pairs]
+
+
+def _first(pair: Pair, row: dict[str, Any]) -> bool:
+    return pair.duplicate_of is not None or (row.get("n") or 1) == 1
+
+
+def _corrected(pair: Pair, booked: dict[str, Counter[str]]) -> Pair:
+    main, fee = Counter[str](), Counter[str]()
+    for name in fingerprints(pair):
+        side = fee if name.startswith("fee:") else main
+        for currency, amount in booked.get(name, {}).items():
+            side[currency] += amount
+    return replace(pair, corrected=main, fee_corrected=fee)
+
+
+async def _corrections(
+    connection: AsyncConnection, run: dict[str, Any], names: Iterable[str]
+) -> dict[str, Counter[str]]:
+    """Fingerprint → currency → what was booked on the other side's account by resolving it."""
+    d, p = discrepancy.c, ledger_posting.c
+    account = BANK if run["subject"] == Subject.BANK else psp_clearing(run["psp"])
+    rows = await connection.execute(
+        select(d.fingerprint, p.currency, p.amount)
+        .join(ledger_posting, p.transaction_id == d.ledger_transaction_id)
+        .where(
+            d.psp == run["psp"],
+            d.subject == run["subject"],
+            d.status == DiscrepancyStatus.RESOLVED.value,
+            p.account == account,
+            _among(d.fingerprint, names),
+        )
+    )
+    booked: dict[str, Counter[str]] = {}
+    for row in rows:
+        booked.setdefault(row.fingerprint, Counter())[row.currency] += row.amount
+    return booked
 
 
 # --- discrepancies ---
@@ -121,8 +195,9 @@ async def _carry_over(
     at: datetime,
     tally: Tally,
 ) -> dict[str, str]:
-    """Open what is new, bring what is open up to date. Fingerprint → the discrepancy's id."""
-    broken = {f.fingerprint: (f, pair) for f, pair, _ in found if f.cls is not LineClass.MATCHED}
+    """Open what is new, bring what is open up to date. Fingerprint → the discrepancy's id. What a person has decided
+    about, with a correction that sets it right or by accepting just this, is no news."""
+    broken = {f.fingerprint: (f, pair) for f, pair, _ in found if f.cls in BREAKS}
     if not broken:
         return {}
     known = await _known(connection, run, broken)
@@ -132,10 +207,10 @@ async def _carry_over(
     for name, (finding, pair) in broken.items():
         values = _values(finding, pair)
         before = known.get(name) or known.get(_line_name(finding, pair))
-        if before is not None and before["status"] == _OPEN:
+        if finding.settled or (before is not None and _accepted(before, values)):
+            ids |= {name: before["id"]} if before is not None else {}
+        elif before is not None and before["status"] == _OPEN:
             again.append(_update(before, values, run))
-            ids[name] = before["id"]
-        elif before is not None and _settled(before, values):
             ids[name] = before["id"]
         else:
             new.append(values | _opening(run, at))
@@ -154,7 +229,7 @@ async def _known(
     d = discrepancy.c
     rows = await connection.execute(
         select(discrepancy)
-        .where(d.psp == run["psp"], d.subject == run["subject"], d.fingerprint.in_(names))
+        .where(d.psp == run["psp"], d.subject == run["subject"], _among(d.fingerprint, names))
         .order_by(d.status == _OPEN, d.seq)
     )
     return {row["fingerprint"]: dict(row) for row in rows.mappings()}
@@ -166,9 +241,8 @@ def _line_name(finding: Finding, pair: Pair) -> str:
     return finding.fingerprint if own or pair.line is None else f"line:{pair.line.reference}"
 
 
-def _settled(before: dict[str, Any], values: dict[str, Any]) -> bool:
-    """A person has decided about exactly this: to find it once more is no news."""
-    same = all(before[name] == values[name] for name in _SIDES)
+def _accepted(before: dict[str, Any], values: dict[str, Any]) -> bool:
+    same = all(before[name] == values[name] for name in (*_SIDES, "differences"))
     return bool(before["status"] == DiscrepancyStatus.RESOLVED.value and same)
 
 
@@ -187,8 +261,11 @@ def _opening(run: dict[str, Any], at: datetime) -> dict[str, Any]:
 
 
 def _update(before: dict[str, Any], values: dict[str, Any], run: dict[str, Any]) -> dict[str, Any]:
-    """A deadline that was set stays: to be found again does not put it off. Evidence that is there stays as well."""
-    kept: dict[str, Any] = {"due_at": before["due_at"] or values["due_at"]}
+    """A deadline that was set stays: to be found again does not put it off; only what is still expected is given its
+    own. Evidence that is there stays as well."""
+    kept: dict[str, Any] = {}
+    if values["class"] != LineClass.TIMING and before["due_at"] is not None:
+        kept["due_at"] = min(before["due_at"], values["due_at"] or before["due_at"])
     if values["line_no"] is None and before["line_no"] is not None:
         kept |= {name: before[name] for name in ("line_run_id", "line_no", "line_reference")}
     return values | kept | {"_id": before["id"], "last_run_id": run["id"]}
@@ -249,6 +326,7 @@ def _values(finding: Finding, pair: Pair) -> dict[str, Any]:
         "line_no": pair.line.line_no if pair.line else None,
         "difference": finding.difference,
         "currency": finding.currency,
+        "differences": dict(finding.differences),
         "due_at": finding.due_at,
         "fix": finding.fix.value if finding.fix else None,
     }
@@ -263,7 +341,7 @@ def _item(
         "class": finding.cls.value,
         "reason": finding.reason,
         "due_at": finding.due_at,
-        "discrepancy_id": discrepancy_id if finding.cls is not LineClass.MATCHED else None,
+        "discrepancy_id": discrepancy_id if finding.cls in BREAKS else None,
     }
 
 
@@ -281,7 +359,7 @@ async def _close_named(
             d.psp == run["psp"],
             d.subject == run["subject"],
             d.status == _OPEN,
-            d.fingerprint.in_(names),
+            _among(d.fingerprint, names),
         )
     )
     await close(connection, run, list(found.scalars()), at, tally)
@@ -330,10 +408,11 @@ async def close_tasks(connection: AsyncConnection, ids: Iterable[str], by: str, 
     )
 
 
-async def fixes(connection: AsyncConnection, run_id: str) -> int:
-    """How many open discrepancies of the run have a fix proposed."""
+async def fixes(connection: AsyncConnection, run_id: str, tenants: Sequence[str] | None) -> int:
+    """How many open discrepancies of the run, and of these tenants (None: of all), have a fix proposed."""
     d = discrepancy.c
+    theirs = [] if tenants is None else [d.tenant_id.in_(tenants)]
     count = await connection.scalar(
-        select(func.count()).where(d.last_run_id == run_id, d.status == _OPEN, d.fix.is_not(None))
+        select(func.count()).where(d.last_run_id == run_id, d.status == _OPEN, d.fix.is_not(None), *theirs)
     )
     return int(count or 0)

@@ -85,7 +85,7 @@ async def _book_fee(
     )
     tenant_id = locked.tenant_id if locked else PLATFORM_TENANT
     await ledger.post(connection, tenant_id, [fact], at)
-    if locked is not None and line["kind"] == PspLineKind.CHARGE:
+    if locked is not None and line["kind"] == PspLineKind.CHARGE and line["amount"] > 0:
         await _know_fee(connection, locked, line, amount)
         if amount > 0 and line["currency"] == locked.currency:
             await _share_fee(connection, locked, amount, at)
@@ -198,13 +198,15 @@ async def _book_bank_payout(
 
 
 async def name_charge(connection: AsyncConnection, row: Mapping[str, Any]) -> tuple[Payment, str]:
-    """The payment behind a charge's line, and the PSP's name of the charge: the line itself says which object our
-    charge became, so from now on it is asked for by that name. Raises Refused."""
-    line = await line_of(connection, row)
+    """The payment behind a charge, and the PSP's name of the charge: a line says which object our charge became, so
+    from now on it is asked for by that name. Raises Refused."""
     if row["payment_id"] is None:
         raise Refused("it has no payment")
+    reference = None
+    if row["line_no"] is not None:  # else our record alone speaks of it
+        line = await line_of(connection, row)
+        reference = line["charge_reference"] or line["source_reference"]
     locked = await payment.lock(connection, row["payment_id"])
-    reference = line["charge_reference"] or line["source_reference"]
     if locked.charge.id != row["object_id"]:
         raise Refused(f"it is not the latest charge of {locked.id}")
     if locked.charge.reference is None and reference is not None:
@@ -215,7 +217,7 @@ async def name_charge(connection: AsyncConnection, row: Mapping[str, Any]) -> tu
         )
     known = locked.charge.reference or reference
     if known is None:
-        raise Refused("the line does not name the PSP's charge")
+        raise Refused("the PSP's name of the charge is not known")
     return locked, known
 
 

@@ -1,12 +1,12 @@
 """The log of a run: every line that the other side listed, with what it turned out to be, then every record of ours
 that has no line, and what is still open of other times. Read in pages, in constant memory."""
 
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, or_, select
+from sqlalchemy import func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db import reconciliation
@@ -16,6 +16,7 @@ from db.tables_reconciliation import reconciliation_item, reconciliation_line
 from domain.reconciliation import LineClass, MatchedBy, Source
 
 PAGE = 5_000
+_TIMEOUT_S = 60.0
 
 _ITEM = (
     "class", "how", "kind", "object_id", "payment_id", "record_status", "there_amount", "there_currency", "there_fee",
@@ -66,95 +67,129 @@ class View:
         return self.tenants is None or PLATFORM_TENANT in self.tenants
 
 
-async def view(connection: AsyncConnection, run: dict[str, Any], tenant_id: str | None) -> View:
+async def view(database: Database, run: dict[str, Any], tenant_id: str | None) -> View:
     """`tenant_id` None: an operator. The PSP's own list says nothing twice: what comes again there is left out, as it
-    was when the run was matched."""
-    tenants = await reconciliation.tenants_shown(connection, tenant_id)
+    was when the run was matched. To find that, all lines are looked through once, beside the requests' connections."""
+    tenants = await database.read(lambda c: reconciliation.tenants_shown(c, tenant_id))
     shown = View(tenants)
     if not shown.whole or run["source"] != Source.API:
         return shown
+    repeated = await database.run_long(lambda c: _repeated(c, run["id"]), timeout_s=_TIMEOUT_S)
+    return View(tenants, repeated)
+
+
+async def _repeated(connection: AsyncConnection, run_id: str) -> frozenset[int]:
     line = reconciliation_line.c
-    copy = func.row_number().over(partition_by=line.reference, order_by=line.line_no).label("copy")
-    numbered = select(line.line_no, copy).where(line.run_id == run["id"]).subquery()
-    found = await connection.execute(select(numbered.c.line_no).where(numbered.c.copy > 1))
-    return View(tenants, frozenset(found.scalars()))
+    first = func.min(line.line_no).label("first")
+    of_run = select(line.reference, first).where(line.run_id == run_id)
+    same = of_run.group_by(line.reference).having(func.count() > 1).subquery()
+    found = await connection.execute(
+        select(line.line_no)
+        .join(same, same.c.reference == line.reference)
+        .where(line.run_id == run_id, line.line_no > same.c.first)
+    )
+    return frozenset(found.scalars())
 
 
 async def entries(database: Database, run: dict[str, Any], shown: View) -> AsyncIterator[Entry]:
-    """Of a run whose lines were matched: in the order in which they were listed, then what was not."""
-    after = 0
-    while True:
-        page = await database.read(lambda c, a=after: _lines(c, run, shown, a))  # type: ignore[misc]
-        for entry in page.entries:
-            yield entry
-        if page.after is None:
-            break
-        after = page.after
-    after = 0
-    while True:
-        rows = await database.read(lambda c, a=after: _loose(c, run["id"], shown, a))  # type: ignore[misc]
-        for row in rows:
-            yield _of_item(row, None)
-        if len(rows) < PAGE:
-            return
-        after = rows[-1]["seq"]
+    """Of a run whose lines were matched: in the order in which they were listed, then what was not. Each page is a
+    read of its own, along a key, so a run of a million lines takes no more memory, and no longer statement, than one
+    of a thousand."""
+    listed = _whole_lines if shown.whole else _own_lines
+    for part in (listed, _loose):
+        after: _Key | None = _START
+        while after is not None:
+            page = await database.read(lambda c, p=part, a=after: p(c, run, shown, a))  # type: ignore[misc]
+            for entry in page.entries:
+                yield entry
+            after = page.after
+
+
+_Key = tuple[int, int]
+"""The line's number and the item's `seq` that a page ended with."""
+
+_START: _Key = (0, 0)
 
 
 @dataclass(frozen=True)
 class _Page:
+    """`after`: where the next one begins; None at the end."""
+
     entries: list[Entry]
-    after: int | None
+    after: _Key | None
 
 
-async def _lines(connection: AsyncConnection, run: dict[str, Any], shown: View, after: int) -> _Page:
-    """Lines after one, each with all its items: of a full page the last line comes again with the next one."""
-    item, line = reconciliation_item.c, reconciliation_line.c
-    told = [item[name].label(f"item_{name}") for name in _ITEM]
-    on = (item.run_id == line.run_id) & (item.line_no == line.line_no)
-    if shown.tenants is not None:
-        on &= item.tenant_id.in_(shown.tenants)
-    query: Select[Any] = (
-        select(reconciliation_line, *told, item.seq.label("item_seq"))
-        .outerjoin(reconciliation_item, on)
-        .where(line.run_id == run["id"], line.line_no > after, _belongs(run, shown))
-        .order_by(line.line_no, item.seq)
+async def _whole_lines(connection: AsyncConnection, run: dict[str, Any], shown: View, after: _Key) -> _Page:
+    """Lines, each with all its items, or plainly matched. Lines around the window were read to find what belongs to
+    the window's: they are judged in another run."""
+    line, item = reconciliation_line.c, reconciliation_item.c
+    query = (
+        select(reconciliation_line)
+        .where(line.run_id == run["id"], line.line_no > after[0])
+        .order_by(line.line_no)
+        .limit(PAGE)
+    )
+    lines = [dict(row) for row in (await connection.execute(query)).mappings()]
+    if not lines:
+        return _Page([], None)
+    last = lines[-1]["line_no"]
+    found = await connection.execute(
+        select(reconciliation_item)
+        .where(item.run_id == run["id"], item.line_no > after[0], item.line_no <= last)
+        .order_by(item.line_no, item.seq)
+    )
+    items: dict[int, list[dict[str, Any]]] = {}
+    for row in found.mappings():
+        items.setdefault(row["line_no"], []).append(dict(row))
+    page: list[Entry] = []
+    for listed in lines:
+        no = listed["line_no"]
+        if no not in shown.repeated:
+            page += [_of_item(row | _named(listed), no) for row in items.get(no, [])]
+            page += [_plain(listed)] if no not in items and _inside(run, listed) else []
+    return _Page(page, (last, 0) if len(lines) == PAGE else None)
+
+
+def _inside(run: dict[str, Any], line: dict[str, Any]) -> bool:
+    return run["window_from"] is not None and bool(run["window_from"] <= line["occurred_at"] < run["window_to"])
+
+
+def _named(line: Mapping[str, Any]) -> dict[str, Any]:
+    """By the line's own name and time: an item may be about another line that this one is a part of."""
+    return {"line_reference": line["reference"], "occurred_at": line["occurred_at"]}
+
+
+async def _own_lines(connection: AsyncConnection, run: dict[str, Any], shown: View, after: _Key) -> _Page:
+    """Lines with an item of these tenants."""
+    line, item = reconciliation_line.c, reconciliation_item.c
+    query = (
+        select(reconciliation_item, line.reference, line.occurred_at.label("listed_at"))
+        .join(reconciliation_line, (line.run_id == item.run_id) & (line.line_no == item.line_no))
+        .where(item.run_id == run["id"], item.tenant_id.in_(shown.tenants or ()))
+        .where(tuple_(item.line_no, item.seq) > tuple_(*after))
+        .order_by(item.line_no, item.seq)
         .limit(PAGE)
     )
     rows = [dict(row) for row in (await connection.execute(query)).mappings()]
-    full = len(rows) == PAGE
-    last = rows[-1]["line_no"] if full else None
-    kept = [row for row in rows if row["line_no"] != last]
-    following = kept[-1]["line_no"] if full and kept else None
-    return _Page([_of_line(row) for row in kept if row["line_no"] not in shown.repeated], following)
+    named = [row | {"line_reference": row["reference"], "occurred_at": row["listed_at"]} for row in rows]
+    following = (rows[-1]["line_no"], rows[-1]["seq"]) if len(rows) == PAGE else None
+    return _Page([_of_item(row, row["line_no"]) for row in named], following)
 
 
-def _belongs(run: dict[str, Any], shown: View) -> ColumnElement[bool]:
-    """Lines around the window were read to find what belongs to the window's: they are judged in another run."""
-    item, line = reconciliation_item.c, reconciliation_line.c
-    if not shown.whole or run["window_from"] is None:
-        return item.seq.is_not(None)
-    inside = (line.occurred_at >= run["window_from"]) & (line.occurred_at < run["window_to"])
-    return or_(inside, item.seq.is_not(None))
-
-
-async def _loose(connection: AsyncConnection, run_id: str, shown: View, after: int) -> list[dict[str, Any]]:
+async def _loose(connection: AsyncConnection, run: dict[str, Any], shown: View, after: _Key) -> _Page:
+    """Records of ours that have no line, and what is still open of other times."""
     item = reconciliation_item.c
     query = (
         select(reconciliation_item)
-        .where(item.run_id == run_id, item.line_no.is_(None), item.seq > after)
+        .where(item.run_id == run["id"], item.line_no.is_(None), item.seq > after[1])
         .order_by(item.seq)
         .limit(PAGE)
     )
     if shown.tenants is not None:
         query = query.where(item.tenant_id.in_(shown.tenants))
-    return [dict(row) for row in (await connection.execute(query)).mappings()]
-
-
-def _of_line(row: dict[str, Any]) -> Entry:
-    if row["item_seq"] is None:
-        return _plain(row)
-    item = {name: row[f"item_{name}"] for name in _ITEM}
-    return _of_item(item | {"line_reference": row["reference"], "occurred_at": row["occurred_at"]}, row["line_no"])
+    rows = [dict(row) for row in (await connection.execute(query)).mappings()]
+    following = (0, rows[-1]["seq"]) if len(rows) == PAGE else None
+    return _Page([_of_item(row, None) for row in rows], following)
 
 
 def _of_item(row: dict[str, Any], line_no: int | None) -> Entry:

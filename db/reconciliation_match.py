@@ -54,6 +54,7 @@ class _Scope:
             "until": self.listed[1],
             "only": list(self.only) if self.only is not None else None,
             "guess_s": self.guess_s,
+            "kinds": reconciliation_sql.OTHER_KINDS,
         }
 
 
@@ -124,8 +125,6 @@ async def _match_psp(connection: AsyncConnection, scope: _Scope, terms: Terms, t
         await _execute(connection, statement, values, scope.watch)
     plain = (await connection.execute(text(reconciliation_sql.PLAIN_COUNTS))).one()
     tally.counts[LineClass.MATCHED] += plain.judged
-    healed = await connection.execute(text(reconciliation_sql.HEALED), {"psp": values["psp"]})
-    await reconciliation_finding.close(connection, scope.run, list(healed.scalars()), terms.at, tally)
     for statement in reconciliation_sql.REST:
         await _execute(connection, statement, values, scope.watch)
     after = 0
@@ -154,5 +153,7 @@ async def _matching(connection: AsyncConnection, run: dict[str, Any]) -> Matchin
         counts=Counter(run["counts"] or {}),
         opened=run["opened"],
         closed=run["closed"],
-        fixes=await reconciliation_finding.fixes(connection, run["id"]),
+        fixes=await reconciliation_finding.fixes(
+            connection, run["id"], await reconciliation.tenants_fixed(connection, run)
+        ),
     )

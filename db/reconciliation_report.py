@@ -11,12 +11,14 @@ from db import reconciliation
 from db.database import Database
 from db.reconciliation_log import View, view
 from db.tables_reconciliation import discrepancy, reconciliation_item, reconciliation_run
-from domain.reconciliation import DiscrepancyStatus, LineClass
+from domain.reconciliation import BREAKS, DiscrepancyStatus, LineClass
 
 OPEN_MAX = 500
 """Open discrepancies that a page lists; the log has all of them."""
 
 _TIMEOUT_S = 60.0
+
+_EVERYBODYS = ("lines", "opened", "closed", "fixed", "asked")
 
 
 @dataclass(frozen=True)
@@ -63,16 +65,21 @@ class Summary:
 async def summary(database: Database, run: dict[str, Any], tenant_id: str | None, at: datetime) -> Summary:
     """`tenant_id` None: an operator. Of a million lines it takes a second."""
 
+    shown = await view(database, run, tenant_id)
+
     async def work(connection: AsyncConnection) -> Summary:
-        return await _summary(connection, run, await view(connection, run, tenant_id), at)
+        return await _summary(connection, run, shown, at)
 
     return await database.run_long(work, timeout_s=_TIMEOUT_S)
 
 
 async def brief(connection: AsyncConnection, run: dict[str, Any], tenant_id: str | None) -> dict[str, Any]:
-    """The run as a list shows it: where others share the account, with the tenant's own counts alone."""
+    """The run as a list shows it: where others share the account, with the tenant's own counts alone, and without the
+    counters that are everybody's."""
     shown = View(await reconciliation.tenants_shown(connection, tenant_id))
-    return run if shown.whole else run | {"lines": None, "counts": await _own_counts(connection, run, shown)}
+    if shown.whole:
+        return run
+    return run | dict.fromkeys(_EVERYBODYS) | {"counts": await _own_counts(connection, run, shown)}
 
 
 async def _own_counts(connection: AsyncConnection, run: dict[str, Any], shown: View) -> dict[str, int]:
@@ -146,38 +153,39 @@ async def _amounts(connection: AsyncConnection, run: dict[str, Any], shown: View
     )
     found: dict[str, dict[str, int]] = {}
     for cls, name, amount in await connection.execute(query):
-        if amount and cls != LineClass.MATCHED:
+        if amount and cls in BREAKS:
             found.setdefault(cls, {})[name] = int(amount)
     return found
 
 
 # The lines of the window are what the other side moved. The ledger moved the same, but for what the items say: an item
 # has both sides of its movement, once, also where a fee of it is an item of its own. What is still open of other times
-# is an item too, and belongs to the totals of its own time.
+# is an item too, and belongs to the totals of its own time. What is nothing of the PSP's is in neither.
 _TOTALS = text(
     """
     WITH moved AS (
-        SELECT currency, sum(amount - fee) AS there FROM reconciliation_line
+        SELECT currency, sum(amount::numeric - fee) AS there FROM reconciliation_line
         WHERE run_id = :run AND occurred_at >= :window_from AND occurred_at < :window_to
           AND NOT line_no = ANY (:repeated)
         GROUP BY currency
     ), item AS (
         SELECT DISTINCT ON (line_no, line_reference, CASE WHEN line_reference IS NULL THEN seq END)
-               there_currency, coalesce(there_amount, 0) - coalesce(there_fee, 0) AS there,
-               ledger_currency, coalesce(ledger_amount, 0) - coalesce(ledger_fee, 0) AS here,
-               line_no IS NOT NULL AS counted
+               there_currency, coalesce(there_amount, 0)::numeric - coalesce(there_fee, 0) AS there,
+               ledger_currency, coalesce(ledger_amount, 0)::numeric - coalesce(ledger_fee, 0) AS here,
+               line_no IS NOT NULL AS counted, class = 'unrelated' AS unrelated
         FROM reconciliation_item
         WHERE run_id = :run AND occurred_at >= :window_from AND occurred_at < :window_to
         ORDER BY line_no, line_reference, CASE WHEN line_reference IS NULL THEN seq END, seq
     ), parts AS (
         SELECT currency, there, there AS here FROM moved
         UNION ALL
-        SELECT there_currency, CASE WHEN counted THEN 0 ELSE there END, CASE WHEN counted THEN -there ELSE 0 END
+        SELECT there_currency, CASE WHEN unrelated THEN -there WHEN counted THEN 0 ELSE there END,
+               CASE WHEN counted THEN -there ELSE 0 END
         FROM item WHERE there_currency IS NOT NULL
         UNION ALL
         SELECT ledger_currency, 0, here FROM item WHERE ledger_currency IS NOT NULL
     )
-    SELECT currency, sum(there)::bigint AS there, sum(here)::bigint AS here FROM parts GROUP BY 1 ORDER BY 1
+    SELECT currency, sum(there) AS there, sum(here) AS here FROM parts GROUP BY 1 ORDER BY 1
     """
 )
 
@@ -191,7 +199,7 @@ async def _totals(connection: AsyncConnection, run: dict[str, Any], shown: View)
         "window_to": run["window_to"],
         "repeated": sorted(shown.repeated),
     }
-    return [Total(row.currency, row.there, row.here) for row in await connection.execute(_TOTALS, values)]
+    return [Total(row.currency, int(row.there), int(row.here)) for row in await connection.execute(_TOTALS, values)]
 
 
 # --- discrepancies, as they stand now ---

@@ -3,12 +3,15 @@
 Two passes. The first is one hash join over everything in the window: it only finds what is plainly equal, our reference
 on the line and all three sides alike to the last minor unit. The second takes what is left, a few rows, and looks each
 of them up by index with everything that the ledger ever booked for it, in the window or not. So the time of a line does
-not grow with their number, and nothing is decided on half of the facts.
+not grow with their number, and nothing is decided on half of the facts: the lines that earlier runs saw of the same
+objects are there too, whatever name they carry.
 
 `rec_…` are the first pass's tables, `rest_…` the second's.
 """
 
 # ruff: noqa: S608 - put together from constants of this file
+
+from domain.ledger import Kind
 
 # --- both passes: what the ledger moved on our account at the PSP, as one fact for each line that is expected of it ---
 
@@ -29,6 +32,14 @@ _LINE_KIND = """
               WHEN 'dispute_withdrawn' THEN 'dispute' WHEN 'dispute_reinstated' THEN 'dispute_reversal'
               WHEN 'bank_payout' THEN 'payout' WHEN 'bank_payout_reversal' THEN 'payout_reversal' ELSE 'other' END
 """
+
+
+OTHER_KINDS = [
+    str(kind)
+    for kind in Kind
+    if f"'{kind}'" not in f"{_CAPTURED}, {_REFUNDED}, {_BACK}, {_FEES}, {_TRANSFERS}, {_NAMED_BY_PSP}"
+] + ["suspense"]
+"""What becomes a fact of the kind `other`."""
 
 
 def _facts(movement: str) -> str:
@@ -120,6 +131,7 @@ PLAIN: list[str] = [
         WHERE t.at >= :since AND t.at < :until AND {_REAL}
         """,
     ),
+    *table("rec_currency", "SELECT DISTINCT currency FROM rec_line"),
     *table("rec_fee", _fees("rec_movement")),
     *table("rec_fact", f"SELECT row_number() OVER ()::int AS fact_no, f.* FROM ({_facts('rec_movement')}) f"),
     *table("rec_many", "SELECT kind, key FROM rec_fact GROUP BY 1, 2 HAVING count(*) > 1"),
@@ -139,20 +151,48 @@ PLAIN: list[str] = [
           AND NOT EXISTS (SELECT FROM rec_many n WHERE n.kind = f.kind AND n.key = f.key)
         """,
     ),
+    # What a discrepancy is open about, or a person's correction is booked for, the second pass looks at as a whole.
+    *table(
+        "rec_told",
+        """
+        SELECT split_part(d.fingerprint, ':', 1) AS kind, substr(d.fingerprint, strpos(d.fingerprint, ':') + 1) AS key,
+               d.object_id, d.line_reference
+        FROM discrepancy d
+        WHERE d.psp = :psp AND d.subject = 'psp'
+          AND (d.status = 'OPEN' OR d.status = 'RESOLVED' AND d.ledger_transaction_id IS NOT NULL)
+        """,
+    ),
+    """
+    DELETE FROM rec_plain p USING rec_fact f, (
+        SELECT kind, key FROM rec_told UNION SELECT 'charge', object_id FROM rec_told WHERE object_id IS NOT NULL) t
+    WHERE f.fact_no = p.fact_no AND f.kind = t.kind AND f.key = t.key
+    """,
+    """
+    DELETE FROM rec_plain p USING (
+        SELECT line_reference AS name FROM rec_told UNION SELECT key FROM rec_told WHERE kind IN ('line', 'fee')) t
+    WHERE p.reference = t.name
+    """,
+    # Where our record does not name the line, an earlier one may be of the same object: then this one is a second.
+    *(
+        f"""
+        DELETE FROM rec_plain p USING rec_fact f, rec_line l
+        WHERE f.fact_no = p.fact_no AND f.txn IS NULL AND l.line_no = p.line_no AND EXISTS (
+            SELECT FROM reconciliation_line x
+            JOIN reconciliation_run r
+              ON r.id = x.run_id AND r.psp = :psp AND r.subject = 'psp' AND r.matched_at IS NOT NULL
+            WHERE {same} AND x.kind = l.kind AND x.reference <> l.reference
+              AND (x.occurred_at < :since OR x.occurred_at >= :until))
+        """
+        for same in (
+            "x.our_reference = l.our_reference",
+            """x.our_reference IS NULL AND coalesce(x.charge_reference, x.source_reference, x.reference)
+                   = coalesce(l.charge_reference, l.source_reference)
+               AND (l.kind = 'charge' OR x.source_reference = l.source_reference)""",
+        )
+    ),
 ]
 
 PLAIN_COUNTS = "SELECT count(*) AS lines, count(*) FILTER (WHERE judged) AS judged FROM rec_plain"
-
-# Breaks of before that the other side, or we, have set right: among what is plain now.
-HEALED = """
-    SELECT d.id FROM discrepancy d
-    JOIN rec_fact f ON d.fingerprint = f.kind || ':' || f.key JOIN rec_plain p ON p.fact_no = f.fact_no
-    WHERE d.status = 'OPEN' AND d.psp = :psp AND d.subject = 'psp'
-    UNION
-    SELECT d.id FROM discrepancy d
-    JOIN rec_plain p ON d.line_reference = p.reference
-    WHERE d.status = 'OPEN' AND d.psp = :psp AND d.subject = 'psp' AND d.class <> 'duplicate'
-"""
 
 # --- the second pass ---
 
@@ -167,23 +207,42 @@ _OPEN = """
     AND (cast(:only AS text[]) IS NULL OR d.id = ANY (cast(:only AS text[])))
 """
 
+# Of a file, only what it can list is missing in it: not what the PSP paid to our bank, which Stripe's report of a
+# balance's changes leaves out, and no currency that it has not at all.
+_LISTED = "(:listed OR {currency} IN (SELECT currency FROM rec_currency))"
+
 REST_LINES: list[str] = [
+    *table("rest_open", f"SELECT d.* FROM discrepancy d WHERE {_OPEN}"),
     *table(
         "rest_unmatched",
-        """
-        SELECT f.*, f.at >= :window_from AND f.at < :window_to AS inside
+        f"""
+        SELECT f.*, f.at >= :window_from AND f.at < :window_to AND {_LISTED.format(currency="f.currency")}
+                    AND (:listed OR f.kind NOT IN ('payout', 'payout_reversal')) AS inside
         FROM rec_fact f WHERE NOT EXISTS (SELECT FROM rec_plain p WHERE p.fact_no = f.fact_no)
         """,
     ),
     *table(
-        "rest_fee_unmatched",
-        """
-        SELECT e.* FROM rec_fee e
-        WHERE e.at >= :window_from AND e.at < :window_to
-          AND NOT EXISTS (SELECT FROM rec_line l WHERE l.reference = e.txn)
+        "rest_fee_open",
+        f"""
+        SELECT {_MOVEMENT_COLUMNS}
+        FROM rest_open d
+        JOIN ledger_transaction t ON t.kind IN ({_FEES}) AND t.source_id = :psp || ':' || substr(d.fingerprint, 5)
+        JOIN ledger_posting p ON p.transaction_id = t.id AND p.account = :account
+        WHERE d.kind = 'fee' AND d.line_no IS NULL AND starts_with(d.fingerprint, 'fee:')
         """,
     ),
-    *table("rest_open", f"SELECT d.* FROM discrepancy d WHERE {_OPEN}"),
+    *table(
+        "rest_fee_unmatched",
+        f"""
+        SELECT * FROM (
+            SELECT * FROM rec_fee e
+            WHERE e.at >= :window_from AND e.at < :window_to AND {_LISTED.format(currency="e.currency")}
+            UNION
+            {_fees("rest_fee_open")}
+        ) e
+        WHERE NOT EXISTS (SELECT FROM rec_line l WHERE l.reference = e.txn)
+        """,
+    ),
     *table(
         "rest_seen",
         f"""
@@ -195,18 +254,65 @@ REST_LINES: list[str] = [
         WHERE NOT EXISTS (SELECT FROM rec_line l WHERE l.reference = x.reference)
         """,
     ),
+    # Every name, ours or the PSP's, under which earlier runs may have seen a line of the same objects.
+    *table(
+        "rest_charge",
+        """
+        SELECT c.id, c.reference FROM charge c JOIN (
+            SELECT payment_id FROM rest_unmatched UNION SELECT payment_id FROM rest_open
+            UNION SELECT payment_id FROM rest_fee_unmatched) y ON y.payment_id = c.payment_id
+        WHERE c.psp = :psp
+        UNION
+        SELECT c.id, c.reference FROM charge c JOIN rest_seen s ON s.charge_reference = c.reference WHERE c.psp = :psp
+        UNION
+        SELECT c.id, c.reference FROM charge c JOIN rest_seen s ON s.our_reference = c.id WHERE c.psp = :psp
+        """,
+    ),
+    *table(
+        "rest_payout",
+        """
+        SELECT y.id, y.transfer_reference FROM payout y JOIN (
+            SELECT object_id AS id FROM rest_unmatched UNION SELECT object_id FROM rest_open
+            UNION SELECT our_reference FROM rest_seen) n ON n.id = y.id
+        UNION
+        SELECT y.id, y.transfer_reference FROM payout y JOIN rest_seen s ON s.source_reference = y.transfer_reference
+        WHERE y.psp = :psp AND s.kind = 'transfer'
+        UNION
+        SELECT y.id, y.transfer_reference FROM payout_call c JOIN rest_seen s ON s.source_reference = c.reference
+        JOIN payout y ON y.id = c.payout_id WHERE c.call = 'reversal' AND s.kind = 'transfer_reversal'
+        """,
+    ),
+    *table(
+        "rest_name",
+        """
+        SELECT name FROM (
+            SELECT our_reference AS name FROM rest_seen
+            UNION SELECT coalesce(charge_reference, source_reference, reference) FROM rest_seen
+            UNION SELECT key FROM rest_unmatched
+            UNION SELECT split_part(fingerprint, ':', 2) FROM rest_open WHERE kind IN ('payout', 'payout_reversal')
+            UNION SELECT txn FROM rest_fee_unmatched
+            UNION SELECT id FROM rest_charge UNION SELECT reference FROM rest_charge
+            UNION SELECT id FROM rest_payout UNION SELECT transfer_reference FROM rest_payout
+            UNION SELECT p.reference FROM payout_call p JOIN rest_payout y ON y.id = p.payout_id
+            UNION SELECT r.id FROM refund r JOIN rest_charge c ON c.id = r.charge_id
+            UNION SELECT r.reference FROM refund r JOIN rest_charge c ON c.id = r.charge_id
+            UNION SELECT d.reference FROM dispute d JOIN rest_charge c ON c.id = d.charge_id
+        ) n WHERE name IS NOT NULL
+        """,
+    ),
     # What earlier runs saw of the same objects, outside the time that this run has listed itself.
     *table(
         "rest_before",
         f"""
         SELECT DISTINCT ON (x.reference) {_LINE_COLUMNS}, 3 AS origin, false AS judged
-        FROM (SELECT our_reference AS name FROM rest_seen WHERE our_reference IS NOT NULL
-              UNION SELECT key FROM rest_unmatched
-              UNION SELECT object_id FROM rest_open WHERE object_id IS NOT NULL
-              UNION SELECT c.id FROM rest_fee_unmatched e JOIN charge c ON c.payment_id = e.payment_id) n
-        JOIN reconciliation_line x ON x.our_reference = n.name AND x.run_id <> :run
-        JOIN reconciliation_run r ON r.id = x.run_id AND r.psp = :psp AND r.subject = 'psp'
-        WHERE (x.occurred_at < :since OR x.occurred_at >= :until)
+        FROM (
+            SELECT x.* FROM rest_name n JOIN reconciliation_line x ON x.our_reference = n.name
+            UNION ALL
+            SELECT x.* FROM rest_name n JOIN reconciliation_line x
+              ON x.our_reference IS NULL AND coalesce(x.charge_reference, x.source_reference, x.reference) = n.name
+        ) x
+        JOIN reconciliation_run r ON r.id = x.run_id AND r.psp = :psp AND r.subject = 'psp' AND r.matched_at IS NOT NULL
+        WHERE x.run_id <> :run AND (x.occurred_at < :since OR x.occurred_at >= :until)
           AND NOT EXISTS (SELECT FROM rest_seen s WHERE s.reference = x.reference)
         ORDER BY x.reference, x.run_id DESC
         """,
@@ -234,7 +340,8 @@ REST_NAMED: list[str] = table(
            CASE WHEN l.kind = 'charge' THEN CASE WHEN c.booked THEN 'booked' ELSE m.status END
                 WHEN l.kind IN ('refund', 'refund_failure') THEN coalesce(ro.status, rp.status)
                 WHEN l.kind IN ('transfer', 'transfer_reversal') THEN y.status
-                WHEN l.kind IN ('dispute', 'dispute_reversal') THEN d.status END AS record_status
+                WHEN l.kind IN ('dispute', 'dispute_reversal') THEN d.status END AS record_status,
+           coalesce(ro.updated_at, rp.updated_at) AS record_at
     FROM rest_line l
     LEFT JOIN charge co ON l.kind = 'charge' AND co.id = l.our_reference AND co.psp = :psp
     LEFT JOIN charge cp ON cp.psp = :psp AND cp.reference = l.charge_reference
@@ -276,6 +383,9 @@ REST_FACTS: list[str] = [
             UNION
             SELECT 'bank_' || kind, :psp || ':' || split_part(fingerprint, ':', 2) FROM rest_open
             WHERE kind IN ('payout', 'payout_reversal')
+            UNION
+            SELECT k.kind, substr(fingerprint, 7) FROM rest_open CROSS JOIN unnest(cast(:kinds AS text[])) AS k (kind)
+            WHERE rest_open.kind = 'other' AND starts_with(fingerprint, 'other:')
         ) s
         """,
     ),
@@ -313,13 +423,15 @@ REST_FACTS: list[str] = [
 ]
 
 # What a charge takes back of itself (less captured than was reserved, a payment that failed after all) is a part of its
-# first line. A second line that adds money is a duplicate. The oldest line goes with the oldest fact.
+# first line, or `alone` where nobody has seen that. A second line that adds money is a duplicate. The oldest line goes
+# with the oldest fact.
 REST_PAIRS: list[str] = [
     *table(
         "rest_ranked",
         """
-        SELECT n.*, row_number() OVER (PARTITION BY kind, key ORDER BY amount < 0 AND kind = 'charge', right_txn DESC,
-                                       occurred_at, line_no) AS n
+        SELECT n.*, kind = 'charge' AND amount < 0 AS back,
+               row_number() OVER (PARTITION BY kind, key ORDER BY kind = 'charge' AND amount < 0, right_txn DESC,
+                                  occurred_at, line_no) AS n
         FROM (
             SELECT l.*, coalesce(f.txn = l.reference, false) AS right_txn,
                    CASE WHEN l.kind IN ('dispute', 'dispute_reversal', 'fee', 'other') THEN l.reference
@@ -336,20 +448,21 @@ REST_PAIRS: list[str] = [
         "rest_part",
         """
         SELECT key, sum(amount)::bigint AS amount, bool_or(judged) AS judged,
-               max(line_no) FILTER (WHERE judged AND origin = 1) AS line_no, max(run_id) AS run_id
-        FROM rest_ranked WHERE kind = 'charge' AND amount < 0 AND n > 1 GROUP BY key
+               max(line_no) FILTER (WHERE judged AND origin = 1) AS line_no, array_agg(reference) AS parts
+        FROM rest_ranked WHERE back AND n > 1 GROUP BY key
         """,
     ),
     *table(
         "rest_pair",
         """
-        SELECT row_number() OVER () AS pair_no, coalesce(l.kind, f.kind) AS kind, coalesce(l.key, f.key) AS key,
+        SELECT row_number() OVER () AS pair_no, coalesce(l.n, f.n) AS n, coalesce(l.kind, f.kind) AS kind,
+               coalesce(l.key, f.key) AS key,
                coalesce(f.tenant_id, l.tenant_id) AS tenant_id, coalesce(l.payment_id, f.payment_id) AS payment_id,
                coalesce(l.object_id, f.object_id) AS object_id,
                coalesce(l.judged, false) OR coalesce(q.judged, false) AS judged, coalesce(f.must, false) AS must,
                l.origin, l.run_id, l.line_no, l.reference, l.amount + coalesce(q.amount, 0) AS there_amount, l.fee,
                l.currency AS there_currency, l.occurred_at, l.source_reference, l.charge_reference, l.our_reference,
-               q.line_no AS part_no,
+               q.line_no AS part_no, q.parts, coalesce(l.back, false) AS alone, false AS undone,
                CASE WHEN l.reference IS NULL THEN NULL WHEN l.ours THEN 'reference'
                     WHEN f.fact_key IS NOT NULL OR l.object_id IS NOT NULL THEN 'psp_id' END AS how,
                l.payment_status,
@@ -358,8 +471,8 @@ REST_PAIRS: list[str] = [
                f.currency AS ledger_currency, f.at AS ledger_at,
                e.amount AS fee_amount, e.currency AS fee_currency, e.at AS fee_at,
                CASE WHEN l.n > 1 AND f.fact_key IS NULL THEN h.reference END AS duplicate_of,
-               NULL::timestamptz AS record_at
-        FROM (SELECT * FROM rest_ranked WHERE NOT (kind = 'charge' AND amount < 0 AND n > 1)) l
+               l.record_at
+        FROM (SELECT * FROM rest_ranked WHERE NOT (back AND n > 1)) l
         FULL JOIN (SELECT *, row_number() OVER (PARTITION BY kind, key ORDER BY at, fact_key) AS n FROM rest_fact) f
                ON f.kind = l.kind AND f.key = l.key AND f.n = l.n
         LEFT JOIN rest_part q ON l.kind = 'charge' AND q.key = l.key AND l.n = 1
@@ -367,6 +480,26 @@ REST_PAIRS: list[str] = [
         LEFT JOIN rest_fee e ON e.txn = coalesce(l.reference, f.txn)
         """,
     ),
+    # A refund and its failure, neither of which is booked: one that the PSP began and could not make.
+    """
+    UPDATE rest_pair p SET undone = true
+    FROM (SELECT key FROM rest_pair
+          WHERE kind IN ('refund', 'refund_failure') AND reference IS NOT NULL AND ledger_amount IS NULL
+          GROUP BY key HAVING count(DISTINCT kind) = 2 AND count(*) = 2 AND sum(there_amount - fee) = 0
+                          AND count(DISTINCT there_currency) = 1) u
+    WHERE p.key = u.key AND p.kind IN ('refund', 'refund_failure') AND p.reference IS NOT NULL
+    """,
+    # What the PSP kept, or gave back, of its fee together with a part.
+    """
+    INSERT INTO rest_pair (pair_no, kind, key, tenant_id, payment_id, judged, must, origin, run_id, line_no, reference,
+                           there_amount, fee, there_currency, occurred_at, source_reference, charge_reference,
+                           our_reference, fee_amount, fee_currency, fee_at)
+    SELECT (SELECT coalesce(max(pair_no), 0) FROM rest_pair) + row_number() OVER (), 'fee', l.reference, l.tenant_id,
+           l.payment_id, l.judged, false, l.origin, l.run_id, l.line_no, l.reference, 0, l.fee, l.currency,
+           l.occurred_at, l.source_reference, l.charge_reference, l.our_reference, e.amount, e.currency, e.at
+    FROM rest_ranked l LEFT JOIN rest_fee e ON e.txn = l.reference
+    WHERE l.back AND l.n > 1 AND (l.fee <> 0 OR e.txn IS NOT NULL)
+    """,
     # In a file, the same line once more.
     """
     INSERT INTO rest_pair (pair_no, kind, key, tenant_id, payment_id, object_id, judged, must, origin, run_id, line_no,
@@ -378,7 +511,7 @@ REST_PAIRS: list[str] = [
     FROM rest_named WHERE copy > 1
     """,
     # Our record says that money was taken, and neither the ledger nor the PSP has it.
-    """
+    f"""
     INSERT INTO rest_pair (pair_no, kind, key, tenant_id, payment_id, object_id, judged, must, payment_status,
                            record_status, record_amount, record_currency, record_at)
     SELECT (SELECT coalesce(max(pair_no), 0) FROM rest_pair) + row_number() OVER (), 'charge', c.id, c.tenant_id,
@@ -387,17 +520,21 @@ REST_PAIRS: list[str] = [
     FROM charge c JOIN payment y ON y.id = c.payment_id
     WHERE c.outcome = 'SUCCEEDED' AND NOT c.booked AND c.psp = :psp
       AND c.last_answer_at >= :window_from AND c.last_answer_at < :window_to
+      AND {_LISTED.format(currency="c.received_currency")}
       AND NOT EXISTS (SELECT FROM rest_pair p WHERE p.kind = 'charge' AND p.key = c.id)
     """,
     # A fee that we booked for what the PSP does not list. Where the charge itself is not listed, that says it.
     """
     INSERT INTO rest_pair (pair_no, kind, key, tenant_id, payment_id, judged, must, fee_amount, fee_currency, fee_at)
+    WITH lacking AS MATERIALIZED (
+        SELECT payment_id, fee_amount, fee_currency FROM rest_pair WHERE reference IS NULL AND fee_amount IS NOT NULL)
     SELECT (SELECT coalesce(max(pair_no), 0) FROM rest_pair) + row_number() OVER (), 'fee', e.txn, e.tenant_id,
            e.payment_id, false, true, e.amount, e.currency, e.at
     FROM rest_fee_unmatched e
     WHERE NOT EXISTS (SELECT FROM rest_line l WHERE l.reference = e.txn)
       AND NOT EXISTS (SELECT FROM discrepancy d WHERE d.line_reference = e.txn)
-      AND NOT EXISTS (SELECT FROM rest_pair p WHERE p.payment_id = e.payment_id AND p.line_no IS NULL)
+      AND NOT EXISTS (SELECT FROM lacking p WHERE p.payment_id = e.payment_id AND p.fee_amount = e.amount
+                                              AND p.fee_currency = e.currency)
     """,
     "ANALYZE rest_pair",
 ]
@@ -434,6 +571,7 @@ GUESS: list[str] = [
     DELETE FROM rest_pair USING rest_guess g
     WHERE g.facts = 1 AND g.lines = 1 AND pair_no = g.fact_pair
     """,
+    "CREATE INDEX ON rest_pair (pair_no)",  # it is read page by page
 ]
 
 REST: list[str] = [*REST_LINES, *REST_NAMED, *REST_FACTS, *REST_PAIRS, *GUESS]

@@ -185,6 +185,11 @@ class Payout(Frozen):
         """Asked for, and not refused yet."""
         return self.cancel_requested_at is not None and self.cancel_failure is None
 
+    @property
+    def settled(self) -> bool:
+        """PAID by a person's word though it had failed: the PSP's word on it, which is FAILED, says no more."""
+        return self.status is PayoutStatus.PAID and self.ends_as is not None
+
 
 class Payment(Frozen):
     """A payment with its orders (by position) and its current charge attempt."""

@@ -615,6 +615,7 @@ payout = Table(
         "next_check_at",
         postgresql_where=text(f"status NOT IN ({_words(sorted(PAYOUT_ENDED))})"),
     ),
+    Index("ix_payout_return", "next_check_at", postgresql_where=text("status = 'PAID' AND next_check_at IS NOT NULL")),
 )
 
 payout_transition = Table(
@@ -639,6 +640,7 @@ payout_call = Table(
     _text("call"),
     Column("attempt", Integer, nullable=False),
     _moment("send_until", required=True),
+    _moment("sent_at"),
     _text("outcome", required=False),
     _text("reference", required=False),
     _json("failure"),

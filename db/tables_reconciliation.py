@@ -123,8 +123,14 @@ reconciliation_line = Table(
     _text("our_reference", required=False),
     _text("description", required=False),
     Column("names", ARRAY(Text)),
-    # Our ids sort by time, so a run's lines are added at one end of this index; it costs little.
+    # Our ids sort by time, so a run's lines are added at one end of this index; it costs little. A line is in this
+    # index or in the next, by the name under which a later run looks for it.
     Index("ix_reconciliation_line_ours", "our_reference", postgresql_where=text("our_reference IS NOT NULL")),
+    Index(
+        "ix_reconciliation_line_theirs",
+        text("coalesce(charge_reference, source_reference, reference)"),
+        postgresql_where=text("our_reference IS NULL"),
+    ),
 )
 
 
@@ -162,6 +168,7 @@ discrepancy = Table(
     *_sides(),
     Column("difference", BigInteger, comment="what is there, less what the ledger says, with fees; minor units"),
     _text("currency", required=False),
+    Column("differences", JSONB, comment="the same in every currency: what adjusting it books"),
     _moment("due_at"),
     _text("fix", required=False),
     _moment("fix_asked_at"),
@@ -196,6 +203,13 @@ discrepancy = Table(
         postgresql_where=text("status = 'OPEN'"),
     ),
     Index("ix_discrepancy_fingerprint", "psp", "subject", "fingerprint"),
+    Index(
+        "ix_discrepancy_corrected",
+        "psp",
+        "subject",
+        "fingerprint",
+        postgresql_where=text("status = 'RESOLVED' AND ledger_transaction_id IS NOT NULL"),
+    ),
     Index("ix_discrepancy_due", "due_at", postgresql_where=text("status = 'OPEN'")),
     Index("ix_discrepancy_tenant", "tenant_id", "seq"),
     Index("ix_discrepancy_last_run", "last_run_id", "id"),

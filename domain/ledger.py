@@ -37,6 +37,7 @@ class Kind(StrEnum):
     PAYOUT_TRANSFER = "payout_transfer"
     PAYOUT_PAID = "payout_paid"
     PAYOUT_PAID_REVERSAL = "payout_paid_reversal"
+    PAYOUT_SETTLED = "payout_settled"
     PAYOUT_TRANSFER_REVERSAL = "payout_transfer_reversal"
     PAYOUT_REVERSAL = "payout_reversal"
     BANK_PAYOUT = "bank_payout"

@@ -408,4 +408,5 @@ class SweepReport(Frozen):
     refunds: int = 0
     disputes: int = 0
     payouts: int = 0
+    reconciliations: int = 0
     tasks: int = 0

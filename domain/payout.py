@@ -133,19 +133,39 @@ class BookPayoutStep(Frozen):
 
 
 class PayoutState(Frozen):
-    """Where a payout stands. `cancel_requested`: and not yet refused."""
+    """Where a payout stands. `cancel_requested`: and not yet refused. `late`: a person is asked about one that the PSP
+    knows by name, so it may still say what became of it."""
 
     status: PayoutStatus
     cancel_requested: bool = False
+    late: bool = False
+
+
+class BankPatience(Frozen):
+    """How long a bank may take: working days past the arrival that the PSP expects, then a person is asked.
+    `return_look_days`: so many days after it was paid the PSP is asked whether the bank has returned it."""
+
+    days: int = 5
+    return_look_days: tuple[int, ...] = (2, 5, 10)
+
+    def return_look(self, paid_at: datetime, *, after: datetime) -> datetime | None:
+        """When the PSP is asked next whether the bank has returned what was paid."""
+        looks = (paid_at + timedelta(days=days) for days in sorted(self.return_look_days))
+        return next((look for look in looks if look > after), None)
+
+
+BANK_PATIENCE = BankPatience()
 
 
 class PayoutDecision(StrEnum):
     RETRY = "retry"
-    """Make the call again, under a new key: nothing came of the last."""
+    """Make the call again, under a new key: nothing came of the last. Of one that the bank has: wait on."""
     REFERENCE = "reference"
     """It was made, and this is the PSP's name for it."""
     DONE = "done"
     """Taken back by hand at the PSP: the money is ours again."""
+    PAID = "paid"
+    """The seller has the money, whatever the PSP says of it."""
 
 
 class PayoutResolution(Frozen):

@@ -5,9 +5,10 @@ The rules that judge one pair of them are in `domain.reconciliation_rules`.
 """
 
 from collections.abc import Mapping
-from datetime import date, datetime
+from datetime import date, datetime, time, timedelta
 from enum import StrEnum
 from typing import Any, Literal
+from zoneinfo import ZoneInfo
 
 from pydantic import Field, model_validator
 
@@ -21,8 +22,14 @@ RECONCILIATION_WORKFLOW = "reconciliation"
 BY_ITSELF = "reconciliation"
 """Who did it, where no person did."""
 
+IMPOSSIBLE = "Impossible"
+"""The type of an activity's error that no repetition helps; its message is the run's failure."""
+
 TASK_KIND = "unmatched"
 """Of the operator's task about a discrepancy that is open past its deadline."""
+
+FAILED_KIND = "reconciliation_failed"
+"""Of the operator's task about a scheduled run that could not be carried out."""
 
 
 class Subject(StrEnum):
@@ -66,9 +73,11 @@ class LineClass(StrEnum):
     """One side is still expected; past `due_at` it is missing."""
     STATUS = "status"
     """We know of it, and our record stands elsewhere than the other side says."""
+    UNRELATED = "unrelated"
+    """Of a bank's statement: an entry that is nothing of the PSP's, such as the rent. No break: it is only told."""
 
 
-BREAKS = tuple(c for c in LineClass if c is not LineClass.MATCHED)
+BREAKS = tuple(c for c in LineClass if c not in (LineClass.MATCHED, LineClass.UNRELATED))
 
 
 class MatchedBy(StrEnum):
@@ -125,20 +134,34 @@ DECISIONS: Mapping[Decision, frozenset[LineClass]] = {
     Decision.TO_SUSPENSE: frozenset({LineClass.MISSING_HERE, LineClass.DUPLICATE, LineClass.AMOUNT}),
     Decision.ACCEPT: frozenset(BREAKS),
 }
-"""Beyond the class: `apply_fix` needs a proposed fix, `adjust` a difference, `to_suspense` one above zero."""
+"""Beyond the class: `apply_fix` needs a proposed fix; the bookings a difference, and that no fix books it."""
 
 
 def allowed_decisions(row: Mapping[str, Any]) -> list[Decision]:
     """What can be decided about a discrepancy's row now; nothing once it is closed."""
     if row["status"] != DiscrepancyStatus.OPEN:
         return []
-    possible = {
-        Decision.APPLY_FIX: row["fix"] is not None,
-        Decision.ADJUST: bool(row["difference"]) or row["class"] == LineClass.CURRENCY,
-        Decision.TO_SUSPENSE: (row["difference"] or 0) > 0 and row["subject"] == Subject.PSP,
-        Decision.ACCEPT: True,
-    }
-    return [d for d, classes in DECISIONS.items() if row["class"] in classes and possible[d]]
+    return [decision for decision in Decision if refusal(row, decision) is None]
+
+
+def refusal(row: Mapping[str, Any], decision: Decision) -> str | None:
+    """Why this cannot be decided about an open discrepancy, as a sentence; None: it can."""
+    if decision is Decision.ACCEPT:
+        return None
+    if decision is Decision.APPLY_FIX:
+        return None if row["fix"] is not None else "There is nothing that could be done by rule."
+    if row["class"] not in DECISIONS[decision]:
+        return f"{decision} is not for the class {row['class']}."
+    # A correction on top of what a rule or a workflow books is the same money twice.
+    if row["fix"] is not None:
+        return f"It is booked by {row['fix']}: apply that fix, or wait for it."
+    if row["fix_asked_at"] is not None and row["ledger_amount"] is None:
+        return "A workflow was asked for it and may still book it."
+    if not row["differences"]:
+        return "The two sides do not differ in money."
+    if decision is Decision.TO_SUSPENSE and (row["subject"] != Subject.PSP or (row["difference"] or 0) <= 0):
+        return "Only what came in at the PSP, in one currency, can be held in suspense."
+    return None
 
 
 # --- what starts a run ---
@@ -153,6 +176,13 @@ class Occasion(StrEnum):
     """Scheduled: the last `recent_s` before the scheduled time."""
     DAY = "day"
     """Scheduled: the day before the scheduled time, in `zone`, as the business date."""
+
+
+def day_window(zone: str, scheduled: datetime, day: date | None) -> tuple[datetime, datetime, date]:
+    """(from, to, business date) of a whole day in `zone`; `day` None: the one before the scheduled time."""
+    there = ZoneInfo(zone)
+    day = day or scheduled.astimezone(there).date() - timedelta(days=1)
+    return datetime.combine(day, time(), there), datetime.combine(day + timedelta(days=1), time(), there), day
 
 
 class ReconciliationInput(Frozen):
@@ -327,8 +357,8 @@ def run_event(row: Mapping[str, Any], at: datetime) -> Event:
     )
 
 
-def discrepancy_event(kind: Literal["opened", "resolved"], row: Mapping[str, Any], at: datetime) -> Event:
-    """`discrepancy.opened` or `discrepancy.resolved`, from a discrepancy's row; the latter also for what was fixed."""
+def discrepancy_event(kind: Literal["opened", "overdue", "resolved"], row: Mapping[str, Any], at: datetime) -> Event:
+    """`discrepancy.opened`, `….overdue` or `….resolved`, from a discrepancy's row; the last also for what was fixed."""
     return Event(
         id=new_id("evt"),
         type=f"discrepancy.{kind}",

@@ -4,7 +4,7 @@ The matching itself (which line belongs to which record) is done in SQL, and wha
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from domain.psp import PspLineKind
@@ -18,17 +18,20 @@ _SATURDAY = 5
 @dataclass(frozen=True, slots=True)
 class Terms:
     """When a break is one. `here_s`: how long we may take to hear of what the PSP lists; `there_s`: how long the PSP
-    may take to list what we booked; `bank_days`: working days until a payout is on the statement."""
+    may take to list what we booked; `bank_days`: working days until a payout is on the statement; `pending_s`: how long
+    a refund may be pending at the PSP, which takes the money when it starts."""
 
     at: datetime
     here_s: float = 3_600
     there_s: float = 172_800
     bank_days: int = BANK_DAYS
+    pending_s: float = 1_209_600
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """The other side's line, in minor units; `amount` with the parts that were taken back of it."""
+    """The other side's line, in minor units; `amount` with the parts that were taken back of it, whose names are
+    `parts`. `alone`: it is such a part itself, and its first line is not known."""
 
     run_id: str
     line_no: int
@@ -40,6 +43,8 @@ class Line:
     source_reference: str | None = None
     charge_reference: str | None = None
     our_reference: str | None = None
+    parts: tuple[str, ...] = ()
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +59,10 @@ class Booked:
 @dataclass(frozen=True, slots=True)
 class Pair:
     """One line and what belongs to it here, as far as there is any. `key`: what names it here (our id, or the PSP's
-    name of the movement); `record_*`: our record's own word, with the sign that the line has."""
+    name of the movement); `record_*`: our record's own word, with the sign that the line has. `undone`: a refund and
+    its failure, which are both listed and come to nothing. `unrelated`: an entry of our bank that is not the PSP's.
+    `corrected`, `fee_corrected`: what people have booked about it (currency → minor units), on top of `booked` and
+    `fee`."""
 
     subject: Subject
     kind: str
@@ -72,6 +80,10 @@ class Pair:
     record_status: str | None = None
     record_at: datetime | None = None
     duplicate_of: str | None = None
+    undone: bool = False
+    unrelated: bool = False
+    corrected: Mapping[str, int] = field(default_factory=dict)
+    fee_corrected: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -86,49 +98,74 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a pair turned out to be. `difference`: what the other side says less what the ledger says, in `currency`."""
+    """What a pair turned out to be. `differences`: what the other side says less what the ledger says with every
+    correction, by currency; nothing where a correction has set it right, which is then `settled`."""
 
     fingerprint: str
     cls: LineClass
     reason: str
     due_at: datetime | None = None
     fix: Fix | None = None
-    difference: int | None = None
-    currency: str | None = None
+    differences: Mapping[str, int] = field(default_factory=dict)
+    settled: bool = False
+
+    @property
+    def currency(self) -> str | None:
+        """Of the difference, where there is one of one currency."""
+        return next(iter(self.differences)) if len(self.differences) == 1 else None
+
+    @property
+    def difference(self) -> int | None:
+        return self.differences[self.currency] if self.currency is not None else None
 
 
 def judge(pair: Pair, terms: Terms) -> list[Finding]:
     """One finding about the movement itself, and one about its fee where that is not as it should be. A pair that is
     matched by less than our own reference is a finding as well; one that is plainly matched has none."""
+    if pair.unrelated:
+        reason = "Not of the PSP: it names no payout of it, and is like none that we booked."
+        return [Finding(fingerprint(pair), LineClass.UNRELATED, reason)]
     if pair.duplicate_of is not None:
-        return [_duplicate(pair, terms)]
-    main = _FEE_ALONE if pair.kind == PspLineKind.FEE else _movement(pair, terms)
+        return [_less(_duplicate(pair, terms), pair.corrected)]
+    main = None if pair.kind == PspLineKind.FEE else _movement(pair, terms)
     # Where the whole movement is of another currency, or is not there on one side, its fee says nothing new.
-    with_fee = main is None or main is _FEE_ALONE or (pair.booked is not None and main.cls is not LineClass.CURRENCY)
+    with_fee = main is None or (pair.booked is not None and main.cls is not LineClass.CURRENCY)
     fee = _fee(pair, terms) if with_fee else None
-    found = [finding for finding in (main, fee) if finding is not None and finding is not _FEE_ALONE]
-    if not found and pair.line is not None and pair.how not in (None, MatchedBy.REFERENCE):
+    corrected = pair.corrected if with_fee else _sum(pair.corrected, pair.fee_corrected)
+    found = [
+        _less(main, corrected) if main is not None else _overdone(pair, fingerprint(pair), corrected, terms),
+        _less(fee, pair.fee_corrected) if fee is not None else _fee_overdone(pair, terms) if with_fee else None,
+    ]
+    broken = [finding for finding in found if finding is not None]
+    if not broken and pair.line is not None and pair.how not in (None, MatchedBy.REFERENCE):
         return [_matched(pair)]
-    return found
+    return broken
 
 
 def fingerprint(pair: Pair) -> str:
     """Of what is broken, not of how: the same in every run. What is nobody's here goes by the line's own name."""
     if pair.subject is Subject.BANK:
         return f"bank:{pair.kind}:{pair.key}"
-    return f"line:{pair.line.reference}" if _nobodys(pair) and pair.line is not None else f"{pair.kind}:{pair.key}"
+    by_line = pair.line is not None and (_nobodys(pair) or pair.line.alone)
+    return f"line:{pair.line.reference}" if by_line and pair.line is not None else f"{pair.kind}:{pair.key}"
 
 
 def fingerprints(pair: Pair) -> list[str]:
-    """Every one under which this pair may have been broken before."""
+    """Every one under which this pair may have been broken before, and corrected."""
+    line = pair.line
+    if pair.duplicate_of is not None and line is not None:
+        own = [] if pair.duplicate_of == line.reference else [f"line:{line.reference}"]
+        return [f"duplicate:{line.reference}", *own]
+    if pair.kind == PspLineKind.FEE:
+        return [f"fee:{line.reference if line is not None else pair.key}"]
     names = [fingerprint(pair)]
     if pair.subject is Subject.BANK:
-        return [*names, f"bank:bank:{pair.line.reference}"] if pair.line is not None else names
-    if pair.line is not None:
-        names += [f"line:{pair.line.reference}", f"fee:{pair.line.reference}"]
+        return [*names, f"bank:bank:{line.reference}"] if line is not None else names
+    if line is not None:
+        names += [f"line:{name}" for name in (line.reference, *line.parts)] + [f"fee:{line.reference}"]
     elif pair.fee is not None:
         names.append(f"fee:{pair.key}")
-    return names
+    return list(dict.fromkeys(names))
 
 
 def _nobodys(pair: Pair) -> bool:
@@ -136,14 +173,12 @@ def _nobodys(pair: Pair) -> bool:
     return not pair.known and pair.booked is None and pair.kind not in keyed
 
 
-_FEE_ALONE = Finding("", LineClass.MATCHED, "")
-"""A fee that belongs to no other line has no movement but itself."""
-
-
 # --- the movement ---
 
 
 def _movement(pair: Pair, terms: Terms) -> Finding | None:
+    if pair.line is not None and pair.line.alone and (pair.booked is not None or pair.record_status == "booked"):
+        return _taken_back(pair, pair.line, terms)
     if pair.line is not None and pair.booked is not None:
         return _compared(pair, pair.line, pair.booked, terms)
     if pair.line is not None:
@@ -153,15 +188,23 @@ def _movement(pair: Pair, terms: Terms) -> Finding | None:
     return _record_alone(pair, terms)
 
 
+def _taken_back(pair: Pair, line: Line, terms: Terms) -> Finding:
+    """A part without the line that it is a part of, which is taken to be what we booked."""
+    taken = _money(-line.amount, line.currency)
+    reason = f"{_who(pair)} took {taken} of {pair.name} back ({line.reference}), and that is not booked."
+    return _broken(pair, LineClass.AMOUNT, reason, terms, differences={line.currency: line.amount})
+
+
 def _compared(pair: Pair, line: Line, booked: Booked, terms: Terms) -> Finding | None:
     there, ours = _money(line.amount, line.currency), _money(booked.amount, booked.currency)
     if line.currency != booked.currency:
         reason = f"{_who(pair)} lists {there} for {pair.name}, and we booked it in {booked.currency}: {ours}."
-        return _broken(pair, LineClass.CURRENCY, reason, terms)
+        differences = _sum({line.currency: line.amount - line.fee}, _ledger(pair), sign=-1)
+        return _broken(pair, LineClass.CURRENCY, reason, terms, differences=differences)
     if line.amount != booked.amount:
         reason = f"{_who(pair)} lists {there} for {pair.name}, and we booked {ours}."
-        difference = line.amount - booked.amount
-        return _broken(pair, LineClass.AMOUNT, reason, terms, difference=difference, currency=line.currency)
+        differences = {line.currency: line.amount - booked.amount}
+        return _broken(pair, LineClass.AMOUNT, reason, terms, differences=differences)
     if pair.record_amount is not None and (pair.record_amount, pair.record_currency) != (line.amount, line.currency):
         record = _money(pair.record_amount, pair.record_currency)
         reason = f"{_who(pair)} and the ledger say {there} for {pair.name}, and its record says {record}."
@@ -169,19 +212,22 @@ def _compared(pair: Pair, line: Line, booked: Booked, terms: Terms) -> Finding |
     return None
 
 
-def _unbooked(pair: Pair, line: Line, terms: Terms) -> Finding:
+def _unbooked(pair: Pair, line: Line, terms: Terms) -> Finding | None:
     """The other side lists it, and the ledger has nothing of it."""
+    if _came_to_nothing(pair, line):
+        return None
     listed = f"{_who(pair)} lists a {_noun(pair)} of {_money(line.amount, line.currency)} ({line.reference})"
     fix = _FIXES.get(pair.kind, _no_fix)(pair) if pair.subject is Subject.PSP else None
-    due_at = line.occurred_at + timedelta(seconds=terms.here_s)
-    waits = pair.subject is Subject.PSP and fix is not Fix.BOOK_BANK_PAYOUT
-    change = {"difference": line.amount - line.fee, "currency": line.currency}
-    if waits and terms.at < due_at:
+    differences = _sum({line.currency: line.amount - line.fee})
+    due_at = _heard_of(pair, line, terms)
+    if due_at is not None and terms.at < due_at:
         reason = f"{listed} that has not arrived here yet."
-        return Finding(fingerprint(pair), LineClass.TIMING, reason, due_at, None, line.amount - line.fee, line.currency)
+        if pair.known and pair.record_status in (RefundStatus.PENDING, RefundStatus.FAILED):
+            reason = f"{listed} for {pair.name}, which is {pair.record_status} here."
+        return Finding(fingerprint(pair), LineClass.TIMING, reason, due_at, None, differences)
     if pair.known:
         reason = f"{listed} for {pair.name}, which is {pair.record_status} here and not booked."
-        return _broken(pair, LineClass.STATUS, reason, terms, fix=fix, **change)  # type: ignore[arg-type]
+        return _broken(pair, LineClass.STATUS, reason, terms, fix=fix, differences=differences)
     if fix is Fix.BOOK_BANK_PAYOUT:
         reason = f"{listed} to our bank, which is not booked."
     elif pair.payment_id is not None:
@@ -190,7 +236,27 @@ def _unbooked(pair: Pair, line: Line, terms: Terms) -> Finding:
         reason = f"{listed} that carries our reference {line.our_reference}, which is not known here."
     else:
         reason = f"{listed}, and nothing here belongs to it."
-    return _broken(pair, LineClass.MISSING_HERE, reason, terms, fix=fix, **change)  # type: ignore[arg-type]
+    return _broken(pair, LineClass.MISSING_HERE, reason, terms, fix=fix, differences=differences)
+
+
+def _came_to_nothing(pair: Pair, line: Line) -> bool:
+    """A charge that was taken back as a whole (a bank debit that failed after days), or a refund that failed: what is
+    listed comes to nothing, and that is what we booked."""
+    if pair.kind == PspLineKind.CHARGE:
+        return bool(line.parts) and line.amount == 0
+    return pair.undone and pair.record_status == RefundStatus.FAILED
+
+
+def _heard_of(pair: Pair, line: Line, terms: Terms) -> datetime | None:
+    """Until when we may not have booked what is listed; None: at once, nobody will tell us."""
+    if pair.subject is Subject.BANK or _FIXES.get(pair.kind) is _fix_payout:
+        return None
+    if pair.kind == PspLineKind.REFUND and pair.known and not pair.undone:
+        if pair.record_status == RefundStatus.PENDING:
+            return line.occurred_at + timedelta(seconds=terms.pending_s)
+        if pair.record_status == RefundStatus.FAILED and pair.record_at is not None:
+            return pair.record_at + timedelta(seconds=terms.there_s)  # its failure is a line of its own
+    return line.occurred_at + timedelta(seconds=terms.here_s)
 
 
 def _unlisted(pair: Pair, booked: Booked, terms: Terms) -> Finding:
@@ -199,15 +265,12 @@ def _unlisted(pair: Pair, booked: Booked, terms: Terms) -> Finding:
     due_at = _expected(pair, booked.at, terms)
     ours = f"We booked a {_noun(pair)} of {_money(booked.amount, booked.currency)} for {pair.name}"
     who = "the bank" if pair.subject is Subject.BANK else "the PSP"
-    fee = pair.fee.amount if pair.fee is not None and pair.fee.currency == booked.currency else 0
-    difference = -(booked.amount + fee)
+    differences = _sum({}, _ledger(pair), sign=-1)
     if terms.at < due_at:
         reason = f"{ours} that {who} may still list."
-        return Finding(fingerprint(pair), LineClass.TIMING, reason, due_at, None, difference, booked.currency)
+        return Finding(fingerprint(pair), LineClass.TIMING, reason, due_at, None, differences)
     reason = f"{ours}, and {who} does not list it."
-    return Finding(
-        fingerprint(pair), LineClass.MISSING_AT_PSP, reason, due_at, difference=difference, currency=booked.currency
-    )
+    return Finding(fingerprint(pair), LineClass.MISSING_AT_PSP, reason, due_at, differences=differences)
 
 
 def _record_alone(pair: Pair, terms: Terms) -> Finding:
@@ -247,8 +310,7 @@ def _duplicate(pair: Pair, terms: Terms) -> Finding:
         LineClass.DUPLICATE,
         reason,
         terms.at,
-        difference=line.amount - line.fee,
-        currency=line.currency,
+        differences=_sum({line.currency: line.amount - line.fee}),
     )
 
 
@@ -268,12 +330,11 @@ def _broken(
     terms: Terms,
     *,
     fix: Fix | None = None,
-    difference: int | None = None,
-    currency: str | None = None,
+    differences: Mapping[str, int] | None = None,
 ) -> Finding:
     """Due at once, unless it can be fixed by rule: that is given the time that a webhook has."""
     due_at = terms.at + timedelta(seconds=terms.here_s) if fix is not None else terms.at
-    return Finding(fingerprint(pair), cls, reason, due_at, fix, difference, currency)
+    return Finding(fingerprint(pair), cls, reason, due_at, fix, differences or {})
 
 
 # --- the fee ---
@@ -294,15 +355,18 @@ def _fee(pair: Pair, terms: Terms) -> Finding | None:
     of = f" ({pair.name})" if pair.known else ""
     if pair.fee is None:
         fix = Fix.ADVANCE_DISPUTE if pair.kind in _DISPUTES else Fix.BOOK_FEE
-        reason, difference = f"{kept}{of} that is not booked.", -due
+        reason = f"{kept}{of} that is not booked."
     elif pair.fee.currency != line.currency:
-        fix, difference = None, None
+        fix = None
         reason = f"{kept}{of}, and we booked it in {pair.fee.currency}."
     else:
-        fix, difference = None, booked - due
+        fix = None
         reason = f"{kept}{of}, and we booked {_money(booked, line.currency)}."
+    if pair.how is MatchedBy.GUESS:
+        fix = None  # a seller may bear it: not on a guess
+    differences = _sum({line.currency: -due}, {pair.fee.currency: pair.fee.amount} if pair.fee else {}, sign=-1)
     due_at = terms.at + timedelta(seconds=terms.here_s) if fix is not None else terms.at
-    return Finding(f"fee:{line.reference}", LineClass.FEE, reason, due_at, fix, difference, line.currency)
+    return Finding(f"fee:{line.reference}", LineClass.FEE, reason, due_at, fix, differences)
 
 
 def _fee_unlisted(pair: Pair, terms: Terms) -> Finding | None:
@@ -315,7 +379,44 @@ def _fee_unlisted(pair: Pair, terms: Terms) -> Finding | None:
         f"{'does not list' if late else 'may still list'}."
     )
     cls = LineClass.FEE if late else LineClass.TIMING
-    return Finding(f"fee:{pair.key}", cls, reason, due_at, None, -pair.fee.amount, pair.fee.currency)
+    return Finding(f"fee:{pair.key}", cls, reason, due_at, None, {pair.fee.currency: -pair.fee.amount})
+
+
+# --- what people have corrected ---
+
+
+def _ledger(pair: Pair) -> dict[str, int]:
+    """What is booked of it, each in its own currency."""
+    return _sum(*({b.currency: b.amount} for b in (pair.booked, pair.fee) if b is not None))
+
+
+def _sum(*amounts: Mapping[str, int], sign: int = 1) -> dict[str, int]:
+    """By currency, without zeros: the first, and the others with `sign`."""
+    total: dict[str, int] = {}
+    for i, part in enumerate(amounts):
+        for currency, amount in part.items():
+            total[currency] = total.get(currency, 0) + (amount if i == 0 else sign * amount)
+    return {currency: amount for currency, amount in total.items() if amount}
+
+
+def _less(finding: Finding, corrected: Mapping[str, int]) -> Finding:
+    """A correction is in the ledger: only what it leaves is still a difference."""
+    left = _sum(finding.differences, corrected, sign=-1)
+    return replace(finding, differences=left, settled=bool(finding.differences) and not left)
+
+
+def _overdone(pair: Pair, name: str, corrected: Mapping[str, int], terms: Terms) -> Finding | None:
+    """A correction of what has come right without it: its money is in the ledger twice."""
+    if not any(corrected.values()):
+        return None
+    booked = ", ".join(_money(amount, currency) for currency, amount in corrected.items() if amount)
+    reason = f"{pair.name} is as it should be, and a correction of {booked} was booked on top of it."
+    cls = LineClass.FEE if name.startswith("fee:") else LineClass.AMOUNT
+    return Finding(name, cls, reason, terms.at, differences=_sum({}, corrected, sign=-1))
+
+
+def _fee_overdone(pair: Pair, terms: Terms) -> Finding | None:
+    return _overdone(pair, f"fee:{pair.line.reference if pair.line else pair.key}", pair.fee_corrected, terms)
 
 
 # --- what is safe to do ---
@@ -328,7 +429,10 @@ def _no_fix(_: Pair) -> Fix | None:
 
 
 def _fix_charge(pair: Pair) -> Fix | None:
-    """Its workflow asks the PSP itself. Of a payment that is settled another charge is a person's matter."""
+    """Its workflow asks the PSP itself. Of a payment that is settled another charge is a person's matter, and so is
+    what was taken back."""
+    if pair.line is not None and pair.line.amount <= 0:
+        return None
     if not pair.known or pair.payment_status is None or pair.payment_status == Status.SUCCESS:
         return None
     return Fix.ADVANCE_PAYMENT

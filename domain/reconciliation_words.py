@@ -14,6 +14,7 @@ CLASS_WORDS: Mapping[LineClass, str] = {
     LineClass.DUPLICATE: "listed twice",
     LineClass.TIMING: "still expected",
     LineClass.STATUS: "known here, and not booked",
+    LineClass.UNRELATED: "nothing of the payment provider's",
 }
 
 FIX_WORDS: Mapping[Fix, str] = {

@@ -38,6 +38,7 @@ WORDS: dict[Kind, str] = {
     Kind.PAYOUT_TRANSFER: "payout transferred",
     Kind.PAYOUT_PAID: "payout at the bank",
     Kind.PAYOUT_PAID_REVERSAL: "payout returned by the bank",
+    Kind.PAYOUT_SETTLED: "payout settled otherwise",
     Kind.PAYOUT_TRANSFER_REVERSAL: "payout taken back",
     Kind.PAYOUT_REVERSAL: "payout given back",
     Kind.BANK_PAYOUT: "paid to our bank",

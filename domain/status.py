@@ -237,7 +237,12 @@ DISPUTE_STEPS: tuple[Step, ...] = (
     Step(_DISPUTE_OPEN, DisputeStatus.CLOSED, "buyer's bank", "an inquiry ended, or the dispute was prevented"),
 )
 
-_PAYOUT_UNDER_WAY = (PayoutStatus.REQUESTED, PayoutStatus.TRANSFERRED, PayoutStatus.RETURNING)
+_PAYOUT_UNDER_WAY = (
+    PayoutStatus.REQUESTED,
+    PayoutStatus.TRANSFERRED,
+    PayoutStatus.IN_TRANSIT,
+    PayoutStatus.RETURNING,
+)
 
 PAYOUT_STEPS: tuple[Step, ...] = (
     Step((), PayoutStatus.REQUESTED, "shop, person, schedule", "`POST /v1/payouts`, the CLI, or the payout run"),
@@ -250,14 +255,14 @@ PAYOUT_STEPS: tuple[Step, ...] = (
     Step(
         (PayoutStatus.TRANSFERRED, PayoutStatus.NEEDS_ATTENTION),
         PayoutStatus.IN_TRANSIT,
-        "PSP",
-        "it is on its way to the seller's bank",
+        "PSP, person",
+        "it is on its way to the seller's bank; a person named it, or waits on",
     ),
     Step(
         (PayoutStatus.TRANSFERRED, PayoutStatus.IN_TRANSIT, PayoutStatus.NEEDS_ATTENTION),
         PayoutStatus.PAID,
-        "PSP",
-        "it is at the seller's bank",
+        "PSP, person",
+        "it is at the seller's bank, or a person says that the seller has the money",
     ),
     Step(
         (PayoutStatus.TRANSFERRED, PayoutStatus.IN_TRANSIT, PayoutStatus.PAID, PayoutStatus.NEEDS_ATTENTION),
@@ -275,7 +280,7 @@ PAYOUT_STEPS: tuple[Step, ...] = (
         (PayoutStatus.REQUESTED, PayoutStatus.RETURNING, PayoutStatus.NEEDS_ATTENTION),
         PayoutStatus.CANCELLED,
         "shop, person, PSP",
-        "cancelled, and the money is in the wallet again",
+        "cancelled, or the seller was no longer active before it was sent; the money is in the wallet again",
     ),
     Step(
         (PayoutStatus.RETURNING, PayoutStatus.NEEDS_ATTENTION),
@@ -287,8 +292,8 @@ PAYOUT_STEPS: tuple[Step, ...] = (
         _PAYOUT_UNDER_WAY,
         PayoutStatus.NEEDS_ATTENTION,
         "workflow",
-        "the PSP refuses to take the transfer back, or nothing is found of a call whose key has expired: a person "
-        "decides",
+        "the PSP refuses to take the transfer back, nothing is found of a call whose key has expired, or the bank has "
+        "it for too long: a person decides",
     ),
     Step(
         (PayoutStatus.NEEDS_ATTENTION,),
@@ -317,7 +322,7 @@ MERCHANT_STEPS: tuple[Step, ...] = (
         MerchantStatus.FROZEN,
         "shop, person",
         "new orders, captures and payouts are refused; an order that is charged already is refunded instead of "
-        "credited; refunds and disputes go on",
+        "credited; a payout that was not sent to the bank yet is cancelled; refunds and disputes go on",
     ),
     Step((MerchantStatus.FROZEN,), MerchantStatus.ACTIVE, "shop, person", "unfrozen: whatever waits goes on"),
     Step(

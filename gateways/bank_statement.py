@@ -4,9 +4,10 @@ The file is somebody else's: entities and document types are refused, and no tre
 entry holds. The messages: https://www.iso20022.org/iso-20022-message-definitions, "bank-to-customer cash management".
 """
 
+import hashlib
 import re
-from collections import deque
-from collections.abc import Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from typing import Any, BinaryIO
@@ -17,6 +18,7 @@ from defusedxml.ElementTree import DefusedXMLParser, ParseError
 
 from domain.money import MoneyError, exponent
 from domain.psp import BankLine
+from gateways.line_limits import NAME_MAX, bounded_name, bounded_time
 from gateways.settlement_file import SettlementFileError, minor_units, utc
 
 CHUNK_BYTES = 65_536
@@ -29,6 +31,7 @@ ELEMENT_COST = 64
 
 _ROOT = re.compile(r"\{(urn:iso:std:iso:20022:tech:xsd:camt\.053\.001\.[0-9]{2})\}Document", re.ASCII)
 _STATEMENT = ["Document", "BkToCstmrStmt", "Stmt"]
+_ACCOUNT = [*_STATEMENT, "Acct", "Id"]
 _ENTRY = [*_STATEMENT, "Ntry"]
 _DETAIL = [*_ENTRY, "NtryDtls", "TxDtls"]
 
@@ -46,7 +49,8 @@ def read_camt053(file: BinaryIO) -> Iterator[BankLine]:
 
     A batch whose transactions have amounts that add up to the entry's is a line for each of them, numbered behind the
     entry's reference; any other entry is one line. A date is its midnight, and a time without a zone UTC. `reference`
-    is the bank's own (AcctSvcrRef), or made of the statement's id and the entry's place in it.
+    is the bank's own (AcctSvcrRef), or made of what the entry says: it is the same in the statement of the day and in
+    that of the month.
 
     Raises SettlementFileError, also after lines were yielded: these are then not to be kept.
     """
@@ -87,6 +91,7 @@ class _Detail:
     currency: str | None
     direction: str | None
     names: tuple[str, ...]
+    end_to_end: str | None
     text: str | None
 
 
@@ -100,8 +105,8 @@ class _Statement:
         self.is_one = False
         self._path: list[str] = []
         self._namespace = ""
-        self._id = ""
-        self._entries = 0
+        self._account = ""
+        self._alike: Counter[str] = Counter()
         self._entry: TreeBuilder | None = None
         self._detail: TreeBuilder | None = None
         self._details: list[_Detail] = []
@@ -124,7 +129,7 @@ class _Statement:
         if len(self._path) > DEPTH_MAX:
             raise SettlementFileError(self.line_no, "elements inside one another without end")
         if self._path == _STATEMENT:
-            self.is_one, self._id, self._entries = True, "", 0
+            self.is_one, self._account, self._alike = True, "", Counter()
         elif self._path == _ENTRY:
             self._entry, self._details, self._left = TreeBuilder(), [], PART_MAX
         elif self._path == _DETAIL:
@@ -139,8 +144,8 @@ class _Statement:
         if builder is not None:
             self._spend(len(text))
             builder.data(text)
-        elif self._path == [*_STATEMENT, "Id"]:
-            self._id = (self._id + text)[:100]
+        elif self._path[: len(_ACCOUNT)] == _ACCOUNT:
+            self._account = (self._account + text.strip())[:100]
 
     def end(self, _tag: str) -> None:
         builder = self._detail or self._entry
@@ -171,15 +176,27 @@ class _Statement:
             raise SettlementFileError(self.line_no, "an entry without end")
 
     def _take(self, entry: Element) -> None:
-        self._entries += 1
-        reference = _name_at(entry, "AcctSvcrRef") or f"{self._id.strip()}/{self._entries}"
         try:
-            self._lines.extend(_lines(entry, self._details, reference))
+            self._lines.extend(_lines(entry, self._details, self._reference))
         except ValueError as error:
             raise SettlementFileError(self.line_no, str(error)) from None
 
+    def _reference(self, entry: Element, amount: int, currency: str, booked_at: datetime) -> str:
+        """Where the bank has no name of its own: the entry's account, day, amount and end-to-end references, and which
+        one it is of those that are alike."""
+        named = _name_at(entry, "AcctSvcrRef")
+        if named is not None:
+            return bounded_name(named)
+        ends = sorted({detail.end_to_end for detail in self._details if detail.end_to_end})
+        facts = (self._account, booked_at.date().isoformat(), str(amount), currency, *ends)
+        digest = hashlib.sha256("\n".join(facts).encode()).hexdigest()[:32]
+        self._alike[digest] += 1
+        return f"entry:{digest}:{self._alike[digest]}"
 
-def _lines(entry: Element, details: list[_Detail], reference: str) -> list[BankLine]:
+
+def _lines(
+    entry: Element, details: list[_Detail], reference_of: Callable[[Element, int, str, datetime], str]
+) -> list[BankLine]:
     """Of a booked entry; none of one that is not booked. Raises ValueError."""
     status = _text_at(entry, "Sts/Cd") or _text_at(entry, "Sts/Prtry") or _text_at(entry, "Sts")
     if status in _NOT_BOOKED:
@@ -188,13 +205,15 @@ def _lines(entry: Element, details: list[_Detail], reference: str) -> list[BankL
         raise ValueError(f"an entry of the status {(status or '')[:50]!r}")
     currency = _currency(entry)
     amount = _signed(_text_at(entry, "Amt"), currency, _text_at(entry, "CdtDbtInd"))
+    booked_at = _booked_at(entry)
+    reference = reference_of(entry, amount, currency, booked_at)
     info = _text_at(entry, "AddtlNtryInf")
     own = [_name_at(entry, "AcctSvcrRef"), _name_at(entry, "NtryRef"), *_words(info)]
     whole = BankLine(
         reference=reference,
         amount=amount,
         currency=currency,
-        booked_at=_booked_at(entry),
+        booked_at=booked_at,
         references=_distinct([*own, *(name for detail in details for name in detail.names)]),
         text=" ".join(detail.text for detail in details if detail.text) or info,
     )
@@ -233,6 +252,7 @@ def _read_detail(detail: Element) -> _Detail:
         currency=amount.get("Ccy") if amount is not None else None,
         direction=_text_at(detail, "CdtDbtInd"),
         names=_distinct([*names, *_words(unstructured), *_words(info)]),
+        end_to_end=_name_at(detail, "Refs/EndToEndId"),
         text=unstructured or info,
     )
 
@@ -261,7 +281,7 @@ def _booked_at(entry: Element) -> datetime:
     for name in ("BookgDt", "ValDt"):
         day, moment = _text_at(entry, f"{name}/Dt"), _text_at(entry, f"{name}/DtTm")
         if day and (match := _DATE.fullmatch(day)):
-            return datetime.combine(date.fromisoformat(match[1]), time(), UTC)
+            return bounded_time(datetime.combine(date.fromisoformat(match[1]), time(), UTC))
         if moment:
             return utc(moment)
     raise ValueError("an entry without a date")
@@ -281,5 +301,5 @@ def _words(text: str | None) -> list[str]:
 
 
 def _distinct(names: list[str | None] | list[str]) -> tuple[str, ...]:
-    """Each once, in their order, and none that says that there is none."""
-    return tuple(dict.fromkeys(name for name in names if name and name not in _NO_NAMES))
+    """Each once, in their order; none that says that there is none, and none that is too long to be one."""
+    return tuple(dict.fromkeys(name for name in names if name and len(name) <= NAME_MAX and name not in _NO_NAMES))

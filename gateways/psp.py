@@ -45,6 +45,10 @@ class Psp(Protocol):
         """Why this share of a charge could not be refunded by itself (`amount_precision`); None when it can. No I/O."""
         ...
 
+    def check_payout(self, amount: int, currency: str) -> Failure | None:
+        """Why this could not be paid out to a bank (`amount_precision`); None when it can. No I/O."""
+        ...
+
     def can_authorize(self, method: str) -> bool:
         """Whether an amount can be reserved with this method (card, upi …) and taken later. No I/O."""
         ...
@@ -103,18 +107,33 @@ class Psp(Protocol):
         ...
 
     async def find_transfer(self, payout_id: str, *, timeout_s: float) -> TransferResult:
-        """The transfer that carries our payout's id: DONE, NOT_FOUND or UNKNOWN."""
+        """The transfer that carries our payout's id and was not taken back: DONE, NOT_FOUND or UNKNOWN."""
+        ...
+
+    async def retrieve_transfer(
+        self, reference: str, *, payout_id: str, destination: str, timeout_s: float
+    ) -> TransferResult:
+        """The transfer of this name. NOT_FOUND with a `failure` if it went to another account, carries the id of
+        another payout, or was taken back."""
         ...
 
     async def reverse_transfer(self, request: ReversalRequest, *, timeout_s: float) -> TransferResult:
         """Take a transfer back in full. DONE also when an earlier call took it back."""
         ...
 
+    async def find_reversal(self, request: ReversalRequest, *, timeout_s: float) -> TransferResult:
+        """DONE if the transfer was taken back in full, by whomever; else NOT_FOUND, or UNKNOWN. Nothing is sent."""
+        ...
+
     async def pay_out(self, request: PayoutRequest, *, timeout_s: float) -> PayoutResult:
         """Pay from the seller's account at the PSP to the seller's bank. A refusal is FAILED without a reference."""
         ...
 
-    async def retrieve_payout(self, reference: str, *, destination: str, timeout_s: float) -> PayoutResult: ...
+    async def retrieve_payout(
+        self, reference: str, *, payout_id: str, destination: str, timeout_s: float
+    ) -> PayoutResult:
+        """Its present state; NOT_FOUND with a `failure` if it carries the id of another payout."""
+        ...
 
     async def find_payout(
         self, payout_id: str, *, destination: str, created_from: datetime, timeout_s: float
@@ -122,14 +141,23 @@ class Psp(Protocol):
         """The payout that carries our id, among those made since, or NOT_FOUND, or UNKNOWN."""
         ...
 
-    async def cancel_payout(self, reference: str, *, destination: str, key: str, timeout_s: float) -> PayoutResult:
+    async def cancel_payout(
+        self, reference: str, *, payout_id: str, destination: str, key: str, timeout_s: float
+    ) -> PayoutResult:
         """CANCELLED, or its present state with a `failure` where it is too late for that, or UNKNOWN."""
         ...
 
     async def list_lines(
-        self, *, created_from: datetime, created_to: datetime, cursor: str | None, timeout_s: float
+        self,
+        *,
+        created_from: datetime,
+        created_to: datetime,
+        cursor: str | None,
+        otherwise_at: datetime,
+        timeout_s: float,
     ) -> PspLines:
-        """What moved money on our account in [from, to), a page at a time, in a stable order."""
+        """What moved money on our account in [from, to), a page at a time, in a stable order. `otherwise_at`: the time
+        of a line whose own cannot be read."""
         ...
 
     def read_webhook(self, body: bytes, headers: dict[str, str]) -> PspEvent:

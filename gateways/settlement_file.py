@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 from domain.money import MoneyError, exponent
 from domain.psp import PspLine, PspLineKind
+from gateways.line_limits import bounded_amount, bounded_name, bounded_time
 from gateways.stripe_line_objects import OF_CHARGE, OUR_NAMES, line_kind
 
 REQUIRED = ("balance_transaction_id", "currency", "gross", "fee", "net", "reporting_category", "source_id")
@@ -40,7 +41,8 @@ class SettlementFileError(ValueError):
 
 
 def minor_units(text: str, currency: str) -> int:
-    """`"-500.00"`, INR → -50000, without a float. Digits past the currency's own must be 0. Raises ValueError."""
+    """`"-500.00"`, INR → -50000, without a float. Digits past the currency's own must be 0. Raises ValueError, also
+    for more than anybody moves."""
     match = _DECIMAL.fullmatch(text)
     if match is None:
         raise ValueError(f"{text[:50]!r} is not an amount")
@@ -49,16 +51,17 @@ def minor_units(text: str, currency: str) -> int:
     if fraction[digits:].strip("0"):
         raise ValueError(f"{text!r} is finer than {currency} is")
     number: int = int(whole) * 10**digits + int(fraction[:digits].ljust(digits, "0") or "0")
-    return -number if sign else number
+    return bounded_amount(-number if sign else number)
 
 
 def utc(text: str) -> datetime:
-    """An ISO 8601 time; one without a zone is UTC. Raises ValueError."""
+    """An ISO 8601 time of our age; one without a zone is UTC. Raises ValueError."""
     try:
         time = datetime.fromisoformat(text)
-        return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+        time = time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         raise ValueError(f"{text[:50]!r} is not a time") from None
+    return bounded_time(time)
 
 
 def read_itemized(file: BinaryIO) -> Iterator[PspLine]:
@@ -150,16 +153,16 @@ def _line(row: Mapping[str, str]) -> PspLine:
         raise ValueError("no time")
     kind = line_kind(row["reporting_category"])
     return PspLine(
-        reference=row["balance_transaction_id"],
+        reference=bounded_name(row["balance_transaction_id"]),
         kind=kind,
         amount=amount,
         fee=fee,
         currency=currency,
         occurred_at=occurred_at,
         available_on=_time(row, "available_on"),
-        source_reference=row["source_id"] or None,
-        charge_reference=_charge(row, kind),
-        our_reference=row.get(_METADATA.get(OUR_NAMES.get(kind, ""), "")) or None,
+        source_reference=bounded_name(row["source_id"] or None),
+        charge_reference=bounded_name(_charge(row, kind)),
+        our_reference=bounded_name(row.get(_METADATA.get(OUR_NAMES.get(kind, ""), "")) or None),
         description=row.get("description") or None,
     )
 

@@ -49,6 +49,7 @@ from gateways.stripe_objects import (
     refund_result,
     result_for,
     to_stripe,
+    to_stripe_payout,
     unknown_charge,
     unknown_dispute,
     unknown_refund,
@@ -198,6 +199,13 @@ class StripePsp(StripePayouts, StripeLines):
     def check_part(self, amount: int, currency: str) -> Failure | None:
         try:
             to_stripe(amount, currency)
+        except MoneyError as error:
+            return Failure(code=error.code, message=str(error))
+        return None
+
+    def check_payout(self, amount: int, currency: str) -> Failure | None:
+        try:
+            to_stripe_payout(amount, currency)
         except MoneyError as error:
             return Failure(code=error.code, message=str(error))
         return None

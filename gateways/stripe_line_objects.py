@@ -7,6 +7,7 @@ from typing import Any
 
 from domain.money import MoneyError, exponent
 from domain.psp import PspLine, PspLineKind
+from gateways.line_limits import bounded_amount, bounded_name, bounded_time, clean
 from gateways.stripe_objects import (
     UNREADABLE,
     Object,
@@ -90,16 +91,17 @@ def line_kind(category: object, kind: object = None) -> PspLineKind:
     return _BY_TYPE.get(kind, PspLineKind.OTHER) if isinstance(kind, str) else PspLineKind.OTHER
 
 
-def line_of(entry: Any, listed_from: datetime) -> PspLine:
+def line_of(entry: Any, otherwise_at: datetime) -> PspLine:
     """A balance transaction with its `source` (and a reversal's `transfer`) expanded.
 
     One that cannot be read is a line of the kind OTHER with what is known of it, never left out: amounts that are not
-    known are 0, an unknown currency is `XXX`, an unknown time `listed_from`, and the description quotes what was there.
+    known are 0, an unknown currency is `XXX`, an unknown time `otherwise_at`, and the description quotes what was
+    there.
     """
     try:
         return _read(entry)
     except UNREADABLE:
-        return _unreadable(entry, listed_from)
+        return _unreadable(entry, otherwise_at)
 
 
 def _read(entry: Object) -> PspLine:
@@ -112,17 +114,17 @@ def _read(entry: Object) -> PspLine:
     kind = line_kind(entry.get("reporting_category"), entry.get("type"))
     source = entry.get("source")
     return PspLine(
-        reference=entry["id"],
+        reference=bounded_name(entry["id"]),
         kind=kind,
-        amount=amount,
-        fee=fee,
+        amount=bounded_amount(amount),
+        fee=bounded_amount(fee),
         currency=currency,
-        occurred_at=time_of(entry["created"]),
-        available_on=time_or_none(entry.get("available_on")),
-        source_reference=_id_of(source),
-        charge_reference=_charge_of(source, kind) if kind in OF_CHARGE else None,
-        our_reference=_ours(source, kind),
-        description=text_or_none(entry.get("description")),
+        occurred_at=bounded_time(time_of(entry["created"])),
+        available_on=_time(entry.get("available_on")),
+        source_reference=bounded_name(_id_of(source)),
+        charge_reference=bounded_name(_charge_of(source, kind) if kind in OF_CHARGE else None),
+        our_reference=bounded_name(_ours(source, kind)),
+        description=clean(text_or_none(entry.get("description")) or "") or None,
     )
 
 
@@ -145,21 +147,21 @@ def _ours(source: Any, kind: PspLineKind) -> str | None:
     return text_or_none(carried(source, name)) or text_or_none(carried(inside(source, "transfer"), name))
 
 
-def _unreadable(entry: Any, listed_from: datetime) -> PspLine:
+def _unreadable(entry: Any, otherwise_at: datetime) -> PspLine:
     currency = _currency_or_none(inside(entry, "currency"))
     # Not the whole entry, whose source may name the buyer.
     names = ("amount", "fee", "net", "currency", "created", "type", "reporting_category")
     facts = json.dumps({name: inside(entry, name) for name in names})
     digest = hashlib.sha256(json.dumps(entry, sort_keys=True).encode()).hexdigest()
     return PspLine(
-        reference=text_or_none(inside(entry, "id")) or f"unreadable:{digest[:32]}",
+        reference=_name(inside(entry, "id")) or f"unreadable:{digest[:32]}",
         kind=PspLineKind.OTHER,
         amount=_amount_or_zero(inside(entry, "amount"), currency),
         fee=_amount_or_zero(inside(entry, "fee"), currency),
         currency=currency or NO_CURRENCY,
-        occurred_at=time_or_none(inside(entry, "created")) or listed_from,
-        available_on=time_or_none(inside(entry, "available_on")),
-        source_reference=_id_of(inside(entry, "source")),
+        occurred_at=_time(inside(entry, "created")) or otherwise_at,
+        available_on=_time(inside(entry, "available_on")),
+        source_reference=_name(_id_of(inside(entry, "source"))),
         description=f"Unreadable: {facts}"[:500],
     )
 
@@ -175,6 +177,21 @@ def _currency_or_none(value: object) -> str | None:
 
 def _amount_or_zero(value: object, currency: str | None) -> int:
     try:
-        return from_stripe(value, currency or NO_CURRENCY)
+        return bounded_amount(from_stripe(value, currency or NO_CURRENCY))
     except ValueError:
         return 0
+
+
+def _time(seconds: Any) -> datetime | None:
+    time = time_or_none(seconds)
+    try:
+        return bounded_time(time) if time is not None else None
+    except ValueError:
+        return None
+
+
+def _name(value: Any) -> str | None:
+    try:
+        return bounded_name(text_or_none(value))
+    except ValueError:
+        return None

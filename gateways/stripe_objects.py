@@ -142,7 +142,10 @@ _ZERO_DECIMALS = frozenset("BIF CLP DJF GNF JPY KMF KRW MGA PYG RWF VND VUV XAF 
 """MGA has two decimals in ISO 4217. UGX and ISK have none there, but Stripe still takes them with two."""
 
 _THREE_DECIMALS = frozenset("BHD JOD KWD OMR TND".split())  # noqa: SIM905
-"""Stripe takes three decimals, of which the last must be 0. HUF and TWD have two; only payouts are in whole units."""
+"""Stripe takes three decimals, of which the last must be 0."""
+
+_PAID_OUT_WHOLE = frozenset({"HUF", "TWD"})
+"""Charged with two decimals, paid out in whole units."""
 
 SMALLEST: dict[str, int] = {
     # In Stripe's units. A currency that is not listed has no documented minimum of its own.
@@ -170,6 +173,14 @@ def to_stripe(amount: int, currency: str) -> int:
         text = to_major(amount, currency)
         raise MoneyError("amount_precision", f"{text} {currency} is finer than the PSP can charge or refund.")
     return int(sent)
+
+
+def to_stripe_payout(amount: int, currency: str) -> int:
+    """The same for a payout to a bank."""
+    sent = to_stripe(amount, currency)
+    if currency in _PAID_OUT_WHOLE and sent % 100:
+        raise MoneyError("amount_precision", f"{to_major(amount, currency)} {currency}: only whole units are paid out.")
+    return sent
 
 
 def from_stripe(amount: object, currency: str) -> int:

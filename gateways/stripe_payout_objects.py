@@ -34,6 +34,8 @@ _MESSAGES: dict[str, str] = {
     "payout_refused": "The PSP refused the payout.",
     "payout_failed": "The payout did not reach the bank account.",
     "payout_not_cancellable": "The payout can no longer be cancelled.",
+    "another_transfer": "The transfer of this name belongs to another payout or seller, or was taken back.",
+    "another_payout": "The payout of this name is another one of ours.",
 }
 
 _MESSAGE_CHARS_MAX = 500

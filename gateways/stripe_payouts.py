@@ -18,7 +18,7 @@ from domain.psp import (
     TransferRequest,
     TransferResult,
 )
-from gateways.stripe_objects import Object, carried, to_stripe
+from gateways.stripe_objects import Object, carried, to_stripe, to_stripe_payout
 from gateways.stripe_payout_objects import (
     failure_with,
     moved_as_asked,
@@ -60,7 +60,7 @@ def _reversal_params(request: ReversalRequest) -> Object:
 
 def _payout_params(request: PayoutRequest) -> Object:
     return {
-        "amount": to_stripe(request.amount, request.currency),
+        "amount": to_stripe_payout(request.amount, request.currency),
         "currency": request.currency.lower(),
         "metadata": {**request.metadata, "paysaga_payout": request.payout_id, "paysaga_key": request.key},
     }
@@ -88,11 +88,10 @@ class StripePayouts(StripeCalls):
             transfer = await self._send(deadline, "post", TRANSFERS, params, key=request.key)
         except Refusal as refusal:
             # A balance that is too low may be the echo of this very transfer: Stripe forgets keys.
-            ours = await self._transfers_of(request.payout_id, deadline)
-            standing = [one for one in ours if carried(one, "paysaga_key") == request.key or not one.get("reversed")]
+            standing = await self._transfers_of(request.payout_id, deadline)
             if not standing:
                 return refused_transfer(refusal_of(refusal.error, "transfer_refused"))
-            return _transfer_as_asked(_foremost(standing), request)
+            return _transfer_as_asked(standing[0], request)
         return _transfer_as_asked(transfer, request)
 
     async def find_transfer(self, payout_id: str, *, timeout_s: float) -> TransferResult:
@@ -100,13 +99,42 @@ class StripePayouts(StripeCalls):
 
     async def _find_transfer(self, payout_id: str, deadline: float) -> TransferResult:
         found = await self._transfers_of(payout_id, deadline)
-        return transfer_result(_foremost(found)) if found else TransferResult(outcome=TransferOutcome.NOT_FOUND)
+        return transfer_result(found[0]) if found else TransferResult(outcome=TransferOutcome.NOT_FOUND)
 
     async def _transfers_of(self, payout_id: str, deadline: float) -> list[Object]:
         def is_ours(transfer: Object) -> bool:
-            return carried(transfer, "paysaga_payout") == payout_id
+            # Of one that was reversed nothing is left on the seller's account: it is as if it had not been made.
+            return carried(transfer, "paysaga_payout") == payout_id and transfer.get("reversed") is not True
 
         return await self._find(deadline, TRANSFERS, {"transfer_group": payout_id}, is_ours)
+
+    async def retrieve_transfer(
+        self, reference: str, *, payout_id: str, destination: str, timeout_s: float
+    ) -> TransferResult:
+        steps = partial(self._retrieve_transfer, reference, payout_id, destination)
+        return await self._run("retrieve_transfer", timeout_s, unknown_transfer, steps)
+
+    async def _retrieve_transfer(
+        self, reference: str, payout_id: str, destination: str, deadline: float
+    ) -> TransferResult:
+        transfer = await self._transfer_named(reference, deadline)
+        if transfer is None:
+            return TransferResult(outcome=TransferOutcome.NOT_FOUND)
+        is_of_it = carried(transfer, "paysaga_payout") in (None, payout_id)
+        if is_of_it and transfer.get("destination") == destination and not transfer.get("amount_reversed"):
+            return transfer_result(transfer)
+        return TransferResult(outcome=TransferOutcome.NOT_FOUND, failure=failure_with("another_transfer"))
+
+    async def _transfer_named(self, reference: str, deadline: float) -> Object | None:
+        try:
+            transfer = await self._send(deadline, "get", path_of(TRANSFERS, reference))
+        except Refusal as refusal:
+            if refusal.code == "resource_missing":
+                return None
+            raise Unanswered("unrecognised") from None
+        if transfer.get("object") != "transfer" or transfer.get("id") != reference:
+            raise Unanswered("malformed")
+        return transfer
 
     async def reverse_transfer(self, request: ReversalRequest, *, timeout_s: float) -> TransferResult:
         return await self._run("reverse_transfer", timeout_s, unknown_transfer, partial(self._reverse, request))
@@ -134,16 +162,18 @@ class StripePayouts(StripeCalls):
 
     async def _taken_back(self, request: ReversalRequest, failure: Failure, deadline: float) -> TransferResult:
         """DONE if the transfer is reversed in full, by whomever; else REFUSED with `failure`: nothing of it moved."""
-        try:
-            transfer = await self._send(deadline, "get", path_of(TRANSFERS, request.transfer_reference))
-        except Refusal as refusal:
-            if refusal.code == "resource_missing":
-                return refused_transfer(failure)
-            raise Unanswered("unrecognised") from None
-        if transfer.get("object") != "transfer" or transfer.get("id") != request.transfer_reference:
-            return unknown_transfer("malformed")
-        back = taken_back(transfer, request.key)
-        return moved_as_asked(back, request.amount, request.currency) if back else refused_transfer(failure)
+        back = await self._find_reversal(request, deadline)
+        return refused_transfer(failure) if back.outcome is TransferOutcome.NOT_FOUND else back
+
+    async def find_reversal(self, request: ReversalRequest, *, timeout_s: float) -> TransferResult:
+        return await self._run("find_reversal", timeout_s, unknown_transfer, partial(self._find_reversal, request))
+
+    async def _find_reversal(self, request: ReversalRequest, deadline: float) -> TransferResult:
+        transfer = await self._transfer_named(request.transfer_reference, deadline)
+        back = taken_back(transfer, request.key) if transfer else None
+        if back is None:
+            return TransferResult(outcome=TransferOutcome.NOT_FOUND)
+        return moved_as_asked(back, request.amount, request.currency)
 
     # --- Payouts ---
 
@@ -163,26 +193,32 @@ class StripePayouts(StripeCalls):
             # A balance that is too low may be the echo of this very payout: Stripe forgets keys.
             since_s = int(time.time() - ECHO.total_seconds())
             ours = await self._payouts_of(request.payout_id, request.destination, since_s, deadline)
-            echo = [one for one in ours if carried(one, "paysaga_key") == request.key]
+            echo = [one for one in ours if carried(one, "paysaga_key") == request.key or not _is_over(one)]
             if not echo:
                 return refused_payout(refusal_of(refusal.error, "payout_refused"))
-            return paid_as_asked(payout_result(echo[0]), request.amount, request.currency)
+            return paid_as_asked(payout_result(min(echo, key=_is_over)), request.amount, request.currency)
         if carried(payout, "paysaga_payout") not in (None, request.payout_id):
             return unknown_payout("key_reused")
         return paid_as_asked(payout_result(payout), request.amount, request.currency)
 
-    async def retrieve_payout(self, reference: str, *, destination: str, timeout_s: float) -> PayoutResult:
-        steps = partial(self._retrieve_payout, reference, destination)
+    async def retrieve_payout(
+        self, reference: str, *, payout_id: str, destination: str, timeout_s: float
+    ) -> PayoutResult:
+        steps = partial(self._retrieve_payout, reference, payout_id, destination)
         return await self._run("retrieve_payout", timeout_s, unknown_payout, steps)
 
-    async def _retrieve_payout(self, reference: str, destination: str, deadline: float) -> PayoutResult:
+    async def _retrieve_payout(self, reference: str, payout_id: str, destination: str, deadline: float) -> PayoutResult:
         try:
             payout = await self._send(deadline, "get", path_of(PAYOUTS, reference), account=destination)
         except Refusal as refusal:
             if refusal.code == "resource_missing":
                 return PayoutResult(outcome=PayoutOutcome.NOT_FOUND)
             raise Unanswered("unrecognised") from None
-        return payout_result(payout) if payout.get("id") == reference else unknown_payout("malformed")
+        if payout.get("id") != reference:
+            return unknown_payout("malformed")
+        if carried(payout, "paysaga_payout") not in (None, payout_id) or payout.get("original_payout"):
+            return PayoutResult(outcome=PayoutOutcome.NOT_FOUND, failure=failure_with("another_payout"))
+        return payout_result(payout)
 
     async def find_payout(
         self, payout_id: str, *, destination: str, created_from: datetime, timeout_s: float
@@ -193,9 +229,7 @@ class StripePayouts(StripeCalls):
     async def _find_payout(self, payout_id: str, destination: str, since_s: int, deadline: float) -> PayoutResult:
         """Of several (one for each attempt) the one that still holds the money counts."""
         found = await self._payouts_of(payout_id, destination, since_s, deadline)
-        results = [payout_result(payout) for payout in found]
-        results.sort(key=lambda result: result.outcome in (PayoutOutcome.FAILED, PayoutOutcome.CANCELLED))
-        return results[0] if results else PayoutResult(outcome=PayoutOutcome.NOT_FOUND)
+        return payout_result(min(found, key=_is_over)) if found else PayoutResult(outcome=PayoutOutcome.NOT_FOUND)
 
     async def _payouts_of(self, payout_id: str, destination: str, since_s: int, deadline: float) -> list[Object]:
         def is_ours(payout: Object) -> bool:
@@ -204,11 +238,15 @@ class StripePayouts(StripeCalls):
 
         return await self._find(deadline, PAYOUTS, {"created": {"gte": since_s}}, is_ours, account=destination)
 
-    async def cancel_payout(self, reference: str, *, destination: str, key: str, timeout_s: float) -> PayoutResult:
-        steps = partial(self._cancel_payout, reference, destination, key)
+    async def cancel_payout(
+        self, reference: str, *, payout_id: str, destination: str, key: str, timeout_s: float
+    ) -> PayoutResult:
+        steps = partial(self._cancel_payout, reference, payout_id, destination, key)
         return await self._run("cancel_payout", timeout_s, unknown_payout, steps)
 
-    async def _cancel_payout(self, reference: str, destination: str, key: str, deadline: float) -> PayoutResult:
+    async def _cancel_payout(
+        self, reference: str, payout_id: str, destination: str, key: str, deadline: float
+    ) -> PayoutResult:
         """Cancel; where Stripe will not, the payout's state says why."""
         # A fresh key each time: Stripe would repeat a stored refusal or 500 for as long as the key lives. No key is
         # needed for safety: no money can move twice by cancelling twice.
@@ -216,7 +254,7 @@ class StripePayouts(StripeCalls):
             path = path_of(PAYOUTS, reference, "cancel")
             payout = await self._send(deadline, "post", path, key=fresh(key), account=destination)
         except Refusal as refusal:
-            state = await self._retrieve_payout(reference, destination, deadline)
+            state = await self._retrieve_payout(reference, payout_id, destination, deadline)
             if state.outcome not in (PayoutOutcome.PENDING, PayoutOutcome.PAID):
                 return state
             code = refusal.code if isinstance(refusal.code, str) else None
@@ -226,9 +264,9 @@ class StripePayouts(StripeCalls):
         return state if is_over else unknown_payout("unrecognised", reference)
 
 
-def _foremost(transfers: list[Object]) -> Object:
-    """One key makes one transfer. Should there be several of a payout, the one that was not taken back counts."""
-    return min(transfers, key=lambda transfer: transfer.get("reversed") is True)
+def _is_over(payout: Object) -> bool:
+    """It holds no money any more."""
+    return payout.get("status") in ("failed", "canceled")
 
 
 def _transfer_as_asked(transfer: Object, request: TransferRequest) -> TransferResult:

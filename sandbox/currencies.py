@@ -16,6 +16,7 @@ ZERO_DECIMAL = frozenset(
     ("bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "ugx", "vnd", "vuv", "xaf", "xof", "xpf")
 )
 THREE_DECIMAL = frozenset(("bhd", "jod", "kwd", "omr", "tnd"))
+PAID_OUT_WHOLE = frozenset(("huf", "twd"))
 
 # https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts, in minor units. Currencies that the
 # page does not list have no floor of their own beyond one minor unit.

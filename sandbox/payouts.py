@@ -35,6 +35,9 @@ FAILURES = {
 def create(ctx: Context, params: Doc) -> Doc:
     """`POST /v1/payouts`: from the account's available balance to its bank."""
     currencies.known(params["currency"])
+    if params["currency"] in currencies.PAID_OUT_WHOLE and params["amount"] % 100:
+        text = f"Payouts in {params['currency']} must be an amount evenly divisible by 100."
+        raise ApiError(400, text, param="amount")
     if connected.behaviour_of(ctx.account.connected) == "payoutRefused":
         text = "Payouts are not allowed for this account: it has requirements that are past due."
         raise ApiError(400, text, code="payouts_not_allowed", executed=True)

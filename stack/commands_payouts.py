@@ -68,10 +68,11 @@ def payouts_cancel(payout_id: PayoutId, by: By) -> None:
 def payouts_resolve(
     payout_id: PayoutId,
     decision: Annotated[
-        Literal["retry", "reference", "done"],
+        Literal["retry", "reference", "done", "paid"],
         typer.Argument(
-            help="retry: make the call again, nothing came of the last. reference: it was made, --reference is the "
-            "PSP's name for it. done: I took the transfer back at the PSP by hand."
+            help="retry: make the call again, nothing came of the last; or wait on for the bank. reference: it was "
+            "made, --reference is the PSP's name for it. done: I took the transfer back at the PSP by hand. paid: the "
+            "seller has the money."
         ),
     ],
     by: By,

@@ -99,12 +99,31 @@ def reconcile_show(run_id: RunId) -> None:
     show(lambda database: run_page(database, run_id))
 
 
+@reconcile.command("items")
+def reconcile_items(
+    run_id: RunId,
+    cls: Annotated[LineClass | None, typer.Option("--class", help="Only those of this class.")] = None,
+    after: Annotated[int, typer.Option(min=0, metavar="NO", help="Those behind the one with this number.")] = 0,
+    limit: Limit = 50,
+) -> None:
+    """What a run did not plainly match: each with its class, the amounts of the three sides, and why."""
+    from stack.operator_reconcile_pages import items_page
+
+    show(lambda database: items_page(database, run_id, cls=cls, after=after, limit=limit))
+
+
 @reconcile.command("log")
-def reconcile_log(run_id: RunId, csv: File = Path("-")) -> None:
-    """Every line of a run with its class, our ids, three amounts and the reason, as CSV."""
+def reconcile_log(
+    run_id: RunId,
+    csv: File = None,
+    json: Annotated[bool, typer.Option("--json", help="As JSON lines, on the terminal.")] = False,
+) -> None:
+    """Every line of a run with its class, our ids, three amounts and the reason, as CSV or JSON lines."""
     from stack.operator_reconcile import write_log
 
-    with_database(lambda database: write_log(database, run_id, csv or Path("-")))
+    if json and csv is not None:
+        raise typer.BadParameter("--csv, or --json; not both")
+    with_database(lambda database: write_log(database, run_id, csv or Path("-"), as_json=json))
 
 
 @reconcile.command("report")

@@ -227,7 +227,7 @@ async def sweep_now(services: Services) -> str:
     return (
         f"Swept: {report.restarted} started again, {report.nudged} nudged, "
         f"{report.late_charges} late charges, {report.refunds} refunds, {report.disputes} disputes, "
-        f"{report.payouts} payouts, {report.tasks} tasks opened."
+        f"{report.payouts} payouts, {report.reconciliations} reconciliations, {report.tasks} tasks opened."
     )
 
 

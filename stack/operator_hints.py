@@ -29,11 +29,16 @@ _HINTS = {
     "dispute_changed": "compare `paysaga disputes show {dispute}` with the PSP's dashboard, " + _CLOSE,
     "payout_unclear": "look for it at the PSP: `paysaga payouts resolve {object} reference --reference …` if it is "
     "there, `… retry` if not",
-    "payout_not_returned": "take the transfer back at the PSP: `paysaga payouts resolve {object} done`, or `… retry`",
+    "payout_not_returned": "take the transfer back at the PSP: `paysaga payouts resolve {object} done`, or `… retry`; "
+    "if the seller has the money, `… paid`",
+    "payout_late": "ask the PSP: `paysaga payouts resolve {object} retry` waits on, `… paid` if the seller has it, `… "
+    "done` once it was taken back",
+    "payout_unchecked": "look in the PSP's dashboard whether the bank has returned it, " + _CLOSE,
     "payout_stuck": "`paysaga sweep` takes up one whose workflow was lost; does the PSP answer?",
     "payout_not_made": "see why, set it right, then `paysaga payouts create SELLER`, or the run again, " + _CLOSE,
     "payout_run_missed": "`paysaga payouts run --date {object}` makes up for it",
     "unmatched": "`paysaga reconcile discrepancy {object}` says what differs and what can be decided",
+    "reconciliation_failed": "`paysaga reconcile show {object}` says why: set it right, run it again, " + _CLOSE,
     "paid_twice": "refund the second charge in the PSP's dashboard, " + _CLOSE,
     "webhook_dead": "`paysaga webhooks dead`, `paysaga webhooks replay whk_…`, " + _CLOSE,
 }

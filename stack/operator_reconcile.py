@@ -17,12 +17,11 @@ from temporalio.client import WorkflowFailureError
 
 from activities.reconciliation_fix import Fixer
 from api import reconciliation_page
-from api.reconciliation_log import LOG_COLUMNS, log_csv
+from api.reconciliation_log import LOG_COLUMNS, log_csv, log_json
 from api.schemas_reconciliation import WINDOW_DAYS_MAX
 from config.settings import Settings
 from db import reconciliation, reconciliation_file, reconciliation_log, reconciliation_report, task
 from db.database import Database
-from db.reconciliation_log import View
 from db.tables import PLATFORM_TENANT
 from domain.ids import new_id
 from domain.reconciliation import (
@@ -211,20 +210,21 @@ def require_matched(row: dict[str, Any]) -> None:
         raise StackError(f"{row['id']} is {row['status']}{why}. There is nothing of it to show.")
 
 
-async def write_log(database: Database, run_id: str, path: Path) -> RenderableType | None:
-    """As CSV, line by line as it is read."""
+async def write_log(database: Database, run_id: str, path: Path, *, as_json: bool = False) -> RenderableType | None:
+    """As CSV or JSON lines, line by line as it is read."""
     row = await find_run(database, run_id)
     require_matched(row)
-    return written(path, await _write_log(database, row, path))
+    return written(path, await _write_log(database, row, path, as_json=as_json))
 
 
-async def _write_log(database: Database, row: dict[str, Any], path: Path) -> int:
-    shown: View = await database.read(lambda c: reconciliation_log.view(c, row, None))
+async def _write_log(database: Database, row: dict[str, Any], path: Path, *, as_json: bool = False) -> int:
+    shown = await reconciliation_log.view(database, row, None)
     lines = 0
     with opened(path) as file:
-        file.write(csv_line(LOG_COLUMNS))
+        if not as_json:
+            file.write(csv_line(LOG_COLUMNS))
         async for entry in reconciliation_log.entries(database, row, shown):
-            file.write(log_csv(entry))
+            file.write(log_json(entry) if as_json else log_csv(entry))
             lines += 1
     return lines
 

@@ -26,11 +26,11 @@ from domain.reconciliation import (
 from domain.reconciliation_words import CLASS_WORDS, DECISION_WORDS, FIX_WORDS, other_side
 from stack import operator_look as look
 from stack.errors import StackError
-from stack.operator_reconcile import find_run
+from stack.operator_reconcile import find_run, require_matched
 
 _BAR = 28
 _OPEN_SHOWN = 25
-_STYLES = {LineClass.MATCHED: "green", LineClass.TIMING: "cyan"}
+_STYLES = {LineClass.MATCHED: "green", LineClass.TIMING: "cyan", LineClass.UNRELATED: "dim"}
 
 
 def _table(*columns: str, right: Sequence[str] = ()) -> Table:
@@ -64,6 +64,7 @@ async def runs_page(
     for row in rows:
         counts = dict(row["counts"] or {})
         matched = counts.pop(LineClass.MATCHED, 0)
+        counts.pop(LineClass.UNRELATED, None)
         about = Text.assemble(f"{row['subject']}: {period(row)}", "\n", (f"by {row['actor']}", "dim"))
         if row["apply"]:
             about.append(", with fixes", "dim")
@@ -107,7 +108,7 @@ def _run_facts(row: Mapping[str, Any]) -> RenderableType:
 
 def _chart(summary: Summary) -> RenderableType:
     """A bar for each class; of the breaks alone, or what is matched would leave nothing to see of them."""
-    judged = sum(share.count for share in summary.shares)
+    judged = sum(share.count for share in summary.shares if share.cls is not LineClass.UNRELATED)
     matched = summary.counts.get(LineClass.MATCHED, 0)
     if not judged:
         return Text("Nothing moved in this time, on either side.", "dim")
@@ -188,6 +189,34 @@ def _next(row: Mapping[str, Any], summary: Summary) -> list[RenderableType]:
     if not row["apply"] and any(one["fix"] for one in summary.open):
         words.append("`--apply` does what is proposed")
     return ["", Text("; ".join(words) + ".", "dim")]
+
+
+async def items_page(
+    database: Database, run_id: str, *, cls: LineClass | None, after: int, limit: int
+) -> RenderableType:
+    """What a run did not plainly match, in pages by `after`."""
+    row = await find_run(database, run_id)
+    require_matched(row)
+    found = await database.read(
+        lambda c: reconciliation.items(c, None, row["id"], cls=cls and cls.value, after=after, limit=limit + 1)
+    )
+    if not found:
+        return Text("None.", "green")
+    numbers = ("no", "line", "there", "record", "ledger")
+    table = _table("no", "line", "class", "what", "there", "record", "ledger", "why", right=numbers)
+    for item in found[:limit]:
+        line = str(item["line_no"]) if item["line_no"] is not None else "–"
+        what = look.ids(item["object_id"] or item["line_reference"] or item["kind"], item["discrepancy_id"] or "")
+        sides = (_side(item, side) for side in ("there", "record", "ledger"))
+        table.add_row(str(item["seq"]), line, item["class"], what, *sides, item["reason"])
+    if len(found) <= limit:
+        return table
+    return Group(table, Text(f"… and more: --after {found[limit - 1]['seq']}.", "dim"))
+
+
+def _side(row: Mapping[str, Any], side: str) -> str:
+    amount, currency = row[f"{side}_amount"], row[f"{side}_currency"]
+    return money(amount, currency) if amount is not None and currency else "–"
 
 
 # --- discrepancies ---

@@ -1,5 +1,6 @@
 """What runs by itself: every schedule, brought to what the settings say whenever a worker starts."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
@@ -134,6 +135,13 @@ async def start_reconciliation(client: Client, inp: ReconciliationInput) -> Work
         result_type=ReconciliationReport,
     )
     return handle
+
+
+async def carry_out(client: Client, settings: Settings, row: Mapping[str, Any]) -> None:
+    """Start the workflow of a stored run, from its row."""
+    same = {name: row[name] for name in ("tenant_id", "psp", "subject", "source", "apply")}
+    inp = reconciliation_input(settings, run_id=row["id"], by=row["actor"], **same)
+    await start_reconciliation(client, inp)
 
 
 async def start_payout_run(

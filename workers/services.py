@@ -23,6 +23,7 @@ from config.settings import SANDBOX_STRIPE_KEY, SANDBOX_WEBHOOK_SECRET, Settings
 from db.database import Database
 from db.keyring import Keyring
 from domain.payment import Patience
+from domain.payout import BankPatience
 from gateways.guard import Guard
 from gateways.psp import Psp
 from gateways.stripe import StripePsp
@@ -50,9 +51,9 @@ class Services:
         return self.psps["stripe"]
 
     def payable(self, amount: int, currency: str) -> int:
-        """The most that the PSP can move of an amount, in minor units: some currencies it takes in larger steps."""
+        """The most that the PSP can pay out of an amount, in minor units: some currencies it takes in larger steps."""
         steps = (amount - amount % step for step in (1, 10, 100, 1000))
-        return next((part for part in steps if part <= 0 or self.psp.check_part(part, currency) is None), 0)
+        return next((part for part in steps if part <= 0 or self.psp.check_payout(part, currency) is None), 0)
 
     @property
     def send_for_s(self) -> float:
@@ -138,6 +139,11 @@ def patience(settings: Settings) -> Patience:
 
 def payout_patience(settings: Settings) -> Patience:
     return Patience(poll_first_s=settings.payout_poll_first_s, poll_max_s=settings.payout_poll_max_s)
+
+
+def bank_patience(settings: Settings) -> BankPatience:
+    days = tuple(int(day) for day in settings.payout_return_look_days.split(","))
+    return BankPatience(days=settings.payout_bank_days, return_look_days=days)
 
 
 async def connect(settings: Settings) -> Client:

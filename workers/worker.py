@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from importlib.metadata import version
 
 from temporalio.common import WorkerDeploymentVersion
@@ -26,7 +27,8 @@ from activities.risk import RiskActivities
 from activities.seal import SealActivities
 from activities.sweep import SweepActivities
 from domain.payment import psp_queue
-from workers.services import Services
+from workers.schedules import carry_out
+from workers.services import Services, bank_patience
 from workflows.dispute import DisputeWorkflow
 from workflows.late_charge import LateChargeWorkflow
 from workflows.payment import PaymentWorkflow
@@ -80,6 +82,7 @@ class ActivitySet:
             fast_timeout_s=settings.stripe_fast_timeout_s,
             timeout_s=settings.stripe_timeout_s,
             send_for_s=services.send_for_s,
+            bank=bank_patience(settings),
         )
         self.payout_run = PayoutRunActivities(
             services.database,
@@ -99,7 +102,12 @@ class ActivitySet:
             page_timeout_s=settings.stripe_timeout_s,
             match_timeout_s=settings.reconcile_timeout_s,
         )
-        self.sweep = SweepActivities(services.database, services.starter, after_s=settings.sweep_after_s)
+        self.sweep = SweepActivities(
+            services.database,
+            services.starter,
+            partial(carry_out, services.temporal, settings),
+            after_s=settings.sweep_after_s,
+        )
 
     def database_steps(self) -> list:  # type: ignore[type-arg]
         p, r, d, o, run = self.payment, self.refund, self.dispute, self.payout, self.payout_run
@@ -116,7 +124,7 @@ class ActivitySet:
         return [
             c.charge_until_known, c.check_charge, c.capture_charge, c.void_charge, r.refund_until_known,
             r.check_refund, d.check_dispute, d.submit_evidence, o.transfer_until_known, o.pay_out_until_known,
-            o.check_payout, o.cancel_payout, o.reverse_transfer, self.reconciliation.stage_from_psp,
+            o.check_payout, o.cancel_payout, o.reverse_transfer, o.check_reference, self.reconciliation.stage_from_psp,
         ]  # fmt: skip
 
     def local_steps(self) -> list:  # type: ignore[type-arg]
@@ -137,7 +145,10 @@ class ActivitySet:
 
     def sweep_steps(self) -> list:  # type: ignore[type-arg]
         s = self.sweep
-        return [s.sweep_payments, s.sweep_inbox, s.sweep_refunds, s.sweep_disputes, s.sweep_payouts]
+        return [
+            s.sweep_payments, s.sweep_inbox, s.sweep_refunds, s.sweep_disputes, s.sweep_payouts,
+            s.sweep_reconciliations,
+        ]  # fmt: skip
 
 
 def payment_worker(services: Services, activities: ActivitySet) -> Worker:

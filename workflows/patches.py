@@ -6,3 +6,4 @@ workflows after the next release, payments after the longest deadline.
 
 SWEEP_DISPUTES = "0.2-sweep-disputes"
 SWEEP_PAYOUTS = "0.3-sweep-payouts"
+SWEEP_RECONCILIATIONS = "0.3-sweep-reconciliations"

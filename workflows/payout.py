@@ -16,6 +16,7 @@ with workflow.unsafe.imports_passed_through():
         BookPayoutStep,
         BookTransferStep,
         PayoutCall,
+        PayoutDecision,
         PayoutInput,
         PayoutResolution,
         PayoutResolutionStep,
@@ -65,6 +66,9 @@ class PayoutSteps(Calls):
         return await self._commit(PayoutActivities.look_at_payout, step, "where it stands")
 
     async def resolve(self, step: PayoutResolutionStep) -> PayoutState:
+        if step.resolution.decision is PayoutDecision.REFERENCE:
+            what = f"look at {step.resolution.reference} at {self._psp}"
+            await self._durable(PayoutActivities.check_reference, step, what)
         return await self._commit(PayoutActivities.resolve_payout, step, f"resolved by {step.resolution.by}")
 
 
@@ -80,6 +84,7 @@ class PayoutWorkflow:
         self._steps = PayoutSteps(inp.task_queue, inp.psp)
         self._mailbox = Mailbox()
         self._gap = timedelta(seconds=inp.patience.poll_first_s)
+        self._cancel_tried = False
         self._state = PayoutState(status=inp.status)
 
     @workflow.run
@@ -114,17 +119,26 @@ class PayoutWorkflow:
         )
 
     async def _wait_for_the_bank(self, state: PayoutState) -> PayoutState:
-        """A webhook or the timer, whichever is first; then the PSP is asked. A wish to cancel is tried at once."""
-        if state.cancel_requested:
-            return await self._book(await self._steps.cancel(self._step), cancelling=True)
-        await self._mailbox.wait(self._gap, None, "next look at the payout")
-        self._gap = min(self._gap * 2, timedelta(seconds=self._inp.patience.poll_max_s))
-        if workflow.info().is_continue_as_new_suggested():
-            workflow.continue_as_new(self._inp.model_copy(update={"status": state.status}))
-        state = await self._steps.look(self._step)
-        if state.status is not PayoutStatus.IN_TRANSIT or state.cancel_requested:
+        """A webhook or the timer, whichever is first; then the PSP is asked. A wish to cancel is tried at once, and
+        while that has no answer at each look."""
+        if self._cancel_tried or not state.cancel_requested:
+            await self._rest(self._gap, "next look at the payout")
+            self._gap = min(self._gap * 2, timedelta(seconds=self._inp.patience.poll_max_s))
+            state = await self._steps.look(self._step)
+        if state.status is not PayoutStatus.IN_TRANSIT:
             return state
-        return await self._look_at_the_bank(state)
+        if not state.cancel_requested:
+            return await self._look_at_the_bank(state)
+        if not self._cancel_tried:
+            self._cancel_tried, self._gap = True, timedelta(seconds=self._inp.patience.poll_first_s)
+        return await self._book(await self._steps.cancel(self._step), cancelling=True)
+
+    async def _rest(self, longest: timedelta, summary: str) -> None:
+        """Until a message, or so long; a history that has grown goes on as a new one."""
+        await self._mailbox.wait(longest, None, summary)
+        if workflow.info().is_continue_as_new_suggested():
+            await workflow.wait_condition(workflow.all_handlers_finished)
+            workflow.continue_as_new(self._inp.model_copy(update={"status": self._state.status}))
 
     async def _look_at_the_bank(self, state: PayoutState) -> PayoutState:
         if state.status is not PayoutStatus.PAID and state.status in PAYOUT_ENDED:
@@ -146,19 +160,20 @@ class PayoutWorkflow:
         return state
 
     async def _wait_for_a_person(self) -> PayoutState:
-        """The decision is in the row; who wrote it there nudges."""
+        """The decision is in the row; who wrote it there nudges. What the PSP has by name may still arrive."""
         workflow.set_current_details("**NEEDS_ATTENTION** · waits for `resolve`")
-        longest = timedelta(seconds=self._inp.patience.poll_max_s)
-        await self._mailbox.wait(longest, None, "a person decides")
-        return await self._steps.look(self._step)
+        await self._rest(timedelta(seconds=self._inp.patience.poll_max_s), "a person decides")
+        state = await self._steps.look(self._step)
+        return await self._look_at_the_bank(state) if state.late else state
 
     @workflow.signal(description="Look at the PSP now.")
     def nudge(self, message: Nudge) -> None:
         self._mailbox.nudge(message)
 
     @workflow.update(
-        description="Decide about a payout that needs attention: retry (the call, under a new key), reference (it was "
-        "made, and this is the PSP's name for it) or done (taken back by hand), and by whom."
+        description="Decide about a payout that needs attention: retry (the call, under a new key; or wait on for the "
+        "bank), reference (it was made, and this is the PSP's name for it), done (taken back by hand) or paid (the "
+        "seller has the money), and by whom."
     )
     async def resolve(self, message: PayoutResolution) -> str:
         step = PayoutResolutionStep(payout_id=self._inp.payout_id, resolution=message, at=workflow.now())

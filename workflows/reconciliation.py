@@ -3,17 +3,18 @@
 Every step can be repeated; a worker that is killed leaves whole pages behind, and another goes on.
 """
 
-from datetime import datetime, time, timedelta
+from datetime import datetime, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy, SearchAttributeKey
+from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from activities.reconciliation import ReconciliationActivities
     from domain.payment import psp_queue
     from domain.reconciliation import (
+        IMPOSSIBLE,
         RECONCILIATION_WORKFLOW,
         FailStep,
         Fixed,
@@ -27,6 +28,7 @@ with workflow.unsafe.imports_passed_through():
         Source,
         Staged,
         StageStep,
+        day_window,
     )
 
 SCHEDULED = SearchAttributeKey.for_datetime("TemporalScheduledStartTime")
@@ -54,19 +56,11 @@ class ReconciliationWorkflow:
     async def run(self, inp: ReconciliationInput) -> ReconciliationReport:
         """What could not be carried out ends as FAILED, and says why; everything else is tried until it is done."""
         run_id = inp.run_id or await self._open()
-        self._say(f"{run_id}: copying lines")
-        staged = await self._stage(run_id)
-        if staged.failure is not None:
-            failed = FailStep(run_id=run_id, failure=staged.failure, at=workflow.now())
+        found = await self._find(run_id)
+        if isinstance(found, str):
+            failed = FailStep(run_id=run_id, failure=found, at=workflow.now())
             ended: ReconciliationReport = await self._call(ReconciliationActivities.fail_reconciliation, failed)
             return ended
-        self._say(f"{staged.lines} lines; matching")
-        found: Matching = await self._call(
-            ReconciliationActivities.match_lines,
-            RunStep(run_id=run_id, at=workflow.now()),
-            long=True,
-        )
-        self._say(", ".join(f"{number} {cls}" for cls, number in sorted(found.counts.items())) or "nothing to match")
         if inp.apply and found.fixes:
             await self._fix(run_id)
         report: ReconciliationReport = await self._call(
@@ -106,10 +100,7 @@ class ReconciliationWorkflow:
         if inp.occasion is Occasion.RECENT:
             return scheduled - timedelta(seconds=inp.recent_s), scheduled, None
         if inp.occasion is Occasion.DAY or (inp.business_date is not None and inp.window_from is None):
-            zone = ZoneInfo(inp.zone)
-            day = inp.business_date or scheduled.astimezone(zone).date() - timedelta(days=1)
-            begin = datetime.combine(day, time(), zone)
-            return begin, datetime.combine(day + timedelta(days=1), time(), zone), day
+            return day_window(inp.zone, scheduled, inp.business_date)
         return inp.window_from, inp.window_to, inp.business_date
 
     @staticmethod
@@ -118,6 +109,22 @@ class ReconciliationWorkflow:
         return found if found is not None else workflow.info().start_time
 
     # --- the steps ---
+
+    async def _find(self, run_id: str) -> Matching | str:
+        """Copy the lines and match them; or why that can never be done, in words."""
+        self._say(f"{run_id}: copying lines")
+        try:
+            staged = await self._stage(run_id)
+            if staged.failure is not None:
+                return staged.failure
+            self._say(f"{staged.lines} lines; matching")
+            found: Matching = await self._call(
+                ReconciliationActivities.match_lines, RunStep(run_id=run_id, at=workflow.now()), long=True
+            )
+        except ActivityError as error:
+            return _impossible(error)
+        self._say(", ".join(f"{number} {cls}" for cls, number in sorted(found.counts.items())) or "nothing to match")
+        return found
 
     async def _stage(self, run_id: str) -> Staged:
         listed = self._inp.source is Source.API
@@ -155,11 +162,13 @@ class ReconciliationWorkflow:
             if asked <= 0:
                 return
             await workflow.sleep(timedelta(seconds=gap), summary="let the workflows do it")
-            closed: int = await self._call(
-                ReconciliationActivities.verify_fixes,
-                RunStep(run_id=run_id, at=workflow.now()),
-                long=True,
-            )
+            try:
+                closed: int = await self._call(
+                    ReconciliationActivities.verify_fixes, RunStep(run_id=run_id, at=workflow.now()), long=True
+                )
+            except ActivityError as error:
+                self._say(_impossible(error))
+                return
             asked -= closed
             gap *= 3
 
@@ -179,3 +188,10 @@ class ReconciliationWorkflow:
             self._said.pop()
         self._said.append(text)
         workflow.set_current_details("\n\n".join(self._said[-8:]))
+
+
+def _impossible(error: ActivityError) -> str:
+    """What an activity said that can never succeed; every other error of one is raised on."""
+    if isinstance(error.cause, ApplicationError) and error.cause.type == IMPOSSIBLE:
+        return error.cause.message
+    raise error

@@ -7,7 +7,7 @@ from temporalio import workflow
 from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError
 
-from workflows.patches import SWEEP_DISPUTES, SWEEP_PAYOUTS
+from workflows.patches import SWEEP_DISPUTES, SWEEP_PAYOUTS, SWEEP_RECONCILIATIONS
 
 with workflow.unsafe.imports_passed_through():
     from activities.sweep import SweepActivities
@@ -19,7 +19,7 @@ class SweepWorkflow:
     @workflow.run
     async def run(self) -> SweepReport:
         """Look once for payments without a workflow, then for webhooks that nobody took notice of, then for refunds,
-        disputes and payouts that nobody takes care of."""
+        disputes, payouts and reconciliations that nobody takes care of, and for discrepancies that are overdue."""
         payments = await self._sweep(SweepActivities.sweep_payments)
         inbox = await self._sweep(SweepActivities.sweep_inbox)
         refunds = await self._sweep(SweepActivities.sweep_refunds)
@@ -29,6 +29,9 @@ class SweepWorkflow:
         payouts = SweepReport()
         if workflow.patched(SWEEP_PAYOUTS):
             payouts = await self._sweep(SweepActivities.sweep_payouts)
+        reconciled = SweepReport()
+        if workflow.patched(SWEEP_RECONCILIATIONS):
+            reconciled = await self._sweep(SweepActivities.sweep_reconciliations)
         return SweepReport(
             restarted=payments.restarted,
             nudged=inbox.nudged,
@@ -36,7 +39,8 @@ class SweepWorkflow:
             refunds=inbox.refunds + refunds.refunds,
             disputes=inbox.disputes + disputes.disputes,
             payouts=inbox.payouts + payouts.payouts,
-            tasks=payments.tasks,
+            reconciliations=reconciled.reconciliations,
+            tasks=payments.tasks + reconciled.tasks,
         )
 
     @staticmethod

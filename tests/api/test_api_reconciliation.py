@@ -557,6 +557,9 @@ async def test_a_tenant_that_shares_the_account_sees_its_own_alone(deploy: Any) 
     await plant(one, 777, "nobody's")
     done = await reconciled(one, **window())
     assert (done["lines"], done["counts"], done["totals"]) == (None, {"amount": 1}, None)
+    assert [done[name] for name in ("opened", "closed", "fixed", "asked")] == [None] * 4, "they would be everybody's"
+    listed_run = (await one.get("/v1/reconciliations")).json()["data"][0]
+    assert (listed_run["id"], listed_run["opened"]) == (done["id"], None)
     for path in ("/items", "/log?format=jsonl", "/report"):
         text = (await one.get(f"/v1/reconciliations/{done['id']}{path}")).text
         assert names[0] in text

@@ -148,7 +148,7 @@ async def test_what_the_psp_does_not_give_back_is_decided(shop: Shop) -> None:
     refused = await run(shop, "tasks", "close", task["id"], "--note", "go away", *BY)
     assert (refused.code, told in refused.err) == (1, True)
     impossible = ("reference", "--reference", "trr_1")
-    assert "say retry or done" in (await run(shop, "payouts", "resolve", payout["id"], *impossible, *BY)).err
+    assert "say retry, paid or done" in (await run(shop, "payouts", "resolve", payout["id"], *impossible, *BY)).err
     assert "needs the PSP's name" in (await run(shop, "payouts", "resolve", payout["id"], "reference", *BY)).err
     note = ("--note", "taken back in the dashboard")
     said = await run(shop, "payouts", "resolve", payout["id"], "done", *note, *BY)
@@ -197,10 +197,12 @@ async def test_a_transfer_nobody_knows_of_is_made_again(deploy: Deploy) -> None:
     await until(shop, payout["id"], "PAID")
 
 
-@pytest.mark.parametrize("kind", ["payout_unclear", "payout_not_returned", "payout_stuck"])
+@pytest.mark.parametrize(
+    "kind", ["payout_unclear", "payout_not_returned", "payout_late", "payout_unchecked", "payout_stuck"]
+)
 def test_a_hint_is_a_command_that_can_be_typed(kind: str) -> None:
     said = hint({"kind": kind, "payment_id": None, "object_id": "pt_1", "id": "task_1", "detail": ""})
-    assert said.startswith(("look", "take", "`paysaga"))
+    assert said.startswith(("look", "take", "ask", "`paysaga"))
     assert "{" not in said
 
 

@@ -3,14 +3,17 @@ ledger tell it."""
 
 import secrets
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from temporalio.client import WorkflowUpdateFailedError
 from temporalio.exceptions import ActivityError, ApplicationError
 
-from db import payout_progress
+from db import payout, payout_progress
 from db.audit import audit_database
+from db.payout import NewPayout
+from domain.ids import new_id
 from domain.payout import PayoutDecision, PayoutResolution, PayoutResolutionStep
 from stack.embedded import EmbeddedStack
 from tests.e2e.conftest import VARIANTS
@@ -136,7 +139,7 @@ async def test_a_return_that_is_told_while_the_answer_paid_is_on_its_way(shop: S
 
 @pytest.mark.cached_only
 async def test_a_return_whose_webhook_was_lost_is_known_when_it_is_sent_again(shop: Shop) -> None:
-    """Nobody asks about what was paid; until the event arrives the reconciliation has to find it."""
+    """Sooner than the next look at it."""
     sandbox = shop.paysaga.sandbox
     payout_id, account = await asked(shop, "acct_paysOut")
     paid = await payouts.until(shop, payout_id, "PAID")
@@ -151,6 +154,30 @@ async def test_a_return_whose_webhook_was_lost_is_known_when_it_is_sent_again(sh
     await payouts.until(shop, payout_id, "RETURNED")
     assert await payouts.amounts(sandbox, payout_id) == went(EARNED, back=True)
     assert account.startswith("acct_paysOut")
+
+
+@pytest.mark.cached_only
+async def test_a_return_that_no_webhook_tells_of_is_found_by_looking(shop: Shop) -> None:
+    sandbox = shop.paysaga.sandbox
+    payout_id, _ = await asked(shop, "acct_paysOut")
+    paid = await payouts.until(shop, payout_id, "PAID")
+
+    async def looked_at() -> int:
+        """Days until the next look, after one that is made now."""
+        await shop.paysaga.sql("UPDATE payout SET next_check_at = now() - interval '1 hour' WHERE id = $1", payout_id)
+        await sweep(shop.paysaga)
+        await shop.paysaga.temporal.get_workflow_handle(f"payout:{payout_id}").result()
+        row = await shop.paysaga.sql("SELECT next_check_at - now() AS gap FROM payout WHERE id = $1", payout_id)
+        return round(row[0]["gap"].total_seconds() / 86_400)
+
+    assert await looked_at() == 2
+    await sandbox.webhook_fault("payout.failed", "lost", match={"id": paid["reference"]})
+    await sandbox.steer_payout(paid["reference"], "return")
+    await sandbox.flush_webhooks()
+    assert (await shop.get(f"/v1/payouts/{payout_id}")).json()["status"] == "PAID"
+    await looked_at()
+    await payouts.until(shop, payout_id, "RETURNED")
+    assert await payouts.amounts(sandbox, payout_id) == went(EARNED, back=True)
 
 
 @pytest.mark.cached_only
@@ -220,6 +247,21 @@ async def test_a_cancel_that_comes_too_late_is_refused_and_it_is_paid(shop: Shop
     assert await shop.balances() == REST
 
 
+@pytest.mark.cached_only
+async def test_a_cancel_without_an_answer_is_tried_again_after_a_while(shop: Shop) -> None:
+    sandbox = shop.paysaga.sandbox
+    payout_id, account = await asked(shop, "acct_payoutStays")
+    await payouts.until(shop, payout_id, "IN_TRANSIT")
+    down = await payouts.fault(sandbox, account, "payouts.cancel", "rate_limit", times=None)
+    assert await payouts.cancel(shop, payout_id) == 202
+    await sandbox.struck(down, hits=3)
+    sent = [r for r in (await sandbox.ground_truth())["requests"] if r["account"] == account]
+    assert len([r for r in sent if r["operation"] == "payouts.cancel"]) < 10
+    await sandbox.clear(down)
+    await payouts.until(shop, payout_id, "CANCELLED")
+    assert await payouts.amounts(sandbox, payout_id) == went(EARNED, back=True)
+
+
 async def test_cancelled_in_the_psps_dashboard(shop: Shop) -> None:
     payout_id, _ = await asked(shop, "acct_payoutStays")
     reference = (await payouts.until(shop, payout_id, "IN_TRANSIT"))["reference"]
@@ -227,6 +269,54 @@ async def test_cancelled_in_the_psps_dashboard(shop: Shop) -> None:
     await payouts.until(shop, payout_id, "CANCELLED")
     assert await payouts.amounts(shop.paysaga.sandbox, payout_id) == went(EARNED, back=True)
     assert await shop.balances() == UNPAID
+
+
+# --- the seller is frozen ---
+
+
+async def test_a_freeze_stops_what_was_not_sent_to_the_bank(shop: Shop) -> None:
+    account = await payouts.with_account(shop, "anna")
+    await payouts.earn(shop, SOLD)
+    hold = await payouts.fault(shop.paysaga.sandbox, account, TRANSFER, "hold_before")
+    payout_id = (await payouts.request(shop))["id"]
+    await shop.paysaga.sandbox.struck(hold)
+    await shop.set_merchant("anna", status="FROZEN")
+    await shop.paysaga.sandbox.release(hold)
+    await payouts.until(shop, payout_id, "CANCELLED")
+    assert await payouts.amounts(shop.paysaga.sandbox, payout_id) == went(EARNED, back=True, bank=False)
+    assert await shop.balances() == UNPAID
+
+
+@pytest.mark.cached_only
+async def test_a_freeze_before_anything_was_sent(shop: Shop) -> None:
+    """As where the PSP was away for hours. What the bank has goes on."""
+    stays = (await asked(shop, "acct_payoutStays"))[0]
+    reference = (await payouts.until(shop, stays, "IN_TRANSIT"))["reference"]
+    await payouts.earn(shop, SOLD)
+    unsent = NewPayout(
+        id=new_id("pt"), tenant_id=shop.tenant, seller_account="anna", currency="INR", amount=None, psp="stripe",
+        actor="test", send_for_s=3600, fit=lambda amount, _: amount,
+    )  # fmt: skip
+    await shop.paysaga.database.run(lambda c: payout.request(c, unsent, datetime.now(UTC)))
+    await shop.set_merchant("anna", status="FROZEN")
+    await shop.paysaga.sql("UPDATE payout SET next_check_at = now() - interval '1 hour' WHERE id = $1", unsent.id)
+    await sweep(shop.paysaga)
+    await payouts.until(shop, unsent.id, "CANCELLED")
+    assert await payouts.amounts(shop.paysaga.sandbox, unsent.id) == payouts.NOTHING
+    await shop.paysaga.sandbox.steer_payout(reference, "pay")
+    await payouts.until(shop, stays, "PAID")
+
+
+@pytest.mark.cached_only
+async def test_a_fraction_that_the_bank_does_not_take_stays_in_the_wallet(shop: Shop) -> None:
+    await payouts.with_account(shop, "anna")
+    await payouts.fund(shop, "anna", amount=10_050, currency="HUF")
+    refused = await shop.post("/v1/payouts", {"seller_account": "anna", "currency": "HUF", "amount": "100.50"})
+    assert (refused.status_code, refused.json()["code"]) == (422, "amount_precision")
+    payout_id = (await payouts.request(shop, currency="HUF"))["id"]
+    assert (await payouts.until(shop, payout_id, "PAID", "FAILED"))["status"] == "PAID"
+    assert await payouts.amounts(shop.paysaga.sandbox, payout_id) == went(10_000)
+    assert (await payouts.wallet(shop, currency="HUF"))["available"] == "0.50"
 
 
 # --- a person decides ---
@@ -281,6 +371,28 @@ async def test_a_refused_reversal_is_decided_in_the_row(shop: Shop) -> None:
     await shop.paysaga.temporal.get_workflow_handle(f"payout:{payout_id}").result()
     await payouts.until(shop, payout_id, "RETURNED")
     assert await shop.balances() == UNPAID
+
+
+@pytest.mark.cached_only
+async def test_what_the_seller_was_paid_otherwise_is_not_paid_again(shop: Shop) -> None:
+    """The seller's own account paid it out by itself, so that it cannot be taken back; the PSP still says FAILED."""
+    payout_id = await not_returned(shop)
+    await shop.paysaga.update(f"payout:{payout_id}", "resolve", {"decision": "paid", "by": "olga"})
+    settled = await payouts.until(shop, payout_id, "PAID")
+    assert settled["failure"] is None
+    assert await payouts.tasks(shop, payout_id) == []
+    assert await shop.balances() == REST
+    deliveries = (await shop.paysaga.sandbox.control("GET", "/webhooks"))["data"]
+    failed = next(d for d in deliveries if d["type"] == "payout.failed")
+    await shop.paysaga.sql("DELETE FROM webhook_inbox WHERE event_id = $1", failed["event"])
+    await shop.paysaga.sandbox.control("POST", f"/events/{failed['event']}/resend")
+
+    async def read() -> bool:
+        query = "SELECT FROM webhook_inbox WHERE event_id = $1 AND status = 'PROCESSED'"
+        return bool(await shop.paysaga.sql(query, failed["event"]))
+
+    await eventually(read, what="the event was looked after")
+    assert (await shop.get(f"/v1/payouts/{payout_id}")).json()["status"] == "PAID"
 
 
 @pytest.mark.cached_only

@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from temporalio.client import WorkflowUpdateFailedError
+from temporalio.exceptions import ActivityError, ApplicationError
 
 from db.audit import audit_database
 from stack.embedded import EmbeddedStack
@@ -141,6 +143,68 @@ async def test_past_the_keys_life_what_is_not_found_waits_for_a_person(shop: Sho
     await payouts.until(shop, payout_id, "FAILED" if operation == REVERSAL else "PAID")
     assert await payouts.amounts(sandbox, payout_id) == went(EARNED, back=operation == REVERSAL)
     assert await payouts.tasks(shop, payout_id) == []
+
+
+async def refusal(shop: Shop, payout_id: str, reference: str) -> str | None:
+    """Why a person's name for it is not taken."""
+    decision = {"decision": "reference", "reference": reference, "by": "olga"}
+    with pytest.raises(WorkflowUpdateFailedError) as refused:
+        await shop.paysaga.update(f"payout:{payout_id}", "resolve", decision)
+    assert isinstance(refused.value.cause, ActivityError)
+    assert isinstance(refused.value.cause.cause, ApplicationError)
+    return refused.value.cause.cause.type
+
+
+async def test_a_name_that_is_not_its_own_is_not_taken(shop: Shop) -> None:
+    """Of the transfer, and of the payout."""
+    sandbox = shop.paysaga.sandbox
+    other, account = await asked(shop)
+    paid = await payouts.until(shop, other, "PAID")
+    for operation in (TRANSFER, PAY_OUT):
+        await payouts.fault(sandbox, account, operation, "http_500")
+    await payouts.fund(shop, "anna", amount=EARNED)
+    payout_id = (await payouts.request(shop))["id"]
+    await payouts.until(shop, payout_id, "NEEDS_ATTENTION")
+    less = await sandbox.transfer_by_hand(account, EARNED - 1)
+    made = await sandbox.transfer_by_hand(account, EARNED)
+    row = await shop.paysaga.sql("SELECT transfer_reference AS name FROM payout WHERE id = $1", other)
+    names = (less["id"], row[0]["name"], "tr_nothing", "po_nothing")
+    refused = [await refusal(shop, payout_id, name) for name in names]
+    assert refused == ["amount_mismatch", "another_transfer", "reference_not_found", "reference_not_found"]
+    decision = {"decision": "reference", "reference": made["id"], "by": "olga"}
+    await shop.paysaga.update(f"payout:{payout_id}", "resolve", decision)
+
+    async def asks_again() -> bool:
+        return await payouts.tasks(shop, payout_id) == ["payout_unclear"]
+
+    await eventually(asks_again, what="the payout is unclear")
+    assert await refusal(shop, payout_id, paid["reference"]) == "another_payout"
+    assert await refusal(shop, payout_id, "po_nothing") == "reference_not_found"
+    await shop.paysaga.update(f"payout:{payout_id}", "resolve", {"decision": "retry", "by": "olga"})
+    await payouts.until(shop, payout_id, "PAID")
+
+
+async def test_a_transfer_has_one_payout(shop: Shop) -> None:
+    payout_id, account = await asked(shop, (TRANSFER, "http_500", {"times": 2}))
+    await payouts.fund(shop, "anna", amount=EARNED)
+    second = (await payouts.request(shop))["id"]
+    for one in (payout_id, second):
+        await payouts.until(shop, one, "NEEDS_ATTENTION")
+    made = await shop.paysaga.sandbox.transfer_by_hand(account, EARNED)
+    decision = {"decision": "reference", "reference": made["id"], "by": "olga"}
+    await shop.paysaga.update(f"payout:{payout_id}", "resolve", decision)
+    await payouts.until(shop, payout_id, "PAID")
+    assert await refusal(shop, second, made["id"]) == "reference_taken"
+
+
+async def test_a_second_attempt_looks_for_the_first(shop: Shop) -> None:
+    """Which was made after all."""
+    payout_id, account = await asked(shop, (TRANSFER, "http_500", {}))
+    await payouts.until(shop, payout_id, "NEEDS_ATTENTION")
+    await shop.paysaga.sandbox.transfer_by_hand(account, EARNED, of=payout_id)
+    await shop.paysaga.update(f"payout:{payout_id}", "resolve", {"decision": "retry", "by": "olga"})
+    await payouts.until(shop, payout_id, "PAID")
+    assert await payouts.amounts(shop.paysaga.sandbox, payout_id) == went(EARNED)
 
 
 async def test_a_transfer_made_by_hand_is_named_by_a_person(shop: Shop) -> None:

@@ -12,6 +12,7 @@ from db import reconciliation as runs
 from db import reconciliation_discrepancy as discrepancies
 from db.audit import audit_database
 from db.reconciliation_file import store
+from domain.payment import SweepReport
 from domain.reconciliation import NewRun, Occasion, ReconciliationReport, Source, Subject
 from tests.conftest import Deploy
 from tests.support.deployment import Deployment
@@ -210,6 +211,30 @@ async def test_a_file_that_cannot_be_read(paysaga: Deployment, shop: Shop) -> No
     assert report.status == "FAILED"
     assert report.failure is not None
     assert report.failure.startswith("line 1: no column")
+
+
+async def test_what_can_never_be_matched_ends(paysaga: Deployment, shop: Shop) -> None:
+    """Not a file's fault that its reader knows: no repetition helps, and a person reads why."""
+    await shop.paid(shop.checkout())
+    run_id, inp = await stored(paysaga)
+    await paysaga.sql("UPDATE reconciliation_run SET window_to = '9999-12-31 23:59:59Z' WHERE id = $1", run_id)
+    report = await (await start_reconciliation(paysaga.temporal, inp)).result()
+    assert report.status == "FAILED"
+    assert (report.failure or "").startswith("The window cannot be asked for: ")
+
+
+async def test_a_run_that_was_stored_and_not_started_is_swept_up(paysaga: Deployment, shop: Shop) -> None:
+    await shop.paid(shop.checkout())
+    run_id, _ = await stored(paysaga)
+    sweep = await paysaga.temporal.execute_workflow(
+        "sweep", id=f"sweep-{secrets.token_hex(5)}", task_queue=paysaga.name, result_type=SweepReport
+    )
+    assert sweep.reconciliations == 1
+
+    async def done() -> bool:
+        return bool((await paysaga.database.read(lambda c: runs.get(c, run_id)))["status"] == "COMPLETED")
+
+    await eventually(done, what="the run ends")
 
 
 async def test_killed_while_it_copies(paysaga: Deployment, shop: Shop) -> None:

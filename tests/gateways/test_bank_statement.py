@@ -121,11 +121,55 @@ def test_only_what_is_booked(status: str) -> None:
     assert read(document(entry(status=status), entry(), entry(status=status, amount=""))) == [LINE]
 
 
-def test_an_entry_without_a_name_is_named_by_its_place() -> None:
-    none = [entry(reference=reference) for reference in ("", "<AcctSvcrRef>NONREF</AcctSvcrRef>")]
-    file = document(*none, entry(status="<Sts>PDNG</Sts>"), none[0])
-    assert [line.reference for line in read(file)] == ["S1/1", "S1/2", "S1/4"]
-    assert {line.references for line in read(file)} == {("po_1", "STRIPE")}
+NAMELESS = "<AcctSvcrRef>NONREF</AcctSvcrRef>"
+
+
+def nameless(amount: str = "500.00", day: str = "2026-11-20", end: str = "po_1") -> str:
+    details = f"<NtryDtls><TxDtls><Refs><EndToEndId>{end}</EndToEndId></Refs></TxDtls></NtryDtls>"
+    return entry(
+        reference=NAMELESS,
+        amount=f'<Amt Ccy="EUR">{amount}</Amt>',
+        booked=f"<BookgDt><Dt>{day}</Dt></BookgDt>",
+        details=details,
+    )
+
+
+def test_an_entry_without_a_name_has_the_same_one_in_every_statement() -> None:
+    daily = document(nameless(), nameless("7.00"), nameless())
+    monthly = document(entry(), nameless(day="2026-11-19"), nameless("7.00"), nameless(), nameless())
+    monthly = monthly.replace(b"<Id>S1</Id>", b"<Id>NOVEMBER</Id>")
+    first, other, second = (line.reference for line in read(daily))
+    assert [line.reference for line in read(monthly)][2:] == [other, first, second]
+    assert first.startswith("entry:")
+    assert first != second, "two that are alike are two"
+
+
+def test_what_makes_a_nameless_entry_another_one() -> None:
+    another_account = document(nameless()).replace(b"DE1", b"DE2")
+    files = [document(nameless()), another_account]
+    files += [document(nameless(**more)) for more in ({"amount": "5.00"}, {"day": "2026-11-21"}, {"end": "po_2"})]
+    references = [read(file)[0].reference for file in files]
+    assert len(set(references)) == len(files)
+
+
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        ({"amount": '<Amt Ccy="EUR">100000000000000.01</Amt>'}, "an amount of 17 digits, which nobody moves"),
+        ({"booked": "<BookgDt><Dt>0001-01-01</Dt></BookgDt>"}, "a time in the year 1"),
+        ({"booked": "<BookgDt><DtTm>9999-12-31T23:59:59</DtTm></BookgDt>"}, "a time in the year 9999"),
+        ({"reference": f"<AcctSvcrRef>{'x' * 256}</AcctSvcrRef>"}, "a name of 256 characters"),
+    ],
+)
+def test_what_no_bank_would_say_is_refused(more: dict[str, str], reason: str) -> None:
+    assert refused(document(entry(**more)))[1].startswith(reason)
+
+
+def test_a_word_that_is_too_long_is_no_name() -> None:
+    [line] = read(
+        document(entry(details=f"<NtryDtls><TxDtls><AddtlTxInf>po_1 {'x' * 256}</AddtlTxInf></TxDtls></NtryDtls>"))
+    )
+    assert line.references == ("BANK1", "po_1")
 
 
 def test_every_name_once() -> None:
@@ -181,7 +225,7 @@ def test_batches(details: list[str], amounts: list[int], between: str) -> None:
 def test_several_statements() -> None:
     one = document(entry(reference="")).decode()
     two = one.replace("</Stmt>", f"</Stmt><Stmt><Id>S2</Id>{entry(reference='')}</Stmt>").encode()
-    assert [line.reference for line in read(two)] == ["S1/1", "S2/1"]
+    assert len({line.reference for line in read(two)}) == 2, "of another account"
 
 
 def test_a_statement_without_entries() -> None:

@@ -179,6 +179,8 @@ def test_a_fee_of_its_own_is_an_amount_that_went_out() -> None:
         ({"created": "now"}, {"amount": 500, "occurred_at": FROM}),
         ({"created": None}, {"amount": 500, "occurred_at": FROM}),
         ({"created": 10**30}, {"amount": 500, "occurred_at": FROM}),
+        ({"created": 253_402_300_799}, {"amount": 500, "occurred_at": FROM}),
+        ({"amount": 10**17, "net": 10**17 - 45}, {"amount": 0, "fee": 45}),
         ({"object": "charge"}, {"amount": 500, "fee": 45}),
     ],
 )
@@ -200,6 +202,18 @@ def test_a_line_without_a_name_gets_one_that_stays(thing: Any) -> None:
     assert line_of({"another": thing}, FROM).reference != line.reference
 
 
+@pytest.mark.parametrize("name", ["x" * 256, "a\0b", "\ud800"])
+def test_a_name_that_cannot_be_kept_is_none(name: str) -> None:
+    own = line_of(entry(id=name), FROM)
+    assert (own.kind, own.reference.startswith("unreadable:"), own.source_reference) == (K.OTHER, True, "ch_1")
+    of_source = line_of(entry(source={**CHARGE, "id": name}), FROM)
+    assert (of_source.kind, of_source.reference, of_source.source_reference) == (K.OTHER, "txn_1", None)
+
+
+def test_a_description_is_kept_without_what_no_text_has() -> None:
+    assert line_of(entry(description="a\0b\ud800"), FROM).description == "ab?"
+
+
 # --- pages over the wire ---
 
 
@@ -208,7 +222,7 @@ def page(*things: Any, more: Any = False) -> bytes:
 
 
 async def listed(psp: StripePsp, cursor: str | None = None, timeout_s: float = T) -> PspLines:
-    return await psp.list_lines(created_from=FROM, created_to=TO, cursor=cursor, timeout_s=timeout_s)
+    return await psp.list_lines(created_from=FROM, created_to=TO, cursor=cursor, otherwise_at=FROM, timeout_s=timeout_s)
 
 
 async def test_what_is_asked() -> None:
@@ -217,7 +231,9 @@ async def test_what_is_asked() -> None:
         assert await listed(psp) == PspLines()
         assert await listed(psp, "txn_9") == PspLines()
         half = timedelta(milliseconds=500)
-        await psp.list_lines(created_from=FROM + half, created_to=TO + half, cursor=None, timeout_s=T)
+        await psp.list_lines(
+            created_from=FROM + half, created_to=TO + half, cursor=None, otherwise_at=FROM, timeout_s=T
+        )
     first, second, third = (unquote_plus(sent.split("\r\n")[0]) for sent in server.requests)
     start, end = int(FROM.timestamp()), int(TO.timestamp())
     assert first == (
@@ -239,6 +255,14 @@ async def test_an_unreadable_line_is_on_the_page() -> None:
     async with served(Server(page(entry(), None, entry(id="txn_3", amount="x")))) as psp:
         lines = await listed(psp)
     assert [line.kind for line in lines.lines] == [K.CHARGE, K.OTHER, K.OTHER]
+
+
+async def test_a_line_without_a_time_is_of_the_time_that_the_caller_says() -> None:
+    async with served(Server(page(entry(created=None)))) as psp:
+        lines = await psp.list_lines(
+            created_from=FROM - timedelta(hours=1), created_to=TO, cursor=None, otherwise_at=FROM, timeout_s=T
+        )
+    assert lines.lines[0].occurred_at == FROM
 
 
 @pytest.mark.parametrize(
@@ -282,7 +306,11 @@ async def all_lines(account: "Account", *, hours: float = 24 * 30) -> list[PspLi
     cursor = None
     while True:
         page = await account.psp.list_lines(
-            created_from=now - timedelta(hours=1), created_to=now + timedelta(hours=hours), cursor=cursor, timeout_s=T
+            created_from=now - timedelta(hours=1),
+            created_to=now + timedelta(hours=hours),
+            cursor=cursor,
+            otherwise_at=now,
+            timeout_s=T,
         )
         assert page.reason is None
         lines += page.lines
@@ -403,10 +431,14 @@ async def test_the_window_is_from_until_before(account: "Account") -> None:
     [line] = await all_lines(account)
     at, second = line.occurred_at, timedelta(seconds=1)
     for start, end, count in [(at, at + second, 1), (at - second, at, 0), (at + second, at + 2 * second, 0)]:
-        page = await account.psp.list_lines(created_from=start, created_to=end, cursor=None, timeout_s=T)
+        page = await account.psp.list_lines(
+            created_from=start, created_to=end, cursor=None, otherwise_at=start, timeout_s=T
+        )
         assert (len(page.lines), page.reason) == (count, None)
 
 
 async def test_a_cursor_that_stripe_does_not_know_is_no_end(account: "Account") -> None:
-    page = await account.psp.list_lines(created_from=FROM, created_to=TO, cursor="txn_none", timeout_s=T)
+    page = await account.psp.list_lines(
+        created_from=FROM, created_to=TO, cursor="txn_none", otherwise_at=FROM, timeout_s=T
+    )
     assert page == PspLines(reason="unrecognised")

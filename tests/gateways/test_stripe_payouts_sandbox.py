@@ -68,7 +68,9 @@ async def paid_out(account: "Account", destination: str = "acct_paysOut") -> tup
 
 
 async def seen(account: "Account", request: PayoutRequest, result: PayoutResult) -> PayoutResult:
-    return await account.psp.retrieve_payout(result.reference or "", destination=request.destination, timeout_s=T)
+    return await account.psp.retrieve_payout(
+        result.reference or "", payout_id=request.payout_id, destination=request.destination, timeout_s=T
+    )
 
 
 async def found(account: "Account", request: PayoutRequest) -> PayoutResult:
@@ -188,8 +190,9 @@ async def test_a_reversal_takes_it_back_once(rich: "Account") -> None:
     assert (first.reference or "").startswith("trr_")
     assert await rich.psp.reverse_transfer(back, timeout_s=T) == first
     assert await rich.psp.reverse_transfer(back.model_copy(update={"key": "another"}), timeout_s=T) == first
-    # It was made all the same; what became of it is the reversal's.
-    assert (await rich.psp.find_transfer(request.payout_id, timeout_s=T)).reference == made.reference
+    assert await rich.psp.find_reversal(back, timeout_s=T) == first
+    # Nothing of it is on the seller's account any more.
+    assert (await rich.psp.find_transfer(request.payout_id, timeout_s=T)).outcome is TransferOutcome.NOT_FOUND
     assert len(await logged(rich, "transfer_reversals")) == 1
 
 
@@ -273,6 +276,16 @@ async def test_refused_payouts(rich: "Account") -> None:
     assert await logged(rich, "payouts") == []
 
 
+async def test_a_payout_of_a_fraction_where_only_whole_units_are_paid(rich: "Account") -> None:
+    transfer = rich.transfer_request(amount=10_050, currency="HUF")
+    assert (await rich.psp.transfer(transfer, timeout_s=T)).outcome is TransferOutcome.DONE
+    result = await rich.psp.pay_out(payout_request(transfer), timeout_s=T)
+    assert result.failure is not None
+    assert (result.outcome, result.failure.code) == (PayoutOutcome.FAILED, "amount_precision")
+    result = await rich.psp.pay_out(payout_request(transfer, amount=10_000), timeout_s=T)
+    assert (result.outcome, result.amount) == (PayoutOutcome.PENDING, 10_000)
+
+
 async def test_an_account_that_is_not_ours_to_use_is_unknown(rich: "Account") -> None:
     result = await rich.psp.pay_out(payout_request(rich.transfer_request("acct_nobody")), timeout_s=T)
     assert (result.outcome, result.reason) == (PayoutOutcome.UNKNOWN, "credentials")
@@ -334,7 +347,11 @@ async def test_cancelling_in_time_and_too_late(rich: "Account") -> None:
             await rich.control("POST", f"payouts/{result.reference}/{step}")
         for _ in range(2):
             end = await rich.psp.cancel_payout(
-                result.reference or "", destination=request.destination, key="c", timeout_s=T
+                result.reference or "",
+                payout_id=request.payout_id,
+                destination=request.destination,
+                key="c",
+                timeout_s=T,
             )
             assert (end.outcome, end.reference, end.failure and end.failure.code) == (outcome, result.reference, code)
 

@@ -72,11 +72,15 @@ Call = Callable[[StripePsp], Awaitable[TransferResult | PayoutResult]]
 CALLS: dict[str, Call] = {
     "transfer": lambda psp: psp.transfer(TRANSFER, timeout_s=T),
     "find_transfer": lambda psp: psp.find_transfer("pt_1", timeout_s=T),
+    "retrieve_transfer": lambda psp: psp.retrieve_transfer("tr_1", payout_id="pt_1", destination="acct_1", timeout_s=T),
     "reverse_transfer": lambda psp: psp.reverse_transfer(REVERSAL, timeout_s=T),
+    "find_reversal": lambda psp: psp.find_reversal(REVERSAL, timeout_s=T),
     "pay_out": lambda psp: psp.pay_out(PAYOUT, timeout_s=T),
-    "retrieve_payout": lambda psp: psp.retrieve_payout("po_1", destination="acct_1", timeout_s=T),
+    "retrieve_payout": lambda psp: psp.retrieve_payout("po_1", payout_id="pt_1", destination="acct_1", timeout_s=T),
     "find_payout": lambda psp: psp.find_payout("pt_1", destination="acct_1", created_from=SINCE, timeout_s=T),
-    "cancel_payout": lambda psp: psp.cancel_payout("po_1", destination="acct_1", key="c", timeout_s=T),
+    "cancel_payout": lambda psp: psp.cancel_payout(
+        "po_1", payout_id="pt_1", destination="acct_1", key="c", timeout_s=T
+    ),
 }
 
 
@@ -162,7 +166,7 @@ async def test_each_cancel_has_a_key_of_its_own() -> None:
     server = Server(answer(500, "no"))
     async with served(server) as psp:
         for _ in range(2):
-            await psp.cancel_payout("po_1", destination="acct_1", key="pt_1:cancel", timeout_s=T)
+            await psp.cancel_payout("po_1", payout_id="pt_1", destination="acct_1", key="pt_1:cancel", timeout_s=T)
     keys = {header for n in range(2) for header in sent(server, n)[1] if header.startswith("Idempotency-Key: ")}
     assert len(keys) == 2
     assert all(key.startswith("Idempotency-Key: pt_1:cancel:") for key in keys)
@@ -208,9 +212,9 @@ async def test_without_a_sellers_account_our_own_never_pays() -> None:
     server = Server(ok(payout()))
     async with served(server) as psp:
         paid = await psp.pay_out(PAYOUT.model_copy(update={"destination": ""}), timeout_s=T)
-        seen = await psp.retrieve_payout("po_1", destination="", timeout_s=T)
+        seen = await psp.retrieve_payout("po_1", payout_id="pt_1", destination="", timeout_s=T)
         found = await psp.find_payout("pt_1", destination="", created_from=SINCE, timeout_s=T)
-        ended = await psp.cancel_payout("po_1", destination="", key="c", timeout_s=T)
+        ended = await psp.cancel_payout("po_1", payout_id="pt_1", destination="", key="c", timeout_s=T)
     assert paid.failure is not None
     assert (paid.outcome, paid.failure.code) == (PayoutOutcome.FAILED, "payout_account_invalid")
     assert {result.outcome for result in (seen, found, ended)} == {PayoutOutcome.UNKNOWN}
@@ -290,7 +294,7 @@ async def test_the_breaker_and_the_bulkhead_hold_for_money_out() -> None:
     server = Server(answer(500, "no"))
     async with served(server, breaker_failures=2) as psp:
         reasons = [(await call(psp)).reason for call in CALLS.values()]
-    assert reasons == ["server_error"] * 2 + ["breaker_open"] * 5
+    assert reasons == ["server_error"] * 2 + ["breaker_open"] * 7
     async with served(server, concurrency_max=0) as psp:
         assert {(await call(psp)).reason for call in CALLS.values()} == {"busy"}
     assert len(server.requests) == 2
@@ -340,8 +344,7 @@ async def test_a_refused_transfer(reply: bytes, code: str) -> None:
     [
         (transfer(), TransferOutcome.DONE, None),
         (transfer(metadata=ours("an earlier attempt")), TransferOutcome.DONE, None),
-        (transfer(reversed=True), TransferOutcome.DONE, None),
-        (transfer(reversed=True, metadata=ours("an earlier attempt")), TransferOutcome.REFUSED, None),
+        (transfer(reversed=True), TransferOutcome.REFUSED, None),
         (transfer(metadata={"paysaga_payout": "pt_2"}), TransferOutcome.REFUSED, None),
         (transfer(metadata=None), TransferOutcome.REFUSED, None),
         (transfer(amount=400), TransferOutcome.UNKNOWN, "amount_mismatch"),
@@ -370,7 +373,7 @@ async def test_a_refusal_without_the_second_answer_is_unknown(second: bytes | No
         ([], None),
         ([transfer(id="tr_9", metadata={})], None),
         ([transfer(id="tr_9", metadata={"paysaga_payout": "pt_11"})], None),
-        ([transfer(reversed=True)], "tr_1"),
+        ([transfer(reversed=True)], None),
         ([transfer(id="tr_2", reversed=True), transfer()], "tr_1"),
         ([transfer(), transfer(id="tr_0", reversed=True)], "tr_1"),
         (["tr_1", None, transfer()], "tr_1"),
@@ -452,6 +455,46 @@ async def test_a_reversal_that_is_not_what_was_asked(more: dict[str, Any], reaso
     assert (result.outcome, result.reason, result.reference) == (TransferOutcome.UNKNOWN, reason, reference)
 
 
+@pytest.mark.parametrize(
+    ("state", "outcome", "reason"),
+    [
+        (ok(BACK), TransferOutcome.DONE, None),
+        (ok(transfer()), TransferOutcome.NOT_FOUND, None),
+        (ok(transfer(amount_reversed=100)), TransferOutcome.NOT_FOUND, None),
+        (MISSING, TransferOutcome.NOT_FOUND, None),
+        (ok({**BACK, "amount_reversed": 400}), TransferOutcome.UNKNOWN, "amount_mismatch"),
+    ],
+)
+async def test_a_look_whether_a_transfer_was_taken_back(
+    state: bytes, outcome: TransferOutcome, reason: str | None
+) -> None:
+    server = Server(state)
+    async with served(server) as psp:
+        result = await psp.find_reversal(REVERSAL, timeout_s=T)
+    assert (result.outcome, result.reason) == (outcome, reason)
+    assert sent(server)[0].startswith("GET /v1/transfers/tr_1 ")
+
+
+@pytest.mark.parametrize(
+    ("reply", "outcome", "reason"),
+    [
+        (ok(transfer()), TransferOutcome.DONE, None),
+        (ok(transfer(metadata={})), TransferOutcome.DONE, None),
+        (ok(transfer(metadata={"paysaga_payout": "pt_2"})), TransferOutcome.NOT_FOUND, None),
+        (ok(transfer(destination="acct_2")), TransferOutcome.NOT_FOUND, None),
+        (ok(transfer(amount_reversed=1)), TransferOutcome.NOT_FOUND, None),
+        (ok(transfer(id="tr_2")), TransferOutcome.UNKNOWN, "malformed"),
+        (ok(payout(id="tr_1")), TransferOutcome.UNKNOWN, "malformed"),
+        (MISSING, TransferOutcome.NOT_FOUND, None),
+        (refusal(), TransferOutcome.UNKNOWN, "unrecognised"),
+    ],
+)
+async def test_a_look_at_a_transfer(reply: bytes, outcome: TransferOutcome, reason: str | None) -> None:
+    async with served(Server(reply)) as psp:
+        result = await CALLS["retrieve_transfer"](psp)
+    assert (result.outcome, result.reason) == (outcome, reason)
+
+
 # --- payouts ---
 
 
@@ -475,7 +518,9 @@ async def test_a_payout_that_is_not_what_was_asked(more: dict[str, Any], reason:
     ("found", "outcome", "reference"),
     [
         ([], PayoutOutcome.FAILED, None),
-        ([payout(metadata=ours("an earlier attempt"))], PayoutOutcome.FAILED, None),
+        ([payout(metadata=ours("an earlier attempt"))], PayoutOutcome.PENDING, "po_1"),
+        ([payout(metadata=ours("an earlier attempt"), status="failed")], PayoutOutcome.FAILED, None),
+        ([payout(status="failed"), payout(id="po_0", metadata=ours("earlier"))], PayoutOutcome.PENDING, "po_0"),
         ([payout(metadata={})], PayoutOutcome.FAILED, None),
         ([payout()], PayoutOutcome.PENDING, "po_1"),
         ([payout(status="failed")], PayoutOutcome.FAILED, "po_1"),
@@ -519,13 +564,16 @@ async def test_which_payout_is_ours(found: list[dict[str, Any]], outcome: Payout
     [
         (ok(payout(status="paid")), PayoutOutcome.PAID, None),
         (ok(payout(id="po_2")), PayoutOutcome.UNKNOWN, "malformed"),
+        (ok(payout(metadata={}, status="paid")), PayoutOutcome.PAID, None),
+        (ok(payout(metadata={"paysaga_payout": "pt_2"})), PayoutOutcome.NOT_FOUND, None),
+        (ok(payout(original_payout="po_0")), PayoutOutcome.NOT_FOUND, None),
         (MISSING, PayoutOutcome.NOT_FOUND, None),
         (refusal(), PayoutOutcome.UNKNOWN, "unrecognised"),
     ],
 )
 async def test_a_look_at_a_payout(reply: bytes, outcome: PayoutOutcome, reason: str | None) -> None:
     async with served(Server(reply)) as psp:
-        result = await psp.retrieve_payout("po_1", destination="acct_1", timeout_s=T)
+        result = await psp.retrieve_payout("po_1", payout_id="pt_1", destination="acct_1", timeout_s=T)
     assert (result.outcome, result.reason) == (outcome, reason)
 
 
@@ -544,7 +592,7 @@ async def test_a_refused_cancel_is_what_became_of_the_payout(
     status: str, outcome: PayoutOutcome, code: str | None
 ) -> None:
     async with served(Server(in_turn(refusal(), ok(payout(status=status))))) as psp:
-        result = await psp.cancel_payout("po_1", destination="acct_1", key="c", timeout_s=T)
+        result = await psp.cancel_payout("po_1", payout_id="pt_1", destination="acct_1", key="c", timeout_s=T)
     assert (result.outcome, result.reference) == (outcome, "po_1")
     assert (result.failure and result.failure.code) == code
 
@@ -561,5 +609,5 @@ async def test_a_refused_cancel_is_what_became_of_the_payout(
 )
 async def test_cancelling(replies: list[bytes], outcome: PayoutOutcome, reason: str | None) -> None:
     async with served(Server(in_turn(*replies))) as psp:
-        result = await psp.cancel_payout("po_1", destination="acct_1", key="c", timeout_s=T)
+        result = await psp.cancel_payout("po_1", payout_id="pt_1", destination="acct_1", key="c", timeout_s=T)
     assert (result.outcome, result.reason) == (outcome, reason)

@@ -249,6 +249,21 @@ def test_check_part_has_no_minimum() -> None:
     assert failure.code == "amount_precision"
 
 
+@pytest.mark.parametrize(
+    ("amount", "currency", "code"),
+    [
+        (1, "USD", None),
+        (10_000, "HUF", None),
+        (10_050, "HUF", "amount_precision"),
+        (150, "TWD", "amount_precision"),
+        (1_005, "KWD", "amount_precision"),
+    ],
+)
+def test_what_can_be_paid_out(amount: int, currency: str, code: str | None) -> None:
+    failure = psp().check_payout(amount, currency)
+    assert (failure and failure.code) == code
+
+
 def psp() -> Psp:
     guard = Guard("tables", concurrency_max=1, rate_per_s=1, breaker_failures=1, breaker_open_s=1)
     currencies = {"USD", "INR", "JPY", "GBP", "KWD", "IDR"}

@@ -2,6 +2,10 @@
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
+from db import reconciliation as runs
+from db import reconciliation_report as report
 from domain import ledger as books
 from domain.ledger import Kind
 from domain.psp import BankLine
@@ -51,10 +55,48 @@ async def test_amount_and_currency(world: World) -> None:
     assert item["reason"] == "The bank lists 800.00 INR for po_1, and we booked 900.00 INR."
 
 
-async def test_an_entry_that_is_nothing_of_ours(world: World) -> None:
-    (await statement(world, entry(amount=-123))).one(LineClass.MISSING_HERE)
+@pytest.mark.parametrize("names", [("po_unknown",), ("Stripe", "PAYOUT"), ("txn_1",)])
+async def test_an_entry_of_the_psp_that_is_not_booked(world: World, names: tuple[str, ...]) -> None:
+    (await statement(world, entry("bank-1", *names, amount=-123))).one(LineClass.MISSING_HERE)
     (disc,) = await world.open_ones()
     assert (disc["subject"], disc["tenant_id"], disc["difference"]) == ("bank", "platform", -123)
+
+
+async def test_an_entry_that_is_nothing_of_the_psps(world: World) -> None:
+    """Rent, salaries: it is in the log, in no total, and nobody is asked about it."""
+    await booked(world)
+    rent = entry("bank-2", "RENT", "shop", amount=-120_000)
+    found = await statement(world, entry("bank-1", "po_1"), rent)
+    assert found.counts == {"matched": 1, "unrelated": 1}
+    (item,) = [item for item in found.items if item["class"] == "unrelated"]
+    assert (item["discrepancy_id"], item["reason"][:12]) == (None, "Not of the P")
+    assert await world.open_ones(None) == []
+    run = await world.database.read(lambda c: runs.get(c, found.run_id))
+    assert (await report.summary(world.database, run, None, LATER)).totals == [report.Total("INR", 90_000, 90_000)]
+    assert (await statement(world)).items == [], "it is told once"
+
+
+async def test_an_entry_whose_payout_is_booked_later_and_that_only_its_amount_names(world: World) -> None:
+    (await statement(world, entry())).one(LineClass.UNRELATED)
+    await booked(world)
+    next_day = (DAY + timedelta(days=2), DAY + timedelta(days=3))
+    assert (await statement(world, window=next_day)).one(LineClass.MATCHED)["how"] == "guess"
+
+
+async def test_a_statement_is_of_one_currency(world: World) -> None:
+    await booked(world)
+    await world.post(Kind.BANK_PAYOUT, "stripe:po_usd", books.bank_payout("stripe", 500, "USD"))
+    much_later = NOON + timedelta(days=30)
+    assert (await statement(world, entry("bank-1", "po_1"), at=much_later)).counts == {"matched": 1}
+    found = await statement(world, entry("bank-2", "RENT").model_copy(update={"currency": "USD"}), at=much_later)
+    assert found.classes == ["missing_at_psp", "unrelated"]
+
+
+async def test_the_same_entry_in_the_statement_of_the_day_and_of_the_month(world: World) -> None:
+    await booked(world)
+    line = entry("entry:1234:1", "po_1")
+    assert (await statement(world, line)).counts == {"matched": 1}
+    assert (await statement(world, line)).counts == {"matched": 1}
 
 
 async def test_an_entry_whose_payout_is_booked_later(world: World) -> None:

@@ -4,10 +4,12 @@ import asyncio
 import csv
 import io
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
 from activities import reconciliation as module
@@ -17,9 +19,13 @@ from bench import reconcile
 from bench.reconcile_books import COLUMNS
 from db import reconciliation as runs
 from db import reconciliation_file as files
+from db import reconciliation_report as report
+from db.database import LockTimeout
+from db.impossible import why_impossible
 from db.reconciliation_stage import stage
+from domain.errors import Unavailable
 from domain.psp import PspLine, PspLines
-from domain.reconciliation import NewRun, Source, StageStep, Subject
+from domain.reconciliation import IMPOSSIBLE, NewRun, RunStep, Source, StageStep, Subject
 from stack.embedded import EmbeddedStack
 from tests.reconciliation.test_reconciliation_classes import other
 from tests.reconciliation.world import DAY, LATER, World
@@ -99,6 +105,62 @@ async def test_two_workers_at_one_run(world: World) -> None:
     )
     await ActivityEnvironment().run(workers[0].stage_from_psp, StageStep(run_id=run_id))
     assert await references(world, run_id) == [line.reference for page in pages for line in page]
+
+
+# --- what can never be kept ---
+
+
+async def never(step: Any) -> str:
+    with pytest.raises(ApplicationError) as caught:
+        await step
+    assert caught.value.non_retryable
+    assert caught.value.type == IMPOSSIBLE
+    return caught.value.message
+
+
+@pytest.mark.parametrize(
+    "changes", [{"amount": 10**20}, {"description": "a\0b"}, {"description": "\ud800"}, {"our_reference": "a\0"}]
+)
+async def test_lines_that_cannot_be_kept_are_not_tried_for_ever(world: World, changes: dict[str, Any]) -> None:
+    """No reader makes such lines; should one, the run ends."""
+    run_id = await world.open()
+    steps = worker(world, Lister([[other("txn_0")], [other("txn_1", **changes)]]))
+    why = await never(ActivityEnvironment().run(steps.stage_from_psp, StageStep(run_id=run_id)))
+    assert why.startswith("The lines after 1 cannot be kept: ")
+    assert await references(world, run_id) == ["txn_0"]
+
+
+async def test_lines_that_cannot_be_matched_are_not_tried_for_ever(world: World) -> None:
+    run_id = await world.open(window=(DAY, datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)))
+    await world.staged(run_id, [other()])
+    step = RunStep(run_id=run_id, at=LATER)
+    why = await never(ActivityEnvironment().run(worker(world).match_lines, step))
+    assert why.startswith("The lines cannot be matched: ")
+
+
+def test_what_may_work_later_is_tried_again() -> None:
+    cut = Unavailable("The database does not answer.")
+    cut.__cause__ = TimeoutError()
+    assert why_impossible(cut) is None
+    assert why_impossible(LockTimeout("Another request holds this object.")) is None
+    value = Unavailable("The database does not answer.")
+    value.__cause__ = OverflowError("value out of int64 range")
+    assert why_impossible(value) == "value out of int64 range", "however the driver's error was taken"
+
+
+async def test_a_run_that_has_failed_is_not_staged_any_more(world: World) -> None:
+    run_id = await world.open()
+    await world.database.run(lambda c: runs.fail(c, run_id, "line 3: broken", LATER))
+    staged = await ActivityEnvironment().run(worker(world).stage_from_psp, StageStep(run_id=run_id))
+    assert (staged.done, staged.failure) == (False, "line 3: broken")
+
+
+async def test_totals_are_larger_than_any_amount(world: World) -> None:
+    lines = [other(f"txn_{n}", amount=9 * 10**18, fee=0) for n in range(2)]
+    run_id = (await world.run(*lines, source=Source.FILE)).run_id
+    run = await world.database.read(lambda c: runs.get(c, run_id))
+    totals = (await report.summary(world.database, run, None, LATER)).totals
+    assert totals == [report.Total("INR", 18 * 10**18, 0)]
 
 
 # --- files ---

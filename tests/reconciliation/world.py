@@ -12,6 +12,7 @@ from db import charge as charges
 from db import ledger, merchant, payment, settlement
 from db import reconciliation as runs
 from db import reconciliation_discrepancy as discrepancies
+from db import reconciliation_fix as fixing
 from db import reconciliation_match as matching
 from db import refund as refunds
 from db.database import Database
@@ -133,6 +134,9 @@ class World:
         result = ChargeResult(
             outcome=ChargeOutcome.SUCCEEDED, reference=made.intent, amount=AMOUNT, currency="INR", fee=told
         )
+        await self.settle_with(made, result, at)
+
+    async def settle_with(self, made: Paid, result: ChargeResult, at: datetime = NOON) -> None:
         step = SettleStep(
             payment_id=made.payment_id, order_id=made.order_id, result=result, completes=(made.order_id,), at=at
         )
@@ -154,8 +158,18 @@ class World:
         await self.database.run(lambda c: refunds.book(c, step))
 
     async def post(self, kind: Kind, source: str, postings: tuple[books.Posting, ...], at: datetime = NOON) -> None:
-        transaction = Transaction(kind=kind, source_id=source, postings=postings)
+        await self.book(Transaction(kind=kind, source_id=source, postings=postings), at)
+
+    async def book(self, transaction: Transaction, at: datetime = NOON) -> None:
         await self.database.run(lambda c: ledger.post(c, self.tenant, [transaction], at))
+
+    async def clearing(self) -> dict[str, int]:
+        """Currency → what the ledger says that the PSP holds for us."""
+        rows = await self.sql(
+            "SELECT currency, sum(amount)::int AS s FROM ledger_posting"
+            " WHERE account = 'psp_clearing:stripe' GROUP BY 1 HAVING sum(amount) <> 0"
+        )
+        return {row["currency"]: row["s"] for row in rows}
 
     # --- a run ---
 
@@ -195,6 +209,12 @@ class World:
         place = place_of(await self.database.read(lambda c: runs.get(c, run_id)))
         await self.database.run(lambda c: stage(c, run_id, lines, read=place.pages, following=None, last=True))
 
+    async def half_read(self, *lines: PspLine) -> None:
+        """A file that could not be read to its end."""
+        run_id = await self.open(source=Source.FILE)
+        await self.database.run(lambda c: stage(c, run_id, lines, read=0, following=None, last=False))
+        await self.database.run(lambda c: runs.fail(c, run_id, "line 5001: broken", LATER))
+
     async def match(self, run_id: str, at: datetime = LATER) -> Matching:
         return await self.database.run_long(lambda c: matching.match(c, run_id, Terms(at)), timeout_s=60)
 
@@ -227,6 +247,12 @@ class Found:
     def one(self, cls: LineClass) -> dict[str, Any]:
         assert self.classes == [cls], [(item["class"], item["reason"]) for item in self.items]
         return self.items[0]
+
+
+async def know_refund(world: World, disc: dict[str, Any]) -> str:
+    """A refund that was made in the PSP's dashboard becomes our record; its id."""
+    _, made = await world.database.run(lambda c: fixing.know_refund(c, disc))
+    return made
 
 
 async def _bytes(content: bytes) -> AsyncIterator[bytes]:

@@ -31,5 +31,6 @@ def test_every_path_is_stored() -> None:
         "close_unconfirmed", "request_cancel", "record_resolution", "begin_late_charge", "sweep_payments",
         "assess", "review_by_default", "release", "mark_capture", "capture_charge", "expire_authorization",
         "refund_once", "check_dispute", "book_dispute", "submit_evidence", "book_evidence", "warn_of_deadline",
-        "sweep_disputes",
+        "sweep_disputes", "sweep_payouts", "sweep_reconciliations", "match_lines", "apply_fixes", "verify_fixes",
+        "complete_reconciliation", "fail_reconciliation",
     } <= seen  # fmt: skip

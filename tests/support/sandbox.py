@@ -69,10 +69,12 @@ class SandboxAccount:
         made: dict[str, Any] = response.json()
         return made
 
-    async def transfer_by_hand(self, account: str, amount: int, currency: str = "inr") -> dict[str, Any]:
-        """As somebody does in the PSP's dashboard: money to a seller's account, with nothing of ours on it."""
-        body = {"destination": account, "amount": amount, "currency": currency}
-        made: dict[str, Any] = (await self._http.post("/v1/transfers", data=body)).raise_for_status().json()
+    async def transfer_by_hand(self, account: str, amount: int, *, of: str | None = None) -> dict[str, Any]:
+        """As somebody does in the PSP's dashboard: money to a seller's account, with nothing of ours on it; or `of` a
+        payout, as if we had made it."""
+        body = {"destination": account, "amount": amount, "currency": "inr"}
+        ours = {"transfer_group": of, "metadata[paysaga_payout]": of} if of else {}
+        made: dict[str, Any] = (await self._http.post("/v1/transfers", data=body | ours)).raise_for_status().json()
         return made
 
     async def capture_by_hand(self, intent: str) -> None:

@@ -45,12 +45,12 @@ async def result(skipping: Skipping, workflow_id: str) -> Any:
     return await skipping.temporal.get_workflow_handle(workflow_id).result()
 
 
-async def test_a_payout_that_the_bank_has_for_a_week_is_looked_at_ever_more_rarely(
+async def test_a_payout_that_the_bank_has_for_days_is_looked_at_ever_more_rarely(
     skipping: Skipping, shop: Shop
 ) -> None:
     await payouts.fund(shop, "anna", amount=EARNED)
     payout_id, reference = await payouts.failing(shop)
-    await skipping.env.sleep(7 * DAY)
+    await skipping.env.sleep(4 * DAY)
     assert (await shop.get(f"/v1/payouts/{payout_id}")).json()["status"] == "IN_TRANSIT"
     await skipping.sandbox.steer_payout(reference, "pay")
     await result(skipping, f"payout:{payout_id}")
@@ -58,10 +58,31 @@ async def test_a_payout_that_the_bank_has_for_a_week_is_looked_at_ever_more_rare
     waits = [wait.total_seconds() for wait in await timers(skipping, f"payout:{payout_id}")]
     assert waits[:10] == [60.0 * 2**n for n in range(9)] + [21_600.0]
     assert set(waits[9:]) == {21_600.0}
-    assert 7 * 86_400 < sum(waits) < 7.5 * 86_400
+    assert 4 * 86_400 < sum(waits) < 4.5 * 86_400
     asked = (await skipping.sandbox.ground_truth())["requests"]
     looks = [r for r in asked if r["operation"] == "payouts.retrieve" and r["account"].startswith("acct_payoutStays")]
     assert len(looks) == len(waits)
+    assert await payouts.amounts(skipping.sandbox, payout_id) == went(EARNED)
+
+
+async def test_what_the_bank_has_for_too_long_is_a_persons_and_may_still_arrive(skipping: Skipping, shop: Shop) -> None:
+    await payouts.fund(shop, "anna", amount=EARNED)
+    payout_id, reference = await payouts.failing(shop)
+    workflow_id = f"payout:{payout_id}"
+    for _ in range(2):
+        await skipping.env.sleep(8 * DAY)
+        late = await payouts.until(shop, payout_id, "NEEDS_ATTENTION")
+        assert late["failure"]["code"] == "payout_late"
+        assert await payouts.tasks(shop, payout_id) == ["payout_late"]
+        await skipping.update(workflow_id, "resolve", {"decision": "retry", "by": "olga"})
+        await payouts.until(shop, payout_id, "IN_TRANSIT")
+        assert await payouts.tasks(shop, payout_id) == []
+    await skipping.env.sleep(8 * DAY)
+    await payouts.until(shop, payout_id, "NEEDS_ATTENTION")
+    await skipping.sandbox.steer_payout(reference, "pay")
+    await result(skipping, workflow_id)
+    assert (await payouts.until(shop, payout_id, "PAID"))["failure"] is None
+    assert await payouts.tasks(shop, payout_id) == []
     assert await payouts.amounts(skipping.sandbox, payout_id) == went(EARNED)
 
 

@@ -159,6 +159,13 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=text("status NOT IN ('CANCELLED', 'FAILED', 'PAID', 'RETURNED')"),
     )
+    op.create_index(
+        "ix_payout_return",
+        "payout",
+        ["next_check_at"],
+        unique=False,
+        postgresql_where=text("status = 'PAID' AND next_check_at IS NOT NULL"),
+    )
     op.create_index(op.f("ix_payout_run_id"), "payout", ["run_id"], unique=False)
     op.create_index("ix_payout_seller", "payout", ["tenant_id", "seller_account", "seq"], unique=False)
     op.create_index(
@@ -176,6 +183,7 @@ def upgrade() -> None:
         Column("call", Text(), nullable=False),
         Column("attempt", Integer(), nullable=False),
         Column("send_until", DateTime(timezone=True), nullable=False),
+        Column("sent_at", DateTime(timezone=True), nullable=True),
         Column("outcome", Text(), nullable=True),
         Column("reference", Text(), nullable=True),
         Column("failure", JSONB(none_as_null=True), nullable=True),

@@ -58,6 +58,13 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=text("our_reference IS NOT NULL"),
     )
+    op.create_index(
+        "ix_reconciliation_line_theirs",
+        "reconciliation_line",
+        [text("coalesce(charge_reference, source_reference, reference)")],
+        unique=False,
+        postgresql_where=text("our_reference IS NULL"),
+    )
     op.create_table(
         "settlement_file",
         Column("id", Text(), nullable=False),
@@ -162,6 +169,7 @@ def upgrade() -> None:
             comment="what is there, less what the ledger says, with fees; minor units",
         ),
         Column("currency", Text(), nullable=True),
+        Column("differences", JSONB(), nullable=True, comment="the same in every currency: what adjusting it books"),
         Column("due_at", DateTime(timezone=True), nullable=True),
         Column("fix", Text(), nullable=True),
         Column("fix_asked_at", DateTime(timezone=True), nullable=True),
@@ -206,6 +214,13 @@ def upgrade() -> None:
         "ix_discrepancy_due", "discrepancy", ["due_at"], unique=False, postgresql_where=text("status = 'OPEN'")
     )
     op.create_index("ix_discrepancy_fingerprint", "discrepancy", ["psp", "subject", "fingerprint"], unique=False)
+    op.create_index(
+        "ix_discrepancy_corrected",
+        "discrepancy",
+        ["psp", "subject", "fingerprint"],
+        unique=False,
+        postgresql_where=text("status = 'RESOLVED' AND ledger_transaction_id IS NOT NULL"),
+    )
     op.create_index("ix_discrepancy_last_run", "discrepancy", ["last_run_id", "id"], unique=False)
     op.create_index(
         "ix_discrepancy_line",
@@ -264,7 +279,7 @@ def upgrade() -> None:
         Column("discrepancy_id", Text(), nullable=True),
         CheckConstraint(
             "class IN ('matched', 'missing_at_psp', 'missing_here', 'amount', 'currency', 'fee', 'duplicate', 'timing',"
-            " 'status')",
+            " 'status', 'unrelated')",
             name=op.f("ck_reconciliation_item_class"),
         ),
         CheckConstraint("how IN ('reference', 'psp_id', 'guess')", name=op.f("ck_reconciliation_item_how")),

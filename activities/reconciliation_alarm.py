@@ -1,0 +1,37 @@
+"""Who is told of what stays open: a task for a person past the deadline, and the gauges that alerts are made of. Both a
+run's end and the sweeper look, so a run that hangs or fails keeps nobody from hearing of it."""
+
+from datetime import datetime
+
+import structlog
+from prometheus_client import Gauge
+
+from db import reconciliation_discrepancy as discrepancies
+from db.database import Database
+
+OPEN = Gauge("paysaga_discrepancies_open", "Open discrepancies", ["psp", "subject", "class"])
+OVERDUE = Gauge("paysaga_discrepancies_overdue", "Open discrepancies past their deadline", ["psp", "subject", "class"])
+
+_shown: set[tuple[str, str, str]] = set()
+"""The labels that the gauges have: a class of which none is left shows zero."""
+
+_NAMED = ("id", "tenant_id", "psp", "subject", "class", "object_id", "line_reference", "reason")
+
+log = structlog.get_logger("paysaga.reconciliation")
+
+
+async def alarm(database: Database, at: datetime) -> int:
+    """Tell a person of whatever is open past its deadline, each once; how many were new. Raises Unavailable."""
+    overdue = 0
+    while page := await database.run(lambda c: discrepancies.alert(c, at)):
+        overdue += len(page)
+        for late in page:
+            log.error("unmatched past its deadline", **{name: late[name] for name in _NAMED})
+    counts = await database.read(lambda c: discrepancies.open_counts(c, at))
+    now = {(row["psp"], row["subject"], row["class"]): row for row in counts}
+    _shown.update(now)
+    for labels in _shown:
+        row = now.get(labels)
+        OPEN.labels(*labels).set(row["open"] if row else 0)
+        OVERDUE.labels(*labels).set(row["overdue"] if row else 0)
+    return overdue

@@ -1,0 +1,44 @@
+"""Several tenants on one account: a run that one of them asked for settles nothing of the others."""
+
+import pytest
+from temporalio.testing import ActivityEnvironment
+
+from db import reconciliation as runs
+from db import reconciliation_report as report
+from domain.psp import PspLineKind
+from domain.reconciliation import FixStep
+from tests.reconciliation.test_reconciliation_classes import other
+from tests.reconciliation.test_reconciliation_stage import worker
+from tests.reconciliation.world import LATER, World
+
+
+@pytest.mark.parametrize(
+    ("by", "shared", "fixed"),
+    [
+        ("shop", True, {"shop"}),
+        ("shop", False, {"shop", "platform"}),
+        ("platform", True, {"shop", "rival", "platform"}),
+    ],
+)
+async def test_whose_fixes_a_run_applies(world: World, by: str, shared: bool, fixed: set[str]) -> None:
+    lines = [(await world.paid(fee=None)).line(), other("txn_radar", kind=PspLineKind.FEE, amount=-300)]
+    if shared:
+        await world.seller("rival")
+        lines.append((await world.paid(fee=None, tenant="rival")).line())
+    world.tenant = by
+    found = await world.run(*lines)
+    assert found.matched.fixes == len(fixed)
+    done = await ActivityEnvironment().run(worker(world).apply_fixes, FixStep(run_id=found.run_id, at=LATER))
+    assert done.booked == len(fixed)
+    assert {row["tenant_id"] for row in await world.open_ones("FIXED")} == fixed
+
+
+async def test_counters_of_everybody_are_the_operators(world: World) -> None:
+    await world.seller("rival")
+    run_id = (await world.run((await world.paid()).line(fee=1))).run_id
+    run = await world.database.read(lambda c: runs.get(c, run_id))
+    names = ("lines", "opened", "closed", "fixed", "asked")
+    theirs = await world.database.read(lambda c: report.brief(c, run, "shop"))
+    assert ([theirs[name] for name in names], theirs["counts"]) == ([None] * 5, {"fee": 1})
+    everything = await world.database.read(lambda c: report.brief(c, run, None))
+    assert [everything[name] for name in names] == [1, 1, 0, 0, 0]
