@@ -210,13 +210,15 @@ class PayoutActivities:
 
     @activity.defn
     async def book_transfer(self, step: BookTransferStep) -> PayoutState:
-        state = await self._database.run(lambda c: payout_progress.book_transfer(c, step, self._send_for_s))
+        state = await self._database.run_patiently(lambda c: payout_progress.book_transfer(c, step, self._send_for_s))
         self._handover.announce(step.payout_id)
         return state
 
     @activity.defn
     async def book_payout(self, step: BookPayoutStep) -> PayoutState:
-        state = await self._database.run(lambda c: payout_progress.book_payout(c, step, self._send_for_s, self._bank))
+        state = await self._database.run_patiently(
+            lambda c: payout_progress.book_payout(c, step, self._send_for_s, self._bank)
+        )
         self._handover.announce(step.payout_id)
         return state
 

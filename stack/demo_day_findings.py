@@ -54,7 +54,7 @@ def _runs_table(runs: Sequence[tuple[str, ReconciliationReport]]) -> RenderableT
     for name in ("lines", "matched", "breaks", "new", "fixed by rule", "gone"):
         table.add_column(name, justify="right")
     for title, report in runs:
-        breaks = sum(number for cls, number in report.counts.items() if cls != LineClass.MATCHED)
+        breaks = sum(number for cls, number in report.counts.items() if cls in BREAKS)
         matched = report.counts.get(LineClass.MATCHED, 0)
         counts = (report.lines, matched, breaks, report.opened, report.fixed + report.asked, report.closed)
         table.add_row(_mark(report.failure is None), title, *map(_number, counts))

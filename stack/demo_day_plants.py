@@ -180,8 +180,10 @@ class Planter:
     async def bank(self, payouts: Mapping[str, Mapping[str, Any]]) -> list[Plant]:
         less = payouts["EUR"]
         await self.psp.control("PATCH", f"/payouts/{less['id']}/bank", {"amount": less["amount"] - 150})
-        body = {"amount": 12_345, "currency": "inr", "reference": "RENT", "text": "Rent of the roof"}
-        entry = await self.psp.control("POST", "/bank/entries", body)
+        rent = {"amount": 90_000, "currency": "inr", "reference": "RENT", "text": "Rent of the roof"}
+        await self.psp.control("POST", "/bank/entries", rent)  # nothing to do with the PSP: nobody is to hear of it
+        unknown = {"amount": 12_345, "currency": "inr", "reference": "R-77", "text": "STRIPE PAYMENTS, correction"}
+        entry = await self.psp.control("POST", "/bank/entries", unknown)
         return [
             Plant(
                 LineClass.AMOUNT,
@@ -191,7 +193,9 @@ class Planter:
                 decision=Decision.ADJUST,
                 note="bank charge",
             ),
-            Plant(LineClass.MISSING_HERE, "money from somebody else", entry["id"], subject=Subject.BANK),
+            Plant(
+                LineClass.MISSING_HERE, "money from the PSP that it never paid", entry["id"], subject=Subject.BANK
+            ),
         ]
 
     # --- lines ---

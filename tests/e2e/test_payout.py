@@ -3,7 +3,7 @@ ledger tell it."""
 
 import secrets
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -168,7 +168,8 @@ async def test_a_return_that_no_webhook_tells_of_is_found_by_looking(shop: Shop)
         await sweep(shop.paysaga)
         await shop.paysaga.temporal.get_workflow_handle(f"payout:{payout_id}").result()
         row = await shop.paysaga.sql("SELECT next_check_at - now() AS gap FROM payout WHERE id = $1", payout_id)
-        return round(row[0]["gap"].total_seconds() / 86_400)
+        gap: timedelta = row[0]["gap"]
+        return round(gap / timedelta(days=1))
 
     assert await looked_at() == 2
     await sandbox.webhook_fault("payout.failed", "lost", match={"id": paid["reference"]})
