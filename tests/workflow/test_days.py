@@ -107,14 +107,15 @@ async def test_a_person_may_take_two_weeks(skipping: Skipping, shop: Shop) -> No
 
 
 async def test_a_month_of_delay_is_over_after_a_month(skipping: Skipping, shop: Shop) -> None:
-    ahead = await skipping.env.get_current_time() - datetime.now(UTC)
-    delay_days = ahead.days + 30
-    await shop.set_merchant("anna", payout={"delay_days": delay_days})
+    await shop.set_merchant("anna", payout={"delay_days": 30})
     await shop.paid(shop.checkout(), orders=[("anna", "500.00")])
-    await skipping.env.sleep(29 * DAY)
+    (order,) = await skipping.sql("SELECT available_at FROM payment_order WHERE tenant_id = $1", shop.tenant)
+    left = order["available_at"] - await skipping.env.get_current_time()
+    assert timedelta(days=30, minutes=-5) < left <= timedelta(days=30)
+    await skipping.env.sleep(left - timedelta(hours=1))
     await payouts.release(shop)
     assert (await payouts.wallet(shop))["available"] == "0.00"
-    await skipping.env.sleep(2 * DAY)
+    await skipping.env.sleep(timedelta(hours=2))
     await payouts.release(shop)
     assert (await payouts.wallet(shop))["available"] == "485.00"
 
@@ -173,6 +174,9 @@ async def test_a_charge_that_pends_for_three_days_is_cancelled(skipping: Skippin
 
 
 async def test_an_authorization_is_voided_before_it_expires(skipping: Skipping, shop: Shop) -> None:
+    """The PSP says when it expires, so its clock has to be where the server's is."""
+    ahead = await skipping.env.get_current_time() - datetime.now(UTC)
+    await skipping.sandbox.control("POST", "/clock/advance", {"seconds": max(0, int(ahead.total_seconds()))})
     checkout = shop.checkout()
     payment = await shop.paid(checkout, capture="manual")
     assert payment["status"] == "AUTHORIZED"
@@ -181,4 +185,4 @@ async def test_an_authorization_is_voided_before_it_expires(skipping: Skipping, 
     await skipping.env.sleep(3 * DAY)
     await shop.until(payment["id"], "CANCELLED", "FAILED")
     log = await skipping.sandbox.log(checkout)
-    assert (log.charged, [one["status"] for one in log.authorizations]) == ([], ["voided"])
+    assert (log.charged, log.authorizations[-1]["status"]) == ([], "voided")
