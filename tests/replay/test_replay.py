@@ -32,5 +32,8 @@ def test_every_path_is_stored() -> None:
         "assess", "review_by_default", "release", "mark_capture", "capture_charge", "expire_authorization",
         "refund_once", "check_dispute", "book_dispute", "submit_evidence", "book_evidence", "warn_of_deadline",
         "sweep_disputes", "sweep_payouts", "sweep_reconciliations", "match_lines", "apply_fixes", "verify_fixes",
-        "complete_reconciliation", "fail_reconciliation",
+        "complete_reconciliation", "fail_reconciliation", "transfer_once", "transfer_until_known", "book_transfer",
+        "pay_out_once", "pay_out_until_known", "book_payout", "look_at_payout", "check_payout", "cancel_payout",
+        "reverse_transfer", "resolve_payout", "check_reference", "open_payout_run", "pay_due", "close_payout_run",
+        "release_funds",
     } <= seen  # fmt: skip
