@@ -326,15 +326,15 @@ HISTORY: dict[str, Any] = {
 RECONCILIATIONS: dict[str, Any] = {
     "day": {
         "summary": "A day of the PSP's list, without changing anything → 202",
-        "value": {"subject": "psp", "business_date": "2026-11-20"},
+        "value": {"subject": "psp", "business_date": "2026-01-20"},
     },
     "window": {
         "summary": "A window of it; what is safe by rule is done → 202",
         "description": ('Of a file: `{"subject": "bank", "file_id": "sf_…"}`, after `POST /v1/reconciliations/files`.'),
         "value": {
             "subject": "psp",
-            "from": "2026-11-19T00:00:00Z",
-            "to": "2026-11-19T12:00:00Z",
+            "from": "2026-01-19T00:00:00Z",
+            "to": "2026-01-19T12:00:00Z",
             "apply": True,
         },
     },

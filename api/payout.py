@@ -22,6 +22,7 @@ from api.context import (
 )
 from api.cursor import LIMIT_DEFAULT, Cursor, Limit, decode, encode
 from api.merchant import SellerAccount, find_merchant
+from api.paths import parameter
 from api.problems import READ_PROBLEMS, WRITE_PROBLEMS
 from api.schemas import (
     ClientId,
@@ -49,6 +50,7 @@ from workers.services import Services
 
 router = APIRouter(prefix="/v1/payouts", tags=["payouts"], route_class=StrictRoute)
 
+ONE = "/" + parameter("payout_id", but="schedule")
 PayoutId = Annotated[str, Path(description="`pt_…`", examples=["pt_01kafm6e8x7f5h9k3n1p4r6t8w"])]
 
 HEADERS: dict[str, Any] = {
@@ -230,7 +232,7 @@ def _json(model: BaseModel, status: int = 200, headers: dict[str, str] | None = 
     return Response(model.model_dump_json(), status, headers, "application/json")
 
 
-# --- the schedule; before what takes any word for a payout's id ---
+# --- the schedule ---
 
 
 @router.post("/schedule", response_model=PayoutScheduleOut, responses=WRITE_PROBLEMS, summary="Pay a seller regularly")
@@ -295,7 +297,7 @@ async def list_payouts(
     return _json(PayoutList(data=[payout_out(row) for row in rows[:limit]], next_cursor=following))
 
 
-@router.get("/{payout_id}", response_model=PayoutDetail, responses=READ_PROBLEMS, summary="Show a payout")
+@router.get(ONE, response_model=PayoutDetail, responses=READ_PROBLEMS, summary="Show a payout")
 async def show_payout(payout_id: PayoutId, who: PayoutsReader, services: ServicesOf) -> Response:
     """Where it stands. A bank may return what was PAID, days later: then it is RETURNED, and the money in the wallet
     again."""
@@ -312,9 +314,7 @@ async def _find(services: Services, who: Principal, payout_id: str) -> Payout:
     return found
 
 
-@router.get(
-    "/{payout_id}/items", response_model=PayoutItemList, responses=READ_PROBLEMS, summary="List what a payout pays"
-)
+@router.get(f"{ONE}/items", response_model=PayoutItemList, responses=READ_PROBLEMS, summary="List what a payout pays")
 async def list_payout_items(
     payout_id: PayoutId,
     who: PayoutsReader,
@@ -334,7 +334,7 @@ async def list_payout_items(
 
 
 @router.post(
-    "/{payout_id}/cancel",
+    f"{ONE}/cancel",
     response_model=PayoutDetail,
     status_code=202,
     responses={

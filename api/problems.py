@@ -8,6 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
 from domain.errors import PaysagaError
@@ -137,6 +138,11 @@ def install(app: FastAPI) -> None:
         if error.status_code == 405:
             headers["Allow"] = ", ".join(_methods_of(app, request))
         return problem(error.status_code, code, str(error.detail), headers=headers)
+
+    @app.exception_handler(ClientDisconnect)
+    async def _left(_: Request, __: Exception) -> JSONResponse:
+        """Nobody reads it; but it is no bug of ours."""
+        return problem(400, "body_incomplete", "The body did not arrive whole.")
 
     @app.exception_handler(Exception)
     async def _bug(request: Request, error: Exception) -> JSONResponse:

@@ -24,6 +24,7 @@ from api.context import (
     keyed,
 )
 from api.cursor import LIMIT_DEFAULT, Cursor, Limit, decode, encode
+from api.paths import parameter
 from api.problems import READ_PROBLEMS, WRITE_PROBLEMS
 from api.reconciliation_log import LOG_COLUMNS, log_csv, log_json
 from api.schemas_reconciliation import (
@@ -52,6 +53,7 @@ from workers.services import Services
 
 router = APIRouter(prefix="/v1/reconciliations", tags=["reconciliation"], route_class=StrictRoute)
 
+ONE = "/" + parameter("reconciliation_id", but="files")
 RunId = Annotated[str, Path(description="`rec_…`", examples=["rec_01kafm6e8x7f5h9k3n1p4r6t8w"])]
 
 HEADERS: dict[str, Any] = {
@@ -164,7 +166,7 @@ async def _start(services: Services, row: dict[str, Any]) -> None:
         raise Unavailable(detail) from error
 
 
-# --- files; before what takes any word for a run's id ---
+# --- files ---
 
 _MEDIA_TYPES = {Subject.PSP: ("text/csv",), Subject.BANK: ("application/xml", "text/xml")}
 _NAME_MAX = 200
@@ -173,16 +175,15 @@ FILE_BODY: dict[str, Any] = {
         "required": True,
         "content": {
             "text/csv": {
-                "schema": {"type": "string"},
                 "examples": {"stripe": {"summary": "Stripe's itemized report", "value": examples.SETTLEMENT_FILE}},
             },
             "application/xml": {
-                "schema": {"type": "string"},
                 "examples": {"camt": {"summary": "camt.053", "value": examples.BANK_STATEMENT}},
             },
         },
     }
 }
+"""Without a schema: a file is any bytes, and what is wrong with them is said by the run that reads them."""
 
 
 @router.post(
@@ -268,7 +269,7 @@ async def list_reconciliations(
     return answer(ReconciliationList(data=[run_out(row) for row in rows[:limit]], next_cursor=following))
 
 
-@router.get("/{reconciliation_id}", response_model=ReconciliationDetail, responses=READ_PROBLEMS, summary="Show a run")
+@router.get(ONE, response_model=ReconciliationDetail, responses=READ_PROBLEMS, summary="Show a run")
 async def show_reconciliation(reconciliation_id: RunId, who: ReconciliationReader, services: ServicesOf) -> Response:
     """Where it stands; once it is matched, what is of which class, and the totals of both sides by currency."""
     return await _shown(services, who, await _find(services, who, reconciliation_id))
@@ -301,7 +302,7 @@ async def _shown(
 
 
 @router.get(
-    "/{reconciliation_id}/items",
+    f"{ONE}/items",
     response_model=ReconciliationItemList,
     responses=READ_PROBLEMS,
     summary="List what was not plainly matched",
@@ -337,7 +338,7 @@ _BATCH = 500
 
 
 @router.get(
-    "/{reconciliation_id}/log",
+    f"{ONE}/log",
     response_model=ReconciliationLogEntry,
     responses=READ_PROBLEMS
     | {
@@ -397,7 +398,7 @@ async def _written(head: str, entries: AsyncIterator[Entry], write: Callable[[En
 
 
 @router.get(
-    "/{reconciliation_id}/report",
+    f"{ONE}/report",
     responses=READ_PROBLEMS
     | {
         200: {

@@ -2,6 +2,7 @@
 needs is imported when it is called."""
 
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -9,6 +10,7 @@ import typer
 from domain.payout import PayoutDecision, PayoutResolution
 from domain.status import PayoutStatus
 from stack.command_line import By, Limit, Note, Tenant, change, console, settings, show, steer
+from stack.commands_ledger import with_database
 
 payouts = typer.Typer(
     help="See payouts, make and stop them, decide about one; schedules and runs.", no_args_is_help=True
@@ -40,6 +42,19 @@ def payouts_show(payout_id: PayoutId) -> None:
     from stack.operator_payouts_pages import payout_page
 
     show(lambda database: payout_page(settings(), database, payout_id))
+
+
+@payouts.command("items")
+def payouts_items(
+    payout_id: PayoutId,
+    csv: Annotated[
+        Path | None, typer.Option("--csv", metavar="FILE", help="Write it there; left out: the terminal.")
+    ] = None,
+) -> None:
+    """Every posting that a payout pays or deducts, as CSV."""
+    from stack.operator_payouts import write_items
+
+    with_database(lambda database: write_items(database, payout_id, csv or Path("-")))
 
 
 @payouts.command("create")
@@ -116,12 +131,12 @@ def payouts_schedule(
 
 
 @payouts.command("release")
-def payouts_release() -> None:
+def payouts_release(by: By) -> None:
     """Make available now what is due; it happens by itself every few minutes."""
     from stack.operator_payouts import release_now
 
     out = console()
-    change(lambda database: release_now(database, out))
+    change(lambda database: release_now(database, out, by))
 
 
 @payouts.command("run")

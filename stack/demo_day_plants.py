@@ -193,9 +193,7 @@ class Planter:
                 decision=Decision.ADJUST,
                 note="bank charge",
             ),
-            Plant(
-                LineClass.MISSING_HERE, "money from the PSP that it never paid", entry["id"], subject=Subject.BANK
-            ),
+            Plant(LineClass.MISSING_HERE, "money from the PSP that it never paid", entry["id"], subject=Subject.BANK),
         ]
 
     # --- lines ---

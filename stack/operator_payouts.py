@@ -8,19 +8,22 @@ import asyncio
 import contextlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from activities.payout import check_reference
 from api.card_data import require_text
 from api.payout import Wish, new_payout, release_due
+from api.views import payout_item
 from config.settings import Settings
 from db import payout, payout_progress, payout_schedule, release, task
 from db.database import Database
 from db.records import Payout
+from db.tables import PLATFORM_TENANT
 from domain.errors import Unavailable
 from domain.ids import new_id
 from domain.money import MoneyError, parse_major, to_major
@@ -36,10 +39,12 @@ from domain.payout import (
     next_due,
     next_run_day,
 )
+from domain.statement import csv_line, moment, plain
 from domain.status import PayoutStatus
 from stack.errors import StackError
 from stack.operator_aftermath import find_merchant, refusals
 from stack.operator_hints import schedule_words
+from stack.operator_ledger import opened, written
 from workers.services import Services, bank_patience
 
 _PATIENCE_S = 8.0
@@ -242,7 +247,32 @@ def progress(console: Console) -> Progress:
     )  # fmt: skip
 
 
-async def release_now(database: Database, console: Console) -> str:
+ITEM_COLUMNS = (
+    "at", "description", "kind", "transaction_id", "payment_id", "order_id", "payment_order_id", "currency", "amount",
+    "part_of", "returned",
+)  # fmt: skip
+_ITEMS_PAGE = 1_000
+
+
+async def write_items(database: Database, payout_id: str, path: Path) -> RenderableType | None:
+    """As CSV, page by page; the amounts add up to the payout's."""
+    row = await find_payout(database, payout_id)
+    after, lines = 0, 0
+    with opened(path) as file:
+        file.write(csv_line(ITEM_COLUMNS))
+        while items := await database.read(
+            lambda c, seq=after: payout.items(c, row.id, after=seq, limit=_ITEMS_PAGE)  # type: ignore[misc]
+        ):
+            for item in items:
+                own = {"currency": item["currency"], "at": moment(item["at"])}
+                own["payment_order_id"] = plain(item["payment_order_id"])
+                shown = payout_item(item).model_dump() | own
+                file.write(csv_line(["" if shown[c] is None else str(shown[c]) for c in ITEM_COLUMNS]))
+            after, lines = items[-1]["posting_seq"], lines + len(items)
+    return written(path, lines)
+
+
+async def release_now(database: Database, console: Console, by: str) -> str:
     """Every order that is due now; what another transaction holds is left for the next time."""
     now = datetime.now(UTC)
     due = await database.read(lambda c: release.waiting(c, now))
@@ -256,6 +286,8 @@ async def release_now(database: Database, console: Console) -> str:
             released = await database.run(lambda c: release.release(c, step))
             orders, more = orders + released.orders, released.more
             bar.update(line, completed=orders)
+    detail = {"orders": orders}
+    await database.run(lambda c: task.audit(c, PLATFORM_TENANT, by, "payout.release", "payment_order", detail))
     left = due - orders
     held = f"; {left} are held by others just now" if left > 0 else ""
     return f"{orders} order{'s are' if orders != 1 else ' is'} released: their sellers can be paid{held}."

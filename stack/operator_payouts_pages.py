@@ -120,7 +120,7 @@ def _items(items: Sequence[dict[str, Any]]) -> RenderableType:
         table.add_row(words(item["kind"]), order, look.amount(item["amount"], item["currency"]), note)
     if len(items) <= _ITEMS:
         return table
-    return Group(table, Text(f"The first {_ITEMS}; `GET /v1/payouts/ID/items` lists all of them.", "dim"))
+    return Group(table, Text(f"The first {_ITEMS}; `paysaga payouts items ID` writes all of them.", "dim"))
 
 
 async def runs_page(database: Database, *, limit: int) -> RenderableType:

@@ -19,8 +19,13 @@ COUNTED = (
     "outbox",
     "operator_task",
     "audit_log",
+    "payout",
+    "settlement_file",
+    "reconciliation_run",
+    "discrepancy",
 )
 WHOLE = ("payment_order", "wallet", "merchant")
+SAID = {"payout": "id, status, cancel_requested_at", "discrepancy": "id, status, resolution, fix_asked_at"}
 
 
 async def rows(shop: Shop) -> dict[str, str]:
@@ -36,5 +41,10 @@ async def rows(shop: Shop) -> dict[str, str]:
         " capture_requested_at), ' | ' ORDER BY id), '') FROM payment WHERE tenant_id = $1"
     )
     parts.append("SELECT 'reviews', count(*)::text FROM risk_decision WHERE tenant_id = $1 AND review IS NOT NULL")
+    parts += [
+        f"SELECT '{name}s', coalesce(string_agg(concat_ws(' ', {said}), ' | ' ORDER BY id), '') FROM {name}"
+        " WHERE tenant_id = $1"
+        for name, said in SAID.items()
+    ]
     found = await shop.paysaga.sql(" UNION ALL ".join(parts), shop.tenant)
     return {row["name"]: row["value"] for row in found}

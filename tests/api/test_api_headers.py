@@ -119,6 +119,15 @@ async def test_an_unknown_route(shop: Shop) -> None:
         ("DELETE", "/v1/merchants/anna", "GET, PATCH"),
         ("OPTIONS", "/v1/merchants", "GET, POST"),
         ("GET", "/webhooks/stripe", "POST"),
+        ("GET", "/v1/payouts/schedule", "POST"),
+        ("OPTIONS", "/v1/payouts/schedule", "POST"),
+        ("POST", "/v1/payouts/schedule/anna", "GET"),
+        ("OPTIONS", "/v1/payouts/pt_1", "GET"),
+        ("GET", "/v1/payouts/pt_1/cancel", "POST"),
+        ("GET", "/v1/reconciliations/files", "POST"),
+        ("OPTIONS", "/v1/reconciliations/files", "POST"),
+        ("DELETE", "/v1/reconciliations/rec_1", "GET"),
+        ("PATCH", "/v1/discrepancies/disc_1", "GET"),
     ],
 )
 async def test_another_method_is_told_which_are_allowed(shop: Shop, method: str, path: str, allow: str) -> None:
@@ -136,6 +145,10 @@ async def test_a_malformed_id_is_an_unknown_one(shop: Shop, name: str) -> None:
         (f"/v1/payments/{name}/explain", "payment_not_found"),
         (f"/v1/merchants/{name}", "merchant_not_found"),
         (f"/v1/wallets/{name}", "merchant_not_found"),
+        (f"/v1/payouts/{name}", "payout_not_found"),
+        (f"/v1/payouts/schedule/{name}", "merchant_not_found"),
+        (f"/v1/reconciliations/{name}", "reconciliation_not_found"),
+        (f"/v1/discrepancies/{name}", "discrepancy_not_found"),
     ]:
         answer = await shop.get(path)
         if "%2f" in name:

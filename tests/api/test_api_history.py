@@ -432,7 +432,7 @@ async def test_any_time_of_the_calendar_can_be_asked_for(shop: Shop, moment: str
         ("status", "", "status_unknown"),
         ("status", ["SUCCESS", "DONE"], "status_unknown"),
         ("status", "SUCCESS,FAILED", "status_unknown"),
-        ("type", "payout", "type_unknown"),
+        ("type", "transfer", "type_unknown"),
         ("type", "PAYMENT", "type_unknown"),
         ("type", "", "type_unknown"),
         ("type", ["payment", "{x}\0"], "type_unknown"),

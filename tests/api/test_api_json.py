@@ -1,5 +1,6 @@
 """A body that cannot be read is a 400, whatever is wrong with it, and burns nothing."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.api.problem import refused
+from tests.api.rows import rows
 from tests.support.shop import Answer, Shop
 
 
@@ -102,6 +104,24 @@ async def test_a_chunked_body_is_counted_while_it_comes(shop: Shop) -> None:
             yield b" " * 1024
 
     refused(await send(shop, chunks()), 413, "body_too_large")
+
+
+async def test_a_client_that_leaves_while_it_sends_is_no_bug_of_ours(shop: Shop) -> None:
+    """Nothing is stored, and nothing is called unhandled."""
+    lines = ["POST /v1/payments HTTP/1.1", "Host: x", f"Authorization: {shop.headers['Authorization']}"]
+    lines += ["Idempotency-Key: left", "Content-Type: application/json", "Content-Length: 100", "", '{"buyer": ']
+    before = await rows(shop)
+    for _ in range(10):
+        reader, writer = await asyncio.open_connection("127.0.0.1", shop.paysaga.settings.api_port)
+        writer.write("\r\n".join(lines).encode())
+        await writer.drain()
+        assert (await shop.get("/v1/merchants")).status_code == 200, "what was sent has arrived"
+        writer.write_eof()
+        assert await reader.read() == b"", "the server has closed it"
+        writer.close()
+    assert (await shop.get("/v1/merchants")).status_code == 200
+    assert '"unhandled"' not in (shop.paysaga.folder / "api.log").read_text()
+    assert await rows(shop) == before
 
 
 async def test_a_chunked_body_of_fair_size_is_read(shop: Shop) -> None:

@@ -1,5 +1,6 @@
 """Sellers: added once, frozen and unfrozen, closed for ever; their terms; what they are owed."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -106,10 +107,17 @@ async def test_the_list_in_pages(shop: Shop) -> None:
 
 async def test_a_wallet_shows_each_currency(shop: Shop) -> None:
     assert (await shop.get("/v1/wallets/bo")).json() == {"object": "wallet", "seller_account": "bo", "balances": []}
+    began = datetime.now(UTC) - timedelta(seconds=1)  # the PSP's clock has whole seconds
     await shop.paid(shop.checkout(), orders=[("bo", "100.00")], currency="USD")
     await shop.paid(shop.checkout(), orders=[("bo", "1000")], currency="JPY")
     await shop.paid(shop.checkout(), orders=[("bo", "10.000")], currency="KWD")
-    assert (await shop.get("/v1/wallets/bo")).json()["balances"] == [
+    balances = (await shop.get("/v1/wallets/bo")).json()["balances"]
+    possible = {(moment + timedelta(days=2)).date().isoformat() for moment in (began, datetime.now(UTC))}
+    for balance in balances:
+        (day,) = balance.pop("available_on")
+        assert day["date"] in possible
+        assert day == {"date": day["date"], "amount": balance["pending"]}
+    assert balances == [
         {"currency": "JPY", "pending": "970", "available": "0", "reserved": "0", "owed": "0"},
         {"currency": "KWD", "pending": "9.700", "available": "0.000", "reserved": "0.000", "owed": "0.000"},
         {"currency": "USD", "pending": "97.00", "available": "0.00", "reserved": "0.00", "owed": "0.00"},

@@ -11,6 +11,7 @@ import pytest
 
 from api import examples
 from api.schemas import PayoutDetail
+from domain.status import PayoutStatus
 from tests.api.problem import refused
 from tests.api.rows import rows
 from tests.support.deployment import Deployment
@@ -267,8 +268,10 @@ async def test_one_the_bank_has_is_not_cancelled(shop: Shop) -> None:
 
 
 async def test_an_unknown_payout_is_not_there(shop: Shop) -> None:
-    for path in ("pt_01kafm6e8x7f5h9k3n1p4r6t8w", "nobody", "a%20b", "pt_01kafm6e8x7f5h9k3n1p4r6t8w/items", "schedule"):
+    unknown = "pt_01kafm6e8x7f5h9k3n1p4r6t8w"
+    for path in (unknown, "nobody", "a%20b", f"{unknown}/items", "schedules", "schedule.", "a-schedule"):
         refused(await shop.get(f"/v1/payouts/{path}"), 404, "payout_not_found")
+    refused(await shop.post("/v1/payouts/schedule/cancel"), 405, "method_not_allowed")
 
 
 async def test_lists_in_pages(shop: Shop) -> None:
@@ -347,6 +350,12 @@ async def test_sellers_see_payouts_in_their_history(shop: Shop) -> None:
     }
     only = (await shop.get("/v1/transactions/anna", role="seller", type="payout", status="PAID")).json()["data"]
     assert [entry["id"] for entry in only] == [payout["id"]]
+    for status in PayoutStatus:
+        shown = (await shop.get("/v1/transactions/anna", role="seller", type="payout", status=status)).json()["data"]
+        assert [entry["id"] for entry in shown] == ([payout["id"]] if status is PayoutStatus.PAID else [])
+    both: Any = ["payout", "payment"]
+    mixed = (await shop.get("/v1/transactions/anna", role="seller", type=both, status=["PAID", "SUCCESS"])).json()
+    assert mixed["data"] == data
     first = (await shop.get("/v1/transactions/anna", role="seller", limit=1)).json()
     rest = (await shop.get("/v1/transactions/anna", role="seller", cursor=first["next_cursor"])).json()["data"]
     assert [entry["object"] for entry in rest] == ["payment_order"]

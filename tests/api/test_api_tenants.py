@@ -7,12 +7,18 @@ from typing import Any
 
 import pytest
 
+from api import examples
 from api.context import SCOPES
 from db import api_key
+from tests.api import objects
 from tests.api.problem import refused
 from tests.api.rows import rows
 from tests.support.deployment import Deployment
-from tests.support.shop import Shop
+from tests.support.payouts import fund, with_account
+from tests.support.reconciling import upload
+from tests.support.shop import Answer, Shop
+
+pytestmark = pytest.mark.usefixtures("boundless")
 
 ROUTES: list[tuple[str, str, str]] = [
     ("POST", "/v1/payments", "payments:write"),
@@ -47,6 +53,23 @@ ROUTES: list[tuple[str, str, str]] = [
         "/v1/merchants/anna/statement?from=2026-01-01T00:00:00Z&to=2099-01-01T00:00:00Z&currency=INR",
         "ledger:read",
     ),
+    ("POST", "/v1/payouts", "payouts:write"),
+    ("GET", "/v1/payouts", "payouts:read"),
+    ("POST", "/v1/payouts/schedule", "merchants:write"),
+    ("GET", "/v1/payouts/schedule/anna", "merchants:read"),
+    ("GET", "/v1/payouts/{payout}", "payouts:read"),
+    ("GET", "/v1/payouts/{payout}/items", "payouts:read"),
+    ("POST", "/v1/payouts/{payout}/cancel", "payouts:write"),
+    ("POST", "/v1/reconciliations", "reconciliation:write"),
+    ("GET", "/v1/reconciliations", "reconciliation:read"),
+    ("POST", "/v1/reconciliations/files?kind=psp&name=november.csv", "reconciliation:write"),
+    ("GET", "/v1/reconciliations/{run}", "reconciliation:read"),
+    ("GET", "/v1/reconciliations/{run}/items", "reconciliation:read"),
+    ("GET", "/v1/reconciliations/{run}/log", "reconciliation:read"),
+    ("GET", "/v1/reconciliations/{run}/report", "reconciliation:read"),
+    ("GET", "/v1/discrepancies", "reconciliation:read"),
+    ("GET", "/v1/discrepancies/{discrepancy}", "reconciliation:read"),
+    ("POST", "/v1/discrepancies/{discrepancy}/resolve", "reconciliation:write"),
 ]
 
 EVERYTHING_TO_REVIEW = {
@@ -61,7 +84,7 @@ async def key_with(shop: Shop, scopes: frozenset[str]) -> dict[str, str]:
 
 
 def body_of(shop: Shop, method: str, path: str) -> Any:
-    """What the route takes; `path` as in ROUTES."""
+    """What the route takes; `path` as in ROUTES. Text is the content of a file."""
     bodies: dict[tuple[str, str], Any] = {
         ("POST", "payments"): shop.body(shop.checkout()),
         ("POST", "capture"): {"amount": "1.00"},
@@ -72,12 +95,28 @@ def body_of(shop: Shop, method: str, path: str) -> Any:
         ("POST", "merchants"): {"seller_account": f"s-{secrets.token_hex(4)}"},
         ("PATCH", "anna"): {"name": "Anna"},
         ("PATCH", "of-one"): {"status": "FROZEN"},
+        ("POST", "payouts"): {"seller_account": "anna"},
+        ("POST", "schedule"): {"seller_account": "anna", "interval": "daily"},
+        ("POST", "reconciliations"): {"subject": "psp", "business_date": "2026-01-31"},
+        ("POST", "files"): examples.SETTLEMENT_FILE,
+        ("POST", "resolve"): {"decision": "accept", "note": "a test of ours"},
     }
-    return bodies.get((method, path.rpartition("/")[2]))
+    return bodies.get((method, path.partition("?")[0].rpartition("/")[2]))
 
 
-async def made(shop: Shop, path: str) -> str:
+async def sent(shop: Shop, method: str, path: str, body: Any, headers: dict[str, str]) -> Answer:
+    """The answer to what `body_of` made."""
+    if isinstance(body, str):
+        headers = headers | {"Content-Type": "text/csv"}
+        return await shop.paysaga.http.request(method, path, content=body, headers=headers)
+    return await shop.paysaga.http.request(method, path, json=body, headers=headers)
+
+
+async def made(shop: Shop, method: str, path: str) -> str:
     """The path with the id of a new object in the state that the route is for."""
+    if (method, path) == ("POST", "/v1/payouts"):
+        await with_account(shop, "anna")
+        await fund(shop, "anna", amount=10_000)
     _, _, rest = path.partition("{")
     noun = rest.partition("}")[0]
     return path.format(**{noun: await MAKERS[noun](shop)}) if noun else path
@@ -144,6 +183,9 @@ MAKERS: dict[str, Callable[[Shop], Awaitable[str]]] = {
     "dispute": _dispute,
     "review": _review,
     "account": _account,
+    "payout": objects.payout,
+    "run": objects.reconciliation,
+    "discrepancy": objects.discrepancy,
 }
 
 
@@ -160,25 +202,23 @@ async def test_every_documented_route_with_its_scope_is_tried_here(paysaga: Depl
         for method, operation in methods.items()
         if path.startswith("/v1/")
     }
-    tried = {
-        (method, re.sub(r"\{[^}]*\}|(?<=merchants/)anna|(?<=wallets/)anna|buyer_1", "…", path.partition("?")[0]), scope)
-        for method, path, scope in ROUTES
-    }
+    named = r"\{[^}]*\}|(?<=merchants/)anna|(?<=wallets/)anna|(?<=schedule/)anna|buyer_1"
+    tried = {(method, re.sub(named, "…", path.partition("?")[0]), scope) for method, path, scope in ROUTES}
     assert tried == documented
 
 
 @pytest.mark.parametrize(("method", "path", "scope"), ROUTES)
 async def test_each_route_needs_its_one_scope(shop: Shop, method: str, path: str, scope: str) -> None:
-    body, path = body_of(shop, method, path), await made(shop, path)
+    body, path = body_of(shop, method, path), await made(shop, method, path)
     before = await rows(shop)
     for scopes in (api_key.SCOPES - {scope}, frozenset()):
         headers = await key_with(shop, scopes)
-        answer = await shop.paysaga.http.request(method, path, json=body, headers=headers)
+        answer = await sent(shop, method, path, body, headers)
         problem = refused(answer, 403, "scope_missing")
         assert scope in problem["detail"]
     assert await rows(shop) == before
     it_alone = await key_with(shop, frozenset({scope}))
-    answer = await shop.paysaga.http.request(method, path, json=body, headers=it_alone)
+    answer = await sent(shop, method, path, body, it_alone)
     assert answer.status_code in (200, 201, 202), answer.text
 
 
@@ -188,6 +228,9 @@ NOT_FOUND = {
     "disputes": "dispute_not_found",
     "merchants": "merchant_not_found",
     "ledger": "account_not_found",
+    "payouts": "payout_not_found",
+    "reconciliations": "reconciliation_not_found",
+    "discrepancies": "discrepancy_not_found",
 }
 
 
@@ -198,7 +241,7 @@ NOT_FOUND = {
 async def test_another_tenants_object_is_not_there(paysaga: Deployment, method: str, path: str) -> None:
     one = await paysaga.shop(f"one-{secrets.token_hex(5)}", sellers=("anna", "of-one"))
     other = await paysaga.shop(f"other-{secrets.token_hex(5)}", sellers=("anna",))
-    body, path = body_of(other, method, path), await made(one, path)
+    body, path = body_of(other, method, path), await made(one, method, path)
     before = await rows(one), await rows(other)
     headers = other.headers | {"Idempotency-Key": secrets.token_hex(8)}
     answer = await paysaga.http.request(method, path, json=body, headers=headers)
@@ -217,6 +260,50 @@ async def test_another_tenants_order_cannot_be_named_in_a_body(paysaga: Deployme
         refused(await other.refund(paid, payment_order_id=name), 422, "payment_order_unknown")
         body = {"payment_orders": [{"payment_order_id": name, "amount": "1.00"}]}
         refused(await other.post(f"/v1/payments/{authorized}/capture", body), 422, "payment_order_unknown")
+
+
+async def test_another_tenants_seller_is_neither_paid_nor_scheduled(paysaga: Deployment) -> None:
+    one = await paysaga.shop(f"one-{secrets.token_hex(5)}", sellers=("of-one",))
+    other = await paysaga.shop(f"other-{secrets.token_hex(5)}")
+    await with_account(one, "of-one")
+    await fund(one, "of-one", amount=10_000)
+    before = await rows(one), await rows(other)
+    for seller in ("of-one", "nobody"):
+        refused(await other.post("/v1/payouts", {"seller_account": seller}), 404, "merchant_not_found")
+        schedule = {"seller_account": seller, "interval": "daily"}
+        refused(await other.post("/v1/payouts/schedule", schedule), 404, "merchant_not_found")
+        refused(await other.get(f"/v1/payouts/schedule/{seller}"), 404, "merchant_not_found")
+    assert (await rows(one), await rows(other)) == before
+
+
+async def test_another_tenants_payouts_runs_and_discrepancies_are_not_seen(paysaga: Deployment) -> None:
+    one, other = [await paysaga.shop(f"seen-{secrets.token_hex(5)}") for _ in range(2)]
+    for make, path, parameters in (
+        (objects.payout, "/v1/payouts", {"seller_account": "anna", "status": "IN_TRANSIT"}),
+        (objects.reconciliation, "/v1/reconciliations", {"subject": "psp", "status": "COMPLETED"}),
+        (objects.discrepancy, "/v1/discrepancies", {"status": "OPEN", "class": "amount"}),
+    ):
+        for _ in range(2):
+            await make(one)
+        page = (await one.get(path, limit=1, **parameters)).raise_for_status().json()
+        assert (len(page["data"]), bool(page["next_cursor"])) == (1, True), path
+        for asked in ({}, parameters, {"cursor": page["next_cursor"]}):
+            assert (await other.get(path, **asked)).raise_for_status().json()["data"] == [], path
+    assert (await other.get("/v1/transactions/anna", role="seller", type="payout")).json()["data"] == []
+
+
+async def test_another_tenants_file_is_as_one_that_is_not_there(paysaga: Deployment) -> None:
+    """Where tenants share an account none of them reconciles a file, so that they cannot tell whose it is."""
+    one, other = [await paysaga.shop(f"file-{secrets.token_hex(5)}") for _ in range(2)]
+    file = (await upload(one, examples.SETTLEMENT_FILE)).raise_for_status().json()
+    again = await upload(other, examples.SETTLEMENT_FILE)
+    assert again.status_code == 201, "the same bytes of another tenant are another file"
+    assert again.json()["id"] != file["id"]
+    answers = [
+        await other.post("/v1/reconciliations", {"subject": "psp", "file_id": file_id})
+        for file_id in (file["id"], "sf_none", again.json()["id"])
+    ]
+    assert {refused(answer, 403, "account_shared")["detail"] for answer in answers} == {answers[0].json()["detail"]}
 
 
 async def test_another_tenants_disputes_reviews_and_rules_are_not_seen(paysaga: Deployment) -> None:

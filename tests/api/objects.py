@@ -1,0 +1,35 @@
+"""New objects in a state that stays, for tests that ask who may see them and what they look like. For payouts the
+sandbox has to be `boundless`."""
+
+from datetime import UTC, datetime, timedelta
+
+from tests.support.payouts import failing, fund
+from tests.support.reconciling import falsify, reconciled
+from tests.support.shop import Shop
+
+
+async def payout(shop: Shop, seller: str = "anna") -> str:
+    """The id of one on its way, which stays there."""
+    await fund(shop, seller, amount=10_000)
+    payout_id, _ = await failing(shop, seller, amount="100.00", currency="INR")
+    return payout_id
+
+
+async def reconciliation(shop: Shop) -> str:
+    """The id of a run that has ended, over a day on which nothing happened."""
+    return str((await reconciled(shop, business_date="2026-01-31"))["id"])
+
+
+async def discrepancy(shop: Shop, seller: str = "anna") -> str:
+    """The id of one that is open: the PSP lists less than what was charged."""
+    payment = await shop.paid(shop.checkout(), orders=[(seller, "500.00")])
+    (charge,) = await shop.paysaga.sql(
+        "SELECT id, fee ->> 'reference' AS line FROM charge WHERE payment_id = $1", payment["id"]
+    )
+    await falsify(shop, charge["line"], amount=49_000)
+    now = datetime.now(UTC)
+    around = {"from": (now - timedelta(minutes=1)).isoformat(), "to": (now + timedelta(minutes=1)).isoformat()}
+    await reconciled(shop, **around)
+    found = (await shop.get("/v1/discrepancies", status="OPEN", **{"class": "amount"})).raise_for_status().json()
+    (one,) = [one for one in found["data"] if one["object_id"] == charge["id"]]
+    return str(one["id"])
