@@ -138,8 +138,6 @@ def _next_steps(report: Path | None, ui_url: str) -> RenderableType:
     """What to look at now that all is gone, and what to try in a stack that stays."""
     steps = Table.grid(padding=(0, 2))
     steps.add_column(no_wrap=True, overflow="fold")
-    if report is not None:
-        steps.add_row(f"   {report}", Text("what was found; .csv: every line", "dim"))
     steps.add_row("   make run", Text("a stack that stays", "dim"))
     steps.add_row(f"   {ui_url}", Text("its Temporal UI", "dim"))
     today = f"{datetime.now(UTC):%F}"
@@ -149,7 +147,12 @@ def _next_steps(report: Path | None, ui_url: str) -> RenderableType:
         (f"reconcile run --by me --date {today}", "compare today with the PSP"),
     ):
         steps.add_row(f"   .venv/bin/paysaga {command}", Text(what, "dim"))
-    return Group(Text(" Everything was stopped and removed. Next:", "bold"), steps)
+    parts: list[RenderableType] = [Text(" Everything was stopped and removed. Next:", "bold")]
+    if report is not None:  # a line of its own: a path is as long as it is, and is to be copied whole
+        parts.append(
+            Text.assemble(("   what was found; beside it, as .csv, every line: ", "dim"), str(report), overflow="fold")
+        )
+    return Group(*parts, steps)
 
 
 # --- where ---

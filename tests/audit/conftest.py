@@ -41,6 +41,10 @@ async def original(servers: EmbeddedStack, tmp_path_factory: pytest.TempPathFact
         names |= await payouts(flows, shop)
         names["head"] = str(await sealed(flows, block=20))
         names["sold_unsealed"] = await paid(shop, "sold_unsealed")
+    # Nobody looks at them any more, and the tests take their time.
+    tomorrow = "UPDATE {} SET next_check_at = now() + interval '1 day' WHERE next_check_at IS NOT NULL"
+    statements = [tomorrow.format(table) for table in ("payment", "dispute", "payout")]
+    await servers.postgres.sql(";".join(["SET session_replication_role = replica", *statements]), database=name)
     return name, names
 
 

@@ -126,8 +126,6 @@ async def payouts(flows: Flows, shop: Shop) -> dict[str, str]:
     await makers.release(DEBTOR)
     names["pt_debtor"] = await makers.made(DEBTOR, None, _DONE, _PAID)
 
-    # Nobody looks at them here, and the tests take their time.
-    await flows.paysaga.sql("UPDATE payout SET next_check_at = now() + interval '1 day' WHERE next_check_at < now()")
     return names
 
 

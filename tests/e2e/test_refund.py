@@ -124,6 +124,7 @@ async def test_a_seller_without_funds_refunds_on_credit_only_if_allowed(shop: Sh
     wallet = (await shop.get("/v1/wallets/anna")).json()["balances"][0]
     assert wallet == {
         "currency": "INR", "pending": "0.00", "available": "0.00", "reserved": "0.00", "owed": "14.80",
+        "available_on": [],
     }  # fmt: skip
 
 
