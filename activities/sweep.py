@@ -133,9 +133,12 @@ class SweepActivities:
             )
             for row in page:
                 activity.heartbeat(row.id)
-                if not await self._starter.is_running(payout_workflow_id(row.id)):
-                    await self._starter.start_payout(row)
-                    started += 1
+                try:
+                    if not await self._starter.is_running(payout_workflow_id(row.id)):
+                        await self._starter.start_payout(row)
+                        started += 1
+                except PaysagaError as error:
+                    activity.logger.warning("sweep: %s: %s", row.id, error)
             if len(page) < _PAGE:
                 return SweepReport(payouts=started)
             after_id = page[-1].id
@@ -152,9 +155,12 @@ class SweepActivities:
             )
             for row in page:
                 activity.heartbeat(row["id"])
-                if not await self._is_reconciled(row):
-                    await self._reconcile(row)
-                    started += 1
+                try:
+                    if not await self._is_reconciled(row):
+                        await self._reconcile(row)
+                        started += 1
+                except PaysagaError as error:
+                    activity.logger.warning("sweep: %s: %s", row["id"], error)
             if len(page) < _PAGE:
                 return SweepReport(reconciliations=started, tasks=tasks)
             after_id = page[-1]["id"]
