@@ -1,8 +1,8 @@
 """The sweeper: finds what fell between two stools and puts it back on its way. It never touches money itself."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from temporalio import activity
 
@@ -10,7 +10,7 @@ from activities.reconciliation_alarm import alarm
 from activities.start import Starter
 from db import dispute, payment, payout, reconciliation, refund, sweep, webhook
 from db.database import Database
-from db.records import Refund
+from db.records import Dispute, Payout, Refund
 from domain.errors import PaysagaError
 from domain.ids import (
     dispute_workflow_id,
@@ -21,6 +21,8 @@ from domain.ids import (
     refund_workflow_id,
 )
 from domain.payment import Nudge, SweepReport
+
+T = TypeVar("T")
 
 _PAGE = 200
 _STUCK_S_MIN = 300.0
@@ -49,25 +51,34 @@ class SweepActivities:
 
         What is overdue although its workflow runs is nudged: by now it is in no first task that this could repeat.
         """
-        restarted, after_id = 0, ""
-        while True:
-            page = await self._database.read(
-                lambda c, a=after_id: sweep.without_progress(  # type: ignore[misc]
-                    c, after_s=self._after_s, after_id=a, limit=_PAGE
-                )
-            )
-            for payment_id in page:
-                activity.heartbeat(payment_id)
-                try:
-                    restarted += await self._look_after(payment_id)
-                except PaysagaError as error:  # one that cannot be helped now must not keep us from the others
-                    activity.logger.warning("sweep: %s: %s", payment_id, error)
-            if len(page) < _PAGE:
-                break
-            after_id = page[-1]
+        restarted = await self._each(
+            lambda c, after: sweep.without_progress(c, after_s=self._after_s, after_id=after, limit=_PAGE),
+            lambda payment_id: payment_id,
+            self._look_after,
+        )
         stuck_s = max(10 * self._after_s, _STUCK_S_MIN)
         tasks = await self._database.run(lambda c: sweep.open_tasks_for_stuck(c, after_s=stuck_s))
         return SweepReport(restarted=restarted, tasks=tasks)
+
+    async def _each(
+        self,
+        page: Callable[[Any, str], Awaitable[Sequence[T]]],
+        id_of: Callable[[T], str],
+        take_up: Callable[[T], Awaitable[bool]],
+    ) -> int:
+        """How many were taken up, of all pages. `page` reads those after an id, at most _PAGE of them."""
+        count, after_id = 0, ""
+        while True:
+            rows = await self._database.read(lambda c, after=after_id: page(c, after))  # type: ignore[misc]
+            for row in rows:
+                activity.heartbeat(id_of(row))
+                try:
+                    count += await take_up(row)
+                except PaysagaError as error:  # one that cannot be helped now must not keep us from the others
+                    activity.logger.warning("sweep: %s: %s", id_of(row), error)
+            if len(rows) < _PAGE:
+                return count
+            after_id = id_of(rows[-1])
 
     async def _look_after(self, payment_id: str) -> bool:
         """True if its workflow had to be started again. One that runs is nudged: a signal to it may have been lost."""
@@ -82,19 +93,12 @@ class SweepActivities:
     @activity.defn
     async def sweep_refunds(self) -> SweepReport:
         """Take up the refunds of ended payments whose workflow was lost (a late charge's, or one that came back)."""
-        started, after_id = 0, ""
-        while True:
-            page = await self._database.read(
-                lambda c, a=after_id: refund.unfinished(c, self._after_s, a, _PAGE)  # type: ignore[misc]
-            )
-            for row in page:
-                activity.heartbeat(row.id)
-                started += await self._take_up(row)
-            if len(page) < _PAGE:
-                return SweepReport(refunds=started)
-            after_id = page[-1].id
+        refunds = await self._each(
+            lambda c, after: refund.unfinished(c, self._after_s, after, _PAGE), lambda row: row.id, self._refund
+        )
+        return SweepReport(refunds=refunds)
 
-    async def _take_up(self, row: Refund) -> bool:
+    async def _refund(self, row: Refund) -> bool:
         carers = (late_charge_workflow_id(row.charge_id), refund_workflow_id(row.id))
         for workflow_id in carers:
             if await self._starter.is_running(workflow_id):
@@ -107,63 +111,50 @@ class SweepActivities:
     @activity.defn
     async def sweep_disputes(self) -> SweepReport:
         """Take up the disputes whose workflow was lost."""
-        started, after_id = 0, ""
-        while True:
-            page = await self._database.read(
-                lambda c, a=after_id: dispute.unfinished(c, self._after_s, a, _PAGE)  # type: ignore[misc]
-            )
-            for row in page:
-                activity.heartbeat(row.id)
-                if not await self._starter.is_running(dispute_workflow_id(row.id)):
-                    owner = await self._database.read(lambda c, r=row: payment.get(c, r.payment_id))  # type: ignore[misc]
-                    assert owner is not None, "a dispute has a payment"
-                    await self._starter.start_dispute(owner, row.id)
-                    started += 1
-            if len(page) < _PAGE:
-                return SweepReport(disputes=started)
-            after_id = page[-1].id
+        disputes = await self._each(
+            lambda c, after: dispute.unfinished(c, self._after_s, after, _PAGE), lambda row: row.id, self._dispute
+        )
+        return SweepReport(disputes=disputes)
+
+    async def _dispute(self, row: Dispute) -> bool:
+        if await self._starter.is_running(dispute_workflow_id(row.id)):
+            return False
+        owner = await self._database.read(lambda c: payment.get(c, row.payment_id))
+        assert owner is not None, "a dispute has a payment"
+        await self._starter.start_dispute(owner, row.id)
+        return True
 
     @activity.defn
     async def sweep_payouts(self) -> SweepReport:
         """Take up the payouts whose workflow was lost, or never started."""
-        started, after_id = 0, ""
-        while True:
-            page = await self._database.read(
-                lambda c, a=after_id: payout.unfinished(c, self._after_s, a, _PAGE)  # type: ignore[misc]
-            )
-            for row in page:
-                activity.heartbeat(row.id)
-                try:
-                    if not await self._starter.is_running(payout_workflow_id(row.id)):
-                        await self._starter.start_payout(row)
-                        started += 1
-                except PaysagaError as error:
-                    activity.logger.warning("sweep: %s: %s", row.id, error)
-            if len(page) < _PAGE:
-                return SweepReport(payouts=started)
-            after_id = page[-1].id
+        payouts = await self._each(
+            lambda c, after: payout.unfinished(c, self._after_s, after, _PAGE), lambda row: row.id, self._payout
+        )
+        return SweepReport(payouts=payouts)
+
+    async def _payout(self, row: Payout) -> bool:
+        if await self._starter.is_running(payout_workflow_id(row.id)):
+            return False
+        await self._starter.start_payout(row)
+        return True
 
     @activity.defn
     async def sweep_reconciliations(self) -> SweepReport:
         """Take up the runs whose workflow was lost, or never started; and tell of what is overdue, whatever the runs
         are at: one that waits for the PSP for days must not keep it quiet."""
         tasks = await alarm(self._database, datetime.now(UTC))
-        started, after_id = 0, ""
-        while True:
-            page = await self._database.read(
-                lambda c, a=after_id: reconciliation.unfinished(c, self._after_s, a, _PAGE)  # type: ignore[misc]
-            )
-            for row in page:
-                activity.heartbeat(row["id"])
-                try:
-                    if not await self._is_reconciled(row):
-                        await self._reconcile(row)
-                        started += 1
-                except PaysagaError as error:
-                    activity.logger.warning("sweep: %s: %s", row["id"], error)
-            if len(page) < _PAGE:
-                return SweepReport(reconciliations=started, tasks=tasks)
-            after_id = page[-1]["id"]
+        runs = await self._each(
+            lambda c, after: reconciliation.unfinished(c, self._after_s, after, _PAGE),
+            lambda row: str(row["id"]),
+            self._run,
+        )
+        return SweepReport(reconciliations=runs, tasks=tasks)
+
+    async def _run(self, row: Mapping[str, Any]) -> bool:
+        if await self._is_reconciled(row):
+            return False
+        await self._reconcile(row)
+        return True
 
     async def _is_reconciled(self, row: Mapping[str, Any]) -> bool:
         """A run that a schedule began is carried out by the workflow that its key names, one that was taken up or asked
