@@ -194,11 +194,11 @@ async def run(sizes: list[int], breaks: int, console: Console) -> Report:
 
 
 def show(report: Report, console: Console) -> None:
-    table = Table(title="Reconciliation of a settlement file, per size")
+    table = Table(title="Reconciliation of a settlement file, per size", box=None)
     for heading in ("lines", "by", "planted", "found", "wrong", "copy s", "match s", "µs a line", "peak MB"):
-        table.add_column(heading, justify="left" if heading == "by" else "right")
+        table.add_column(heading, justify="left" if heading == "by" else "right", no_wrap=True)
     for m in report.sizes:
-        by = "our ids" if m.named else "PSP's names"
+        by = "our ids" if m.named else "its names"
         cells = (f"{m.lines:,}", by, f"{m.planted:,}", f"{m.found:,}", f"{len(m.wrong):,}", f"{m.stage_s:.1f}")
         table.add_row(*cells, f"{m.match_s:.1f}", f"{m.line_us:.1f}", f"{m.peak_mb:.0f}")
     console.print(table)

@@ -1,9 +1,12 @@
 """`paysaga …` as a person types it."""
 
 import asyncio
-import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+
+from tests.support.programs import Program
 
 
 @dataclass(frozen=True)
@@ -15,14 +18,9 @@ class Said:
 
 async def paysaga_command(environment: Mapping[str, str], *arguments: str) -> Said:
     """Run it to its end."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "stack.cli",
-        *arguments,
-        env=dict(environment),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await asyncio.wait_for(process.communicate(), timeout=60)
-    return Said(process.returncode or 0, out.decode(), err.decode())
+    with tempfile.TemporaryDirectory() as folder:
+        out, err = Path(folder) / "out", Path(folder) / "err"
+        program = await asyncio.to_thread(Program, "stack.cli", *arguments, env=environment, out=out, err=err)
+        async with asyncio.timeout(60):
+            code = await program.ended()
+        return Said(code, out.read_text(), err.read_text())

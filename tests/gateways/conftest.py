@@ -3,11 +3,10 @@
 import asyncio
 import itertools
 import os
+import signal
 import socket
-import sys
 import time
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -16,8 +15,8 @@ import pytest
 from domain.psp import ChargeRequest, RefundRequest, TransferRequest
 from gateways.guard import Guard
 from gateways.stripe import StripePsp
+from tests.support.programs import Program
 
-ROOT = Path(__file__).parents[2]
 _numbers = itertools.count(1)
 
 
@@ -115,26 +114,23 @@ async def sandbox_url(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     data = tmp_path_factory.mktemp("sandbox") / "sandbox.db"
-    log = data.with_suffix(".log").open("wb")
-    command = ["-m", "sandbox", "--host", "127.0.0.1", "--port", str(port), "--data", str(data)]
-    process = await asyncio.create_subprocess_exec(sys.executable, *command, cwd=ROOT, stdout=log, stderr=log)
+    address = ("--host", "127.0.0.1", "--port", str(port), "--data", str(data))
+    program = Program("sandbox", *address, env=os.environ, out=data.with_suffix(".log"))
     try:
-        await _until_listening(port, process)
+        await _until_listening(port, program)
         yield f"http://127.0.0.1:{port}"
     finally:
-        if process.returncode is None:
-            process.terminate()
-        await process.wait()
-        log.close()
+        program.send(signal.SIGTERM)
+        await program.ended()
 
 
-async def _until_listening(port: int, process: asyncio.subprocess.Process) -> None:
+async def _until_listening(port: int, program: Program) -> None:
     deadline = time.monotonic() + 20
     while True:
         try:
             _, writer = await asyncio.open_connection("127.0.0.1", port)
         except OSError:
-            assert process.returncode is None, "the sandbox ended at once"
+            assert program.code is None, "the sandbox ended at once"
             assert time.monotonic() < deadline, "the sandbox does not listen"
             await asyncio.sleep(0.05)
         else:

@@ -1,11 +1,10 @@
 """A real sandbox process, the official Stripe library as its client, and an endpoint that receives webhooks."""
 
 import asyncio
+import os
 import secrets
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
@@ -18,7 +17,8 @@ import pytest_asyncio
 import stripe
 from aiohttp import web
 
-ROOT = Path(__file__).parents[2]
+from tests.support.programs import Program
+
 SECRET = "whsec_test"
 
 
@@ -45,11 +45,10 @@ class Server:
 
     def start(self) -> None:
         """Start and wait until it answers."""
-        command = [sys.executable, "-m", "sandbox", "--port", str(self.port), "--data", str(self._folder / "psp.db")]
-        with (self._folder / "log").open("ab") as log:
-            self.process = subprocess.Popen([*command, *self._flags], cwd=ROOT, stdout=log, stderr=log)
+        arguments = ("--port", str(self.port), "--data", str(self._folder / "psp.db"), *self._flags)
+        self.program = Program("sandbox", *arguments, env=os.environ, out=self._folder / "log")
         deadline = time.monotonic() + 20
-        while time.monotonic() < deadline and self.process.poll() is None:
+        while time.monotonic() < deadline and self.program.code is None:
             try:
                 socket.create_connection(("127.0.0.1", self.port), 1).close()
                 return
@@ -59,8 +58,8 @@ class Server:
 
     def end(self, number: int = signal.SIGTERM) -> int:
         """Send a signal and return the exit code."""
-        self.process.send_signal(number)
-        return self.process.wait(10)
+        self.program.send(number)
+        return self.program.wait(10)
 
     @property
     def complaints(self) -> str:
@@ -236,5 +235,5 @@ def mortal(tmp_path: Path, session: aiohttp.ClientSession) -> Iterator[Psp]:
     """The default account of a sandbox of the test's own, which it may kill."""
     psp = Psp(Server(tmp_path, "--account-key", "sk_test_default"), session, "sk_test_default")
     yield psp
-    if psp.server.process.poll() is None:
+    if psp.server.program.code is None:
         psp.server.end(signal.SIGKILL)

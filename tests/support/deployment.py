@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import sys
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,55 +19,55 @@ from db.migrate import grant_login, migrate
 from stack.embedded import EmbeddedStack
 from stack.ports import free_port
 from tests.support.eventually import eventually
+from tests.support.programs import Program
 from tests.support.sandbox import SandboxAccount
 from tests.support.shop import Shop
 from workers.services import connect
 
 
 class Process:
-    """One of our programs, by its own pid."""
+    """One of our programs, started and ended again and again."""
 
     def __init__(self, module: str, env: dict[str, str], log: Path) -> None:
         self.module, self._env, self._log = module, env, log
-        self._process: asyncio.subprocess.Process | None = None
+        self._program: Program | None = None
 
     async def start(self) -> None:
-        with self._log.open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", self.module, env=self._env, stdout=log, stderr=log, start_new_session=True
-            )
+        self._program = await asyncio.to_thread(Program, self.module, env=self._env, out=self._log)
 
     @property
     def pid(self) -> int:
-        assert self._process is not None, "not started"
-        return self._process.pid
+        return self._started.pid
 
     @property
     def running(self) -> bool:
-        return self._process is not None and self._process.returncode is None
+        return self._program is not None and self._program.code is None
+
+    @property
+    def _started(self) -> Program:
+        assert self._program is not None, "not started"
+        return self._program
 
     async def kill(self) -> None:
         """SIGKILL: nothing is finished, nothing is said."""
-        assert self._process is not None, "not started"
-        if self._process.returncode is None:
-            self._process.send_signal(signal.SIGKILL)
-        await self._process.wait()
+        self._started.send(signal.SIGKILL)
+        await self._started.ended()
 
     async def stop(self) -> None:
-        if self._process is None or self._process.returncode is not None:
+        if not self.running:
             return
-        self._process.terminate()
+        self._started.send(signal.SIGTERM)
         try:
             async with asyncio.timeout(15):
-                await self._process.wait()
+                await self._started.ended()
         except TimeoutError:
             await self.kill()
 
     def pause(self) -> None:
-        os.kill(self.pid, signal.SIGSTOP)
+        self._started.send(signal.SIGSTOP)
 
     def resume(self) -> None:
-        os.kill(self.pid, signal.SIGCONT)
+        self._started.send(signal.SIGCONT)
 
 
 class Deployment:

@@ -11,7 +11,7 @@ from typing import Any
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHistory
 from temporalio.contrib.pydantic import pydantic_data_converter
-from temporalio.worker import Replayer
+from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 
 from workers.worker import WORKFLOWS
 
@@ -23,19 +23,26 @@ PROCESS = re.compile(r'"[0-9]+@[^"]+"')
 
 
 def replayer() -> Replayer:
-    return Replayer(workflows=WORKFLOWS, data_converter=pydantic_data_converter)
+    """As workers run workflows."""
+    runner = UnsandboxedWorkflowRunner()
+    return Replayer(workflows=WORKFLOWS, data_converter=pydantic_data_converter, workflow_runner=runner)
 
 
 async def replay_all(temporal: Client) -> None:
     """Whatever the tests of this run made of the workflows: crashes, cancels, lost messages; a few of each sequence of
     steps. Raises where a history does not fit the code that made it."""
+    await replayer().replay_workflows(_different(temporal))
+
+
+async def _different(temporal: Client) -> AsyncIterator[WorkflowHistory]:
+    """By their steps."""
     seen: Counter[tuple[str, ...]] = Counter()
     async for history in _worth_it(temporal):
         shape = tuple(event_names(history))
         seen[shape] += 1
         if seen[shape] <= ALIKE_MAX:
-            await replayer().replay_workflow(history)
             record(history)
+            yield history
 
 
 def event_names(history: WorkflowHistory) -> list[str]:
