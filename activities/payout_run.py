@@ -31,6 +31,7 @@ SELLER_LEFT_OUT = "payout_not_made"
 
 _AT_ONCE = 8
 _LOOK_S = 0.5
+_UNSENT_LOOK_S = 0.1
 _TRIES_MAX = 5
 _SELLER_TRIES = 3
 _DETAIL_MAX = 500
@@ -96,11 +97,11 @@ class PayoutRunActivities:
     async def pay_due(self, step: PayDueStep) -> PaidDue:
         """The payouts of one page of sellers, at most `rate_per_s`. Made again after a crash it finds those that it
         made; one whose workflow was not started is taken up by the sweeper."""
-        await self._wait_for_the_psp(step)
         page = await self._database.read(lambda c: payout_run.due(c, step.business_date, step.after, step.limit))
         made = 0
         for start in range(0, len(page.sellers), _AT_ONCE):
             batch = page.sellers[start : start + _AT_ONCE]
+            await self._wait_for_the_psp(step)
             pause = asyncio.create_task(asyncio.sleep(len(batch) / step.rate_per_s))
             made += sum(await asyncio.gather(*(self._pay(step, *seller) for seller in batch)))
             activity.heartbeat(made)
@@ -108,10 +109,10 @@ class PayoutRunActivities:
         return PaidDue(payouts=made, after=page.after)
 
     async def _wait_for_the_psp(self, step: PayDueStep) -> None:
-        """More is made only while the PSP keeps up with what was: so a slow PSP does not pile up payouts."""
+        """More is made only while the PSP, and our workers, keep up with what was: payouts do not pile up."""
         while await self._database.read(lambda c: payout_run.unsent(c, step.run_id)) > step.unsent_max:
             activity.heartbeat("waiting for the PSP")
-            await asyncio.sleep(_LOOK_S)
+            await asyncio.sleep(_UNSENT_LOOK_S)
 
     async def _pay(self, step: PayDueStep, tenant_id: str, seller_account: str, currency: str) -> bool:
         """One seller's payout. Whatever is wrong with one must not keep the others from theirs: it is tried again for a

@@ -251,6 +251,6 @@ def left(due_at: datetime | None, at: datetime) -> str:
     seconds = (due_at - at).total_seconds()
     size = abs(seconds)
     unit, length = next(((u, n) for u, n in (("day", 86_400), ("hour", 3_600)) if size >= 2 * n), ("minute", 60))
-    count = int(size // length)
+    count = max(1, int(size // length))  # of nothing, nobody is late
     amount = f"{count} {unit}{'' if count == 1 else 's'}"
     return f"in {amount}" if seconds > 0 else f"{amount} late"

@@ -117,7 +117,11 @@ class Settings(BaseSettings):
     payout_rate_per_s: float = Field(
         default=20.0, gt=0, description="payouts that a run makes a second; each is two requests to the PSP"
     )
-    payout_unsent_max: int = Field(default=400, description="payouts of a run that may wait for the PSP")
+    payout_unsent_max: int = Field(
+        default=40,
+        ge=1,
+        description="payouts of a run that may be on their way to the PSP at once",
+    )
     payout_page: int = Field(default=500, ge=1, le=2000, description="wallets that a run looks at in one step")
     payout_poll_first_s: float = Field(default=60.0, description="first look at a payout on its way; the gaps double")
     payout_poll_max_s: float = 21_600.0

@@ -22,10 +22,10 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from db.tables import merchant, payout, payout_run, wallet
+from db.tables import PAYOUT_UNSENT, merchant, payout, payout_run, wallet
 from domain.ids import new_id
 from domain.payout import Interval, due_monthdays
-from domain.status import MerchantStatus, PayoutStatus
+from domain.status import MerchantStatus
 
 Place = tuple[str, str, str]
 """A wallet: tenant, seller, currency."""
@@ -130,10 +130,8 @@ def _is_due(some: FromClause, day: date) -> ColumnElement[bool]:
 
 
 async def unsent(connection: AsyncConnection, run_id: str) -> int:
-    """Payouts of a run that the PSP has not got yet."""
-    found = await connection.scalar(
-        select(func.count()).where(payout.c.run_id == run_id, payout.c.status == PayoutStatus.REQUESTED.value)
-    )
+    """Payouts of a run that are not on their way to the bank yet."""
+    found = await connection.scalar(select(func.count()).where(payout.c.run_id == run_id, PAYOUT_UNSENT))
     return int(found or 0)
 
 

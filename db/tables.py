@@ -566,6 +566,8 @@ payout_run = Table(
     _moment("ended_at"),
 )
 
+PAYOUT_UNSENT = text(f"status IN ({_words((PayoutStatus.REQUESTED, PayoutStatus.TRANSFERRED))})")
+
 payout = Table(
     "payout",
     metadata,
@@ -615,6 +617,7 @@ payout = Table(
         "next_check_at",
         postgresql_where=text(f"status NOT IN ({_words(sorted(PAYOUT_ENDED))})"),
     ),
+    Index("ix_payout_unsent", "run_id", postgresql_where=PAYOUT_UNSENT),
     Index("ix_payout_return", "next_check_at", postgresql_where=text("status = 'PAID' AND next_check_at IS NOT NULL")),
 )
 

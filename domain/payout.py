@@ -192,7 +192,7 @@ class PayoutPace(Frozen):
 
     page: int = 500
     rate_per_s: float = 20
-    unsent_max: int = 400
+    unsent_max: int = 40
 
 
 class PayoutRunInput(Frozen):

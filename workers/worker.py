@@ -8,10 +8,15 @@ from importlib.metadata import version
 
 from temporalio.common import WorkerDeploymentVersion
 from temporalio.worker import (
+    FixedSizeSlotSupplier,
     PollerBehaviorAutoscaling,
+    ResourceBasedSlotConfig,
+    ResourceBasedSlotSupplier,
+    ResourceBasedTunerConfig,
     UnsandboxedWorkflowRunner,
     Worker,
     WorkerDeploymentConfig,
+    WorkerTuner,
     WorkflowRunner,
 )
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
@@ -152,7 +157,7 @@ class ActivitySet:
 
 
 def payment_worker(services: Services, activities: ActivitySet) -> Worker:
-    """Workflow tasks and database steps. A local activity holds its task's slot while the PSP answers, hence many."""
+    """Workflow tasks and database steps."""
     settings = services.settings
     return Worker(
         services.temporal,
@@ -166,13 +171,26 @@ def payment_worker(services: Services, activities: ActivitySet) -> Worker:
         ],
         workflow_runner=_runner(strict=settings.worker_strict_sandbox),
         max_cached_workflows=settings.worker_max_cached_workflows,
-        max_concurrent_workflow_tasks=400,
-        max_concurrent_local_activities=400,
-        max_concurrent_activities=200,
+        tuner=_tuner(),
         workflow_task_poller_behavior=PollerBehaviorAutoscaling(minimum=2),
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=settings.sticky_queue_timeout_s),
         graceful_shutdown_timeout=SHUTDOWN_TIMEOUT,
         deployment_config=_deployment(),
+    )
+
+
+def _tuner() -> WorkerTuner:
+    """A local activity holds its task's slot while the PSP answers, hence many tasks at once; but only while the
+    processor keeps up. Tasks that it does not come to in time are given to be done again, on top of the others: so a
+    crowd of webhooks would bring a worker to a standstill."""
+    resources = ResourceBasedTunerConfig(target_memory_usage=0.9, target_cpu_usage=0.9)
+    slots = ResourceBasedSlotConfig(minimum_slots=50, maximum_slots=400, ramp_throttle=timedelta(0))
+    tasks = ResourceBasedSlotSupplier(slots, resources)
+    return WorkerTuner.create_composite(
+        workflow_supplier=tasks,
+        local_activity_supplier=tasks,
+        activity_supplier=FixedSizeSlotSupplier(200),
+        nexus_supplier=FixedSizeSlotSupplier(1),
     )
 
 

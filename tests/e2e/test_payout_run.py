@@ -300,8 +300,25 @@ async def test_a_run_that_continues_as_new_goes_on_where_it_was(paysaga: Deploym
     await all_paid(shop)
 
 
+async def test_no_more_are_made_than_the_psp_takes(paysaga: Deployment, shop: Shop) -> None:
+    sellers, day = await daily(shop, 40), next(DAYS)
+    silence = await paysaga.sandbox.fault("transfers.create", "hold_before", times=40)
+    handle = await start(paysaga, day, PayoutPace(page=40, rate_per_s=500, unsent_max=10))
+
+    async def waiting() -> bool:
+        pending = (await handle.describe()).raw_description.pending_activities
+        return any(b"waiting for the PSP" in p.data for a in pending for p in a.heartbeat_details.payloads)
+
+    await eventually(waiting, what="the run waits")
+    assert 10 < (await made(shop, day)).total() < 20
+    await paysaga.sandbox.clear(silence)
+    await handle.result()
+    assert await made(shop, day) == Counter(sellers)
+    await all_paid(shop)
+
+
 async def test_a_run_whose_worker_is_killed_twice_pays_each_seller_once(paysaga: Deployment, shop: Shop) -> None:
-    count, day = 120, next(DAYS)
+    count, day = 80, next(DAYS)
     sellers = await daily(shop, count)
     handle = await start(paysaga, day, PayoutPace(page=50, rate_per_s=60))
     for killed_at in (count // 4, count * 3 // 4):
