@@ -44,7 +44,7 @@ machine: .venv/.installed ## anything in any order, for long: RUNS=500 STEPS=30
 
 .PHONY: test
 test: .venv/.installed ## the whole suite against real PostgreSQL, Temporal and sandbox
-	@$(VENV)/pytest --numprocesses 2 --dist loadfile
+	@$(VENV)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: check
 check: .venv/.installed ## format, lint, types, import contracts, generated pages

@@ -121,18 +121,23 @@ async def create_payout(
 
 _RELEASE_PAGE = 100
 _RELEASE_S = 0.3
+_RELEASE_LOOK_S = 0.05
 
 
 async def release_due(services: Services, tenant_id: str, seller_account: str) -> None:
-    """What is due of this seller becomes available, as far as that is quick: the rest is released on its schedule."""
+    """What is due of this seller becomes available, as far as that is quick: the rest is released on its schedule.
+
+    What another transaction is working on (a webhook is being stored) is looked at again.
+    """
     now = datetime.now(UTC)
     step = ReleaseFundsStep(due_at=now, at=now, limit=_RELEASE_PAGE)
     loop = asyncio.get_running_loop()
     deadline = loop.time() + _RELEASE_S
-    more = True
-    while more and loop.time() < deadline:
+    while loop.time() < deadline:
         released = await services.database.run(lambda c: release.release(c, step, of=(tenant_id, seller_account)))
-        more = released.more
+        if not released.more and not released.skipped:
+            return
+        await asyncio.sleep(0 if released.more else _RELEASE_LOOK_S)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ async def test_a_short_run(tmp_path: Path) -> None:
         sys.executable,
         "-m",
         "bench",
-        *("--seconds", "2", "--concurrency", "2"),
+        *("--seconds", "0.5", "--concurrency", "2"),
         cwd=ROOT,
         # Short, as is the name of this test: the path of PostgreSQL's socket is below it.
         env=environment | {"TMPDIR": str(tmp_path)},

@@ -10,10 +10,11 @@ T = TypeVar("T")
 
 async def eventually(probe: Callable[[], Awaitable[T | None]], *, timeout_s: float = 20.0, what: str = "") -> T:
     """The first result of `probe` that is true; fails after `timeout_s`. Waiting for a state, not for a time."""
-    deadline = time.monotonic() + timeout_s
+    deadline, pause_s = time.monotonic() + timeout_s, 0.02
     while True:
         result = await probe()
         if result:
             return result
         assert time.monotonic() < deadline, f"not within {timeout_s} s: {what or probe}"
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(pause_s)
+        pause_s = min(1.5 * pause_s, 0.25)  # whoever looks all the time slows down what it waits for

@@ -1,5 +1,7 @@
 """What the programs import, but none of them: `api`, `workers`, `sandbox` and `stack.cli` run anew in each process."""
 
+import gc
+
 import uvicorn.lifespan.on
 import uvicorn.protocols.http.httptools_impl
 import uvloop
@@ -18,3 +20,5 @@ import workers.schedules
 import workers.worker
 
 __all__ = ["api", "sandbox", "stack", "tests", "uvicorn", "uvloop", "workers"]
+
+gc.freeze()  # or each child's collector would touch, and so copy, all of it
