@@ -32,6 +32,7 @@ Place = tuple[str, str, str]
 
 _GAP_DAYS_MAX = 31
 _RUNS_FOR = timedelta(days=1)
+_HANGS = timedelta(minutes=1)
 
 
 async def open_run(connection: AsyncConnection, business_date: date, by: str, at: datetime) -> str:
@@ -130,8 +131,10 @@ def _is_due(some: FromClause, day: date) -> ColumnElement[bool]:
 
 
 async def unsent(connection: AsyncConnection, run_id: str) -> int:
-    """Payouts of a run that are not on their way to the bank yet."""
-    found = await connection.scalar(select(func.count()).where(payout.c.run_id == run_id, PAYOUT_UNSENT))
+    """Payouts of a run that are not on their way to the bank yet. Those that hang for longer than a minute have a
+    trouble of their own, and must not keep the others waiting."""
+    lately = payout.c.created_at > func.now() - _HANGS
+    found = await connection.scalar(select(func.count()).where(payout.c.run_id == run_id, PAYOUT_UNSENT, lately))
     return int(found or 0)
 
 
