@@ -25,9 +25,10 @@ from temporalio.client import Client, WorkflowHandle
 from bench import payouts_books as books
 from db.audit import audit_database
 from db.database import Database
-from domain.payout import PAYOUT_RUN_WORKFLOW, PayoutPace, PayoutRunInput
+from domain.payout import PAYOUT_RUN_WORKFLOW
 from stack.embedded import EmbeddedStack, free_settings
 from stack.errors import StackError
+from workers.schedules import payout_run_input
 from workers.services import connect
 
 DATE = date(2026, 1, 31)
@@ -96,10 +97,7 @@ class Bench:
 
     async def _start(self, name: str) -> WorkflowHandle[Any, Any]:
         settings = self.stack.settings
-        pace = PayoutPace(
-            page=settings.payout_page, rate_per_s=settings.payout_rate_per_s, unsent_max=settings.payout_unsent_max
-        )
-        inp = PayoutRunInput(business_date=DATE, by="bench", pace=pace)
+        inp = payout_run_input(settings).model_copy(update={"business_date": DATE, "by": "bench"})
         queue = settings.temporal_task_queue
         return await self.temporal.start_workflow(PAYOUT_RUN_WORKFLOW, inp, id=f"bench-{name}", task_queue=queue)
 

@@ -327,7 +327,7 @@ async def test_no_more_are_made_than_the_psp_takes(paysaga: Deployment, shop: Sh
 
 
 async def test_a_run_whose_worker_is_killed_twice_pays_each_seller_once(paysaga: Deployment, shop: Shop) -> None:
-    count, day = 80, next(DAYS)
+    count, day = 120, next(DAYS)
     sellers = await daily(shop, count)
     handle = await start(paysaga, day, PayoutPace(page=50, rate_per_s=60))
     for killed_at in (count // 4, count * 3 // 4):
