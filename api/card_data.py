@@ -1,7 +1,9 @@
 """Card numbers and security codes are refused wherever they turn up: what never comes in cannot leak.
 
 Digits are a card number when their grouping, length, first digits and check digit all fit, so that order numbers,
-dates and ids pass; a security code is known by the word beside it. The time is linear in the text.
+dates and ids pass. A time after 22:00 with its offset fits one time in ten (`22:30:42.345872+00:00` has 16 digits of a
+Mastercard), so points in time are known by their form. A security code is known by the word beside it. The search is
+linear in the text.
 """
 
 import re
@@ -13,6 +15,14 @@ from domain.errors import Unprocessable
 _RUN = re.compile(r"[0-9](?:[\s._/:,;|*~+-]{0,3}[0-9]){12,}", re.ASCII)
 _GROUP = re.compile(r"[0-9]+", re.ASCII)
 _NEIGHBOUR = re.compile(r"[0-9A-Za-z]*", re.ASCII)
+_MONTH, _DAY = "(?:0[1-9]|1[0-2])", "(?:0[1-9]|[12][0-9]|3[01])"
+_POINT_IN_TIME = re.compile(
+    # ISO 8601, with or without its separators, and the day first as people write it.
+    rf"(?<![0-9])(?:(?:19|20)[0-9]{{2}}(?P<d>[-/.]?){_MONTH}(?P=d){_DAY}|{_DAY}(?P<e>[-/.]){_MONTH}(?P=e)(?:19|20)[0-9]{{2}})"
+    r"(?:T|_|,?\s)(?:[01][0-9]|2[0-3])(?P<t>[:-]?)[0-5][0-9](?:(?P=t)[0-6][0-9](?:[.,-][0-9]{1,9})?)?"
+    r"(?:Z|\s?[+-][01][0-9]:?[0-9]{2})?(?![0-9])",
+    re.ASCII,
+)
 _UUID = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", re.ASCII | re.IGNORECASE)
 
 _FIRST_DIGITS: dict[int, re.Pattern[str]] = {
@@ -64,7 +74,7 @@ def has_card_data(text: str) -> bool:
     plain = text if text.isascii() else unicodedata.normalize("NFKC", text)
     if _CODE_BESIDE_ITS_NAME.search(plain):
         return True
-    plain = _UUID.sub("-", plain)
+    plain = _POINT_IN_TIME.sub("-", _UUID.sub("-", plain))
     return any(not _within_hex(plain, run) and _has_number(run[0]) for run in _RUN.finditer(plain))
 
 

@@ -8,6 +8,7 @@ from temporalio.client import WorkflowHandle
 from stack.audit import audit
 from tests.audit.command import Said, paysaga_command
 from tests.support.deployment import Deployment
+from tests.support.eventually import eventually
 from tests.support.shop import Shop
 
 
@@ -21,10 +22,13 @@ async def actions(shop: Shop, object_id: str) -> list[tuple[str, str]]:
 
 
 async def lose_workflow(shop: Shop, payment_id: str) -> WorkflowHandle[object, object]:
-    """Terminate it, once no webhook is on its way any more that would start it again."""
+    """Terminate it, once no webhook is on its way any more that would start it again; and until its next look at the
+    PSP would have been due, before which nobody misses it."""
     await shop.paysaga.sandbox.flush_webhooks()
     handle = shop.paysaga.temporal.get_workflow_handle(f"payment:{payment_id}")
     await handle.terminate()
+    overdue = "SELECT 1 FROM payment WHERE id = $1 AND coalesce(next_check_at, updated_at) < now()"
+    await eventually(lambda: shop.paysaga.sql(overdue, payment_id))
     return handle
 
 
