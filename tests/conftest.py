@@ -1,6 +1,8 @@
 """The servers that all tests share, and a Paysaga on them. All of it is real, on free ports, in temporary folders."""
 
+import os
 import secrets
+import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -13,6 +15,16 @@ from tests.support.deployment import Deployment, make_template
 from tests.support.histories import replay_all
 from tests.support.shop import Shop
 from workers.services import connect
+
+_MEMORY = Path("/dev/shm")  # noqa: S108 - pytest makes a private folder in it
+_MEMORY_MIN = 6 * 2**30
+
+
+def pytest_configure() -> None:
+    """The servers' data lives in memory where there is enough of it: on some disks the hundreds of files of a new
+    database take a second. The processes that tests kill lose nothing by it; a machine that fails is not simulated."""
+    if _MEMORY.is_dir() and os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > _MEMORY_MIN:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY))
 
 
 @pytest.fixture(scope="session")

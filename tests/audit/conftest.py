@@ -21,6 +21,7 @@ async def original(servers: EmbeddedStack, tmp_path_factory: pytest.TempPathFact
     """(the database, label → id). Nothing is connected to it any more, so it can be copied."""
     name = f"audited{secrets.token_hex(4)}"
     async with Deployment(servers, tmp_path_factory.mktemp("audited"), name) as paysaga:
+        paysaga.keep_database = True
         shop = await paysaga.shop("acme")
         flows = Flows(paysaga, shop)
         await flows.seller("dora", dispute_fee_payer="seller")

@@ -2,6 +2,7 @@
 in Temporal's strict sandbox, which finds every step that is not deterministic."""
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -9,23 +10,34 @@ from stack.embedded import EmbeddedStack
 from tests.conftest import PATIENT
 from tests.support.deployment import Deployment
 
-VARIANTS = {
+VARIANTS: dict[str, dict[str, Any]] = {
     "cached": {},
     "replayed": {"worker_max_cached_workflows": 0, "worker_strict_sandbox": True},
 }
 
 
-@pytest.fixture(scope="session", params=VARIANTS)
-async def paysaga(
-    request: pytest.FixtureRequest, servers: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Deployment]:
-    variant: str = request.param
-    folder = tmp_path_factory.mktemp(variant)
-    async with Deployment(servers, folder, f"e2e_{variant}", **VARIANTS[variant] | PATIENT) as deployment:
+@pytest.fixture(scope="session")
+async def cached(servers: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Deployment]:
+    settings = VARIANTS["cached"] | PATIENT
+    async with Deployment(servers, tmp_path_factory.mktemp("cached"), "e2e_cached", **settings) as deployment:
+        yield deployment
+
+
+@pytest.fixture(scope="session")
+async def replayed(servers: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Deployment]:
+    settings = VARIANTS["replayed"] | PATIENT
+    async with Deployment(servers, tmp_path_factory.mktemp("replayed"), "e2e_replayed", **settings) as deployment:
         # Without a cache, a task that arrives evicts another one in the middle of its local activities: that one comes
         # back after the task timeout of five seconds, which is as long as the API waits by itself.
-        deployment.patience_s = 20.0 if variant == "replayed" else None
+        deployment.patience_s = 20.0
         yield deployment
+
+
+@pytest.fixture(scope="session", params=VARIANTS)
+def paysaga(request: pytest.FixtureRequest) -> Deployment:
+    """Both live as long as the session. Made by this one, they would be made anew for each module."""
+    deployment: Deployment = request.getfixturevalue(request.param)
+    return deployment
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,6 +1,5 @@
-"""A database of its own for each test: runs look at the whole account."""
+"""A database that is empty when a test begins: runs look at the whole account."""
 
-import secrets
 from collections.abc import AsyncIterator
 
 import asyncpg
@@ -11,16 +10,35 @@ from stack.embedded import EmbeddedStack
 from tests.reconciliation.world import World
 from tests.support.deployment import TEMPLATE
 
+NAME = "reconciliation"
+MIGRATED = {"alembic_version": "false", "tenant": "id <> 'platform'"}
+"""What migrations put into tables stays."""
 
-@pytest.fixture
-async def world(servers: EmbeddedStack) -> AsyncIterator[World]:
-    name = f"r{secrets.token_hex(5)}"
-    await servers.postgres.create_database(name, template=TEMPLATE)
-    database = Database(servers.postgres.url(name, "paysaga"), pool_size=0)
-    owner = await asyncpg.create_pool(servers.postgres.url(name), min_size=0, max_size=2)
-    made = World(database, owner)
-    await made.seller()
-    yield made
+
+@pytest.fixture(scope="session")
+async def books(servers: EmbeddedStack) -> AsyncIterator[tuple[Database, "asyncpg.Pool[asyncpg.Record]"]]:
+    """One for all: a new one for each takes as long as the test."""
+    await servers.postgres.create_database(NAME, template=TEMPLATE)
+    database = Database(servers.postgres.url(NAME, "paysaga"), pool_size=4)
+    owner = await asyncpg.create_pool(servers.postgres.url(NAME), min_size=0, max_size=2)
+    yield database, owner
     await owner.close()
     await database.close()
-    await servers.postgres.drop_database(name)
+
+
+@pytest.fixture
+async def world(books: tuple[Database, "asyncpg.Pool[asyncpg.Record]"]) -> World:
+    database, owner = books
+    await empty(owner)
+    made = World(database, owner)
+    await made.seller()
+    return made
+
+
+async def empty(owner: "asyncpg.Pool[asyncpg.Record]") -> None:
+    """What only the superuser can do: past the triggers by which nothing is ever deleted."""
+    tables = await owner.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+    async with owner.acquire() as connection, connection.transaction():
+        await connection.execute("SET LOCAL session_replication_role = replica")
+        for (table,) in tables:
+            await connection.execute(f'DELETE FROM "{table}" WHERE {MIGRATED.get(table, "true")}')

@@ -3,13 +3,15 @@
 import asyncio
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any, Self
 
 import asyncpg
 import httpx2
 from pydantic import SecretStr
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowUpdateFailedError
+from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from config.settings import Settings
@@ -76,6 +78,8 @@ class Deployment:
 
     def __init__(self, stack: EmbeddedStack, folder: Path, name: str, **overrides: Any) -> None:
         self.stack, self.name = stack, name
+        self.keep_database = False
+        """Whether it is wanted after the end. Hundreds of them would keep PostgreSQL busy with looking after each."""
         self.patience_s: float | None = None
         """How long its shops ask the API to wait; None leaves it to the API."""
         self.folder = folder / name
@@ -116,7 +120,7 @@ class Deployment:
     async def __aenter__(self) -> Self:
         await self.stack.postgres.create_database(self.name, template=TEMPLATE)
         self.http = httpx2.AsyncClient(base_url=f"http://127.0.0.1:{self.settings.api_port}", timeout=60)
-        self.database = Database(self._url(), pool_size=0)
+        self.database = Database(self._url(), pool_size=4)
         self._owner_pool = await asyncpg.create_pool(self.stack.postgres.url(self.name), min_size=0, max_size=4)
         await self.sandbox.open()
         try:
@@ -143,6 +147,8 @@ class Deployment:
         await self.sandbox.close()
         await self.database.close()
         await self._owner_pool.close()
+        if not self.keep_database:
+            await self.stack.postgres.drop_database(self.name)
 
     async def start_worker(self) -> None:
         self._ready.unlink(missing_ok=True)
@@ -170,16 +176,21 @@ class Deployment:
 
     async def update(self, workflow_id: str, name: str, message: dict[str, Any]) -> Any:
         """What an operator does in the Temporal UI. The server refuses an update that arrives while a task of the
-        workflow is lost (without a cache that happens); a person would press the button again. None: the
-        workflow has ended by it meanwhile."""
+        workflow is lost (without a cache that happens), and the workflow one that comes in the moment between the row's
+        new state and its own; a person would press the button again. None: the workflow has ended by it meanwhile."""
 
-        pressed = 0
+        pressed, refused_until = 0, time.monotonic() + 3.0
 
         async def press() -> tuple[Any] | None:
             nonlocal pressed
             pressed += 1
             try:
                 return (await self.temporal.get_workflow_handle(workflow_id).execute_update(name, message),)
+            except WorkflowUpdateFailedError as error:
+                not_yet = isinstance(error.cause, ApplicationError) and error.cause.type == "NotWaiting"
+                if not not_yet or time.monotonic() > refused_until:
+                    raise
+                return None
             except RPCError as error:
                 if error.status is RPCStatusCode.NOT_FOUND and pressed > 1:
                     return (None,)  # it had been taken, and has ended the workflow
