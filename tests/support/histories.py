@@ -25,7 +25,12 @@ PROCESS = re.compile(r'"[0-9]+@[^"]+"')
 def replayer() -> Replayer:
     """As workers run workflows."""
     runner = UnsandboxedWorkflowRunner()
-    return Replayer(workflows=WORKFLOWS, data_converter=pydantic_data_converter, workflow_runner=runner)
+    return Replayer(
+        workflows=WORKFLOWS,
+        data_converter=pydantic_data_converter,
+        workflow_runner=runner,
+        build_id="tests",  # without one, the code of every module that is loaded is read to make one
+    )
 
 
 async def replay_all(temporal: Client) -> None:
