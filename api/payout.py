@@ -33,6 +33,7 @@ from api.schemas import (
     PayoutScheduleIn,
     PayoutScheduleOut,
 )
+from api.schemas_reconciliation import DayIn
 from api.strict import StrictRoute
 from api.views import payout_detail, payout_item, payout_out, schedule_out
 from db import idempotency, merchant, payout, payout_progress, payout_schedule, release, wallet
@@ -283,10 +284,13 @@ async def list_payouts(
     services: ServicesOf,
     seller_account: Annotated[ClientId | None, Query(examples=["seller_anna"])] = None,
     status: Annotated[PayoutStatus | None, Query(examples=["PAID"])] = None,
+    business_date: Annotated[
+        DayIn | None, Query(description="of the run that made them", examples=["2026-11-24"])
+    ] = None,
     cursor: Cursor = None,
     limit: Limit = LIMIT_DEFAULT,
 ) -> Response:
-    """Newest first; of one seller, or with one status."""
+    """Newest first; of one seller, with one status, or made by the run of one date."""
     position = decode("payout", cursor)
     rows = await services.database.read(
         lambda c: payout.page(
@@ -294,6 +298,7 @@ async def list_payouts(
             who.tenant_id,
             seller_account=seller_account,
             status=status.value if status else None,
+            business_date=business_date,
             before=int(position) if position else None,
             limit=limit + 1,
         )

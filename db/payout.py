@@ -24,6 +24,7 @@ from db.tables import (
     payout,
     payout_call,
     payout_item,
+    payout_run,
     payout_transition,
 )
 from domain import ledger as books
@@ -345,6 +346,7 @@ async def page(
     seller_account: str | None = None,
     status: str | None = None,
     run_id: str | None = None,
+    business_date: date | None = None,
     before: int | None = None,
     limit: int,
 ) -> list[Payout]:
@@ -358,6 +360,9 @@ async def page(
     ):
         if wanted is not None:
             query = query.where(column == wanted)
+    if business_date is not None:  # by the run's id, for which there is an index
+        run = select(payout_run.c.id).where(payout_run.c.business_date == business_date)
+        query = query.where(payout.c.run_id == run.scalar_subquery())
     if before is not None:
         query = query.where(payout.c.seq < before)
     return [Payout(**row) for row in (await connection.execute(query)).mappings()]

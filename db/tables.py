@@ -578,7 +578,7 @@ payout = Table(
     _text("currency"),
     _text("psp"),
     Column("destination", Text, nullable=False, comment="the seller's account at the PSP"),
-    Column("run_id", Text, ForeignKey("payout_run.id"), index=True),
+    Column("run_id", Text, ForeignKey("payout_run.id")),
     Column("business_date", Date),
     _text("status"),
     _text("ends_as", required=False),
@@ -617,6 +617,7 @@ payout = Table(
         "next_check_at",
         postgresql_where=text(f"status NOT IN ({_words(sorted(PAYOUT_ENDED))})"),
     ),
+    Index("ix_payout_run", "run_id", "seq"),
     Index("ix_payout_unsent", "run_id", postgresql_where=PAYOUT_UNSENT),
     Index("ix_payout_return", "next_check_at", postgresql_where=text("status = 'PAID' AND next_check_at IS NOT NULL")),
 )

@@ -300,8 +300,11 @@ async def test_lists_in_pages(shop: Shop) -> None:
         ({"status": "MAYBE"}, "field_invalid"),
         ({"seller_account": "a b"}, "id_invalid"),
         ({"cursor": "eA"}, "cursor_invalid"),
+        ({"business_date": "20 November"}, "date_invalid"),
+        ({"business_date": "1764000000"}, "date_invalid"),
     ):
         refused(await shop.get("/v1/payouts", **parameters), 422, code)
+    assert (await shop.get("/v1/payouts", business_date="2026-11-20")).json()["data"] == [], "no run made them"
 
 
 async def test_what_a_payout_pays_in_pages(shop: Shop) -> None:

@@ -163,6 +163,17 @@ async def test_what_somebody_works_on_is_left_for_the_next_time(paysaga: Deploym
     assert await wallet(shop) == ("0.00", "970.00", "0.00")
 
 
+async def test_a_payout_waits_for_nobody_who_works_on_a_part_of_it(paysaga: Deployment, shop: Shop) -> None:
+    await payouts.with_account(shop, "anna")
+    locked = await sold(shop)
+    await sold(shop)
+    await paysaga.sandbox.flush_webhooks()  # their arrival locks the other one
+    async with row_lock(paysaga, "SELECT FROM payment WHERE id = $1 FOR UPDATE", locked["id"]):
+        assert (await payouts.request(shop))["amount"] == "485.00"
+        assert await wallet(shop) == ("485.00", "0.00", "0.00")
+    assert (await payouts.request(shop))["amount"] == "485.00"
+
+
 async def test_it_is_released_once_by_however_many(shop: Shop) -> None:
     for _ in range(3):
         await sold(shop)

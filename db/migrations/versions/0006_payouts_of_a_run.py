@@ -1,4 +1,5 @@
-"""How many payouts of a run are on their way to the PSP is asked for each few that it makes."""
+"""How many payouts of a run are on their way to the PSP is asked for each few that it makes; and its payouts are
+listed, newest first."""
 
 from alembic import op
 from sqlalchemy import text
@@ -17,7 +18,11 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=text("status IN ('REQUESTED', 'TRANSFERRED')"),
     )
+    op.create_index("ix_payout_run", "payout", ["run_id", "seq"], unique=False)
+    op.drop_index("ix_payout_run_id", table_name="payout")
 
 
 def downgrade() -> None:
+    op.create_index("ix_payout_run_id", "payout", ["run_id"], unique=False)
+    op.drop_index("ix_payout_run", table_name="payout")
     op.drop_index("ix_payout_unsent", table_name="payout")
