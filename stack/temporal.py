@@ -37,9 +37,6 @@ _DYNAMIC_CONFIG = (
     "frontend.namespaceRPS=20000",
     "history.rps=20000",
     "matching.rps=20000",
-    # One process serves every partition of a queue; more than one only makes polls and tasks look for each other.
-    "matching.numTaskqueueReadPartitions=1",
-    "matching.numTaskqueueWritePartitions=1",
 )
 
 
