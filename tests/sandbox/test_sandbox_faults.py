@@ -10,7 +10,7 @@ import stripe
 if TYPE_CHECKING:
     from tests.sandbox.conftest import Psp
 
-IMPATIENT_S = 1.0
+IMPATIENT_S = 2.0
 
 
 async def charged(psp: "Psp") -> int:

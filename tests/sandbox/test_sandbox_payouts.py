@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from tests.sandbox.conftest import Endpoint, Psp
 
 DAY_S = 86_400
-IMPATIENT_S = 1.0
+IMPATIENT_S = 2.0
 DELAY_S = 50  # so long that only the clock of the account makes it pass
 
 

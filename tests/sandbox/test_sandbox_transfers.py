@@ -9,7 +9,7 @@ import stripe
 if TYPE_CHECKING:
     from tests.sandbox.conftest import Endpoint, Psp
 
-IMPATIENT_S = 1.0
+IMPATIENT_S = 2.0
 
 
 async def held(psp: "Psp", account: str | None = None) -> int:
