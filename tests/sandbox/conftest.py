@@ -85,6 +85,10 @@ class Psp:
             self.key, base_addresses={"api": self.server.url}, http_client=http, max_network_retries=0
         )
 
+    def impatient(self) -> stripe.StripeClient:
+        """One that gives up where no answer comes; not before its request has arrived on a slow machine."""
+        return self.client(2.0)
+
     def stranger(self, key: str = "") -> "Psp":
         """Another account of the same server."""
         return Psp(self.server, self.session, key or f"sk_test_{secrets.token_hex(8)}")

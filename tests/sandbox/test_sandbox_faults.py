@@ -10,8 +10,6 @@ import stripe
 if TYPE_CHECKING:
     from tests.sandbox.conftest import Psp
 
-IMPATIENT_S = 2.0
-
 
 async def charged(psp: "Psp") -> int:
     """How many charges really happened."""
@@ -73,7 +71,7 @@ async def test_no_answer_until_the_client_hangs_up(psp: "Psp", kind: str, done: 
     await psp.fault(kind)
     params: Any = {"amount": 500, "currency": "usd", "confirm": True, "payment_method": "pm_card_visa"}
     params |= {"payment_method_types": ["card"]}
-    impatient = psp.client(IMPATIENT_S).v1.payment_intents
+    impatient = psp.impatient().v1.payment_intents
     with pytest.raises(stripe.APIConnectionError):
         await impatient.create_async(params, {"idempotency_key": "k"})
     assert await charged(psp) == done

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from tests.sandbox.conftest import Endpoint, Psp
 
 DAY_S = 86_400
-IMPATIENT_S = 2.0
 DELAY_S = 50  # so long that only the clock of the account makes it pass
 
 
@@ -201,7 +200,7 @@ async def test_no_answer_to_a_payout(psp: "Psp", kind: str, done: int) -> None:
     params: Any = {"amount": 100, "currency": "usd", "metadata": {"payout": "po_1"}}
     options: Any = {"idempotency_key": "k"} | of(account)
     with pytest.raises(stripe.APIConnectionError):
-        await psp.client(IMPATIENT_S).v1.payouts.create_async(params, options)
+        await psp.impatient().v1.payouts.create_async(params, options)
     assert len((await psp.log("?metadata[payout]=po_1"))["payouts"]) == done
     await psp.v1.payouts.create_async(params, options)
     log = await psp.log("?metadata[payout]=po_1")

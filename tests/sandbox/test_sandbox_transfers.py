@@ -9,8 +9,6 @@ import stripe
 if TYPE_CHECKING:
     from tests.sandbox.conftest import Endpoint, Psp
 
-IMPATIENT_S = 2.0
-
 
 async def held(psp: "Psp", account: str | None = None) -> int:
     """What is available, in US cents."""
@@ -197,7 +195,7 @@ async def test_no_answer_to_a_transfer(psp: "Psp", kind: str, done: int) -> None
     params: Any = {"amount": 100, "currency": "usd", "destination": "acct_paysOut", "metadata": {"payout": "po_1"}}
     await psp.send(metadata={"payout": "po_other"})
     with pytest.raises(stripe.APIConnectionError):
-        await psp.client(IMPATIENT_S).v1.transfers.create_async(params, {"idempotency_key": "k"})
+        await psp.impatient().v1.transfers.create_async(params, {"idempotency_key": "k"})
     assert len((await psp.log("?metadata[payout]=po_1"))["transfers"]) == done
     await psp.v1.transfers.create_async(params, {"idempotency_key": "k"})
     log = await psp.log("?metadata[payout]=po_1")
