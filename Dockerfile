@@ -21,12 +21,16 @@ RUN python -m venv --without-pip /venv \
 
 COPY activities activities
 COPY api api
+COPY cli cli
 COPY config config
 COPY db db
+COPY demo demo
 COPY domain domain
+COPY embedded embedded
 COPY gateways gateways
+COPY runtime runtime
 COPY sandbox sandbox
-COPY stack stack
+COPY services services
 COPY workers workers
 COPY workflows workflows
 # Compiled here, since nothing can be written where it runs; unchecked, since the sources below never change.
@@ -54,5 +58,5 @@ USER 10001:10001
 
 # Each command replaces this process by its own (exec), so that SIGTERM reaches it. The health checks differ by role:
 # docker-compose.yml has them.
-ENTRYPOINT ["python", "-m", "stack.cli"]
+ENTRYPOINT ["python", "-m", "cli.main"]
 CMD ["--help"]

@@ -66,11 +66,11 @@ format: .venv/.installed ## format the code and fix what the linter can fix
 .PHONY: install
 install: .venv/.installed ## build .venv from requirements.lock (the other targets do it by themselves)
 
-.venv/.installed: requirements.lock pyproject.toml stack/install.py
+.venv/.installed: requirements.lock pyproject.toml embedded/install.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 		echo "paysaga: Python 3.11 or newer is needed, and $(PYTHON) is not: install one, or name it with" \
 			"'make PYTHON=/path/to/python3.12'." >&2; exit 1; }
-	@$(PYTHON) stack/install.py
+	@$(PYTHON) embedded/install.py
 
 # The lock holds for Linux and macOS and every Python from 3.11 on. It names no index: pip's own settings decide.
 .PHONY: lock

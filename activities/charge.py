@@ -8,15 +8,15 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from activities.heartbeat import heartbeating
-from db import charge, payment
-from db.database import Database
-from db.keyring import Keyring
-from db.records import Payment
+from db.core.database import Database
+from db.core.keyring import Keyring
+from db.payment import charge, payment
+from db.payment.record import Payment
 from domain.ids import capture_key, void_key
 from domain.money import Money
 from domain.payment import ChargeStep
 from domain.psp import CaptureRequest, ChargeLookup, ChargeOutcome, ChargeRequest, ChargeResult
-from gateways.psp import Psp
+from gateways.protocol import Psp
 
 CACHED_ERROR = "server_error_replayed"
 """Under this key the PSP answers the same 5xx for ever: only looking the charge up can tell what happened."""

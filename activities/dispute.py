@@ -7,11 +7,10 @@ from temporalio import activity
 
 from activities.charge import CACHED_ERROR, try_again
 from activities.heartbeat import heartbeating
-from db import dispute
-from db.database import Database, clock
-from db.keyring import Keyring
-from domain.ids import evidence_key
-from domain.payment import (
+from db.core.database import Database, clock
+from db.core.keyring import Keyring
+from db.dispute import dispute
+from domain.dispute import (
     BookDisputeStep,
     BookEvidenceStep,
     DisputeState,
@@ -19,8 +18,10 @@ from domain.payment import (
     EvidenceStep,
     EvidenceWarningStep,
 )
-from domain.psp import DisputeOutcome, DisputeResult, EvidenceRequest, Failure
-from gateways.psp import Psp
+from domain.ids import evidence_key
+from domain.model import Failure
+from domain.psp import DisputeOutcome, DisputeResult, EvidenceRequest
+from gateways.protocol import Psp
 
 NOT_SUBMITTED = Failure(code="evidence_refused", message="The PSP shows no evidence for this dispute.")
 

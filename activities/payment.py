@@ -2,10 +2,11 @@
 
 from temporalio import activity
 
-from activities.handover import Handover
-from db import capture, compensation, progress, risk, settlement
-from db.database import Database
+from db import risk
+from db.core.database import Database
+from db.payment import capture, compensation, lifecycle, settlement
 from domain.errors import Conflict
+from domain.messages import ResolutionStep
 from domain.payment import (
     CancelStep,
     CaptureMark,
@@ -16,7 +17,6 @@ from domain.payment import (
     HoldStep,
     Released,
     ReleaseStep,
-    ResolutionStep,
     RestState,
     RestStep,
     ReviewStep,
@@ -25,14 +25,15 @@ from domain.payment import (
 )
 from domain.risk import ReviewDecision
 from domain.status import Status
+from runtime.notifier import CompletionNotifier
 
 
 class PaymentActivities:
     """`send_for_s`: how long a refund may be sent under its key (the PSP's key lifetime less a margin)."""
 
-    def __init__(self, database: Database, handover: Handover, *, send_for_s: float) -> None:
+    def __init__(self, database: Database, notifier: CompletionNotifier, *, send_for_s: float) -> None:
         self._database = database
-        self._handover = handover
+        self._handover = notifier
         self._send_for_s = send_for_s
 
     @activity.defn
@@ -40,13 +41,15 @@ class PaymentActivities:
         """Start to wait for the confirm message, unless the row says that it has come."""
         assert step.deadline_s is not None, "an unconfirmed payment has a deadline"
         deadline_s = step.deadline_s
-        state = await self._database.run(lambda c: progress.await_confirmation(c, step.payment_id, deadline_s, step.at))
+        state = await self._database.run(
+            lambda c: lifecycle.await_confirmation(c, step.payment_id, deadline_s, step.at)
+        )
         self._handover.announce(step.payment_id)
         return state
 
     @activity.defn
     async def close_unconfirmed(self, step: CloseStep) -> Status:
-        status = await self._database.run(lambda c: progress.close_unconfirmed(c, step))
+        status = await self._database.run(lambda c: lifecycle.close_unconfirmed(c, step))
         self._handover.announce(step.payment_id)
         return status
 
@@ -59,7 +62,7 @@ class PaymentActivities:
 
     @activity.defn
     async def rest(self, step: RestStep) -> RestState:
-        state = await self._database.run(lambda c: progress.rest(c, step))
+        state = await self._database.run(lambda c: lifecycle.rest(c, step))
         self._handover.announce(step.payment_id)
         return state
 
@@ -67,7 +70,7 @@ class PaymentActivities:
     async def request_cancel(self, step: CancelStep) -> bool:
         """Mark a cancel that came through Temporal. False: too late, everything is settled."""
         try:
-            await self._database.run(lambda c: progress.request_cancel(c, step))
+            await self._database.run(lambda c: lifecycle.request_cancel(c, step))
         except Conflict:
             return False
         return True
@@ -113,11 +116,11 @@ class PaymentActivities:
 
     @activity.defn
     async def close(self, step: CloseStep) -> Status:
-        status = await self._database.run(lambda c: progress.close(c, step))
+        status = await self._database.run(lambda c: lifecycle.close(c, step))
         self._handover.announce(step.payment_id)
         return status
 
     @activity.defn
     async def record_resolution(self, step: ResolutionStep) -> None:
         """A person's decision, written down with a name before it is acted on."""
-        await self._database.run(lambda c: progress.record_resolution(c, step))
+        await self._database.run(lambda c: lifecycle.record_resolution(c, step))

@@ -8,17 +8,18 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from activities.charge import DEAD_KEYS, try_again
-from activities.handover import Handover
 from activities.heartbeat import heartbeating
-from db import payout, payout_progress
-from db.database import Database, clock
-from db.payout import Call
-from db.records import Payout
+from db.core.database import Database, clock
+from db.payout import lifecycle as payout_lifecycle
+from db.payout import payout
+from db.payout.payout import Call
+from db.payout.record import Payout
 from domain.errors import Conflict, PaysagaError, Unavailable, Unprocessable
 from domain.ids import payout_cancel_key
+from domain.model import Failure
 from domain.money import to_major
 from domain.payout import (
-    BankPatience,
+    BankWaitPolicy,
     BookPayoutStep,
     BookTransferStep,
     PayoutCall,
@@ -29,7 +30,6 @@ from domain.payout import (
     PayoutStep,
 )
 from domain.psp import (
-    Failure,
     PayoutOutcome,
     PayoutRequest,
     PayoutResult,
@@ -38,7 +38,8 @@ from domain.psp import (
     TransferRequest,
     TransferResult,
 )
-from gateways.psp import Psp
+from gateways.protocol import Psp
+from runtime.notifier import CompletionNotifier
 
 R = TypeVar("R", TransferResult, PayoutResult)
 
@@ -54,16 +55,16 @@ class PayoutActivities:
         self,
         database: Database,
         psps: Mapping[str, Psp],
-        handover: Handover,
+        notifier: CompletionNotifier,
         *,
         fast_timeout_s: float,
         timeout_s: float,
         send_for_s: float,
-        bank: BankPatience,
+        bank: BankWaitPolicy,
     ) -> None:
         self._database = database
         self._psps = psps
-        self._handover = handover
+        self._handover = notifier
         self._fast_timeout_s = fast_timeout_s
         self._timeout_s = timeout_s
         self._send_for_s = send_for_s
@@ -126,7 +127,7 @@ class PayoutActivities:
         """Before the first request of an attempt. Why it is not made any more; None: it is."""
         if call.sent_at is not None:
             return None
-        return await self._database.run(lambda c: payout_progress.begin(c, row.id, call.key))
+        return await self._database.run(lambda c: payout_lifecycle.begin(c, row.id, call.key))
 
     # --- the seller's bank ---
 
@@ -210,14 +211,14 @@ class PayoutActivities:
 
     @activity.defn
     async def book_transfer(self, step: BookTransferStep) -> PayoutState:
-        state = await self._database.run_patiently(lambda c: payout_progress.book_transfer(c, step, self._send_for_s))
+        state = await self._database.run_patiently(lambda c: payout_lifecycle.book_transfer(c, step, self._send_for_s))
         self._handover.announce(step.payout_id)
         return state
 
     @activity.defn
     async def book_payout(self, step: BookPayoutStep) -> PayoutState:
         state = await self._database.run_patiently(
-            lambda c: payout_progress.book_payout(c, step, self._send_for_s, self._bank)
+            lambda c: payout_lifecycle.book_payout(c, step, self._send_for_s, self._bank)
         )
         self._handover.announce(step.payout_id)
         return state
@@ -226,7 +227,7 @@ class PayoutActivities:
     async def look_at_payout(self, step: PayoutStep) -> PayoutState:
         """Where it stands by its row."""
         row, _ = await self._row(step)
-        return payout_progress.state_of(row)
+        return payout_lifecycle.state_of(row)
 
     @activity.defn
     @heartbeating
@@ -242,7 +243,7 @@ class PayoutActivities:
     async def resolve_payout(self, step: PayoutResolutionStep) -> PayoutState:
         """A person's decision that came through Temporal. What cannot be decided so is said, not tried again."""
         try:
-            return await self._database.run(lambda c: payout_progress.resolve(c, step, self._send_for_s, self._bank))
+            return await self._database.run(lambda c: payout_lifecycle.resolve(c, step, self._send_for_s, self._bank))
         except (Conflict, Unprocessable) as error:
             raise ApplicationError(error.detail, type=error.code, non_retryable=True) from error
 
@@ -267,12 +268,12 @@ class PayoutActivities:
 async def check_reference(psp: Psp, row: Payout, resolution: PayoutResolution, *, timeout_s: float) -> None:
     """Look at what a person names, before it is taken for the payout's. Raises what `refuse_impossible` does;
     Unprocessable `reference_not_found`, or why it is not what was asked for; Unavailable `psp_unavailable`."""
-    payout_progress.refuse_impossible(row, resolution)
+    payout_lifecycle.refuse_impossible(row, resolution)
     reference = resolution.reference
     if resolution.decision is not PayoutDecision.REFERENCE or reference is None:
         return
     found: TransferResult | PayoutResult
-    if payout_progress.call_of(row) is PayoutCall.TRANSFER:
+    if payout_lifecycle.call_of(row) is PayoutCall.TRANSFER:
         named = await psp.retrieve_transfer(
             reference, payout_id=row.id, destination=row.destination, timeout_s=timeout_s
         )

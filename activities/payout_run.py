@@ -8,12 +8,13 @@ from zoneinfo import ZoneInfo
 
 from temporalio import activity
 
-from activities.start import Starter
-from db import payout, payout_run, release, task
-from db.database import Database
-from db.payout import NewPayout
-from db.records import Payout
-from db.tables import PLATFORM_TENANT
+from db import task
+from db.core.database import Database
+from db.payout import payout, release
+from db.payout import run as payout_run
+from db.payout.payout import NewPayout
+from db.payout.record import Payout
+from db.schema.base import PLATFORM_TENANT
 from domain.errors import Conflict, PaysagaError, Unprocessable
 from domain.ids import new_id
 from domain.payout import (
@@ -25,6 +26,7 @@ from domain.payout import (
     ReleaseFundsStep,
     RunStep,
 )
+from runtime.workflow_client import WorkflowClient
 
 RUN_MISSED = "payout_run_missed"
 SELLER_LEFT_OUT = "payout_not_made"
@@ -43,14 +45,14 @@ class PayoutRunActivities:
     def __init__(
         self,
         database: Database,
-        starter: Starter,
+        workflow_client: WorkflowClient,
         *,
         psp: str,
         fit: Callable[[int, str], int],
         send_for_s: float,
     ) -> None:
         self._database = database
-        self._starter = starter
+        self._starter = workflow_client
         self._psp = psp
         self._fit = fit
         self._send_for_s = send_for_s

@@ -20,18 +20,17 @@ from activities.charge import try_again
 from activities.heartbeat import heartbeating
 from activities.reconciliation_alarm import alarm
 from activities.reconciliation_fix import Fixer
-from activities.start import Starter
-from db import reconciliation as runs
-from db import reconciliation_discrepancy as discrepancies
-from db import reconciliation_file as files
-from db import reconciliation_fix as fixing
-from db import reconciliation_match as matching
-from db.database import Database
-from db.impossible import why_impossible
-from db.reconciliation_stage import Place, bounds, place_of, stage
+from db.core.database import Database
+from db.core.permanent_errors import why_impossible
+from db.reconciliation import discrepancy as discrepancies
+from db.reconciliation import file as files
+from db.reconciliation import fix as fixing
+from db.reconciliation import match as matching
+from db.reconciliation import run as runs
+from db.reconciliation.stage import Place, bounds, place_of, stage
 from domain.errors import PaysagaError
 from domain.psp import BankLine, PspLine
-from domain.reconciliation import (
+from domain.reconciliation.reconciliation import (
     IMPOSSIBLE,
     FailStep,
     Fixed,
@@ -45,10 +44,11 @@ from domain.reconciliation import (
     StageStep,
     Subject,
 )
-from domain.reconciliation_rules import Terms
-from gateways.bank_statement import read_camt053
-from gateways.psp import Psp
-from gateways.settlement_file import SettlementFileError, read_itemized
+from domain.reconciliation.rules import Terms
+from gateways.bank.camt053 import read_camt053
+from gateways.protocol import Psp
+from gateways.stripe.report_file import SettlementFileError, read_itemized
+from runtime.workflow_client import WorkflowClient
 
 FILE_PAGE = 5_000
 """Lines of a file that are copied in one transaction."""
@@ -75,7 +75,7 @@ class ReconciliationActivities:
         self,
         database: Database,
         psps: Mapping[str, Psp],
-        starter: Starter,
+        workflow_client: WorkflowClient,
         *,
         here_s: float,
         there_s: float,
@@ -85,7 +85,7 @@ class ReconciliationActivities:
     ) -> None:
         self._database = database
         self._psps = psps
-        self._fixer = Fixer(database, starter)
+        self._fixer = Fixer(database, workflow_client)
         self._here_s, self._there_s, self._bank_days = here_s, there_s, bank_days
         self._page_timeout_s = page_timeout_s
         self._match_timeout_s = match_timeout_s

@@ -6,8 +6,8 @@ from datetime import datetime
 import structlog
 from prometheus_client import Gauge
 
-from db import reconciliation_discrepancy as discrepancies
-from db.database import Database
+from db.core.database import Database
+from db.reconciliation import discrepancy as discrepancies
 
 OPEN = Gauge("paysaga_discrepancies_open", "Open discrepancies", ["psp", "subject", "class"])
 OVERDUE = Gauge("paysaga_discrepancies_overdue", "Open discrepancies past their deadline", ["psp", "subject", "class"])

@@ -5,16 +5,17 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from activities.start import Starter
-from db import payment, payout, progress
-from db import reconciliation_discrepancy as discrepancies
-from db import reconciliation_fix as fixing
-from db.database import Database
-from db.records import Payment
+from db.core.database import Database
+from db.payment import lifecycle, payment
+from db.payment.record import Payment
+from db.payout import payout
+from db.reconciliation import discrepancy as discrepancies
+from db.reconciliation import fix as fixing
 from domain.errors import Conflict
 from domain.ids import payment_workflow_id
-from domain.payment import Nudge
-from domain.reconciliation import BOOKING_FIXES, BY_ITSELF, Decision, Fix, ResolveStep
+from domain.messages import Nudge
+from domain.reconciliation.reconciliation import BOOKING_FIXES, BY_ITSELF, Decision, Fix, ResolveStep
+from runtime.workflow_client import WorkflowClient
 
 Refused = fixing.Refused
 """The proposed fix does not fit any more."""
@@ -23,9 +24,9 @@ Refused = fixing.Refused
 class Fixer:
     """For the activities, and for the API and the CLI, which resolve with it."""
 
-    def __init__(self, database: Database, starter: Starter) -> None:
+    def __init__(self, database: Database, workflow_client: WorkflowClient) -> None:
         self._database = database
-        self._starter = starter
+        self._starter = workflow_client
 
     async def fix(self, row: Mapping[str, Any], at: datetime, *, by: str = BY_ITSELF, note: str | None = None) -> bool:
         """Do what is proposed: True where the money is booked by that, False where a workflow was asked. Twice is as
@@ -94,6 +95,6 @@ class Fixer:
     async def _tell(self, owner: Payment) -> str:
         """In its first task a message would make a workflow run twice: that one is on its way anyhow."""
         running = await self._starter.is_running(payment_workflow_id(owner.id))
-        if not running or progress.listens(owner):
+        if not running or lifecycle.listens(owner):
             await self._starter.tell(owner, Nudge(reason="reconciliation"))
         return f"asked the workflow of {owner.id}"

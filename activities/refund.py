@@ -6,15 +6,19 @@ from datetime import datetime
 from temporalio import activity
 
 from activities.charge import CACHED_ERROR, try_again
-from activities.handover import Handover
 from activities.heartbeat import heartbeating
-from db import compensation, payment, refund
-from db.database import Database, clock
-from db.records import Payment, Refund
+from db.core.database import Database, clock
+from db.payment import compensation, payment
+from db.payment.record import Payment
+from db.refund import refund
+from db.refund.record import Refund
 from domain.ids import refund_key
-from domain.payment import BookRefundStep, Compensation, LateChargeStep, RefundState, RefundStep
+from domain.late_charge import LateChargeStep
+from domain.payment import Compensation
 from domain.psp import RefundOutcome, RefundRequest, RefundResult
-from gateways.psp import Psp
+from domain.refund import BookRefundStep, RefundState, RefundStep
+from gateways.protocol import Psp
+from runtime.notifier import CompletionNotifier
 
 
 class RefundActivities:
@@ -24,7 +28,7 @@ class RefundActivities:
         self,
         database: Database,
         psps: Mapping[str, Psp],
-        handover: Handover,
+        notifier: CompletionNotifier,
         *,
         fast_timeout_s: float,
         timeout_s: float,
@@ -32,7 +36,7 @@ class RefundActivities:
     ) -> None:
         self._database = database
         self._psps = psps
-        self._handover = handover
+        self._handover = notifier
         self._fast_timeout_s = fast_timeout_s
         self._timeout_s = timeout_s
         self._send_for_s = send_for_s

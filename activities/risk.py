@@ -4,14 +4,15 @@ from collections.abc import Mapping
 
 from temporalio import activity
 
-from db import payment, risk
-from db.database import Database
-from db.keyring import Keyring
-from db.records import Payment
+from db import risk
+from db.core.database import Database
+from db.core.keyring import Keyring
+from db.payment import payment
+from db.payment.record import Payment
 from domain.payment import AssessStep, RiskDecision
 from domain.psp import CardFacts
 from domain.risk import RuleSet, Stage
-from gateways.psp import Psp
+from gateways.protocol import Psp
 
 
 class RiskActivities:

@@ -2,8 +2,8 @@
 
 from temporalio import activity
 
-from db import seal
-from db.database import Database
+from db.core.database import Database
+from db.ledger import seal
 from domain.seal import SealReport, SealStep
 
 _PAGE = 5_000

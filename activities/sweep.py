@@ -7,10 +7,17 @@ from typing import Any, TypeVar
 from temporalio import activity
 
 from activities.reconciliation_alarm import alarm
-from activities.start import Starter
-from db import dispute, payment, payout, reconciliation, refund, sweep, webhook
-from db.database import Database
-from db.records import Dispute, Payout, Refund
+from db import webhook
+from db.core.database import Database
+from db.dispute import dispute
+from db.dispute.record import Dispute
+from db.payment import overdue as sweep
+from db.payment import payment
+from db.payout import payout
+from db.payout.record import Payout
+from db.reconciliation import run as reconciliation
+from db.refund import refund
+from db.refund.record import Refund
 from domain.errors import PaysagaError
 from domain.ids import (
     dispute_workflow_id,
@@ -20,7 +27,9 @@ from domain.ids import (
     reconciliation_workflow_id,
     refund_workflow_id,
 )
-from domain.payment import Nudge, SweepReport
+from domain.messages import Nudge
+from domain.sweep import SweepReport
+from runtime.workflow_client import WorkflowClient
 
 T = TypeVar("T")
 
@@ -35,13 +44,13 @@ class SweepActivities:
     def __init__(
         self,
         database: Database,
-        starter: Starter,
+        workflow_client: WorkflowClient,
         reconcile: Callable[[Mapping[str, Any]], Awaitable[object]],
         *,
         after_s: float,
     ) -> None:
         self._database = database
-        self._starter = starter
+        self._starter = workflow_client
         self._reconcile = reconcile
         self._after_s = after_s
 
@@ -181,28 +190,28 @@ class SweepActivities:
 
 
 async def deliver(
-    database: Database, starter: Starter, stored: webhook.Stored, report: SweepReport | None = None
+    database: Database, workflow_client: WorkflowClient, stored: webhook.Stored, report: SweepReport | None = None
 ) -> SweepReport:
     """Tell whoever has to hear of a stored event. The event stays in the inbox until a transaction has read it, so a
     failure here loses nothing: the sweeper comes again. Raises Unavailable."""
     report = report or SweepReport()
     if stored.delivery is webhook.Delivery.PAYOUT and stored.payout_id is not None:
-        await starter.start_payout(await database.read(lambda c: payout.get(c, stored.payout_id or "")))
+        await workflow_client.start_payout(await database.read(lambda c: payout.get(c, stored.payout_id or "")))
         return report.model_copy(update={"payouts": report.payouts + 1})
     if stored.payment_id is None or stored.delivery is webhook.Delivery.NOTHING:
         return report
     row = await database.read(lambda c: payment.get(c, stored.payment_id or ""))
     assert row is not None, "the event was stored with its payment"
     if stored.delivery is webhook.Delivery.REFUND and stored.refund_id is not None:
-        await starter.start_refund(row, stored.refund_id)
+        await workflow_client.start_refund(row, stored.refund_id)
         return report.model_copy(update={"refunds": report.refunds + 1})
     if stored.delivery is webhook.Delivery.DISPUTE and stored.dispute_id is not None:
-        await starter.start_dispute(row, stored.dispute_id)
+        await workflow_client.start_dispute(row, stored.dispute_id)
         return report.model_copy(update={"disputes": report.disputes + 1})
     if stored.delivery is webhook.Delivery.SIGNAL:
-        await starter.tell(row, Nudge(reason="webhook", event_id=stored.inbox_id))
+        await workflow_client.tell(row, Nudge(reason="webhook", event_id=stored.inbox_id))
         return report.model_copy(update={"nudged": report.nudged + 1})
     if stored.charge_id is not None and stored.reference is not None:
-        await starter.start_late_charge(row, stored.charge_id, stored.reference)
+        await workflow_client.start_late_charge(row, stored.charge_id, stored.reference)
         return report.model_copy(update={"late_charges": report.late_charges + 1})
     return report

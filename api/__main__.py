@@ -6,8 +6,8 @@ import uvicorn
 
 from api.app import create_app
 from config.settings import Settings
-from workers.log import configure_logs
-from workers.services import SettingMissing
+from runtime.logs import configure_logs
+from runtime.wiring import SettingMissing
 
 
 def main() -> int:

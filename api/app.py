@@ -18,31 +18,32 @@ from api import (
     payment,
     payout,
     problems,
-    reconciliation,
     refund,
     risk,
     statement,
     webhook,
 )
 from api.context import UPLOADS_MAX, Admission, Principals
+from api.reconciliation import routes as reconciliation
 from api.strict import BodyLimit
 from config.settings import Settings
-from workers.services import open_services, register_search_attributes
+from runtime.temporal import register_search_attributes
+from runtime.wiring import open_runtime
 from workers.worker import ActivitySet, payment_worker, running
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """One per process. Its services live as long as the application."""
+    """One per process. Its runtime live as long as the application."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with open_services(settings, application="paysaga-api") as services:
-            await register_search_attributes(services.temporal)
-            app.state.services = services
+        async with open_runtime(settings, application="paysaga-api") as runtime:
+            await register_search_attributes(runtime.temporal)
+            app.state.runtime = runtime
             app.state.principals = Principals()
             app.state.admission = Admission(settings.api_payments_max)
             app.state.uploads = Admission(UPLOADS_MAX, "files")
-            workers = [payment_worker(services, ActivitySet(services))] if settings.api_worker else []
+            workers = [payment_worker(runtime, ActivitySet(runtime))] if settings.api_worker else []
             async with running(workers):
                 yield
 

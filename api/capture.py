@@ -6,17 +6,17 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Path, Request, Response
 
 from api import examples
-from api.context import IdempotencyKey, PaymentsWriter, ServicesOf, Wait, keyed
+from api.context import IdempotencyKey, PaymentsWriter, RuntimeOf, Wait, keyed
 from api.payment import HEADERS, WAITING, amount_of, answer, find_payment, keyed_work, load, outcome, tell
 from api.problems import WRITE_PROBLEMS
-from api.schemas import CaptureIn, PaymentOut
+from api.schemas.payment import CaptureIn, PaymentOut
 from api.strict import StrictRoute
-from db import capture
-from db.records import Payment
+from db.payment import capture
+from db.payment.record import Payment
 from domain.errors import Unprocessable
-from domain.payment import Nudge
+from domain.messages import Nudge
 from domain.status import TERMINAL, Status
-from workers.services import Services
+from runtime.wiring import Runtime
 
 router = APIRouter(prefix="/v1/payments", tags=["payments"], route_class=StrictRoute)
 
@@ -34,18 +34,18 @@ async def capture_payment(
     ],
     body: Annotated[CaptureIn, Body(openapi_examples=examples.CAPTURES)],
     who: PaymentsWriter,
-    services: ServicesOf,
+    runtime: RuntimeOf,
     key: IdempotencyKey,
     wait_s: Wait,
 ) -> Response:
     """An authorisation is captured once: what is not taken is released, and the platform's fee shrinks with it. A
     cancel that comes before the settlement wins: then what was captured is refunded."""
-    row, _ = await find_payment(services, who, payment_id)
-    amounts = _amounts(services, row, body)
+    row, _ = await find_payment(runtime, who, payment_id)
+    amounts = _amounts(runtime, row, body)
     now = datetime.now(UTC)
-    with services.handover.watch(row.id) as changed:
+    with runtime.notifier.watch(row.id) as changed:
         found, replayed = await keyed_work(
-            services,
+            runtime,
             who,
             keyed(request, key, body),
             row,
@@ -53,8 +53,8 @@ async def capture_payment(
             again=False,
         )
         if found.open:
-            await tell(services, await load(services, row.id), Nudge(reason="capture"))
-            row = await outcome(services, row.id, changed, wait_s, until=_captured)
+            await tell(runtime, await load(runtime, row.id), Nudge(reason="capture"))
+            row = await outcome(runtime, row.id, changed, wait_s, until=_captured)
     return answer(row, replayed=replayed, created=False)
 
 
@@ -62,7 +62,7 @@ def _captured(row: Payment) -> bool:
     return row.status in TERMINAL or row.status is Status.NEEDS_ATTENTION
 
 
-def _amounts(services: Services, row: Payment, body: CaptureIn) -> dict[str, int] | None:
+def _amounts(runtime: Runtime, row: Payment, body: CaptureIn) -> dict[str, int] | None:
     """Our order id → minor units; None for everything. Raises Unprocessable."""
     if body.amount is None and body.payment_orders is None:
         return None
@@ -76,7 +76,7 @@ def _amounts(services: Services, row: Payment, body: CaptureIn) -> dict[str, int
         wanted = dict(named)
         if len(wanted) < len(named):
             raise Unprocessable("An order occurs twice.", code="payment_order_repeated")
-    amounts = {order_id: _amount(services, row, order_id, text) for order_id, text in wanted.items()}
+    amounts = {order_id: _amount(runtime, row, order_id, text) for order_id, text in wanted.items()}
     if not sum(amounts.values()):
         raise Unprocessable("Nothing would be captured: cancel the payment instead.", code="amount_not_positive")
     return amounts
@@ -89,9 +89,9 @@ def _order_id(row: Payment, name: str) -> str:
     raise Unprocessable(f"The payment has no order {name}.", code="payment_order_unknown")
 
 
-def _amount(services: Services, row: Payment, order_id: str, text: str) -> int:
+def _amount(runtime: Runtime, row: Payment, order_id: str, text: str) -> int:
     order = row.order(order_id)
-    amount = amount_of(services, row, text)
+    amount = amount_of(runtime, row, text)
     if amount > order.amount:
         raise Unprocessable(f"{text} is more than {order.payment_order_id} asked for.", code="capture_too_large")
     return amount

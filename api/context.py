@@ -1,4 +1,4 @@
-"""What every route gets: the services, who asks, under which key, and how long the client will wait."""
+"""What every route gets: the runtime, who asks, under which key, and how long the client will wait."""
 
 import hashlib
 import re
@@ -12,14 +12,14 @@ from fastapi import Depends, Header, Request, Security
 from fastapi.security import HTTPBearer, SecurityScopes
 from pydantic import BaseModel
 
-from api.card_data import require_text
 from api.examples import IDEMPOTENCY_KEY
 from config.settings import DEVELOPMENT_API_KEY
 from db import api_key
 from db.api_key import Principal
-from db.checkout import Request as KeyedRequest
+from db.payment.checkout import Request as KeyedRequest
+from domain.card_data import require_text
 from domain.errors import BadRequest, Forbidden, Unauthorized, Unavailable
-from workers.services import Services
+from runtime.wiring import Runtime
 
 WAIT_DEFAULT_S = 5.0
 WAIT_MAX_S = 25.0
@@ -56,12 +56,12 @@ _bearer = HTTPBearer(
 )
 
 
-def services(request: Request) -> Services:
-    found: Services = request.app.state.services
+def runtime(request: Request) -> Runtime:
+    found: Runtime = request.app.state.runtime
     return found
 
 
-ServicesOf = Annotated[Services, Depends(services)]
+RuntimeOf = Annotated[Runtime, Depends(runtime)]
 
 
 class Principals:
@@ -70,7 +70,7 @@ class Principals:
     def __init__(self) -> None:
         self._seen: dict[bytes, tuple[float, Principal]] = {}
 
-    async def of(self, secret: str, found: Services) -> Principal | None:
+    async def of(self, secret: str, found: Runtime) -> Principal | None:
         name, now = api_key.hash_of(secret), time.monotonic()
         known = self._seen.get(name)
         if known is not None and known[0] > now:
@@ -91,7 +91,7 @@ async def authenticate(request: Request) -> Principal:
     if credentials is None or not credentials.credentials.isascii():
         raise Unauthorized("Send an API key: Authorization: Bearer sk_…", code="api_key_missing")
     principals: Principals = request.app.state.principals
-    who = await principals.of(credentials.credentials, services(request))
+    who = await principals.of(credentials.credentials, runtime(request))
     if who is None:
         raise Unauthorized("The API key is not known or was revoked.", code="api_key_invalid")
     return who

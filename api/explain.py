@@ -4,15 +4,21 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Response
 
-from api.context import PaymentsReader, ServicesOf
+from api.context import PaymentsReader, RuntimeOf
 from api.payment import PaymentId, find_payment
 from api.problems import READ_PROBLEMS
-from api.schemas import ExplainOut
-from api.views import attempt_out, dispute_out, refund_out, risk_out, task_out, transition_out
-from db import charge, dispute, payment, refund, risk, task
+from api.schemas.explain import ExplainOut
+from api.views.dispute import dispute_out
+from api.views.payment import attempt_out, task_out, transition_out
+from api.views.refund import refund_out
+from api.views.risk import risk_out
+from db import risk, task
+from db.dispute import dispute
+from db.payment import charge, payment
+from db.refund import refund
 from domain.ids import payment_workflow_id
 from domain.status import Status
-from workers.services import Services
+from runtime.wiring import Runtime
 
 router = APIRouter(prefix="/v1/payments", tags=["payments"])
 
@@ -33,10 +39,10 @@ _WHY = {
 @router.get(
     "/{payment_id}/explain", response_model=ExplainOut, responses=READ_PROBLEMS, summary="Why is it where it is?"
 )
-async def explain_payment(payment_id: PaymentId, who: PaymentsReader, services: ServicesOf) -> Response:
+async def explain_payment(payment_id: PaymentId, who: PaymentsReader, runtime: RuntimeOf) -> Response:
     """The step it is at, every attempt and the PSP's last answer, the next timer, the deadline, what was undone."""
-    row, _ = await find_payment(services, who, payment_id)
-    read = services.database.read
+    row, _ = await find_payment(runtime, who, payment_id)
+    read = runtime.database.read
     names = {order.id: order.payment_order_id for order in row.orders}
     workflow_id = payment_workflow_id(row.id)
     refunds = await read(lambda c: refund.of_payment(c, row.id))
@@ -49,7 +55,7 @@ async def explain_payment(payment_id: PaymentId, who: PaymentsReader, services: 
         cancel_requested_at=row.cancel_requested_at,
         capture_requested_at=row.capture_requested_at,
         workflow_id=workflow_id,
-        workflow_url=_url(services, workflow_id),
+        workflow_url=_url(runtime, workflow_id),
         attempts=[attempt_out(a) for a in await read(lambda c: charge.attempts(c, row.id))],
         risk=[risk_out(d) for d in await read(lambda c: risk.decisions(c, row.id))],
         compensation=[refund_out(r, names) for r in refunds if r.undoes_charge],
@@ -61,6 +67,6 @@ async def explain_payment(payment_id: PaymentId, who: PaymentsReader, services: 
     return Response(explanation.model_dump_json(), media_type="application/json")
 
 
-def _url(services: Services, workflow_id: str) -> str | None:
-    ui, namespace = services.settings.temporal_ui_url, services.settings.temporal_namespace
+def _url(runtime: Runtime, workflow_id: str) -> str | None:
+    ui, namespace = runtime.settings.temporal_ui_url, runtime.settings.temporal_namespace
     return f"{ui}/namespaces/{quote(namespace)}/workflows/{quote(workflow_id)}" if ui else None

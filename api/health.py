@@ -6,9 +6,9 @@ from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from temporalio.service import RPCError
 
-from api.context import ServicesOf
+from api.context import RuntimeOf
 from api.problems import problems
-from db.health import is_migrated
+from db.core.health import is_migrated
 from domain.errors import Unavailable
 
 router = APIRouter(tags=["operations"])
@@ -21,12 +21,12 @@ async def healthz() -> dict[str, str]:
 
 
 @router.get("/readyz", responses=problems(503), summary="The process can take payments")
-async def readyz(services: ServicesOf) -> dict[str, str]:
+async def readyz(runtime: RuntimeOf) -> dict[str, str]:
     """503 while PostgreSQL or Temporal does not answer, or while the schema is not this version's."""
-    if not await services.database.read(is_migrated):
+    if not await runtime.database.read(is_migrated):
         raise Unavailable("The database schema is not of this version; run `paysaga migrate`.")
     try:
-        await services.temporal.service_client.check_health(timeout=timedelta(seconds=2))
+        await runtime.temporal.service_client.check_health(timeout=timedelta(seconds=2))
     except RPCError as error:
         raise Unavailable("Temporal does not answer.") from error
     return {"status": "ready"}

@@ -8,13 +8,16 @@ from fastapi import APIRouter, Path, Query, Response
 from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
-from api.context import LedgerReader, PaymentsReader, ServicesOf
+from api.context import LedgerReader, PaymentsReader, RuntimeOf
 from api.cursor import LIMIT_DEFAULT, Cursor, Limit, decode, encode
 from api.problems import READ_PROBLEMS
-from api.schemas import HistoryList, LedgerList
-from api.views import history_out, ledger_out
-from db import history, ledger
+from api.schemas.history import HistoryList
+from api.schemas.ledger import LedgerList
+from api.views.history import history_out
+from api.views.ledger import ledger_out
+from db import history
 from db.history import STATUSES, EntryType, Filters, Role
+from db.ledger import posting as ledger
 from domain.errors import Unprocessable
 from domain.ids import is_client_id
 
@@ -71,7 +74,7 @@ Statuses = Annotated[
 async def list_transactions(
     user_id: Annotated[str, Path(description="your own id of the buyer, or the seller_account", examples=["buyer_1"])],
     who: PaymentsReader,
-    services: ServicesOf,
+    runtime: RuntimeOf,
     role: Role = "buyer",
     types: Types = (),
     statuses: Statuses = (),
@@ -89,7 +92,7 @@ async def list_transactions(
     position = decode("history", cursor)
     if not is_client_id(user_id):
         return _json(HistoryList(data=[], next_cursor=None))
-    rows = await services.database.read(
+    rows = await runtime.database.read(
         lambda c: history.page(
             c,
             who.tenant_id,
@@ -113,7 +116,7 @@ def _json(page: HistoryList | LedgerList) -> Response:
 )
 async def list_ledger_transactions(
     who: LedgerReader,
-    services: ServicesOf,
+    runtime: RuntimeOf,
     payment_id: Annotated[str | None, Query(max_length=64)] = None,
     payment_order_id: Annotated[str | None, Query(max_length=64, description="our id, `po_…`")] = None,
     account: Annotated[str | None, Query(max_length=120, examples=["psp_clearing:stripe"])] = None,
@@ -128,7 +131,7 @@ async def list_ledger_transactions(
         if text is not None and not text.isprintable():
             raise Unprocessable("The text has a character that cannot be stored.", code="text_invalid")
     position = decode("ledger", cursor)
-    rows = await services.database.read(
+    rows = await runtime.database.read(
         lambda c: ledger.page(
             c,
             who.tenant_id,

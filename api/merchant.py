@@ -5,18 +5,21 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Path, Response
 
-from api.context import LedgerReader, MerchantsReader, MerchantsWriter, ServicesOf
+from api.context import LedgerReader, MerchantsReader, MerchantsWriter, RuntimeOf
 from api.cursor import LIMIT_DEFAULT, Cursor, Limit, decode, encode
 from api.examples import MERCHANT, MERCHANT_CHANGE
 from api.problems import READ_PROBLEMS, WRITE_PROBLEMS
-from api.schemas import MerchantIn, MerchantList, MerchantOut, MerchantPatch, PayoutTermsIn, WalletOut
+from api.schemas.merchant import MerchantIn, MerchantList, MerchantOut, MerchantPatch, PayoutTermsIn, WalletOut
 from api.strict import StrictRoute
-from api.views import balance_out, merchant_out
-from db import merchant, payout_schedule, release, task, wallet
+from api.views.merchant import balance_out, merchant_out
+from db import merchant, task
 from db.api_key import Principal
+from db.ledger import wallet
+from db.payout import release
+from db.payout import schedule as payout_schedule
 from domain.errors import NotFound
 from domain.ids import CLIENT_ID
-from workers.services import Services
+from runtime.wiring import Runtime
 
 router = APIRouter(prefix="/v1", tags=["merchants"], route_class=StrictRoute)
 
@@ -48,7 +51,7 @@ def _json(model: Any, status: int = 200) -> Response:
     "/merchants", response_model=MerchantOut, status_code=201, responses=WRITE_PROBLEMS, summary="Add a seller"
 )
 async def create_merchant(
-    body: Annotated[MerchantIn, Body(openapi_examples=MERCHANT)], who: MerchantsWriter, services: ServicesOf
+    body: Annotated[MerchantIn, Body(openapi_examples=MERCHANT)], who: MerchantsWriter, runtime: RuntimeOf
 ) -> Response:
     """Before its first order. A second one of the same name is 409 `merchant_exists`."""
     values = {
@@ -67,7 +70,7 @@ async def create_merchant(
         )
         return row
 
-    return _json(merchant_out(await services.database.run(work)), 201)
+    return _json(merchant_out(await runtime.database.run(work)), 201)
 
 
 @router.patch(
@@ -80,7 +83,7 @@ async def change_merchant(
     seller_account: SellerAccount,
     body: Annotated[MerchantPatch, Body(openapi_examples=MERCHANT_CHANGE)],
     who: MerchantsWriter,
-    services: ServicesOf,
+    runtime: RuntimeOf,
 ) -> Response:
     """FROZEN or CLOSED: new orders, confirmations and captures are refused, an order that is charged already is
     refunded instead of credited, and an authorisation is voided; refunds and disputes go on. ACTIVE unfreezes; CLOSED
@@ -93,7 +96,7 @@ async def change_merchant(
         values |= {"fee_percent": Decimal(body.fee.percent), "fee_fixed": Decimal(body.fee.fixed)}
     values |= _payout_columns(body.payout)
 
-    current = await find_merchant(services, who, seller_account)
+    current = await find_merchant(runtime, who, seller_account)
 
     async def work(connection: Any) -> dict[str, Any]:
         row = await merchant.change(connection, who.tenant_id, current["seller_account"], values)
@@ -102,32 +105,32 @@ async def change_merchant(
         )
         return row
 
-    return _json(merchant_out(await services.database.run(work)))
+    return _json(merchant_out(await runtime.database.run(work)))
 
 
 @router.get("/merchants/{seller_account}", response_model=MerchantOut, responses=READ_PROBLEMS, summary="Show a seller")
-async def show_merchant(seller_account: SellerAccount, who: MerchantsReader, services: ServicesOf) -> Response:
+async def show_merchant(seller_account: SellerAccount, who: MerchantsReader, runtime: RuntimeOf) -> Response:
     """The seller's state and terms, by your own id of it or ours."""
-    return _json(merchant_out(await find_merchant(services, who, seller_account)))
+    return _json(merchant_out(await find_merchant(runtime, who, seller_account)))
 
 
-async def find_merchant(services: Services, who: Principal, seller_account: str) -> dict[str, Any]:
+async def find_merchant(runtime: Runtime, who: Principal, seller_account: str) -> dict[str, Any]:
     """Raises NotFound, also for a name that nobody could have."""
     if CLIENT_ID.fullmatch(seller_account) is None:
         raise NotFound("There is no such merchant.", code="merchant_not_found")
-    return await services.database.read(lambda c: merchant.get(c, who.tenant_id, seller_account))
+    return await runtime.database.read(lambda c: merchant.get(c, who.tenant_id, seller_account))
 
 
 @router.get("/merchants", response_model=MerchantList, responses=READ_PROBLEMS, summary="List the sellers")
 async def list_merchants(
     who: MerchantsReader,
-    services: ServicesOf,
+    runtime: RuntimeOf,
     cursor: Cursor = None,
     limit: Limit = LIMIT_DEFAULT,
 ) -> Response:
     """In the order in which they were added."""
     after = decode("merchant", cursor)
-    rows = await services.database.read(lambda c: merchant.page(c, who.tenant_id, after=after, limit=limit + 1))
+    rows = await runtime.database.read(lambda c: merchant.page(c, who.tenant_id, after=after, limit=limit + 1))
     following = encode("merchant", rows[limit - 1]["id"]) if len(rows) > limit else None
     return _json(MerchantList(data=[merchant_out(row) for row in rows[:limit]], next_cursor=following))
 
@@ -135,11 +138,11 @@ async def list_merchants(
 @router.get(
     "/wallets/{seller_account}", response_model=WalletOut, responses=READ_PROBLEMS, summary="What we owe a seller"
 )
-async def show_wallet(seller_account: SellerAccount, who: LedgerReader, services: ServicesOf) -> Response:
+async def show_wallet(seller_account: SellerAccount, who: LedgerReader, runtime: RuntimeOf) -> Response:
     """Per currency: `pending` is not yet released, `available` can be paid out, `reserved` is held for a refund;
     `available_on` says by day when what is pending can be paid out."""
-    seller = (await find_merchant(services, who, seller_account))["seller_account"]
-    zone = services.settings.business_zone
-    balances = await services.database.read(lambda c: wallet.of_seller(c, who.tenant_id, seller))
-    days = await services.database.read(lambda c: release.next_of_seller(c, who.tenant_id, seller, zone))
+    seller = (await find_merchant(runtime, who, seller_account))["seller_account"]
+    zone = runtime.settings.business_zone
+    balances = await runtime.database.read(lambda c: wallet.of_seller(c, who.tenant_id, seller))
+    days = await runtime.database.read(lambda c: release.next_of_seller(c, who.tenant_id, seller, zone))
     return _json(WalletOut(seller_account=seller, balances=[balance_out(balance, days) for balance in balances]))

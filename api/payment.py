@@ -7,23 +7,25 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Path, Request, Response
 
 from api import examples
-from api.context import AdmissionOf, IdempotencyKey, PaymentsReader, PaymentsWriter, ServicesOf, Wait, keyed
+from api.context import AdmissionOf, IdempotencyKey, PaymentsReader, PaymentsWriter, RuntimeOf, Wait, keyed
 from api.problems import READ_PROBLEMS, WRITE_PROBLEMS
-from api.schemas import PaymentIn, PaymentOrderOut, PaymentOut
+from api.schemas.payment import PaymentIn, PaymentOrderOut, PaymentOut
 from api.strict import StrictRoute
-from api.views import order_out, payment_out
-from db import checkout, idempotency, payment, progress
+from api.views.payment import order_out, payment_out
 from db.api_key import Principal
-from db.checkout import Request as KeyedRequest
-from db.database import LockTimeout
-from db.payment import NewOrder, NewPayment
-from db.records import Payment
+from db.core import idempotency
+from db.core.database import LockTimeout
+from db.payment import checkout, lifecycle, payment
+from db.payment.checkout import Request as KeyedRequest
+from db.payment.payment import NewOrder, NewPayment
+from db.payment.record import Payment
 from domain.errors import NotFound, Unavailable, Unprocessable
 from domain.ids import CLIENT_ID, new_id
+from domain.messages import CancelRequest, Nudge
 from domain.money import MoneyError, parse_major
-from domain.payment import CancelRequest, CancelStep, Nudge
+from domain.payment import CancelStep
 from domain.status import RESTING, TERMINAL, Status
-from workers.services import Services
+from runtime.wiring import Runtime
 
 router = APIRouter(prefix="/v1/payments", tags=["payments"], route_class=StrictRoute)
 
@@ -68,7 +70,7 @@ async def create_payment(
     request: Request,
     body: Annotated[PaymentIn, Body(openapi_examples=examples.PAYMENTS)],
     who: PaymentsWriter,
-    services: ServicesOf,
+    runtime: RuntimeOf,
     places: AdmissionOf,
     key: IdempotencyKey,
     wait_s: Wait,
@@ -78,20 +80,20 @@ async def create_payment(
     The answer comes when the payment has ended (201), when it rests (202), or when `Prefer: wait` is over (202); the
     payment goes on either way. Sending the request again under the same Idempotency-Key is always safe.
     """
-    new = _new_payment(body, who, services)
+    new = _new_payment(body, who, runtime)
     with places.place():
-        claim, stored = await checkout.store(services.database, new, keyed(request, key, body))
-        with services.handover.watch(claim.object_id) as changed:
+        claim, stored = await checkout.store(runtime.database, new, keyed(request, key, body))
+        with runtime.notifier.watch(claim.object_id) as changed:
             if claim.replayed:
-                await _start_again(services, await load(services, claim.object_id))
+                await _start_again(runtime, await load(runtime, claim.object_id))
                 changed.set()
             else:
-                await _start(services, stored)
-            row = await outcome(services, claim.object_id, changed, wait_s, until=settled)
+                await _start(runtime, stored)
+            row = await outcome(runtime, claim.object_id, changed, wait_s, until=settled)
     return answer(row, replayed=claim.replayed)
 
 
-def _new_payment(body: PaymentIn, who: Principal, services: Services) -> NewPayment:
+def _new_payment(body: PaymentIn, who: Principal, runtime: Runtime) -> NewPayment:
     """Check what needs no database, and encrypt what must not be stored in clear. Raises Unprocessable."""
     currency = body.payment_orders[0].currency
     orders = [
@@ -104,17 +106,17 @@ def _new_payment(body: PaymentIn, who: Principal, services: Services) -> NewPaym
         )
         for order in body.payment_orders
     ]
-    refusal = services.psp.check_amount(sum(order.amount for order in orders), currency)
+    refusal = runtime.psp.check_amount(sum(order.amount for order in orders), currency)
     for order in orders:
-        refusal = refusal or services.psp.check_part(order.amount, currency)
+        refusal = refusal or runtime.psp.check_part(order.amount, currency)
     if refusal is not None:
         raise Unprocessable(refusal.message, code=refusal.code)
     by_request = body.capture == "manual"
-    may_authorize = services.psp.can_authorize(body.payment_method.type)
+    may_authorize = runtime.psp.can_authorize(body.payment_method.type)
     if by_request and not may_authorize:
         detail = f"{body.payment_method.type} cannot be authorised first and captured later."
         raise Unprocessable(detail, code="capture_manual_unavailable")
-    payment_id, encrypt = new_id("pay"), services.keyring.encrypt
+    payment_id, encrypt = new_id("pay"), runtime.keyring.encrypt
     email = body.buyer.email
     return NewPayment(
         id=payment_id,
@@ -123,13 +125,13 @@ def _new_payment(body: PaymentIn, who: Principal, services: Services) -> NewPaym
         buyer_id=body.buyer.id,
         buyer_email=encrypt(email, bound_to=f"{payment_id}:email") if email else None,
         currency=currency,
-        psp=services.psp.name,
+        psp=runtime.psp.name,
         method=body.payment_method.type,
         token=encrypt(body.payment_method.token, bound_to=f"{payment_id}:token"),
         on_partial_failure=body.on_partial_failure,
         metadata=body.metadata,
         confirmed=body.confirm,
-        send_for_s=services.send_for_s,
+        send_for_s=runtime.send_for_s,
         actor=who.key_id,
         may_authorize=may_authorize,
         authorize_only=by_request,
@@ -140,19 +142,19 @@ def _new_payment(body: PaymentIn, who: Principal, services: Services) -> NewPaym
     )
 
 
-async def _start(services: Services, new: NewPayment) -> None:
+async def _start(runtime: Runtime, new: NewPayment) -> None:
     try:
-        await services.starter.start_payment(services.starter.input_of_new(new), new.checkout_id)
+        await runtime.workflow_client.start_payment(runtime.workflow_client.input_of_new(new), new.checkout_id)
     except Unavailable:
         return  # it is stored: the sweeper starts it, and the client is told 202
 
 
-async def _start_again(services: Services, row: Payment) -> None:
+async def _start_again(runtime: Runtime, row: Payment) -> None:
     """The first request may have died between storing and starting; starting what runs already changes nothing."""
     if row.status in TERMINAL or row.status in RESTING:
         return
     try:
-        await services.starter.start_payment(services.starter.input_of(row), row.checkout_id)
+        await runtime.workflow_client.start_payment(runtime.workflow_client.input_of(row), row.checkout_id)
     except Unavailable:
         return
 
@@ -173,7 +175,7 @@ _LOOK_FIRST_S = 0.25
 _LOOK_MAX_S = 2.0
 
 
-async def outcome(services: Services, payment_id: str, changed: asyncio.Event, wait_s: float, *, until: Any) -> Payment:
+async def outcome(runtime: Runtime, payment_id: str, changed: asyncio.Event, wait_s: float, *, until: Any) -> Payment:
     """The payment once `until` holds, or as it is when the wait is over.
 
     The worker of this process announces what it commits; another process's work is found by looking now and then.
@@ -190,13 +192,13 @@ async def outcome(services: Services, payment_id: str, changed: asyncio.Event, w
             except TimeoutError:
                 gap = min(gap * 2, _LOOK_MAX_S)
         changed.clear()
-        row = await load(services, payment_id)
+        row = await load(runtime, payment_id)
         if until(row) or loop.time() >= deadline:
             return row
 
 
-async def load(services: Services, payment_id: str) -> Payment:
-    row = await services.database.read(lambda c: payment.get(c, payment_id))
+async def load(runtime: Runtime, payment_id: str) -> Payment:
+    row = await runtime.database.read(lambda c: payment.get(c, payment_id))
     assert row is not None, "it was committed before it is loaded"
     return row
 
@@ -213,13 +215,13 @@ def answer(row: Payment, *, replayed: bool, created: bool = True) -> Response:
 # --- reading ---
 
 
-async def find_payment(services: Services, who: Principal, name: str) -> tuple[Payment, str | None]:
+async def find_payment(runtime: Runtime, who: Principal, name: str) -> tuple[Payment, str | None]:
     """The payment, and the id of the order if one was named. Raises NotFound, also for what is no id at all."""
     known = CLIENT_ID.fullmatch(name) is not None
-    found = await services.database.read(lambda c: payment.find(c, who.tenant_id, name)) if known else None
+    found = await runtime.database.read(lambda c: payment.find(c, who.tenant_id, name)) if known else None
     if found is None:
         raise NotFound("There is no such payment.", code="payment_not_found")
-    return await load(services, found[0]), found[1]
+    return await load(runtime, found[0]), found[1]
 
 
 @router.get(
@@ -228,9 +230,9 @@ async def find_payment(services: Services, who: Principal, name: str) -> tuple[P
     responses=READ_PROBLEMS,
     summary="Show a payment or one of its orders",
 )
-async def show_payment(payment_id: PaymentId, who: PaymentsReader, services: ServicesOf) -> Response:
+async def show_payment(payment_id: PaymentId, who: PaymentsReader, runtime: RuntimeOf) -> Response:
     """By our payment id, our order id, or your own payment_order_id (the latest payment of it)."""
-    row, order_id = await find_payment(services, who, payment_id)
+    row, order_id = await find_payment(runtime, who, payment_id)
     shown = payment_out(row) if order_id is None else order_out(row, row.order(order_id))
     return Response(shown.model_dump_json(), media_type="application/json")
 
@@ -238,20 +240,20 @@ async def show_payment(payment_id: PaymentId, who: PaymentsReader, services: Ser
 # --- moving it on ---
 
 
-def amount_of(services: Services, row: Payment, text: str) -> int:
+def amount_of(runtime: Runtime, row: Payment, text: str) -> int:
     """A part of a payment in minor units, as its PSP can take or give it back. Raises Unprocessable."""
     try:
         amount = parse_major(text, row.currency)
     except MoneyError as error:
         raise Unprocessable(str(error), code=error.code) from error
-    refusal = services.psps[row.psp].check_part(amount, row.currency)
+    refusal = runtime.psps[row.psp].check_part(amount, row.currency)
     if refusal is not None:
         raise Unprocessable(refusal.message, code=refusal.code)
     return amount
 
 
 async def keyed_work(
-    services: Services, who: Principal, request: KeyedRequest, row: Payment, work: Any, *, again: bool = True
+    runtime: Runtime, who: Principal, request: KeyedRequest, row: Payment, work: Any, *, again: bool = True
 ) -> tuple[Payment, bool]:
     """Do `work` under the key, in the transaction that stores the key. (the payment as found, replayed?)
 
@@ -263,7 +265,7 @@ async def keyed_work(
         return row if claim.replayed and not again else await work(connection), claim.replayed
 
     try:
-        found, replayed = await services.database.run(once)
+        found, replayed = await runtime.database.run(once)
     except LockTimeout as error:
         raise idempotency.in_progress(error) from error
     return found, replayed
@@ -279,27 +281,25 @@ async def confirm_payment(
     request: Request,
     payment_id: UnconfirmedId,
     who: PaymentsWriter,
-    services: ServicesOf,
+    runtime: RuntimeOf,
     key: IdempotencyKey,
     wait_s: Wait,
 ) -> Response:
     """NOT_STARTED: it is charged now. REQUIRES_ACTION or PENDING: the PSP is asked at once, not at the next poll."""
-    row, _ = await find_payment(services, who, payment_id)
+    row, _ = await find_payment(runtime, who, payment_id)
     now = datetime.now(UTC)
-    with services.handover.watch(row.id) as changed:
+    with runtime.notifier.watch(row.id) as changed:
         found, replayed = await keyed_work(
-            services,
+            runtime,
             who,
             keyed(request, key, None),
             row,
-            lambda c: progress.confirm(c, row.id, services.send_for_s, now, who.key_id),
+            lambda c: lifecycle.confirm(c, row.id, runtime.send_for_s, now, who.key_id),
         )
         if found.open:
-            await tell(services, found, Nudge(reason="confirm"))
+            await tell(runtime, found, Nudge(reason="confirm"))
             before = found.status if found.status is not Status.NOT_STARTED else Status.EXECUTING
-            row = await outcome(
-                services, row.id, changed, wait_s, until=lambda r: r.status is not before and settled(r)
-            )
+            row = await outcome(runtime, row.id, changed, wait_s, until=lambda r: r.status is not before and settled(r))
     return answer(row if found.open else found, replayed=replayed, created=False)
 
 
@@ -313,29 +313,29 @@ async def cancel_payment(
     request: Request,
     payment_id: UnconfirmedId,
     who: PaymentsWriter,
-    services: ServicesOf,
+    runtime: RuntimeOf,
     key: IdempotencyKey,
     wait_s: Wait,
 ) -> Response:
     """Cancel wins until the settlement commits: what was charged is refunded and the payment ends CANCELLED.
     Afterwards it is 409 `payment_settled`, and a refund is the way. Cancelling twice is no error."""
-    row, _ = await find_payment(services, who, payment_id)
+    row, _ = await find_payment(runtime, who, payment_id)
     step = CancelStep(payment_id=row.id, by=who.key_id, at=datetime.now(UTC))
-    with services.handover.watch(row.id) as changed:
+    with runtime.notifier.watch(row.id) as changed:
         found, replayed = await keyed_work(
-            services, who, keyed(request, key, None), row, lambda c: progress.request_cancel(c, step)
+            runtime, who, keyed(request, key, None), row, lambda c: lifecycle.request_cancel(c, step)
         )
         if found.open:
-            await tell(services, found, CancelRequest(by=who.key_id))
-            row = await outcome(services, row.id, changed, wait_s, until=ended)
+            await tell(runtime, found, CancelRequest(by=who.key_id))
+            row = await outcome(runtime, row.id, changed, wait_s, until=ended)
     return answer(row if found.open else found, replayed=replayed, created=False)
 
 
-async def tell(services: Services, found: Payment, message: Nudge | CancelRequest) -> None:
+async def tell(runtime: Runtime, found: Payment, message: Nudge | CancelRequest) -> None:
     """Signal the workflow only while it listens. A signal would make its first task run twice; the row says it then."""
-    if not progress.listens(found):
+    if not lifecycle.listens(found):
         return
     try:
-        await services.starter.tell(found, message)
+        await runtime.workflow_client.tell(found, message)
     except Unavailable:
         return  # the mark is on the row: the workflow's next step, or the sweeper, acts on it

@@ -17,37 +17,36 @@ from api.context import (
     NoWait,
     PayoutsReader,
     PayoutsWriter,
-    ServicesOf,
+    RuntimeOf,
     keyed,
 )
 from api.cursor import LIMIT_DEFAULT, Cursor, Limit, decode, encode
 from api.merchant import SellerAccount, find_merchant
 from api.paths import parameter
 from api.problems import READ_PROBLEMS, WRITE_PROBLEMS
-from api.schemas import (
-    ClientId,
-    PayoutDetail,
-    PayoutIn,
-    PayoutItemList,
-    PayoutList,
-    PayoutScheduleIn,
-    PayoutScheduleOut,
-)
-from api.schemas_reconciliation import DayIn
+from api.reconciliation.schemas import DayIn
+from api.schemas.fields import ClientId
+from api.schemas.payout import PayoutDetail, PayoutIn, PayoutItemList, PayoutList, PayoutScheduleIn, PayoutScheduleOut
 from api.strict import StrictRoute
-from api.views import payout_detail, payout_item, payout_out, schedule_out
-from db import idempotency, merchant, payout, payout_progress, payout_schedule, release, wallet
+from api.views.merchant import schedule_out
+from api.views.payout import payout_detail, payout_item, payout_out
+from db import merchant
 from db.api_key import Principal
-from db.database import LockTimeout
-from db.idempotency import Claim
-from db.payout import NewPayout
-from db.records import Payout
+from db.core import idempotency
+from db.core.database import LockTimeout
+from db.core.idempotency import Claim
+from db.ledger import wallet
+from db.payout import lifecycle as payout_lifecycle
+from db.payout import payout, release
+from db.payout import schedule as payout_schedule
+from db.payout.payout import NewPayout
+from db.payout.record import Payout
 from domain.errors import NotFound, Unavailable, Unprocessable
 from domain.ids import CLIENT_ID, new_id
 from domain.money import MoneyError, parse_major
 from domain.payout import ReleaseFundsStep, next_due, next_run_day
 from domain.status import PayoutStatus
-from workers.services import Services
+from runtime.wiring import Runtime
 
 router = APIRouter(prefix="/v1/payouts", tags=["payouts"], route_class=StrictRoute)
 
@@ -90,7 +89,7 @@ async def create_payout(
     request: Request,
     body: Annotated[PayoutIn, Body(openapi_examples=examples.PAYOUTS)],
     who: PayoutsWriter,
-    services: ServicesOf,
+    runtime: RuntimeOf,
     key: IdempotencyKey,
     wait_s: NoWait,
 ) -> Response:
@@ -105,19 +104,19 @@ async def create_payout(
     async def once(connection: Any) -> Claim:
         claim = await idempotency.claim(connection, who.tenant_id, key, hash_, payout_id)
         if not claim.replayed:
-            await payout.request(connection, await new_payout(connection, services, payout_id, wish), now)
+            await payout.request(connection, await new_payout(connection, runtime, payout_id, wish), now)
         return claim
 
     with contextlib.suppress(Unavailable):  # what is not made available now is so on its schedule
-        await release_due(services, who.tenant_id, body.seller_account)
+        await release_due(runtime, who.tenant_id, body.seller_account)
     try:
-        claim = await services.database.run_patiently(once)
+        claim = await runtime.database.run_patiently(once)
     except LockTimeout as error:
         raise idempotency.in_progress(error) from error
-    with services.handover.watch(claim.object_id) as changed:
-        await _start(services, claim.object_id)
-        row = await _outcome(services, claim.object_id, changed, wait_s)
-    return await _answer(services, row, 201 if row.ended else 202, replayed=claim.replayed)
+    with runtime.notifier.watch(claim.object_id) as changed:
+        await _start(runtime, claim.object_id)
+        row = await _outcome(runtime, claim.object_id, changed, wait_s)
+    return await _answer(runtime, row, 201 if row.ended else 202, replayed=claim.replayed)
 
 
 _RELEASE_PAGE = 100
@@ -125,7 +124,7 @@ _RELEASE_S = 0.3
 _RELEASE_LOOK_S = 0.05
 
 
-async def release_due(services: Services, tenant_id: str, seller_account: str) -> None:
+async def release_due(runtime: Runtime, tenant_id: str, seller_account: str) -> None:
     """What is due of this seller becomes available, as far as that is quick: the rest is released on its schedule.
 
     What another transaction is working on (a webhook is being stored) is looked at again.
@@ -135,7 +134,7 @@ async def release_due(services: Services, tenant_id: str, seller_account: str) -
     loop = asyncio.get_running_loop()
     deadline = loop.time() + _RELEASE_S
     while loop.time() < deadline:
-        released = await services.database.run(lambda c: release.release(c, step, of=(tenant_id, seller_account)))
+        released = await runtime.database.run(lambda c: release.release(c, step, of=(tenant_id, seller_account)))
         if not released.more and not released.skipped:
             return
         await asyncio.sleep(0 if released.more else _RELEASE_LOOK_S)
@@ -152,7 +151,7 @@ class Wish:
     actor: str
 
 
-async def new_payout(connection: Any, services: Services, payout_id: str, wish: Wish) -> NewPayout:
+async def new_payout(connection: Any, runtime: Runtime, payout_id: str, wish: Wish) -> NewPayout:
     """Raises NotFound; Unprocessable `currency_required`, or an amount's code."""
     seller = await merchant.get(connection, wish.tenant_id, wish.seller_account)
     currency = wish.currency or await _only_currency(connection, wish.tenant_id, wish.seller_account)
@@ -161,11 +160,11 @@ async def new_payout(connection: Any, services: Services, payout_id: str, wish: 
         tenant_id=wish.tenant_id,
         seller_account=seller["seller_account"],
         currency=currency,
-        amount=_amount(services, wish.amount, currency),
-        psp=services.psp.name,
+        amount=_amount(runtime, wish.amount, currency),
+        psp=runtime.psp.name,
         actor=wish.actor,
-        send_for_s=services.send_for_s,
-        fit=services.payable,
+        send_for_s=runtime.send_for_s,
+        fit=runtime.payable,
     )
 
 
@@ -179,7 +178,7 @@ async def _only_currency(connection: Any, tenant_id: str, seller_account: str) -
     return str(found[0])
 
 
-def _amount(services: Services, text: str | None, currency: str) -> int | None:
+def _amount(runtime: Runtime, text: str | None, currency: str) -> int | None:
     """In minor units, as the PSP can move it; None: everything. Raises Unprocessable."""
     if text is None:
         return None
@@ -189,36 +188,36 @@ def _amount(services: Services, text: str | None, currency: str) -> int | None:
         raise Unprocessable(str(error), code=error.code) from error
     if amount <= 0:
         raise Unprocessable("An amount is above zero.", code="amount_not_positive")
-    refusal = services.psp.check_payout(amount, currency)
+    refusal = runtime.psp.check_payout(amount, currency)
     if refusal is not None:
         raise Unprocessable(refusal.message, code=refusal.code)
     return amount
 
 
-async def _start(services: Services, payout_id: str) -> None:
+async def _start(runtime: Runtime, payout_id: str) -> None:
     """The first request may have died between storing and starting; starting what runs already changes nothing."""
-    row = await services.database.read(lambda c: payout.get(c, payout_id))
+    row = await runtime.database.read(lambda c: payout.get(c, payout_id))
     if row.status is PayoutStatus.REQUESTED:
-        await _told(services, row, fresh=True)
+        await _told(runtime, row, fresh=True)
 
 
-async def _told(services: Services, row: Payout, *, fresh: bool) -> None:
+async def _told(runtime: Runtime, row: Payout, *, fresh: bool) -> None:
     """Tell its workflow, or start it. It is stored: where Temporal is slow or away the sweeper does it."""
     with contextlib.suppress(Unavailable, TimeoutError):
         async with asyncio.timeout(_START_S):
-            await services.starter.start_payout(row, fresh=fresh)
+            await runtime.workflow_client.start_payout(row, fresh=fresh)
 
 
 _LOOK_S = 0.5
 _START_S = 0.5
 
 
-async def _outcome(services: Services, payout_id: str, changed: asyncio.Event, wait_s: float) -> Payout:
+async def _outcome(runtime: Runtime, payout_id: str, changed: asyncio.Event, wait_s: float) -> Payout:
     """The payout once it has ended, or as it is when the wait is over."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + wait_s
     while True:
-        row = await services.database.read(lambda c: payout.get(c, payout_id))
+        row = await runtime.database.read(lambda c: payout.get(c, payout_id))
         left = deadline - loop.time()
         if row.ended or left <= 0:
             return row
@@ -228,8 +227,8 @@ async def _outcome(services: Services, payout_id: str, changed: asyncio.Event, w
         changed.clear()
 
 
-async def _answer(services: Services, row: Payout, status: int, *, replayed: bool = False) -> Response:
-    steps = await services.database.read(lambda c: payout.transitions(c, row.id))
+async def _answer(runtime: Runtime, row: Payout, status: int, *, replayed: bool = False) -> Response:
+    steps = await runtime.database.read(lambda c: payout.transitions(c, row.id))
     headers = {"Location": f"/v1/payouts/{row.id}"} | ({"Idempotent-Replayed": "true"} if replayed else {})
     return _json(payout_detail(row, steps), status, headers)
 
@@ -245,14 +244,14 @@ def _json(model: BaseModel, status: int = 200, headers: dict[str, str] | None = 
 async def set_payout_schedule(
     body: Annotated[PayoutScheduleIn, Body(openapi_examples=examples.PAYOUT_SCHEDULES)],
     who: MerchantsWriter,
-    services: ServicesOf,
+    runtime: RuntimeOf,
 ) -> Response:
     """The whole schedule, in place of the one of before. On a day that it means, the run pays all that is available,
     in each currency that reaches its minimum."""
-    row = await services.database.run(
+    row = await runtime.database.run(
         lambda c: payout_schedule.put(c, who.tenant_id, body.seller_account, body.schedule, who.key_id)
     )
-    return _scheduled(services, row)
+    return _scheduled(runtime, row)
 
 
 @router.get(
@@ -261,13 +260,13 @@ async def set_payout_schedule(
     responses=READ_PROBLEMS,
     summary="Show a seller's payout schedule",
 )
-async def show_payout_schedule(seller_account: SellerAccount, who: MerchantsReader, services: ServicesOf) -> Response:
+async def show_payout_schedule(seller_account: SellerAccount, who: MerchantsReader, runtime: RuntimeOf) -> Response:
     """When the seller is paid without asking, and when the next time is."""
-    return _scheduled(services, await find_merchant(services, who, seller_account))
+    return _scheduled(runtime, await find_merchant(runtime, who, seller_account))
 
 
-def _scheduled(services: Services, row: dict[str, Any]) -> Response:
-    settings = services.settings
+def _scheduled(runtime: Runtime, row: dict[str, Any]) -> Response:
+    settings = runtime.settings
     following = None
     if payout_schedule.can_be_paid(row):
         day = next_run_day(datetime.now(UTC), settings.business_zone, settings.payout_run_at)
@@ -281,7 +280,7 @@ def _scheduled(services: Services, row: dict[str, Any]) -> Response:
 @router.get("", response_model=PayoutList, responses=READ_PROBLEMS, summary="List the payouts")
 async def list_payouts(
     who: PayoutsReader,
-    services: ServicesOf,
+    runtime: RuntimeOf,
     seller_account: Annotated[ClientId | None, Query(examples=["seller_anna"])] = None,
     status: Annotated[PayoutStatus | None, Query(examples=["PAID"])] = None,
     business_date: Annotated[
@@ -292,7 +291,7 @@ async def list_payouts(
 ) -> Response:
     """Newest first; of one seller, with one status, or made by the run of one date."""
     position = decode("payout", cursor)
-    rows = await services.database.read(
+    rows = await runtime.database.read(
         lambda c: payout.page(
             c,
             who.tenant_id,
@@ -308,17 +307,17 @@ async def list_payouts(
 
 
 @router.get(ONE, response_model=PayoutDetail, responses=READ_PROBLEMS, summary="Show a payout")
-async def show_payout(payout_id: PayoutId, who: PayoutsReader, services: ServicesOf) -> Response:
+async def show_payout(payout_id: PayoutId, who: PayoutsReader, runtime: RuntimeOf) -> Response:
     """Where it stands. A bank may return what was PAID, days later: then it is RETURNED, and the money in the wallet
     again."""
-    row = await _find(services, who, payout_id)
-    steps = await services.database.read(lambda c: payout.transitions(c, row.id))
+    row = await _find(runtime, who, payout_id)
+    steps = await runtime.database.read(lambda c: payout.transitions(c, row.id))
     return _json(payout_detail(row, steps))
 
 
-async def _find(services: Services, who: Principal, payout_id: str) -> Payout:
+async def _find(runtime: Runtime, who: Principal, payout_id: str) -> Payout:
     known = CLIENT_ID.fullmatch(payout_id) is not None
-    found = await services.database.read(lambda c: payout.find(c, who.tenant_id, payout_id)) if known else None
+    found = await runtime.database.read(lambda c: payout.find(c, who.tenant_id, payout_id)) if known else None
     if found is None:
         raise NotFound("There is no such payout.", code="payout_not_found")
     return found
@@ -328,14 +327,14 @@ async def _find(services: Services, who: Principal, payout_id: str) -> Payout:
 async def list_payout_items(
     payout_id: PayoutId,
     who: PayoutsReader,
-    services: ServicesOf,
+    runtime: RuntimeOf,
     cursor: Cursor = None,
     limit: Limit = LIMIT_DEFAULT,
 ) -> Response:
     """Posting by posting, in the order in which they came into the wallet; together they are the payout's amount."""
-    row = await _find(services, who, payout_id)
+    row = await _find(runtime, who, payout_id)
     after = int(decode("payout_item", cursor) or 0)
-    items = await services.database.read(lambda c: payout.items(c, row.id, after=after, limit=limit + 1))
+    items = await runtime.database.read(lambda c: payout.items(c, row.id, after=after, limit=limit + 1))
     following = encode("payout_item", items[limit - 1]["posting_seq"]) if len(items) > limit else None
     return _json(PayoutItemList(data=[payout_item(item) for item in items[:limit]], next_cursor=following))
 
@@ -355,11 +354,11 @@ async def list_payout_items(
     summary="Cancel a payout that the bank has not got",
 )
 async def cancel_payout(
-    request: Request, payout_id: PayoutId, who: PayoutsWriter, services: ServicesOf, key: IdempotencyKey
+    request: Request, payout_id: PayoutId, who: PayoutsWriter, runtime: RuntimeOf, key: IdempotencyKey
 ) -> Response:
     """The PSP is asked to stop it: then it ends CANCELLED and the money is in the wallet again; otherwise it goes on.
     One that has ended, or that could not be stopped before, is 409 `payout_not_cancellable`."""
-    row = await _find(services, who, payout_id)
+    row = await _find(runtime, who, payout_id)
     hash_ = keyed(request, key, None).hash
     now = datetime.now(UTC)
 
@@ -367,12 +366,12 @@ async def cancel_payout(
         claim = await idempotency.claim(connection, who.tenant_id, key, hash_, row.id)
         if claim.replayed:
             return await payout.get(connection, row.id), True
-        return await payout_progress.request_cancel(connection, row.id, who.key_id, now), False
+        return await payout_lifecycle.request_cancel(connection, row.id, who.key_id, now), False
 
     try:
-        found, replayed = await services.database.run(once)
+        found, replayed = await runtime.database.run(once)
     except LockTimeout as error:
         raise idempotency.in_progress(error) from error
     if not found.ended:
-        await _told(services, found, fresh=not payout_progress.listens(found))
-    return await _answer(services, found, 200 if found.ended else 202, replayed=replayed)
+        await _told(runtime, found, fresh=not payout_lifecycle.listens(found))
+    return await _answer(runtime, found, 200 if found.ended else 202, replayed=replayed)

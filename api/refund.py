@@ -7,21 +7,23 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Path, Request, Response
 
 from api import examples
-from api.context import IdempotencyKey, PaymentsReader, RefundsWriter, ServicesOf, Wait, keyed
+from api.context import IdempotencyKey, PaymentsReader, RefundsWriter, RuntimeOf, Wait, keyed
 from api.payment import PaymentId, amount_of, find_payment, load
 from api.problems import READ_PROBLEMS, WRITE_PROBLEMS
-from api.schemas import RefundIn, RefundList, RefundOut
+from api.schemas.refund import RefundIn, RefundList, RefundOut
 from api.strict import StrictRoute
-from api.views import refund_out
-from db import idempotency, refund
-from db.database import LockTimeout
-from db.idempotency import Claim
-from db.records import Payment, Refund
-from db.refund import NewRefund
+from api.views.refund import refund_out
+from db.core import idempotency
+from db.core.database import LockTimeout
+from db.core.idempotency import Claim
+from db.payment.record import Payment
+from db.refund import refund
+from db.refund.record import Refund
+from db.refund.refund import NewRefund
 from domain.errors import NotFound, Unavailable, Unprocessable
 from domain.ids import CLIENT_ID, new_id
 from domain.status import RefundStatus
-from workers.services import Services
+from runtime.wiring import Runtime
 
 router = APIRouter(prefix="/v1", tags=["refunds"], route_class=StrictRoute)
 
@@ -55,15 +57,15 @@ async def create_refund(
     payment_id: PaymentId,
     body: Annotated[RefundIn, Body(openapi_examples=examples.REFUNDS)],
     who: RefundsWriter,
-    services: ServicesOf,
+    runtime: RuntimeOf,
     key: IdempotencyKey,
     wait_s: Wait,
 ) -> Response:
     """In full or in part, as often as something is left: never more than captured, less refunded, less disputed. The
     seller's funds are set aside first: of this order's pending balance, then of the available one, then on credit if
     the merchant's terms allow it; else 422 `wallet_insufficient`."""
-    row, order_id = await find_payment(services, who, payment_id)
-    new = _new_refund(services, row, order_id, body, who.key_id)
+    row, order_id = await find_payment(runtime, who, payment_id)
+    new = _new_refund(runtime, row, order_id, body, who.key_id)
     hash_ = keyed(request, key, body).hash
     now = datetime.now(UTC)
 
@@ -74,16 +76,16 @@ async def create_refund(
         return claim
 
     try:
-        claim = await services.database.run(once)
+        claim = await runtime.database.run(once)
     except LockTimeout as error:
         raise idempotency.in_progress(error) from error
-    with services.handover.watch(claim.object_id) as changed:
-        await _start(services, row, claim)
-        made = await _outcome(services, claim.object_id, changed, wait_s)
+    with runtime.notifier.watch(claim.object_id) as changed:
+        await _start(runtime, row, claim)
+        made = await _outcome(runtime, claim.object_id, changed, wait_s)
     return _answer(made, row, replayed=claim.replayed)
 
 
-def _new_refund(services: Services, row: Payment, order_id: str | None, body: RefundIn, actor: str) -> NewRefund:
+def _new_refund(runtime: Runtime, row: Payment, order_id: str | None, body: RefundIn, actor: str) -> NewRefund:
     """What needs no lock. Raises Unprocessable."""
     if body.payment_order_id is not None:
         named = next((o.id for o in row.orders if body.payment_order_id in (o.id, o.payment_order_id)), None)
@@ -94,29 +96,29 @@ def _new_refund(services: Services, row: Payment, order_id: str | None, body: Re
         id=new_id("re"),
         payment_id=row.id,
         order_id=order_id,
-        amount=_amount(services, row, body.amount),
+        amount=_amount(runtime, row, body.amount),
         reason=body.reason,
         actor=actor,
-        send_for_s=services.send_for_s,
+        send_for_s=runtime.send_for_s,
     )
 
 
-def _amount(services: Services, row: Payment, text: str | None) -> int | None:
+def _amount(runtime: Runtime, row: Payment, text: str | None) -> int | None:
     if text is None:
         return None
-    amount = amount_of(services, row, text)
+    amount = amount_of(runtime, row, text)
     if amount <= 0:
         raise Unprocessable("An amount is above zero.", code="amount_not_positive")
     return amount
 
 
-async def _start(services: Services, row: Payment, claim: Claim) -> None:
+async def _start(runtime: Runtime, row: Payment, claim: Claim) -> None:
     """The first request may have died between storing and starting; starting what runs already changes nothing."""
-    made = await services.database.read(lambda c: refund.get(c, claim.object_id))
+    made = await runtime.database.read(lambda c: refund.get(c, claim.object_id))
     if made.status is not RefundStatus.REQUESTED:
         return
     try:
-        await services.starter.start_refund(row, claim.object_id, fresh=True)
+        await runtime.workflow_client.start_refund(row, claim.object_id, fresh=True)
     except Unavailable:
         return  # it is stored: the sweeper starts it, and the client is told 202
 
@@ -124,12 +126,12 @@ async def _start(services: Services, row: Payment, claim: Claim) -> None:
 _LOOK_S = 0.5
 
 
-async def _outcome(services: Services, refund_id: str, changed: asyncio.Event, wait_s: float) -> Refund:
+async def _outcome(runtime: Runtime, refund_id: str, changed: asyncio.Event, wait_s: float) -> Refund:
     """The refund once the PSP has said something, or as it is when the wait is over."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + wait_s
     while True:
-        made = await services.database.read(lambda c: refund.get(c, refund_id))
+        made = await runtime.database.read(lambda c: refund.get(c, refund_id))
         left = deadline - loop.time()
         if made.status is not RefundStatus.REQUESTED or left <= 0:
             return made
@@ -157,15 +159,15 @@ def _names(row: Payment) -> dict[str, str]:
 async def show_refund(
     refund_id: Annotated[str, Path(description="`re_…`", examples=["re_01kafm6e8q9v7s2c4n0b8k6h3j"])],
     who: PaymentsReader,
-    services: ServicesOf,
+    runtime: RuntimeOf,
 ) -> Response:
     """Whether the money is with the buyer. A refund may fail days after it had succeeded: then it is FAILED, and the
     funds are the seller's again."""
     known = CLIENT_ID.fullmatch(refund_id) is not None
-    found = await services.database.read(lambda c: refund.find(c, who.tenant_id, refund_id)) if known else None
+    found = await runtime.database.read(lambda c: refund.find(c, who.tenant_id, refund_id)) if known else None
     if found is None:
         raise NotFound("There is no such refund.", code="refund_not_found")
-    row = await load(services, found.payment_id)
+    row = await load(runtime, found.payment_id)
     return Response(refund_out(found, _names(row)).model_dump_json(), media_type="application/json")
 
 
@@ -175,9 +177,9 @@ async def show_refund(
     responses=READ_PROBLEMS,
     summary="List the refunds of a payment",
 )
-async def list_refunds(payment_id: PaymentId, who: PaymentsReader, services: ServicesOf) -> Response:
+async def list_refunds(payment_id: PaymentId, who: PaymentsReader, runtime: RuntimeOf) -> Response:
     """All of them, the oldest first: asked for, made at the PSP, and those that undid a charge."""
-    row, _ = await find_payment(services, who, payment_id)
-    found = await services.database.read(lambda c: refund.of_payment(c, row.id))
+    row, _ = await find_payment(runtime, who, payment_id)
+    found = await runtime.database.read(lambda c: refund.of_payment(c, row.id))
     shown = RefundList(data=[refund_out(one, _names(row)) for one in found])
     return Response(shown.model_dump_json(), media_type="application/json")

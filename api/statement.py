@@ -7,16 +7,18 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Header, Path, Query, Response
 from fastapi.responses import StreamingResponse
 
-from api.context import LedgerReader, ServicesOf
+from api.context import LedgerReader, RuntimeOf
 from api.cursor import LIMIT_DEFAULT, Cursor, Limit, decode, encode
 from api.history import Moment
 from api.merchant import SellerAccount
 from api.problems import READ_PROBLEMS
-from api.schemas import AccountOut, Currency, StatementOut, TrialBalanceOut
+from api.schemas.fields import Currency
+from api.schemas.ledger import AccountOut, StatementOut, TrialBalanceOut
 from api.strict import StrictRoute
-from api.views import account_out, side_out, statement_balances, statement_line, total_out
-from db import merchant, statement
-from db.statement import Period
+from api.views.ledger import account_out, side_out, statement_balances, statement_line, total_out
+from db import merchant
+from db.ledger import statement
+from db.ledger.statement import Period
 from domain.errors import NotFound, Unprocessable
 from domain.ids import CLIENT_ID
 from domain.statement import STATEMENT_COLUMNS, Entry, Line, csv_line, statement_csv
@@ -38,7 +40,7 @@ At = Annotated[
 @router.get("/ledger/accounts", response_model=TrialBalanceOut, responses=READ_PROBLEMS, summary="The trial balance")
 async def list_accounts(
     who: LedgerReader,
-    services: ServicesOf,
+    runtime: RuntimeOf,
     at: At = None,
     cursor: Cursor = None,
     limit: Limit = LIMIT_DEFAULT,
@@ -47,12 +49,12 @@ async def list_accounts(
     accounts, not of the page, and stand on the first page: per currency, debit and credit are equal."""
     after = decode("account", cursor)
     currency, _, name = (after or "").partition("/")
-    rows = await services.database.read(
+    rows = await runtime.database.read(
         lambda c: statement.balances(
             c, tenant_id=who.tenant_id, at=at, after=(currency, name) if after else None, limit=limit + 1
         )
     )
-    totals = await services.database.read(lambda c: statement.totals(c, who.tenant_id, at)) if after is None else None
+    totals = await runtime.database.read(lambda c: statement.totals(c, who.tenant_id, at)) if after is None else None
     last = rows[limit - 1] if len(rows) > limit else None
     return _json(
         TrialBalanceOut(
@@ -80,12 +82,12 @@ async def show_account(
         Path(description="as in the books, such as `wallet:seller_anna:available`", examples=["psp_clearing:stripe"]),
     ],
     who: LedgerReader,
-    services: ServicesOf,
+    runtime: RuntimeOf,
     at: At = None,
 ) -> Response:
     """In each of its currencies, now or at a past moment."""
     rows = (
-        await services.database.read(lambda c: statement.balances(c, tenant_id=who.tenant_id, account=account, at=at))
+        await runtime.database.read(lambda c: statement.balances(c, tenant_id=who.tenant_id, account=account, at=at))
         if account.isprintable()
         else []
     )
@@ -109,7 +111,7 @@ async def show_account(
 async def show_statement(
     seller_account: SellerAccount,
     who: LedgerReader,
-    services: ServicesOf,
+    runtime: RuntimeOf,
     since: Annotated[Moment, Query(alias="from", description="from this moment on", examples=["2026-01-01T00:00:00Z"])],
     until: Annotated[Moment, Query(alias="to", description="before this moment", examples=["2099-01-01T00:00:00Z"])],
     currency: Annotated[Currency, Query(description="ISO 4217", examples=["INR"])],
@@ -124,9 +126,9 @@ async def show_statement(
     owe, less that. Of a long period it is sent in parts; one that breaks off in the middle has no closing balance."""
     if since > until:
         raise Unprocessable("`from` is after `to`.", code="period_invalid")
-    row = await _find(services, who, seller_account)
+    row = await _find(runtime, who, seller_account)
     period = Period(who.tenant_id, row["seller_account"], currency, since, until)
-    entries = statement.statement(services.database.read, period)
+    entries = statement.statement(runtime.database.read, period)
     opening = await anext(entries)  # before an answer is begun: what fails here is still a problem
     if form == "csv" or (form is None and _wants_csv(accept)):
         name = f"statement-{period.seller_account}-{currency}-{since:%Y%m%d}-{until:%Y%m%d}.csv"
@@ -135,11 +137,11 @@ async def show_statement(
     return StreamingResponse(_as_json(opening, entries, period), media_type=_JSON)
 
 
-async def _find(services: Any, who: Any, seller_account: str) -> dict[str, Any]:
+async def _find(runtime: Any, who: Any, seller_account: str) -> dict[str, Any]:
     """Raises NotFound, also for a name that nobody could have."""
     if CLIENT_ID.fullmatch(seller_account) is None:
         raise NotFound("There is no such merchant.", code="merchant_not_found")
-    found: dict[str, Any] = await services.database.read(lambda c: merchant.get(c, who.tenant_id, seller_account))
+    found: dict[str, Any] = await runtime.database.read(lambda c: merchant.get(c, who.tenant_id, seller_account))
     return found
 
 

@@ -9,9 +9,9 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.card_data import refuse_card_data, refuse_card_field, require_text
 from api.context import authenticate
 from api.problems import problem
+from domain.card_data import refuse_card_data, refuse_card_field, require_text
 from domain.errors import BadRequest, PaysagaError
 
 DEPTH_MAX = 16

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Path, Request, Response
 from pydantic import BaseModel
 
 from activities.sweep import deliver
-from api.context import ServicesOf
+from api.context import RuntimeOf
 from api.problems import problems
 from db import webhook
 from domain.errors import BadRequest, NotFound, Unavailable
@@ -28,11 +28,11 @@ class Received(BaseModel):
     summary="An event of a PSP, signed by it",
 )
 async def receive_webhook(
-    psp: Annotated[str, Path(examples=["stripe"])], request: Request, services: ServicesOf
+    psp: Annotated[str, Path(examples=["stripe"])], request: Request, runtime: RuntimeOf
 ) -> Response:
     """200 once it is stored, also for a duplicate, an unknown type and an unknown object; 400 when it cannot be
     trusted; 503 when it cannot be stored, so that the PSP sends it again."""
-    gateway = services.psps.get(psp)
+    gateway = runtime.psps.get(psp)
     if gateway is None:
         raise NotFound("There is no such PSP.", code="psp_not_found")
     try:
@@ -40,9 +40,9 @@ async def receive_webhook(
     except WebhookRejected as error:
         raise BadRequest(str(error), code=error.code) from error
     event = PspEvent.model_validate(_storable(event.model_dump()))
-    stored = await services.database.run(lambda c: webhook.store(c, psp, event))
+    stored = await runtime.database.run(lambda c: webhook.store(c, psp, event))
     try:
-        await deliver(services.database, services.starter, stored)
+        await deliver(runtime.database, runtime.workflow_client, stored)
     except Unavailable:
         log.warning("webhook_delivery_delayed", event_id=event.event_id)  # the sweeper delivers it
     return Response(Received().model_dump_json(), media_type="application/json")

@@ -13,8 +13,8 @@ from rich.text import Text
 from bench.results import Report
 from bench.run import Options, measure
 from bench.table import WIDTH, report_page
-from stack.errors import StackError
-from stack.progress import TerminalDisplay
+from embedded.display import TerminalDisplay
+from embedded.errors import StackError
 
 _CONCURRENCY_MAX = 400
 """As many payments as one API process takes on at once by default."""

@@ -19,8 +19,8 @@ from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client
 
 from domain.ids import payment_workflow_id
-from stack.embedded import DATABASE, EmbeddedStack
-from stack.errors import StackError
+from embedded.errors import StackError
+from embedded.stack import DATABASE, EmbeddedStack
 
 GROUPS = ("api", "worker", "temporal", "postgres", "sandbox")
 LOCAL_ACTIVITY_MARKER = "core_local_activity"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 
-from stack.embedded import EmbeddedStack
+from embedded.stack import EmbeddedStack
 
 _PACKAGES = ("paysaga", "temporalio", "fastapi", "uvicorn", "sqlalchemy", "asyncpg", "stripe", "aiohttp", "uvloop")
 

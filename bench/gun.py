@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from bench.plan import Fired, Plan, Said
-from stack.errors import StackError
+from embedded.errors import StackError
 
 _ROOT = Path(__file__).parent.parent
 _READY_S = 30.0

@@ -10,11 +10,11 @@ from typing import Any
 import httpx2
 
 from config.settings import DEVELOPMENT_API_KEY
-from db.audit import Finding, audit_database
-from db.database import Database
+from db.audit.audit import Finding, audit_database
+from db.core.database import Database
 from domain.money import parse_major
 from domain.status import TERMINAL, Status
-from stack.errors import StackError
+from embedded.errors import StackError
 
 _PAGE = 100
 _PATIENCE_S = 45.0

@@ -23,13 +23,13 @@ from rich.console import Console
 from temporalio.client import Client, WorkflowHandle
 
 from bench import payouts_books as books
-from db.audit import audit_database
-from db.database import Database
+from db.audit.audit import audit_database
+from db.core.database import Database
 from domain.payout import PAYOUT_RUN_WORKFLOW
-from stack.embedded import EmbeddedStack, free_settings
-from stack.errors import StackError
+from embedded.errors import StackError
+from embedded.stack import EmbeddedStack, free_settings
+from runtime.temporal import connect
 from workers.schedules import payout_run_input
-from workers.services import connect
 
 DATE = date(2026, 1, 31)
 RAISED = {

@@ -9,9 +9,12 @@ from sqlalchemy import RowMapping, insert, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from config.settings import SANDBOX_STRIPE_KEY
-from db import api_key, ledger, payout_schedule, wallet
-from db.database import Database
-from db.tables import merchant
+from db import api_key
+from db.core.database import Database
+from db.ledger import posting as ledger
+from db.ledger import wallet
+from db.payout import schedule as payout_schedule
+from db.schema.merchant import merchant
 from domain import ledger as books
 from domain.ids import new_id
 from domain.ledger import Bucket, Kind, Posting, Transaction

@@ -23,14 +23,15 @@ from rich.table import Table
 from temporalio.testing import ActivityEnvironment
 
 from activities.reconciliation import ReconciliationActivities
-from activities.start import Starter
 from bench import reconcile_books as books
-from db import reconciliation, reconciliation_file
-from db.database import Database
-from db.migrate import grant_login, migrate
-from domain.reconciliation import LineClass, NewRun, RunStep, Source, Staged, StageStep, Subject
-from stack.embedded import EmbeddedStack, free_settings
-from stack.errors import StackError
+from db.core.database import Database
+from db.core.migrate import grant_login, migrate
+from db.reconciliation import file as reconciliation_file
+from db.reconciliation import run as reconciliation
+from domain.reconciliation.reconciliation import LineClass, NewRun, RunStep, Source, Staged, StageStep, Subject
+from embedded.errors import StackError
+from embedded.stack import EmbeddedStack, free_settings
+from runtime.workflow_client import WorkflowClient
 
 MEMORY_MAX_MB = 512.0
 GROWTH_MAX = 1.25
@@ -121,7 +122,7 @@ async def _measure(database: Database, path: Path, planted: books.Planted, *, na
     worker = ReconciliationActivities(
         database,
         {},
-        cast(Starter, None),  # nothing is fixed here
+        cast(WorkflowClient, None),  # nothing is fixed here
         here_s=books.HERE_S,
         there_s=books.THERE_S,
         bank_days=5,

@@ -13,7 +13,7 @@ from typing import Any
 
 import asyncpg
 
-from domain.reconciliation import LineClass
+from domain.reconciliation.reconciliation import LineClass
 
 DAY = datetime(2026, 1, 15, tzinfo=UTC)
 WINDOW = (DAY, DAY + timedelta(days=1))

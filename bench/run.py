@@ -24,10 +24,10 @@ from bench.results import Reference, Report
 from bench.summary import Found, Measured, errors_of, loaded, milliseconds, miscounted, money
 from bench.window import Window
 from config.settings import SANDBOX_STRIPE_KEY, Settings
-from stack.embedded import DATABASE, EmbeddedStack, free_settings
-from stack.errors import StackError
-from stack.progress import Display
-from workers.services import connect
+from embedded.display import Display
+from embedded.errors import StackError
+from embedded.stack import DATABASE, EmbeddedStack, free_settings
+from runtime.temporal import connect
 
 RAISED = {"stripe_rate_per_s": 10_000.0, "stripe_concurrency_max": 1_000}
 """The pacing protects the account at a real PSP; left as it is, it could be all that is measured."""

@@ -20,8 +20,9 @@ from bench.plan import Plan
 from config.settings import DEVELOPMENT_API_KEY, Settings
 from domain.ids import charge_key, new_id
 from domain.psp import ChargeOutcome, ChargeRequest
-from gateways.stripe import StripePsp
-from workers.services import connect, stripe_psp
+from gateways.stripe.gateway import StripePsp
+from runtime.temporal import connect
+from runtime.wiring import stripe_psp
 
 CURRENCY = "INR"
 AMOUNT = "500.00"

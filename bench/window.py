@@ -7,7 +7,7 @@ import psutil  # type: ignore[import-untyped]
 
 from bench.costs import CounterReader, Counters, Cpu
 from bench.plan import Said
-from stack.embedded import EmbeddedStack
+from embedded.stack import EmbeddedStack
 
 
 @dataclass(frozen=True)

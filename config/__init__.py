@@ -1,0 +1,1 @@
+"""The settings: every `PAYSAGA_*` variable."""

@@ -4,7 +4,7 @@ import asyncio
 import os
 import sys
 
-from db.migrate import grant_login, migrate
+from db.core.migrate import grant_login, migrate
 from db.seed import seed
 
 USAGE = "usage: python -m db migrate | check | downgrade REVISION | seed KEY"

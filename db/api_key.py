@@ -8,7 +8,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from db.tables import api_key, tenant
+from db.schema.tenant import api_key, tenant
 from domain.ids import new_id
 
 SCOPES = frozenset(

@@ -30,7 +30,10 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import BigInteger, TypeEngine
 
-from db.tables import dispute, payment, payment_order, payout, refund, reserve
+from db.schema.dispute import dispute
+from db.schema.payment import payment, payment_order
+from db.schema.payout import payout
+from db.schema.refund import refund, reserve
 from domain.status import DisputeStatus, PayoutStatus, RefundStatus, Status
 
 Role = Literal["buyer", "seller"]

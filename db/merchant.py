@@ -7,7 +7,8 @@ from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from db.tables import merchant, risk_rule_set
+from db.schema.merchant import merchant
+from db.schema.payment import risk_rule_set
 from domain.errors import Conflict, NotFound
 from domain.ids import new_id
 

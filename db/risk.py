@@ -6,14 +6,17 @@ from typing import Any
 from sqlalchemy import exists, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from db import payment, task
-from db.capture import inactive_seller
-from db.records import Payment
-from db.tables import charge, merchant, payment_order, risk_decision, risk_rule_set
-from db.tables import payment as payment_table
+from db import task
+from db.payment import payment
+from db.payment.capture import inactive_seller
+from db.payment.record import Payment
+from db.schema.merchant import merchant
+from db.schema.payment import charge, payment_order, risk_decision, risk_rule_set
+from db.schema.payment import payment as payment_table
 from domain.errors import Conflict
+from domain.model import Failure
 from domain.payment import AssessStep, Released, ReleaseStep, ReviewStep, RiskDecision
-from domain.psp import CardFacts, Failure
+from domain.psp import CardFacts
 from domain.risk import (
     BLOCKED,
     REJECTED,

@@ -4,7 +4,7 @@ from decimal import Decimal
 from typing import Any
 
 from db import api_key, merchant
-from db.database import Database
+from db.core.database import Database
 from domain.errors import Conflict
 
 DEVELOPMENT_TENANT = "dev"

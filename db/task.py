@@ -7,7 +7,7 @@ from sqlalchemy import case, func, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from db.tables import audit_log, operator_task
+from db.schema.tenant import audit_log, operator_task
 from domain.ids import new_id
 
 OTHER_QUESTIONS = (

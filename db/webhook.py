@@ -7,15 +7,23 @@ from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from db import dispute, payment, task
-from db import payout as payouts
-from db import refund as refunds
-from db.progress import listens
-from db.records import Payment, Refund
-from db.tables import PLATFORM_TENANT, charge, payout, refund, webhook_inbox
-from db.tables import payment as payment_table
+from db import task
+from db.dispute import dispute
+from db.payment import payment
+from db.payment.lifecycle import listens
+from db.payment.record import Payment
+from db.payout import payout as payouts
+from db.refund import refund as refunds
+from db.refund.record import Refund
+from db.schema.base import PLATFORM_TENANT
+from db.schema.messages import webhook_inbox
+from db.schema.payment import charge
+from db.schema.payment import payment as payment_table
+from db.schema.payout import payout
+from db.schema.refund import refund
 from domain.ids import new_id
-from domain.psp import Frozen, PspEvent, PspEventKind
+from domain.model import Frozen
+from domain.psp import PspEvent, PspEventKind
 from domain.status import PAYOUT_GIVEN_BACK, TERMINAL, PayoutStatus, RefundStatus
 
 

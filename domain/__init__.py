@@ -1,0 +1,1 @@
+"""Money, states and allowed transitions, ids, errors, accounts and events. No I/O."""

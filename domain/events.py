@@ -3,8 +3,8 @@
 from datetime import datetime
 from typing import Any
 
+from domain.model import Failure, Frozen
 from domain.money import to_major
-from domain.psp import Failure, Frozen
 from domain.status import DisputeStatus, PayoutStatus, RefundStatus, Status
 
 SCHEMA_VERSION = 1

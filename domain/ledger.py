@@ -6,7 +6,7 @@ Signs: a debit is positive, a credit negative; a transaction sums to zero per cu
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
-from domain.psp import Frozen
+from domain.model import Frozen
 
 
 class Kind(StrEnum):

@@ -5,33 +5,13 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from domain.psp import ChargeResult, DisputeResult, Failure, Frozen, RefundResult
+from domain.model import Failure, Frozen
+from domain.psp import ChargeResult
 from domain.risk import ReviewDecision, Stage, Verdict
-from domain.status import DisputeStatus, RefundStatus, Status
+from domain.status import Status
+from domain.waiting import WaitPolicy
 
 PAYMENT_WORKFLOW = "payment"
-LATE_CHARGE_WORKFLOW = "late_charge"
-REFUND_WORKFLOW = "refund"
-DISPUTE_WORKFLOW = "dispute"
-SWEEP_WORKFLOW = "sweep"
-
-
-def psp_queue(task_queue: str, psp: str) -> str:
-    """The task queue of a PSP's durable calls: its own, so that a slow PSP holds up no other."""
-    return f"{task_queue}-psp-{psp}"
-
-
-class Patience(Frozen):
-    """How long a payment waits, in seconds; from the settings, fixed when the workflow starts."""
-
-    confirm_s: float = 86_400
-    action_s: float = 3_600
-    pending_s: float = 259_200
-    authorization_s: float = Field(default=518_400, description="where the PSP does not say how long it holds")
-    authorization_margin_s: float = Field(default=21_600, description="decided so long before the PSP lets go")
-    evidence_warning_s: float = Field(default=172_800, description="a person is told so long before the deadline")
-    poll_first_s: float = 5
-    poll_max_s: float = 3_600
 
 
 class PaymentInput(Frozen):
@@ -53,7 +33,7 @@ class PaymentInput(Frozen):
     capture_by_request: bool = False
     capture_on_expiry: bool = Field(default=False, description="capture, not void, what nears its expiry")
     task_queue: str
-    patience: Patience = Patience()
+    patience: WaitPolicy = WaitPolicy()
 
 
 class PaymentEnd(Frozen):
@@ -225,24 +205,6 @@ class Compensation(Frozen):
     refund_ids: tuple[str, ...]
 
 
-class RefundStep(Frozen):
-    refund_id: str
-
-
-class BookRefundStep(Frozen):
-    refund_id: str
-    result: RefundResult
-    at: datetime
-
-
-class RefundState(Frozen):
-    """Of the refund, and of the payment after it was booked. `ended`: nothing more is to be done about it."""
-
-    status: RefundStatus
-    payment_status: Status
-    ended: bool = False
-
-
 class HoldStep(Frozen):
     """Money came in that is not what was asked for: book what came to suspense, for a person to decide."""
 
@@ -265,148 +227,3 @@ class CancelStep(Frozen):
     payment_id: str
     by: str
     at: datetime
-
-
-class LateChargeInput(Frozen):
-    """Starts `late_charge:{charge_id}`: a payment that had ended was paid after all."""
-
-    version: int = 1
-    payment_id: str
-    charge_id: str
-    reference: str
-    psp: str
-    task_queue: str
-    patience: Patience = Patience()
-
-
-class LateChargeStep(Frozen):
-    payment_id: str
-    charge_id: str
-    result: ChargeResult
-    at: datetime
-
-
-class RefundInput(Frozen):
-    """Starts `refund:{refund_id}`: a refund of a payment whose own workflow has ended."""
-
-    version: int = 1
-    payment_id: str
-    refund_id: str
-    psp: str
-    task_queue: str
-    patience: Patience = Patience()
-
-
-class DisputeInput(Frozen):
-    """Starts `dispute:{dispute_id}`: from the buyer's first complaint to the issuer's decision."""
-
-    version: int = 1
-    dispute_id: str
-    payment_id: str
-    psp: str
-    task_queue: str
-    patience: Patience = Patience()
-
-
-class DisputeStep(Frozen):
-    dispute_id: str
-
-
-class BookDisputeStep(Frozen):
-    dispute_id: str
-    result: DisputeResult
-    next_check_at: datetime
-    at: datetime
-
-
-class DisputeState(Frozen):
-    """`evidence_id`: evidence that waits to be submitted. `ended`: decided, and booked."""
-
-    status: DisputeStatus
-    ended: bool = False
-    evidence_id: str | None = None
-    evidence_due_at: datetime | None = None
-
-
-class EvidenceStep(Frozen):
-    dispute_id: str
-    evidence_id: str
-
-
-class BookEvidenceStep(Frozen):
-    """Write down what the PSP made of a submission."""
-
-    dispute_id: str
-    evidence_id: str
-    failure: Failure | None = None
-    at: datetime
-
-
-class EvidenceWarningStep(Frozen):
-    """Tell a person that the deadline nears and nothing was submitted."""
-
-    dispute_id: str
-    due_at: datetime
-
-
-class Nudge(Frozen):
-    """Something changed at the PSP or a person looked: ask the PSP now."""
-
-    reason: str = "nudge"
-    event_id: str | None = None
-
-
-class CancelRequest(Frozen):
-    """A person or the API wants the payment undone."""
-
-    by: str = "operator"
-
-
-class CaptureCommand(Frozen):
-    """A person wants an authorised payment captured in full."""
-
-    by: str = Field(min_length=1)
-
-
-class Decision(StrEnum):
-    """What a person can decide about a payment that needs attention."""
-
-    RETRY = "retry"
-    """Ask the PSP again now; a refund that failed is tried again under a new key."""
-    NOT_CHARGED = "not_charged"
-    """I looked at the PSP: no money moved. The payment ends FAILED."""
-    CANCEL = "cancel"
-    """Refund whatever was taken."""
-    REFERENCE = "reference"
-    """`reference` is the PSP's object of this payment, or of this refund."""
-    ACCEPT = "accept"
-    """Of a refund that the PSP made of another amount: book what was made."""
-
-
-class Resolution(Frozen):
-    """A person's decision, with a name: it is written to the audit log before it is acted on."""
-
-    decision: Decision
-    by: str
-    reference: str | None = None
-    note: str = ""
-
-
-class ResolutionStep(Frozen):
-    """`refund_id`: the refund that is decided about, where its own workflow asks."""
-
-    payment_id: str
-    resolution: Resolution
-    refund_id: str | None = None
-    at: datetime | None = None
-
-
-class SweepReport(Frozen):
-    restarted: int = 0
-    nudged: int = 0
-    late_charges: int = 0
-    refunds: int = 0
-    disputes: int = 0
-    payouts: int = 0
-    reconciliations: int = 0
-    tasks: int = 0

@@ -8,9 +8,10 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field, model_validator
 
-from domain.payment import Patience
-from domain.psp import Frozen, PayoutResult, TransferResult
+from domain.model import Frozen
+from domain.psp import PayoutResult, TransferResult
 from domain.status import PayoutStatus
+from domain.waiting import WaitPolicy
 
 PAYOUT_WORKFLOW = "payout"
 PAYOUT_RUN_WORKFLOW = "payout_run"
@@ -106,7 +107,7 @@ class PayoutInput(Frozen):
     psp: str
     status: PayoutStatus = PayoutStatus.REQUESTED
     task_queue: str
-    patience: Patience = Patience(poll_first_s=60, poll_max_s=21_600)
+    patience: WaitPolicy = WaitPolicy(poll_first_s=60, poll_max_s=21_600)
 
 
 class PayoutStep(Frozen):
@@ -141,7 +142,7 @@ class PayoutState(Frozen):
     late: bool = False
 
 
-class BankPatience(Frozen):
+class BankWaitPolicy(Frozen):
     """How long a bank may take: working days past the arrival that the PSP expects, then a person is asked.
     `return_look_days`: so many days after it was paid the PSP is asked whether the bank has returned it."""
 
@@ -154,7 +155,7 @@ class BankPatience(Frozen):
         return next((look for look in looks if look > after), None)
 
 
-BANK_PATIENCE = BankPatience()
+BANK_PATIENCE = BankWaitPolicy()
 
 
 class PayoutDecision(StrEnum):

@@ -7,13 +7,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-
-class Frozen(BaseModel):
-    """Base of every value that crosses a boundary: immutable, unknown fields refused nowhere, so old histories load."""
-
-    model_config = ConfigDict(frozen=True)
+from domain.model import Failure, Frozen
 
 
 class ChargeOutcome(StrEnum):
@@ -33,14 +29,6 @@ class ChargeOutcome(StrEnum):
     """No answer that can be trusted: replay the same key, or look the charge up."""
     NOT_FOUND = "NOT_FOUND"
     """A look-up found nothing, which proves nothing."""
-
-
-class Failure(Frozen):
-    """Why an order is not paid. `code` is stable and ours; `psp_code` is the PSP's own word."""
-
-    code: str
-    message: str
-    psp_code: str | None = None
 
 
 class NextAction(Frozen):

@@ -9,8 +9,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, model_validator
 
+from domain.model import Failure, Frozen
 from domain.money import exponent, parse_major, to_major
-from domain.psp import CardChecks, CardFacts, Failure, Frozen
+from domain.psp import CardChecks, CardFacts
 
 # Whoever pays is not told which rule it was.
 BLOCKED = Failure(code="risk_blocked", message="The payment was not accepted.")

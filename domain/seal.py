@@ -4,7 +4,7 @@ import re
 from datetime import datetime
 from typing import Self
 
-from domain.psp import Frozen
+from domain.model import Frozen
 
 SEAL_WORKFLOW = "seal"
 

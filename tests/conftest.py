@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from stack.embedded import SERVERS, EmbeddedStack, free_settings
+from embedded.stack import SERVERS, EmbeddedStack, free_settings
+from runtime.temporal import connect
 from tests.support.deployment import Deployment, make_template
 from tests.support.histories import replay_all
 from tests.support.shop import Shop
-from workers.services import connect
 
 _MEMORY = Path("/dev/shm")  # noqa: S108 - pytest makes a private folder in it
 _MEMORY_MIN = 6 * 2**30

@@ -10,9 +10,10 @@ import prometheus_client
 import uvloop
 
 from config.settings import Settings
-from workers.log import configure_logs
+from runtime.logs import configure_logs
+from runtime.temporal import register_search_attributes
+from runtime.wiring import SettingMissing, open_runtime
 from workers.schedules import ensure_schedules
-from workers.services import SettingMissing, open_services, register_search_attributes
 from workers.worker import ActivitySet, payment_worker, psp_worker, running
 
 
@@ -21,13 +22,13 @@ async def main(settings: Settings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with open_services(settings, application="paysaga-worker") as services:
-        await register_search_attributes(services.temporal)
-        await ensure_schedules(services.temporal, settings)
+    async with open_runtime(settings, application="paysaga-worker") as runtime:
+        await register_search_attributes(runtime.temporal)
+        await ensure_schedules(runtime.temporal, settings)
         if settings.worker_metrics_port is not None:
             prometheus_client.start_http_server(settings.worker_metrics_port)
-        activities = ActivitySet(services)
-        workers = [payment_worker(services, activities), *(psp_worker(services, activities, p) for p in services.psps)]
+        activities = ActivitySet(runtime)
+        workers = [payment_worker(runtime, activities), *(psp_worker(runtime, activities, p) for p in runtime.psps)]
         async with running(workers):
             ready = os.environ.get("PAYSAGA_READY_FILE")
             if ready:

@@ -25,10 +25,15 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from config.settings import Settings
 from domain.ids import reconciliation_workflow_id
-from domain.payment import SWEEP_WORKFLOW
 from domain.payout import PAYOUT_RUN_WORKFLOW, RELEASE_WORKFLOW, PayoutPace, PayoutRunInput, PayoutRunReport
-from domain.reconciliation import RECONCILIATION_WORKFLOW, Occasion, ReconciliationInput, ReconciliationReport
+from domain.reconciliation.reconciliation import (
+    RECONCILIATION_WORKFLOW,
+    Occasion,
+    ReconciliationInput,
+    ReconciliationReport,
+)
 from domain.seal import SEAL_WORKFLOW
+from domain.sweep import SWEEP_WORKFLOW
 
 _CATCH_UP = timedelta(days=10)
 """How late a run is still made after an outage; older dates are for a person."""

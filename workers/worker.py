@@ -31,9 +31,9 @@ from activities.refund import RefundActivities
 from activities.risk import RiskActivities
 from activities.seal import SealActivities
 from activities.sweep import SweepActivities
-from domain.payment import psp_queue
+from domain.waiting import psp_queue
+from runtime.wiring import Runtime, bank_patience
 from workers.schedules import carry_out
-from workers.services import Services, bank_patience
 from workflows.dispute import DisputeWorkflow
 from workflows.late_charge import LateChargeWorkflow
 from workflows.payment import PaymentWorkflow
@@ -56,51 +56,51 @@ WORKFLOWS = [
 class ActivitySet:
     """The activities of a process, with everything they need handed in."""
 
-    def __init__(self, services: Services) -> None:
-        settings = services.settings
+    def __init__(self, runtime: Runtime) -> None:
+        settings = runtime.settings
         self.charge = ChargeActivities(
-            services.database,
-            services.psps,
-            services.keyring,
+            runtime.database,
+            runtime.psps,
+            runtime.keyring,
             fast_timeout_s=settings.stripe_fast_timeout_s,
             timeout_s=settings.stripe_timeout_s,
         )
-        self.payment = PaymentActivities(services.database, services.handover, send_for_s=services.send_for_s)
+        self.payment = PaymentActivities(runtime.database, runtime.notifier, send_for_s=runtime.send_for_s)
         self.refund = RefundActivities(
-            services.database,
-            services.psps,
-            services.handover,
+            runtime.database,
+            runtime.psps,
+            runtime.notifier,
             fast_timeout_s=settings.stripe_fast_timeout_s,
             timeout_s=settings.stripe_timeout_s,
-            send_for_s=services.send_for_s,
+            send_for_s=runtime.send_for_s,
         )
         self.dispute = DisputeActivities(
-            services.database, services.psps, services.keyring, timeout_s=settings.stripe_timeout_s
+            runtime.database, runtime.psps, runtime.keyring, timeout_s=settings.stripe_timeout_s
         )
         self.risk = RiskActivities(
-            services.database, services.psps, services.keyring, look_timeout_s=settings.stripe_look_timeout_s
+            runtime.database, runtime.psps, runtime.keyring, look_timeout_s=settings.stripe_look_timeout_s
         )
         self.payout = PayoutActivities(
-            services.database,
-            services.psps,
-            services.handover,
+            runtime.database,
+            runtime.psps,
+            runtime.notifier,
             fast_timeout_s=settings.stripe_fast_timeout_s,
             timeout_s=settings.stripe_timeout_s,
-            send_for_s=services.send_for_s,
+            send_for_s=runtime.send_for_s,
             bank=bank_patience(settings),
         )
         self.payout_run = PayoutRunActivities(
-            services.database,
-            services.starter,
-            psp=services.psp.name,
-            fit=services.payable,
-            send_for_s=services.send_for_s,
+            runtime.database,
+            runtime.workflow_client,
+            psp=runtime.psp.name,
+            fit=runtime.payable,
+            send_for_s=runtime.send_for_s,
         )
-        self.seal = SealActivities(services.database)
+        self.seal = SealActivities(runtime.database)
         self.reconciliation = ReconciliationActivities(
-            services.database,
-            services.psps,
-            services.starter,
+            runtime.database,
+            runtime.psps,
+            runtime.workflow_client,
             here_s=settings.reconcile_here_grace_s,
             there_s=settings.reconcile_grace_s,
             bank_days=settings.reconcile_bank_days,
@@ -108,9 +108,9 @@ class ActivitySet:
             match_timeout_s=settings.reconcile_timeout_s,
         )
         self.sweep = SweepActivities(
-            services.database,
-            services.starter,
-            partial(carry_out, services.temporal, settings),
+            runtime.database,
+            runtime.workflow_client,
+            partial(carry_out, runtime.temporal, settings),
             after_s=settings.sweep_after_s,
         )
 
@@ -156,11 +156,11 @@ class ActivitySet:
         ]  # fmt: skip
 
 
-def payment_worker(services: Services, activities: ActivitySet) -> Worker:
+def payment_worker(runtime: Runtime, activities: ActivitySet) -> Worker:
     """Workflow tasks and database steps."""
-    settings = services.settings
+    settings = runtime.settings
     return Worker(
-        services.temporal,
+        runtime.temporal,
         task_queue=settings.temporal_task_queue,
         workflows=WORKFLOWS,
         activities=[
@@ -194,14 +194,14 @@ def _tuner() -> WorkerTuner:
     )
 
 
-def psp_worker(services: Services, activities: ActivitySet, psp: str) -> Worker:
+def psp_worker(runtime: Runtime, activities: ActivitySet, psp: str) -> Worker:
     """The durable PSP calls of one PSP: a queue of its own, so that a slow PSP holds up no other.
 
     The rate is the same on every worker of the queue: for Temporal the last poller wins.
     """
-    settings = services.settings
+    settings = runtime.settings
     return Worker(
-        services.temporal,
+        runtime.temporal,
         task_queue=psp_queue(settings.temporal_task_queue, psp),
         activities=activities.psp_steps(),
         max_concurrent_activities=settings.stripe_concurrency_max,

@@ -1,0 +1,1 @@
+"""The sagas: order, timeouts, compensation. Deterministic, without I/O."""

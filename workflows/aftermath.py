@@ -2,11 +2,11 @@
 
 from temporalio import workflow
 
-from workflows.mailbox import Mailbox
+from workflows.pending_messages import PendingMessages
 from workflows.steps import Steps
 
 with workflow.unsafe.imports_passed_through():
-    from domain.payment import Nudge, Resolution, ResolutionStep
+    from domain.messages import Nudge, Resolution, ResolutionStep
 
 
 class Aftermath:
@@ -15,11 +15,11 @@ class Aftermath:
     def __init__(self, payment_id: str, task_queue: str, psp: str) -> None:
         self._payment_id = payment_id
         self._steps = Steps(task_queue, psp)
-        self._mailbox = Mailbox()
+        self._messages = PendingMessages()
 
     @workflow.signal(description="Ask the PSP now.")
     def nudge(self, message: Nudge) -> None:
-        self._mailbox.nudge(message)
+        self._messages.nudge(message)
 
 
 class RefundAftermath(Aftermath):
@@ -38,5 +38,5 @@ class RefundAftermath(Aftermath):
             payment_id=self._payment_id, resolution=message, refund_id=self._refund_id, at=workflow.now()
         )
         await self._steps.record_resolution(step)
-        self._mailbox.resolution = message
+        self._messages.resolution = message
         return f"{message.decision} noted"

@@ -9,7 +9,7 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import FailureError
 
 with workflow.unsafe.imports_passed_through():
-    from domain.payment import psp_queue
+    from domain.waiting import psp_queue
 
 S = TypeVar("S")
 R = TypeVar("R")

@@ -5,13 +5,16 @@ from datetime import timedelta
 
 from temporalio import workflow
 
-from workflows.mailbox import Mailbox
+from workflows.pending_messages import PendingMessages
 from workflows.steps import Steps
 
 with workflow.unsafe.imports_passed_through():
-    from domain.payment import BookRefundStep, Decision, Patience, RefundStep, RestStep
+    from domain.messages import Decision
+    from domain.payment import RestStep
     from domain.psp import RefundOutcome, RefundResult
+    from domain.refund import BookRefundStep, RefundStep
     from domain.status import RefundStatus, Status
+    from domain.waiting import WaitPolicy
 
 
 async def _nothing() -> bool:
@@ -20,8 +23,8 @@ async def _nothing() -> bool:
 
 async def make_refund(
     steps: Steps,
-    mailbox: Mailbox,
-    patience: Patience,
+    messages: PendingMessages,
+    patience: WaitPolicy,
     payment_id: str,
     refund_id: str,
     *,
@@ -33,7 +36,7 @@ async def make_refund(
     result = await steps.refund_until_known(RefundStep(refund_id=refund_id))
     return await finish_refund(
         steps,
-        mailbox,
+        messages,
         patience,
         payment_id,
         refund_id,
@@ -46,8 +49,8 @@ async def make_refund(
 
 async def finish_refund(
     steps: Steps,
-    mailbox: Mailbox,
-    patience: Patience,
+    messages: PendingMessages,
+    patience: WaitPolicy,
     payment_id: str,
     refund_id: str,
     result: RefundResult,
@@ -72,9 +75,9 @@ async def finish_refund(
             return state.payment_status
         if resting:
             await _rest(steps, payment_id, state.status, gap, show)
-        await mailbox.wait(gap, None, "next look at the refund")
+        await messages.wait(gap, None, "next look at the refund")
         gap = min(gap * 2, timedelta(seconds=patience.poll_max_s))
-        resolution = mailbox.take_resolution()
+        resolution = messages.take_resolution()
         retry = retry or (resolution is not None and resolution.decision is Decision.RETRY)
         # A fresh look before anything new is asked for: what the person saw may be older.
         result = await steps.check_refund(step)

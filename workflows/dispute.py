@@ -7,7 +7,7 @@ from temporalio import workflow
 from workflows.aftermath import Aftermath
 
 with workflow.unsafe.imports_passed_through():
-    from domain.payment import (
+    from domain.dispute import (
         DISPUTE_WORKFLOW,
         BookDisputeStep,
         BookEvidenceStep,
@@ -39,7 +39,7 @@ class DisputeWorkflow(Aftermath):
                 state = await self._submit(state.evidence_id)
                 continue
             warn_at = self._warn_at(state)
-            await self._mailbox.wait(self._gap, warn_at, "next look at the dispute")
+            await self._messages.wait(self._gap, warn_at, "next look at the dispute")
             if warn_at is not None and workflow.now() >= warn_at and state.evidence_due_at is not None:
                 self._warned = True
                 await self._steps.warn_of_deadline(

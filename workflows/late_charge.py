@@ -8,12 +8,8 @@ from workflows.compensation import make_refund
 with workflow.unsafe.imports_passed_through():
     from datetime import timedelta
 
-    from domain.payment import (
-        LATE_CHARGE_WORKFLOW,
-        ChargeStep,
-        LateChargeInput,
-        LateChargeStep,
-    )
+    from domain.late_charge import LATE_CHARGE_WORKFLOW, LateChargeInput, LateChargeStep
+    from domain.payment import ChargeStep
     from domain.psp import ChargeOutcome
 
 
@@ -28,7 +24,7 @@ class LateChargeWorkflow(RefundAftermath):
         """The event is a nudge: the PSP itself is asked whether it was paid. Returns what was done, for the reader."""
         result = await self._steps.check_charge(ChargeStep(payment_id=inp.payment_id, reference=inp.reference))
         while result.outcome is ChargeOutcome.UNKNOWN:
-            await self._mailbox.wait(timedelta(seconds=inp.patience.poll_first_s), None, "look again")
+            await self._messages.wait(timedelta(seconds=inp.patience.poll_first_s), None, "look again")
             result = await self._steps.check_charge(ChargeStep(payment_id=inp.payment_id, reference=inp.reference))
         if result.outcome is not ChargeOutcome.SUCCEEDED:
             return f"not paid: {result.outcome}"
@@ -36,6 +32,6 @@ class LateChargeWorkflow(RefundAftermath):
             LateChargeStep(payment_id=inp.payment_id, charge_id=inp.charge_id, result=result, at=workflow.now())
         )
         for refund_id in compensation.refund_ids:
-            await make_refund(self._steps, self._mailbox, inp.patience, inp.payment_id, refund_id, resting=False)
+            await make_refund(self._steps, self._messages, inp.patience, inp.payment_id, refund_id, resting=False)
         await workflow.wait_condition(workflow.all_handlers_finished)
         return f"refunded: {', '.join(compensation.refund_ids) or 'nothing to refund'}"

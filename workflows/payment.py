@@ -11,31 +11,26 @@ from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
 from workflows.compensation import make_refund
-from workflows.mailbox import Mailbox
+from workflows.pending_messages import PendingMessages
 from workflows.steps import Steps
 
 with workflow.unsafe.imports_passed_through():
-    from activities.start import STATUS
+    from domain.messages import CancelRequest, CaptureCommand, Decision, Nudge, Resolution, ResolutionStep
+    from domain.model import Failure
     from domain.money import Money
     from domain.payment import (
         PAYMENT_WORKFLOW,
         AssessStep,
-        CancelRequest,
         CancelStep,
-        CaptureCommand,
         CaptureOutcome,
         CaptureStep,
         ChargeStep,
         CloseStep,
         CompensateStep,
-        Decision,
         HoldStep,
-        Nudge,
         PaymentEnd,
         PaymentInput,
         ReleaseStep,
-        Resolution,
-        ResolutionStep,
         RestState,
         RestStep,
         Review,
@@ -44,9 +39,10 @@ with workflow.unsafe.imports_passed_through():
         SettleOutcome,
         SettleStep,
     )
-    from domain.psp import ChargeOutcome, ChargeResult, Failure
+    from domain.psp import ChargeOutcome, ChargeResult
     from domain.risk import BLOCKED, REJECTED, ReviewDecision, Stage, Verdict
     from domain.status import TERMINAL, Status
+    from runtime.search_attributes import STATUS
 
 
 VOIDED_AT_PSP: tuple[Status, Failure | None] = (
@@ -65,7 +61,7 @@ class PaymentWorkflow:
         self._inp = inp
         self._patience = inp.patience
         self._steps = Steps(inp.task_queue, inp.psp)
-        self._mailbox = Mailbox()
+        self._messages = PendingMessages()
         self._status = Status.EXECUTING if inp.confirmed else Status.NOT_STARTED
         self._in_first_task = True
         self._cancel_marked = False
@@ -86,7 +82,7 @@ class PaymentWorkflow:
             except asyncio.CancelledError:
                 if saga.cancelled():  # eviction from the cache, not a cancel
                     raise
-                self._mailbox.request_cancel(CancelRequest(by="temporal"))
+                self._messages.request_cancel(CancelRequest(by="temporal"))
         await workflow.wait_condition(workflow.all_handlers_finished)
         return end
 
@@ -94,11 +90,11 @@ class PaymentWorkflow:
 
     @workflow.signal(description="Ask the PSP for the payment's state now; `reason` is for the reader.")
     def nudge(self, message: Nudge) -> None:
-        self._mailbox.nudge(message)
+        self._messages.nudge(message)
 
     @workflow.signal(description="Undo the payment: it ends CANCELLED with everything refunded, unless it has settled.")
     def cancel(self, message: CancelRequest) -> None:
-        self._mailbox.request_cancel(message)
+        self._messages.request_cancel(message)
 
     @workflow.update(
         description="Decide about a payment that NEEDS_ATTENTION: retry, not_charged, cancel or reference, and by whom."
@@ -108,8 +104,8 @@ class PaymentWorkflow:
             await self._verify(message.reference)
         await self._steps.record_resolution(ResolutionStep(payment_id=self._inp.payment_id, resolution=message))
         if message.decision is Decision.CANCEL:
-            self._mailbox.request_cancel(CancelRequest(by=message.by))
-        self._mailbox.resolution = message
+            self._messages.request_cancel(CancelRequest(by=message.by))
+        self._messages.resolution = message
         return f"{message.decision} noted"
 
     @resolve.validator
@@ -124,7 +120,7 @@ class PaymentWorkflow:
         step = ReviewStep(payment_id=self._inp.payment_id, review=message, at=workflow.now())
         if not await self._steps.review(step):
             raise ApplicationError("The review was decided already.", type="NotWaiting")
-        self._mailbox.nudged = True
+        self._messages.nudged = True
         return f"{message.decision} noted"
 
     @review.validator
@@ -141,7 +137,7 @@ class PaymentWorkflow:
         if mark.outcome is not CaptureOutcome.MARKED:
             why = mark.failure.message if mark.failure else mark.outcome
             raise ApplicationError(f"It is not captured: {why}.", type="NotWaiting")
-        self._mailbox.nudged = True
+        self._messages.nudged = True
         return "capture noted"
 
     @capture.validator
@@ -203,7 +199,7 @@ class PaymentWorkflow:
         state = await self._steps.await_confirmation(step)
         while state.status is Status.NOT_STARTED:
             expired = _is_past(state.deadline_at)
-            if state.cancel_requested or self._mailbox.cancel is not None or expired:
+            if state.cancel_requested or self._messages.cancel is not None or expired:
                 failure = Failure(code="confirmation_expired", message="The payment was not confirmed in time.")
                 await self._steps.close_unconfirmed(
                     CloseStep(
@@ -214,7 +210,7 @@ class PaymentWorkflow:
                     )
                 )
             else:
-                await self._mailbox.wait(timedelta(days=1), state.deadline_at, "deadline of the confirmation")
+                await self._messages.wait(timedelta(days=1), state.deadline_at, "deadline of the confirmation")
             state = await self._steps.await_confirmation(step)
         self._status = state.status
         return PaymentEnd(status=state.status) if state.status in TERMINAL else None
@@ -275,7 +271,7 @@ class PaymentWorkflow:
                 by_default = Review(decision=decision.on_deadline, by="deadline")
                 step = ReviewStep(payment_id=self._inp.payment_id, review=by_default, stage=stage, at=workflow.now())
                 return await self._steps.review_by_default(step)
-            await self._mailbox.wait(gap, state.deadline_at, "a person decides")
+            await self._messages.wait(gap, state.deadline_at, "a person decides")
 
     async def _resolve_unknown(self, result: ChargeResult) -> ChargeResult:
         """The charge was sent, or was not: nobody knows. PENDING until the PSP's word is known, never FAILED."""
@@ -333,7 +329,7 @@ class PaymentWorkflow:
                 if newer.outcome not in (ChargeOutcome.AUTHORIZED, ChargeOutcome.UNKNOWN, ChargeOutcome.NOT_FOUND):
                     return newer
             first_look = False
-            await self._mailbox.wait(gap, state.deadline_at, f"next look at {self._inp.psp}")
+            await self._messages.wait(gap, state.deadline_at, f"next look at {self._inp.psp}")
             gap = min(gap * 2, timedelta(seconds=self._patience.poll_max_s))
             self._continue_as_new_if_long()
 
@@ -382,8 +378,8 @@ class PaymentWorkflow:
                 return PaymentEnd(status=state.status)
             if state.cancel_requested or await self._mark_cancel():
                 return await self._let_go(result, Status.CANCELLED, None)
-            await self._mailbox.wait(gap, None, "a person decides")
-            resolution = self._mailbox.take_resolution()
+            await self._messages.wait(gap, None, "a person decides")
+            resolution = self._messages.take_resolution()
             newer = await self._steps.check_charge(self._charge_step(result))
             if newer.outcome not in (ChargeOutcome.AUTHORIZED, ChargeOutcome.UNKNOWN, ChargeOutcome.NOT_FOUND):
                 return newer
@@ -436,7 +432,7 @@ class PaymentWorkflow:
         gap = timedelta(seconds=self._patience.poll_first_s)
         again = await self._steps.check_charge(self._charge_step(result))
         while again.outcome is ChargeOutcome.UNKNOWN:
-            await self._mailbox.wait(gap, None, f"look at {self._inp.psp} again")
+            await self._messages.wait(gap, None, f"look at {self._inp.psp} again")
             gap = min(gap * 2, timedelta(seconds=self._patience.poll_max_s))
             again = await self._steps.check_charge(self._charge_step(result))
         return again if again.outcome is ChargeOutcome.SUCCEEDED else result
@@ -473,7 +469,7 @@ class PaymentWorkflow:
         for refund_id in compensation.refund_ids:
             status = await make_refund(
                 self._steps,
-                self._mailbox,
+                self._messages,
                 self._patience,
                 self._inp.payment_id,
                 refund_id,
@@ -501,8 +497,8 @@ class PaymentWorkflow:
             if state.cancel_requested or await self._mark_cancel():
                 failure = Failure(code="amount_mismatch", message=f"The PSP took {got} instead of {asked}.")
                 return await self._compensate((), result, Status.CANCELLED, failure)
-            await self._mailbox.wait(timedelta(seconds=self._patience.poll_max_s), None, "a person decides")
-            self._mailbox.take_resolution()
+            await self._messages.wait(timedelta(seconds=self._patience.poll_max_s), None, "a person decides")
+            self._messages.take_resolution()
 
     # --- waiting for the PSP ---
 
@@ -524,7 +520,7 @@ class PaymentWorkflow:
             if state.status in TERMINAL:
                 return PaymentEnd(status=state.status)
             if not state.nudged and not (state.cancel_requested and not self._void_tried):
-                await self._mailbox.wait(gap, None if overdue else state.deadline_at, f"next look at {self._inp.psp}")
+                await self._messages.wait(gap, None if overdue else state.deadline_at, f"next look at {self._inp.psp}")
             gap = min(gap * 2, timedelta(seconds=self._patience.poll_max_s))
             newer = await self._look(result, state, overdue=overdue)
             decided = self._decided(result, newer)
@@ -554,10 +550,10 @@ class PaymentWorkflow:
     def _decided(self, result: ChargeResult, newer: ChargeResult) -> ChargeResult | None:
         """A person's decision on a charge that cannot be found, once a fresh look agrees: the PSP may know more by now
         than the person saw. Everything else is answered by looking again."""
-        resolution = self._mailbox.resolution
+        resolution = self._messages.resolution
         if resolution is None or newer.outcome is ChargeOutcome.UNKNOWN:
             return None
-        self._mailbox.take_resolution()
+        self._messages.take_resolution()
         not_charged = resolution.decision is Decision.NOT_CHARGED and result.reference is None
         if not not_charged or newer.outcome is not ChargeOutcome.NOT_FOUND:
             return None
@@ -637,7 +633,7 @@ class PaymentWorkflow:
 
     async def _mark_cancel(self) -> bool:
         """A cancel that came as a message is marked on the row, which is what settlement obeys. True: it is wanted."""
-        request = self._mailbox.cancel
+        request = self._messages.cancel
         if request is None:
             return False
         if not self._cancel_marked:
@@ -661,7 +657,7 @@ class PaymentWorkflow:
 
     def _continue_as_new_if_long(self) -> None:
         """A payment that waits for months starts afresh from its rows before its history grows too long."""
-        quiet = self._mailbox.cancel is None and self._mailbox.resolution is None and workflow.all_handlers_finished()
+        quiet = self._messages.cancel is None and self._messages.resolution is None and workflow.all_handlers_finished()
         if quiet and workflow.info().is_continue_as_new_suggested():
             workflow.continue_as_new(self._inp.model_copy(update={"confirmed": True}))
 

@@ -6,11 +6,11 @@ from temporalio import workflow
 from temporalio.exceptions import FailureError
 
 from workflows.calls import Calls, reason
-from workflows.mailbox import Mailbox
+from workflows.pending_messages import PendingMessages
 
 with workflow.unsafe.imports_passed_through():
     from activities.payout import PayoutActivities
-    from domain.payment import Nudge
+    from domain.messages import Nudge
     from domain.payout import (
         PAYOUT_WORKFLOW,
         BookPayoutStep,
@@ -82,7 +82,7 @@ class PayoutWorkflow:
         self._inp = inp
         self._step = PayoutStep(payout_id=inp.payout_id)
         self._steps = PayoutSteps(inp.task_queue, inp.psp)
-        self._mailbox = Mailbox()
+        self._messages = PendingMessages()
         self._gap = timedelta(seconds=inp.patience.poll_first_s)
         self._cancel_tried = False
         self._state = PayoutState(status=inp.status)
@@ -90,8 +90,8 @@ class PayoutWorkflow:
     @workflow.run
     async def run(self, inp: PayoutInput) -> str:
         if self._state.status in PAYOUT_ENDED:
-            self._mailbox.nudged = True
-        while self._state.status not in PAYOUT_ENDED or self._mailbox.nudged:
+            self._messages.nudged = True
+        while self._state.status not in PAYOUT_ENDED or self._messages.nudged:
             self._state = await self._advance(self._state)
         await workflow.wait_condition(workflow.all_handlers_finished)
         return f"{inp.payout_id} is {self._state.status}"
@@ -110,7 +110,7 @@ class PayoutWorkflow:
                 return await self._wait_for_a_person()
             case _:
                 # Something was said while the last answer was on its way, and nobody would be told of it again.
-                self._mailbox.nudged = False
+                self._messages.nudged = False
                 return await self._look_at_the_bank(state)
 
     async def _transfer(self, call: PayoutCall, result: TransferResult) -> PayoutState:
@@ -135,7 +135,7 @@ class PayoutWorkflow:
 
     async def _rest(self, longest: timedelta, summary: str) -> None:
         """Until a message, or so long; a history that has grown goes on as a new one."""
-        await self._mailbox.wait(longest, None, summary)
+        await self._messages.wait(longest, None, summary)
         if workflow.info().is_continue_as_new_suggested():
             await workflow.wait_condition(workflow.all_handlers_finished)
             workflow.continue_as_new(self._inp.model_copy(update={"status": self._state.status}))
@@ -168,7 +168,7 @@ class PayoutWorkflow:
 
     @workflow.signal(description="Look at the PSP now.")
     def nudge(self, message: Nudge) -> None:
-        self._mailbox.nudge(message)
+        self._messages.nudge(message)
 
     @workflow.update(
         description="Decide about a payout that needs attention: retry (the call, under a new key; or wait on for the "
@@ -178,5 +178,5 @@ class PayoutWorkflow:
     async def resolve(self, message: PayoutResolution) -> str:
         step = PayoutResolutionStep(payout_id=self._inp.payout_id, resolution=message, at=workflow.now())
         state = await self._steps.resolve(step)
-        self._mailbox.nudge(Nudge(reason="resolved"))
+        self._messages.nudge(Nudge(reason="resolved"))
         return f"{self._inp.payout_id} is {state.status}"

@@ -12,8 +12,7 @@ from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from activities.reconciliation import ReconciliationActivities
-    from domain.payment import psp_queue
-    from domain.reconciliation import (
+    from domain.reconciliation.reconciliation import (
         IMPOSSIBLE,
         RECONCILIATION_WORKFLOW,
         FailStep,
@@ -30,6 +29,7 @@ with workflow.unsafe.imports_passed_through():
         StageStep,
         day_window,
     )
+    from domain.waiting import psp_queue
 
 SCHEDULED = SearchAttributeKey.for_datetime("TemporalScheduledStartTime")
 """When the schedule meant to start this, also where it was late or is a backfill."""

@@ -8,8 +8,8 @@ from workflows.aftermath import RefundAftermath
 from workflows.compensation import finish_refund
 
 with workflow.unsafe.imports_passed_through():
-    from domain.payment import REFUND_WORKFLOW, RefundInput, RefundStep
     from domain.psp import RefundOutcome, RefundResult
+    from domain.refund import REFUND_WORKFLOW, RefundInput, RefundStep
 
 
 @workflow.defn(name=REFUND_WORKFLOW)
@@ -31,7 +31,7 @@ class RefundWorkflow(RefundAftermath):
         else:
             result = await self._look_first(inp, step)
         await finish_refund(
-            self._steps, self._mailbox, inp.patience, inp.payment_id, inp.refund_id, result, resting=False
+            self._steps, self._messages, inp.patience, inp.payment_id, inp.refund_id, result, resting=False
         )
         await workflow.wait_condition(workflow.all_handlers_finished)
         return f"{inp.refund_id} is done"
@@ -40,7 +40,7 @@ class RefundWorkflow(RefundAftermath):
         """How version 1 began; some of those may still run."""
         result = await self._steps.check_refund(step)
         while result.outcome is RefundOutcome.UNKNOWN:
-            await self._mailbox.wait(timedelta(seconds=inp.patience.poll_first_s), None, "look again")
+            await self._messages.wait(timedelta(seconds=inp.patience.poll_first_s), None, "look again")
             result = await self._steps.check_refund(step)
         if result.outcome is RefundOutcome.NOT_FOUND:
             result = await self._steps.refund_until_known(step)

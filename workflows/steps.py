@@ -13,11 +13,18 @@ with workflow.unsafe.imports_passed_through():
     from activities.payment import PaymentActivities
     from activities.refund import RefundActivities
     from activities.risk import RiskActivities
-    from domain.payment import (
-        AssessStep,
+    from domain.dispute import (
         BookDisputeStep,
         BookEvidenceStep,
-        BookRefundStep,
+        DisputeState,
+        DisputeStep,
+        EvidenceStep,
+        EvidenceWarningStep,
+    )
+    from domain.late_charge import LateChargeStep
+    from domain.messages import ResolutionStep
+    from domain.payment import (
+        AssessStep,
         CancelStep,
         CaptureMark,
         CaptureStep,
@@ -25,17 +32,9 @@ with workflow.unsafe.imports_passed_through():
         CloseStep,
         CompensateStep,
         Compensation,
-        DisputeState,
-        DisputeStep,
-        EvidenceStep,
-        EvidenceWarningStep,
         HoldStep,
-        LateChargeStep,
-        RefundState,
-        RefundStep,
         Released,
         ReleaseStep,
-        ResolutionStep,
         RestState,
         RestStep,
         ReviewStep,
@@ -44,6 +43,7 @@ with workflow.unsafe.imports_passed_through():
         SettleStep,
     )
     from domain.psp import ChargeOutcome, ChargeResult, DisputeResult, RefundOutcome, RefundResult
+    from domain.refund import BookRefundStep, RefundState, RefundStep
     from domain.risk import ReviewDecision
     from domain.status import Status
 

@@ -11,7 +11,7 @@ from workflows.patches import SWEEP_DISPUTES, SWEEP_PAYOUTS, SWEEP_RECONCILIATIO
 
 with workflow.unsafe.imports_passed_through():
     from activities.sweep import SweepActivities
-    from domain.payment import SWEEP_WORKFLOW, SweepReport
+    from domain.sweep import SWEEP_WORKFLOW, SweepReport
 
 
 @workflow.defn(name=SWEEP_WORKFLOW)

@@ -3,8 +3,7 @@
 from alembic import context
 from sqlalchemy import Connection
 
-import db.tables_reconciliation  # noqa: F401 - its tables are of the same metadata
-from db.tables import metadata
+from db.schema import metadata
 
 
 def run(connection: Connection) -> None:

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from pydantic import SecretStr
 
-from stack.embedded import EmbeddedStack
+from embedded.stack import EmbeddedStack
 from tests.api.link import Link
 from tests.api.problem import refused
 from tests.conftest import Deploy

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from stack.embedded import EmbeddedStack
+from embedded.stack import EmbeddedStack
 from tests.api.link import Link
 from tests.api.problem import refused
 from tests.conftest import Deploy

@@ -10,12 +10,12 @@ import pytest
 from pydantic import SecretStr
 
 from api import docs, examples
-from api.schemas import PaymentOut
+from api.schemas.payment import PaymentOut
 from config.settings import DEVELOPMENT_API_KEY, SANDBOX_STRIPE_KEY, Settings
 from db import api_key
 from domain.status import Status
-from gateways.bank_statement import read_camt053
-from gateways.settlement_file import read_itemized
+from gateways.bank.camt053 import read_camt053
+from gateways.stripe.report_file import read_itemized
 from tests.api import objects
 from tests.support.deployment import Deployment
 from tests.support.payouts import fund

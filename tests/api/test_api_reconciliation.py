@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from api import reconciliation_page
-from api.reconciliation_log import LOG_COLUMNS
-from stack.embedded import EmbeddedStack
+from api.reconciliation import page as reconciliation_page
+from api.reconciliation.log import LOG_COLUMNS
+from embedded.stack import EmbeddedStack
 from tests.api.problem import refused
 from tests.support.deployment import Deployment
 from tests.support.reconciling import AT_ONCE, ended, falsify, lines, plant, reconciled, upload

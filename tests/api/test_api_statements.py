@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from db import ledger, statement, wallet
+from db.ledger import posting as ledger
+from db.ledger import statement, wallet
 from db.merchant import change
 from domain.ledger import Kind, Posting, Transaction
 from domain.statement import WORDS, plain

@@ -20,7 +20,7 @@ async def paysaga_command(environment: Mapping[str, str], *arguments: str) -> Sa
     """Run it to its end."""
     with tempfile.TemporaryDirectory() as folder:
         out, err = Path(folder) / "out", Path(folder) / "err"
-        program = await asyncio.to_thread(Program, "stack.cli", *arguments, env=environment, out=out, err=err)
+        program = await asyncio.to_thread(Program, "cli.main", *arguments, env=environment, out=out, err=err)
         async with asyncio.timeout(60):
             code = await program.ended()
         return Said(code, out.read_text(), err.read_text())

@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from db.database import Database
+from db.core.database import Database
 from domain.ids import payment_workflow_id
-from stack.embedded import EmbeddedStack
+from embedded.stack import EmbeddedStack
 from tests.audit.copies import Copy, Spoilt
 from tests.audit.flows import Flows
 from tests.audit.payouts import payouts, sealed

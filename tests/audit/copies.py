@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from db.audit import Finding, ask_each
-from db.database import Database
-from stack.embedded import EmbeddedStack
+from db.audit.audit import Finding, ask_each
+from db.core.database import Database
+from embedded.stack import EmbeddedStack
 
 
 @dataclass(frozen=True)

@@ -3,17 +3,20 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from activities.start import Starter
-from db import capture, merchant, payment, refund, risk
-from db.records import Payment
-from db.refund import NewRefund
+from db import merchant, risk
+from db.payment import capture, payment
+from db.payment.record import Payment
+from db.refund import refund
+from db.refund.refund import NewRefund
 from domain.ids import new_id
-from domain.payment import Nudge, Review, ReviewStep
+from domain.messages import Nudge
+from domain.payment import Review, ReviewStep
 from domain.risk import ReviewDecision, RuleSet
+from runtime.wiring import patience
+from runtime.workflow_client import WorkflowClient
 from tests.support.deployment import Deployment
 from tests.support.eventually import eventually
 from tests.support.shop import Shop
-from workers.services import patience
 
 
 class Flows:
@@ -22,7 +25,7 @@ class Flows:
     def __init__(self, paysaga: Deployment, shop: Shop) -> None:
         self.paysaga, self.shop = paysaga, shop
         waits = patience(paysaga.settings)
-        self._starter = Starter(paysaga.temporal, paysaga.name, waits, payout_patience=waits, task_timeout_s=10)
+        self._starter = WorkflowClient(paysaga.temporal, paysaga.name, waits, payout_patience=waits, task_timeout_s=10)
 
     async def seller(self, name: str, **terms: Any) -> None:
         values = {"seller_account": name, "name": name, "fee_percent": 3, "fee_fixed": 0} | terms

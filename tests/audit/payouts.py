@@ -3,11 +3,14 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from db import payout, payout_progress, release, seal
-from db.payout import NewPayout
+from db.ledger import seal
+from db.payout import lifecycle as payout_lifecycle
+from db.payout import payout, release
+from db.payout.payout import NewPayout
 from domain.ids import new_id
+from domain.model import Failure
 from domain.payout import BookPayoutStep, BookTransferStep, PayoutCall, ReleaseFundsStep
-from domain.psp import Failure, PayoutOutcome, PayoutResult, TransferOutcome, TransferResult
+from domain.psp import PayoutOutcome, PayoutResult, TransferOutcome, TransferResult
 from domain.seal import Head
 from tests.audit.flows import Flows
 from tests.support.eventually import eventually
@@ -60,13 +63,13 @@ class Payouts:
         failure = _REFUSED if outcome is TransferOutcome.REFUSED else None
         result = TransferResult(outcome=outcome, reference=reference, failure=failure)
         step = BookTransferStep(payout_id=payout_id, call=call, result=result, at=datetime.now(UTC))
-        await self._paysaga.database.run(lambda c: payout_progress.book_transfer(c, step, _KEY_LIFE_S))
+        await self._paysaga.database.run(lambda c: payout_lifecycle.book_transfer(c, step, _KEY_LIFE_S))
 
     async def pay(self, payout_id: str, outcome: PayoutOutcome) -> None:
         result = PayoutResult(outcome=outcome, reference=f"po_{payout_id[3:]}")
         at = datetime.now(UTC)
         step = BookPayoutStep(payout_id=payout_id, result=result, next_check_at=at + timedelta(days=1), at=at)
-        await self._paysaga.database.run(lambda c: payout_progress.book_payout(c, step, _KEY_LIFE_S))
+        await self._paysaga.database.run(lambda c: payout_lifecycle.book_payout(c, step, _KEY_LIFE_S))
 
     async def made(self, seller: str, amount: int | None, *words: Any) -> str:
         """A payout that the PSP has said these things of, one after the other."""

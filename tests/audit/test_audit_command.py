@@ -6,12 +6,12 @@ import os
 import pytest
 from temporalio.client import Client
 
-from db.audit import INVARIANTS
-from stack.audit import audit
-from stack.embedded import EmbeddedStack, settings_environment
+from db.audit.audit import INVARIANTS
+from embedded.stack import EmbeddedStack, settings_environment
+from runtime.temporal import connect
+from services.audit import audit
 from tests.audit.command import paysaga_command
 from tests.audit.copies import Copy
-from workers.services import connect
 
 
 @pytest.fixture

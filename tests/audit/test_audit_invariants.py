@@ -2,7 +2,7 @@
 
 import pytest
 
-from db.audit import INVARIANTS, audit_database, run_audit
+from db.audit.audit import INVARIANTS, audit_database, run_audit
 from tests.audit.copies import Copy, Spoilt
 from tests.audit.planted_payouts import PLANTED_PAYOUTS
 

@@ -14,13 +14,14 @@ from typing import Any
 import asyncpg
 import pytest
 
-from db import ledger, seal
-from db.database import Database
-from db.seal import Sealed, Verified
-from db.snapshot import in_snapshot
+from db.core.database import Database
+from db.core.snapshot import in_snapshot
+from db.ledger import posting as ledger
+from db.ledger import seal
+from db.ledger.seal import Sealed, Verified
 from domain.ledger import Kind, Posting, Transaction
 from domain.seal import GENESIS, Head
-from stack.embedded import settings_environment
+from embedded.stack import settings_environment
 from tests.audit.command import Said, paysaga_command
 from tests.audit.copies import Copy
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from stack.audit import audit
-from stack.operator_hints import CLOSED_BY_HAND, hint
+from cli.hints import CLOSED_BY_HAND, hint
+from services.audit import audit
 from tests.audit.test_operator_commands import actions, run
 from tests.conftest import Deploy
 from tests.support.eventually import eventually

@@ -5,7 +5,7 @@ import re
 import pytest
 from temporalio.client import WorkflowHandle
 
-from stack.audit import audit
+from services.audit import audit
 from tests.audit.command import Said, paysaga_command
 from tests.support.deployment import Deployment
 from tests.support.eventually import eventually

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from stack.operator_hints import hint
+from cli.hints import hint
 from tests.audit.test_operator_commands import actions, run
 from tests.conftest import Deploy
 from tests.support.deployment import Deployment

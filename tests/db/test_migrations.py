@@ -3,8 +3,8 @@
 import pytest
 from alembic.util import CommandError
 
-from db.migrate import grant_login, migrate
-from stack.embedded import EmbeddedStack
+from db.core.migrate import grant_login, migrate
+from embedded.stack import EmbeddedStack
 
 
 async def test_up_down_and_up_again(servers: EmbeddedStack) -> None:

@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 
 from domain.ids import new_id
-from stack.embedded import EmbeddedStack
+from embedded.stack import EmbeddedStack
 from tests.support.deployment import TEMPLATE
 
 Connection = Any  # asyncpg.Connection is generic in its type stubs alone

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from domain.reconciliation import BREAKS
-from stack.demo_day_play import KINDS
-from stack.demo_facts import Facts, account_name, differences, formula
-from stack.demo_stories import CHAPTERS
+from demo.day.play import KINDS
+from demo.facts import Facts, account_name, differences, formula
+from demo.stories.checkouts import CHAPTERS
+from domain.reconciliation.reconciliation import BREAKS
 
 _CHECKOUTS = 60
 """The shortest day there is: everything of it happens, with fewer cards."""
@@ -51,7 +51,7 @@ async def _demo(folder: Path, home: Path) -> str:
     """Run it as somebody does, in a folder for what is temporary and one that is their own; its output."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PAYSAGA_")}
     environment |= {"TMPDIR": str(folder), "PAYSAGA_HOME": str(home)}
-    command = (sys.executable, "-m", "stack.cli", "demo", "--checkouts", str(_CHECKOUTS))
+    command = (sys.executable, "-m", "cli.main", "demo", "--checkouts", str(_CHECKOUTS))
     process = await asyncio.create_subprocess_exec(
         *command, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )

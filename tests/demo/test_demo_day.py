@@ -6,14 +6,21 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-import stack.demo
-from domain.reconciliation import BREAKS, DiscrepancyStatus, Fix, LineClass, ReconciliationReport, RunStatus
-from stack.cli import app
-from stack.demo_day_payouts import SellersPayout
-from stack.demo_day_plan import CHECKOUTS, SMALLEST, plan
-from stack.demo_day_plants import Plant
-from stack.demo_day_play import KINDS
-from stack.demo_day_reconciliation import differences, miscounted, unfinished
+import demo.__main__
+import demo.run
+from demo.day.payouts import SellersPayout
+from demo.day.plan import CHECKOUTS, SMALLEST, plan
+from demo.day.plants import Plant
+from demo.day.play import KINDS
+from demo.day.reconciliation import differences, miscounted, unfinished
+from domain.reconciliation.reconciliation import (
+    BREAKS,
+    DiscrepancyStatus,
+    Fix,
+    LineClass,
+    ReconciliationReport,
+    RunStatus,
+)
 
 PLANTS = [Plant(cls, f"a {cls}", f"txn_{cls}") for cls in BREAKS]
 
@@ -130,10 +137,10 @@ def test_the_exit_code_says_whether_all_ended_as_told(
 ) -> None:
     programmes = []
 
-    async def run(_: object, programme: stack.demo.Programme, **__: object) -> bool:
+    async def run(_: object, programme: demo.run.Programme, **__: object) -> bool:
         programmes.append(programme)
         return as_told
 
-    monkeypatch.setattr(stack.demo, "run_demo", run)
-    assert CliRunner().invoke(app, ["demo"]).exit_code == code
-    assert programmes == [stack.demo.Programme(stories=True, checkouts=200)]
+    monkeypatch.setattr(demo.__main__, "run_demo", run)
+    assert CliRunner().invoke(demo.__main__.app, []).exit_code == code
+    assert programmes == [demo.run.Programme(stories=True, checkouts=200)]

@@ -13,12 +13,12 @@ import typer
 import yaml
 from packaging.specifiers import SpecifierSet
 
+from cli.main import app as cli
 from config.settings import Settings
-from db.migrate import APPLICATION_ROLE
+from db.core.migrate import APPLICATION_ROLE
+from embedded.stack import APPLICATION_LOGIN, DATABASE
+from embedded.temporal import Temporal
 from gateways.guard import BURST_S
-from stack.cli import app as cli
-from stack.embedded import APPLICATION_LOGIN, DATABASE
-from stack.temporal import Temporal
 from tests.deploy.files import COMPOSE, DOCKERFILE, EXAMPLE, ROOT, VARIABLE, Files, render
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())

@@ -10,8 +10,8 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from stack.embedded import EmbeddedStack, free_settings
-from stack.postgres import SUPERUSER, Postgres
+from embedded.postgres import SUPERUSER, Postgres
+from embedded.stack import EmbeddedStack, free_settings
 from tests.deploy.files import ROOT, Files
 
 HARD = "a'b\"c $d \\e:f"  # a password that any careless quoting would break

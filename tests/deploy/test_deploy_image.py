@@ -22,7 +22,7 @@ IMPORTS = """
 import json, sys
 for name in json.loads(sys.argv[1]):
     sys.modules[name] = None
-import api.__main__, db.__main__, sandbox.__main__, sandbox.app, stack.cli, stack.running, workers.__main__
+import api.__main__, db.__main__, sandbox.__main__, sandbox.app, cli.main, embedded.running, workers.__main__
 from config.settings import Settings
 api.app.create_app(Settings())
 """
@@ -135,6 +135,6 @@ def test_the_readme_names_only_what_there_is() -> None:
     services = set(Files.read().services)
     for name in re.findall(r"docker compose (?:exec -T|exec|logs|run --rm|restart|stop) ([\w-]+)", text):
         assert name in services, name
-    code = "".join(path.read_text() for room in ("api", "workers", "gateways") for path in (ROOT / room).glob("*.py"))
+    code = "".join(path.read_text() for room in ("api", "workers", "gateways") for path in (ROOT / room).rglob("*.py"))
     for metric in re.findall(r"`(paysaga_\w+)`", text):
         assert f'"{metric.removesuffix("_total")}"' in code, metric

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from stack.embedded import EmbeddedStack
+from embedded.stack import EmbeddedStack
 from tests.conftest import PATIENT
 from tests.support.deployment import Deployment
 

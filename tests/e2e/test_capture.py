@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from db.audit import audit_database
+from db.audit.audit import audit_database
 from tests.conftest import Deploy
 from tests.e2e.test_payment import FEE_KEPT
 from tests.support.deployment import Deployment

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from db.audit import audit_database
-from stack.embedded import EmbeddedStack
+from db.audit.audit import audit_database
+from embedded.stack import EmbeddedStack
 from tests.conftest import Deploy
 from tests.e2e.test_payment import FEE_KEPT
 from tests.support.deployment import Deployment

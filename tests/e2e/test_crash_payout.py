@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from db.audit import audit_database
-from stack.embedded import EmbeddedStack
+from db.audit.audit import audit_database
+from embedded.stack import EmbeddedStack
 from tests.e2e.test_cancel import sweep
 from tests.e2e.test_crash import restart, row_lock, temporal_stopped
 from tests.support import payouts

@@ -11,8 +11,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from db.audit import audit_database
-from stack.embedded import SERVERS, EmbeddedStack, free_settings
+from db.audit.audit import audit_database
+from embedded.stack import SERVERS, EmbeddedStack, free_settings
 from tests.support.deployment import Deployment, make_template
 from tests.support.eventually import eventually
 from tests.support.shop import Shop

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from db.audit import audit_database
-from db.progress import confirm
+from db.audit.audit import audit_database
+from db.payment.lifecycle import confirm
 from tests.conftest import Deploy
 from tests.support.deployment import Deployment
 from tests.support.eventually import eventually

@@ -10,12 +10,13 @@ import pytest
 from temporalio.client import WorkflowUpdateFailedError
 from temporalio.exceptions import ActivityError, ApplicationError
 
-from db import payout, payout_progress
-from db.audit import audit_database
-from db.payout import NewPayout
+from db.audit.audit import audit_database
+from db.payout import lifecycle as payout_lifecycle
+from db.payout import payout
+from db.payout.payout import NewPayout
 from domain.ids import new_id
 from domain.payout import PayoutDecision, PayoutResolution, PayoutResolutionStep
-from stack.embedded import EmbeddedStack
+from embedded.stack import EmbeddedStack
 from tests.e2e.conftest import VARIANTS
 from tests.e2e.test_cancel import sweep
 from tests.support import payouts
@@ -363,7 +364,7 @@ async def test_a_refused_reversal_is_decided_in_the_row(shop: Shop) -> None:
         resolution = PayoutResolution(decision=decision, by="olga", **more)
         row = await shop.paysaga.sql("SELECT now() AS now")
         step = PayoutResolutionStep(payout_id=payout_id, resolution=resolution, at=row[0]["now"])
-        await shop.paysaga.database.run(lambda c: payout_progress.resolve(c, step, 3600))
+        await shop.paysaga.database.run(lambda c: payout_lifecycle.resolve(c, step, 3600))
 
     await decide(PayoutDecision.RETRY)
     await eventually(lambda: asked_again(shop, payout_id, 2), what="a second reversal")

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from db.audit import audit_database
-from stack.embedded import EmbeddedStack
+from db.audit.audit import audit_database
+from embedded.stack import EmbeddedStack
 from tests.support import payouts
 from tests.support.deployment import Deployment
 from tests.support.payouts import went

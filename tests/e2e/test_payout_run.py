@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
-from db import merchant, payout_run, payout_schedule
-from db.audit import audit_database
+from db import merchant
+from db.audit.audit import audit_database
+from db.payout import run as payout_run
+from db.payout import schedule as payout_schedule
 from domain.money import to_major
 from domain.payout import PAYOUT_RUN_WORKFLOW, Interval, PayoutPace, PayoutRunInput, PayoutSchedule, is_due, next_due
-from stack.embedded import EmbeddedStack
+from embedded.stack import EmbeddedStack
 from tests.e2e.test_crash import restart
 from tests.support import payouts
 from tests.support.deployment import Deployment

@@ -9,8 +9,8 @@ import pytest
 from temporalio.client import WorkflowUpdateFailedError
 from temporalio.exceptions import ActivityError, ApplicationError
 
-from db.audit import audit_database
-from stack.embedded import EmbeddedStack
+from db.audit.audit import audit_database
+from embedded.stack import EmbeddedStack
 from tests.support import payouts
 from tests.support.deployment import Deployment
 from tests.support.eventually import eventually

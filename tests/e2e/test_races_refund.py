@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from db.audit import audit_database
-from stack.embedded import EmbeddedStack
+from db.audit.audit import audit_database
+from embedded.stack import EmbeddedStack
 from tests.e2e.test_cancel import sweep
 from tests.e2e.test_crash import blocked, row_lock
 from tests.support.deployment import Deployment

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from temporalio.api.enums.v1 import EventType
 
-from db.audit import audit_database
-from stack.embedded import EmbeddedStack
+from db.audit.audit import audit_database
+from embedded.stack import EmbeddedStack
 from tests.e2e.test_crash import temporal_stopped
 from tests.e2e.test_payment import FEE_KEPT
 from tests.e2e.test_review import LARGE, rules

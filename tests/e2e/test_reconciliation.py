@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from temporalio.client import ScheduleBackfill, ScheduleOverlapPolicy
 
-from db import reconciliation as runs
-from db import reconciliation_discrepancy as discrepancies
-from db.audit import audit_database
-from db.reconciliation_file import store
-from domain.payment import SweepReport
-from domain.reconciliation import NewRun, Occasion, ReconciliationReport, Source, Subject
+from db.audit.audit import audit_database
+from db.reconciliation import discrepancy as discrepancies
+from db.reconciliation import run as runs
+from db.reconciliation.file import store
+from domain.reconciliation.reconciliation import NewRun, Occasion, ReconciliationReport, Source, Subject
+from domain.sweep import SweepReport
 from tests.conftest import Deploy
 from tests.support.deployment import Deployment
 from tests.support.eventually import eventually

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from db.audit import audit_database
+from db.audit.audit import audit_database
 from tests.e2e.test_cancel import sweep
 from tests.support.deployment import Deployment
 from tests.support.eventually import eventually

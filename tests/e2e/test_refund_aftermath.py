@@ -1,6 +1,6 @@
 """Refunds whose payment has ended: one that fails after it had succeeded, and one whose workflow was lost."""
 
-from db.audit import audit_database
+from db.audit.audit import audit_database
 from tests.conftest import Deploy
 from tests.e2e.test_cancel import sweep
 from tests.e2e.test_payment import FEE_KEPT

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from db import release
-from db.audit import audit_database
+from db.audit.audit import audit_database
+from db.payout import release
 from domain.payout import ReleasedFunds, ReleaseFundsStep
-from stack.embedded import EmbeddedStack
+from embedded.stack import EmbeddedStack
 from tests.e2e.test_crash import row_lock
 from tests.support import payouts
 from tests.support.deployment import Deployment

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from db.audit import audit_database
+from db.audit.audit import audit_database
 from tests.support.deployment import Deployment
 from tests.support.shop import Shop
 

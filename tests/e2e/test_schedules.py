@@ -11,8 +11,8 @@ from zoneinfo import ZoneInfo
 import pytest
 from temporalio.client import ScheduleBackfill, ScheduleHandle, ScheduleOverlapPolicy
 
-from db.audit import audit_database
-from stack.embedded import EmbeddedStack
+from db.audit.audit import audit_database
+from embedded.stack import EmbeddedStack
 from tests.e2e.test_crash import restart
 from tests.support import payouts
 from tests.support.deployment import Deployment

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from temporalio.client import WorkflowUpdateFailedError
 
-from db.audit import audit_database
+from db.audit.audit import audit_database
 from tests.conftest import Deploy
 from tests.support.shop import Shop
 

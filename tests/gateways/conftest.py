@@ -14,7 +14,7 @@ import pytest
 
 from domain.psp import ChargeRequest, RefundRequest, TransferRequest
 from gateways.guard import Guard
-from gateways.stripe import StripePsp
+from gateways.stripe.gateway import StripePsp
 from tests.support.programs import Program
 
 _numbers = itertools.count(1)

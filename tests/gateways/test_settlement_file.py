@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from domain.money import exponent, to_major
 from domain.psp import PspLine, PspLineKind
-from gateways.settlement_file import RECORD_CHARS_MAX, SettlementFileError, minor_units, read_itemized
+from gateways.stripe.report_file import RECORD_CHARS_MAX, SettlementFileError, minor_units, read_itemized
 
 ROW: dict[str, str] = {
     "balance_transaction_id": "txn_1",

@@ -9,9 +9,9 @@ from urllib.parse import unquote_plus
 import pytest
 
 from domain.psp import CaptureRequest, PspLine, PspLineKind, PspLines, ReversalRequest, TransferRequest
-from gateways.settlement_file import read_itemized
-from gateways.stripe import StripePsp
-from gateways.stripe_line_objects import NO_CURRENCY, line_kind, line_of
+from gateways.stripe.gateway import StripePsp
+from gateways.stripe.line_objects import NO_CURRENCY, line_kind, line_of
+from gateways.stripe.report_file import read_itemized
 from tests.gateways.wire import Server, answer, build, served
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from domain.psp import PayoutOutcome, PayoutResult, TransferOutcome, TransferResult
-from gateways import stripe_payout_objects as objects
-from gateways.stripe_payout_objects import (
+from gateways.stripe import payout_objects as objects
+from gateways.stripe.payout_objects import (
     moved_as_asked,
     paid_as_asked,
     payout_result,

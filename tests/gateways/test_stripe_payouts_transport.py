@@ -17,7 +17,7 @@ from domain.psp import (
     TransferRequest,
     TransferResult,
 )
-from gateways.stripe import StripePsp
+from gateways.stripe.gateway import StripePsp
 from tests.gateways.wire import Server, answer, build, in_turn, served
 
 T = 2.0

@@ -22,13 +22,13 @@ from domain.psp import (
     EvidenceRequest,
     RefundOutcome,
 )
-from gateways import stripe as adapter
-from gateways import stripe_objects as objects
 from gateways.guard import Guard, Verdict
-from gateways.psp import Psp
-from gateways.stripe import StripePsp
-from gateways.stripe_objects import from_stripe, to_stripe
-from gateways.stripe_wire import ERRORS, REFUSAL, Refusal, Unanswered, _verdict, translate
+from gateways.protocol import Psp
+from gateways.stripe import gateway as adapter
+from gateways.stripe import objects
+from gateways.stripe.gateway import StripePsp
+from gateways.stripe.objects import from_stripe, to_stripe
+from gateways.stripe.wire import ERRORS, REFUSAL, Refusal, Unanswered, _verdict, translate
 
 # The SDK leaves these constructors without types.
 API_CONNECTION: Any = stripe.APIConnectionError

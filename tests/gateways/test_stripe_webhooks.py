@@ -11,7 +11,7 @@ import stripe
 
 from domain.psp import PspEventKind, WebhookRejected
 from gateways.guard import Guard
-from gateways.stripe import WEBHOOK_TOLERANCE_S, StripePsp
+from gateways.stripe.gateway import WEBHOOK_TOLERANCE_S, StripePsp
 
 SECRETS = ("whsec_new", "whsec_old")
 INTENT = {"object": "payment_intent", "id": "pi_1", "metadata": {"paysaga_charge": "ch_ours"}}

@@ -10,7 +10,7 @@ from aiohttp.test_utils import TestServer
 
 from domain.psp import PspEvent
 from gateways.guard import Guard
-from gateways.stripe import StripePsp
+from gateways.stripe.gateway import StripePsp
 
 if TYPE_CHECKING:
     from tests.gateways.conftest import Account

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from db.database import Database
-from stack.embedded import EmbeddedStack
+from db.core.database import Database
+from embedded.stack import EmbeddedStack
 from tests.reconciliation.world import World
 from tests.support.deployment import TEMPLATE
 

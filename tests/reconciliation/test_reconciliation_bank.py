@@ -4,13 +4,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from db import reconciliation as runs
-from db import reconciliation_report as report
+from db.reconciliation import report
+from db.reconciliation import run as runs
 from domain import ledger as books
+from domain.calendar import working_days_after
 from domain.ledger import Kind
 from domain.psp import BankLine
-from domain.reconciliation import LineClass, Source, Subject
-from domain.reconciliation_rules import working_days_after
+from domain.reconciliation.reconciliation import LineClass, Source, Subject
 from tests.reconciliation.world import DAY, LATER, NOON, Found, World, hours
 
 MONTH = (DAY - timedelta(days=5), DAY + timedelta(days=20))

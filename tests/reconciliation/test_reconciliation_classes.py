@@ -7,7 +7,7 @@ import pytest
 from domain import ledger as books
 from domain.ledger import Kind
 from domain.psp import PspLine, PspLineKind, RefundOutcome
-from domain.reconciliation import Fix, LineClass, Source
+from domain.reconciliation.reconciliation import Fix, LineClass, Source
 from tests.reconciliation.world import AMOUNT, DAY, FEE, LATER, NOON, World, hours
 
 

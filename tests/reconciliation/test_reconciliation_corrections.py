@@ -6,7 +6,7 @@ import pytest
 
 from domain.errors import Unprocessable
 from domain.psp import ChargeOutcome, ChargeResult, PspFee
-from domain.reconciliation import Decision, LineClass, allowed_decisions
+from domain.reconciliation.reconciliation import Decision, LineClass, allowed_decisions
 from tests.reconciliation.test_reconciliation_bank import booked, entry, statement
 from tests.reconciliation.test_reconciliation_classes import other
 from tests.reconciliation.test_reconciliation_evidence import day

@@ -6,14 +6,14 @@ from typing import cast
 import pytest
 
 from activities.reconciliation_fix import Fixer
-from activities.start import Starter
-from db import reconciliation_fix as fixing
-from db import reconciliation_match as matching
+from db.reconciliation import fix as fixing
+from db.reconciliation import match as matching
 from domain import ledger as books
 from domain.ledger import Kind, Transaction
 from domain.psp import PspLine, PspLineKind, RefundOutcome
-from domain.reconciliation import Fix, LineClass, Source
-from domain.reconciliation_rules import Terms
+from domain.reconciliation.reconciliation import Fix, LineClass, Source
+from domain.reconciliation.rules import Terms
+from runtime.workflow_client import WorkflowClient
 from tests.reconciliation.test_reconciliation_classes import other, refund_line
 from tests.reconciliation.world import AMOUNT, DAY, FEE, LATER, NOON, Paid, World, hours, know_refund
 
@@ -37,7 +37,7 @@ async def test_a_payout_to_our_bank_that_is_booked_after_midnight(world: World) 
     line = other("txn_po", kind=PspLineKind.PAYOUT, amount=-90_000, source_reference="po_1", occurred_at=DAY - hours(3))
     await world.run(line, window=(DAY - hours(6), DAY), at=DAY)
     (disc,) = await world.open_ones()
-    await Fixer(world.database, cast(Starter, None)).fix(disc, DAY + timedelta(seconds=10))
+    await Fixer(world.database, cast(WorkflowClient, None)).fix(disc, DAY + timedelta(seconds=10))
     found = await world.run(window=day(0), at=DAY + hours(27))
     assert (found.classes, found.counts) == (["matched"], {"matched": 1})
     assert (await world.run(window=day(2), at=LATER)).items == []
@@ -265,7 +265,7 @@ async def test_the_fee_of_a_part(world: World, fee: int) -> None:
     assert (item["line_reference"], item["line_no"]) == ("txn_back", 2)
     (disc,) = await world.open_ones()
     assert (disc["difference"], disc["fix"]) == (-fee, Fix.BOOK_FEE)
-    await Fixer(world.database, cast(Starter, None)).fix(disc, LATER)
+    await Fixer(world.database, cast(WorkflowClient, None)).fix(disc, LATER)
     assert (await world.run(whole, back)).counts == {"matched": 2}
     (known,) = await world.sql("SELECT fee ->> 'reference' AS txn FROM charge")
     assert known["txn"] == paid.txn

@@ -6,13 +6,13 @@ from typing import Any, cast
 import pytest
 
 from activities.reconciliation_fix import Fixer
-from activities.start import Starter
-from db import release
-from db.audit import audit_database
+from db.audit.audit import audit_database
+from db.payout import release
 from domain.errors import Conflict
 from domain.payout import ReleaseFundsStep
 from domain.psp import PspLineKind
-from domain.reconciliation import Decision, ResolveStep
+from domain.reconciliation.reconciliation import Decision, ResolveStep
+from runtime.workflow_client import WorkflowClient
 from tests.reconciliation.test_reconciliation_classes import other
 from tests.reconciliation.world import AMOUNT, FEE, LATER, NOON, World
 
@@ -21,7 +21,7 @@ MUCH_LATER = NOON + timedelta(days=30)
 
 @pytest.fixture
 async def fixer(world: World) -> Fixer:
-    return Fixer(world.database, cast(Starter, None))
+    return Fixer(world.database, cast(WorkflowClient, None))
 
 
 async def balances(world: World) -> dict[str, int]:

@@ -10,13 +10,13 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from db import reconciliation as runs
-from db import reconciliation_log as log
-from domain.reconciliation import LineClass, Source
-from stack.cli import app
-from stack.errors import StackError
-from stack.operator_reconcile import write_log
-from stack.operator_reconcile_pages import items_page
+from cli.main import app
+from cli.operator_reconciliation import write_log
+from cli.pages.reconciliation import items_page
+from db.reconciliation import log
+from db.reconciliation import run as runs
+from domain.reconciliation.reconciliation import LineClass, Source
+from embedded.errors import StackError
 from tests.reconciliation.test_reconciliation_classes import other
 from tests.reconciliation.world import AMOUNT, DAY, FEE, World
 

@@ -5,12 +5,12 @@ from datetime import timedelta
 
 import pytest
 
-from db import reconciliation as runs
-from db import reconciliation_discrepancy as discrepancies
+from db.reconciliation import discrepancy as discrepancies
+from db.reconciliation import run as runs
 from domain import ledger as books
 from domain.errors import Conflict, NotFound, Unprocessable
 from domain.ledger import Kind
-from domain.reconciliation import Decision, LineClass, ResolveStep, allowed_decisions
+from domain.reconciliation.reconciliation import Decision, LineClass, ResolveStep, allowed_decisions
 from tests.reconciliation.test_reconciliation_classes import other
 from tests.reconciliation.world import AMOUNT, DAY, FEE, LATER, NOON, World, hours
 

@@ -14,19 +14,19 @@ from temporalio.testing import ActivityEnvironment
 
 from activities import reconciliation as module
 from activities.reconciliation import ReconciliationActivities
-from activities.start import Starter
 from bench import reconcile
 from bench.reconcile_books import COLUMNS
-from db import reconciliation as runs
-from db import reconciliation_file as files
-from db import reconciliation_report as report
-from db.database import LockTimeout
-from db.impossible import why_impossible
-from db.reconciliation_stage import stage
+from db.core.database import LockTimeout
+from db.core.permanent_errors import why_impossible
+from db.reconciliation import file as files
+from db.reconciliation import report
+from db.reconciliation import run as runs
+from db.reconciliation.stage import stage
 from domain.errors import Unavailable
 from domain.psp import PspLine, PspLines
-from domain.reconciliation import IMPOSSIBLE, NewRun, RunStep, Source, StageStep, Subject
-from stack.embedded import EmbeddedStack
+from domain.reconciliation.reconciliation import IMPOSSIBLE, NewRun, RunStep, Source, StageStep, Subject
+from embedded.stack import EmbeddedStack
+from runtime.workflow_client import WorkflowClient
 from tests.reconciliation.test_reconciliation_classes import other
 from tests.reconciliation.world import DAY, LATER, World
 
@@ -56,7 +56,7 @@ def worker(world: World, psp: Any = None) -> ReconciliationActivities:
     return ReconciliationActivities(
         world.database,
         {"stripe": psp},
-        cast(Starter, None),
+        cast(WorkflowClient, None),
         here_s=3600,
         there_s=3600,
         bank_days=5,

@@ -6,11 +6,11 @@ from typing import Any, cast
 import pytest
 from temporalio.testing import ActivityEnvironment
 
-from activities.start import Starter
 from activities.sweep import SweepActivities
-from db import reconciliation as runs
-from domain.payment import SweepReport
-from domain.reconciliation import BY_ITSELF
+from db.reconciliation import run as runs
+from domain.reconciliation.reconciliation import BY_ITSELF
+from domain.sweep import SweepReport
+from runtime.workflow_client import WorkflowClient
 from tests.reconciliation.test_reconciliation_classes import other
 from tests.reconciliation.world import LATER, NOON, World, hours
 
@@ -29,7 +29,7 @@ class Workflows:
 
 
 async def swept(world: World, workflows: Workflows, after_s: float = -1) -> SweepReport:
-    steps = SweepActivities(world.database, cast(Starter, workflows), workflows.reconcile, after_s=after_s)
+    steps = SweepActivities(world.database, cast(WorkflowClient, workflows), workflows.reconcile, after_s=after_s)
     report: SweepReport = await ActivityEnvironment().run(steps.sweep_reconciliations)
     return report
 

@@ -3,10 +3,10 @@
 import pytest
 from temporalio.testing import ActivityEnvironment
 
-from db import reconciliation as runs
-from db import reconciliation_report as report
+from db.reconciliation import report
+from db.reconciliation import run as runs
 from domain.psp import PspLineKind
-from domain.reconciliation import FixStep
+from domain.reconciliation.reconciliation import FixStep
 from tests.reconciliation.test_reconciliation_classes import other
 from tests.reconciliation.test_reconciliation_stage import worker
 from tests.reconciliation.world import LATER, World

@@ -8,22 +8,24 @@ from typing import Any
 
 import asyncpg
 
-from db import charge as charges
-from db import ledger, merchant, payment, settlement
-from db import reconciliation as runs
-from db import reconciliation_discrepancy as discrepancies
-from db import reconciliation_fix as fixing
-from db import reconciliation_match as matching
-from db import refund as refunds
-from db.database import Database
-from db.payment import NewOrder, NewPayment
-from db.reconciliation_file import store
-from db.reconciliation_stage import place_of, stage
-from db.refund import NewRefund
+from db import merchant
+from db.core.database import Database
+from db.ledger import posting as ledger
+from db.payment import charge as charges
+from db.payment import payment, settlement
+from db.payment.payment import NewOrder, NewPayment
+from db.reconciliation import discrepancy as discrepancies
+from db.reconciliation import fix as fixing
+from db.reconciliation import match as matching
+from db.reconciliation import run as runs
+from db.reconciliation.file import store
+from db.reconciliation.stage import place_of, stage
+from db.refund import refund as refunds
+from db.refund.refund import NewRefund
 from domain import ledger as books
 from domain.ids import new_id
 from domain.ledger import Kind, Transaction
-from domain.payment import BookRefundStep, SettleStep
+from domain.payment import SettleStep
 from domain.psp import (
     BankLine,
     ChargeOutcome,
@@ -34,8 +36,9 @@ from domain.psp import (
     RefundOutcome,
     RefundResult,
 )
-from domain.reconciliation import LineClass, Matching, NewRun, Source, Subject
-from domain.reconciliation_rules import Terms
+from domain.reconciliation.reconciliation import LineClass, Matching, NewRun, Source, Subject
+from domain.reconciliation.rules import Terms
+from domain.refund import BookRefundStep
 
 DAY = datetime(2026, 3, 10, tzinfo=UTC)
 NOON = DAY + timedelta(hours=12)

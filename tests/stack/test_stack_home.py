@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from stack.errors import StackError
-from stack.home import Home
-from stack.ports import free_port, is_free, require_free
-from stack.processes import ProcessRecord
+from embedded.errors import StackError
+from embedded.home import Home
+from embedded.ports import free_port, is_free, require_free
+from embedded.processes import ProcessRecord
 
 
 def test_a_second_stack_in_the_same_folder_is_told_who_is_there(home_path: Path) -> None:

@@ -15,10 +15,10 @@ from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
 
 from config.settings import Settings
-from stack.embedded import EmbeddedStack, free_settings, settings_environment
-from stack.errors import StackError
-from stack.home import Home
-from stack.running import running_environment
+from embedded.errors import StackError
+from embedded.home import Home
+from embedded.running import running_environment
+from embedded.stack import EmbeddedStack, free_settings, settings_environment
 
 Eventually = Callable[[Callable[[], object]], Awaitable[None]]
 
@@ -30,7 +30,7 @@ import asyncio, os, sys
 from pathlib import Path
 from rich.console import Console
 from config.settings import Settings
-from stack.session import run_session
+from embedded.run import run_session
 asyncio.run(run_session(Settings(), Console(), pieces={"postgres", "temporal"}))
 sys.stdout.flush()
 os._exit(0)
@@ -164,7 +164,7 @@ async def test_even_a_killed_supervisor_leaves_no_process(
 
 def paysaga(*arguments: str, **variables: object) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, **{f"PAYSAGA_{key.upper()}": str(value) for key, value in variables.items()}}
-    command = [sys.executable, "-m", "stack.cli", *arguments]
+    command = [sys.executable, "-m", "cli.main", *arguments]
     return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
 
 

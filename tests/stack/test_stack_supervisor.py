@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from stack.errors import StackError
-from stack.home import Home
-from stack.processes import ProcessRecord
-from stack.progress import Step
-from stack.supervisor import Child, Supervisor
+from embedded.display import Step
+from embedded.errors import StackError
+from embedded.home import Home
+from embedded.processes import ProcessRecord
+from embedded.supervisor import Child, Supervisor
 
 Eventually = Callable[[Callable[[], object]], Awaitable[None]]
 

@@ -16,15 +16,15 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from config.settings import Settings
 from db import api_key, merchant
-from db.database import Database
-from db.migrate import grant_login, migrate
-from stack.embedded import EmbeddedStack
-from stack.ports import free_port
+from db.core.database import Database
+from db.core.migrate import grant_login, migrate
+from embedded.ports import free_port
+from embedded.stack import EmbeddedStack
+from runtime.temporal import connect
 from tests.support.eventually import eventually
 from tests.support.programs import Program
 from tests.support.sandbox import SandboxAccount
 from tests.support.shop import Shop
-from workers.services import connect
 
 
 class Process:

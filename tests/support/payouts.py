@@ -4,8 +4,8 @@ import secrets
 from datetime import UTC, datetime
 from typing import Any
 
-from db import ledger
-from db import wallet as wallets
+from db.ledger import posting as ledger
+from db.ledger import wallet as wallets
 from domain import ledger as books
 from domain.ledger import Bucket, Kind, Posting, Transaction
 from tests.support.eventually import eventually

@@ -1,4 +1,4 @@
-"""What the programs import, but none of them: `api`, `workers`, `sandbox` and `stack.cli` run anew in each process."""
+"""What the programs import, but none of them: `api`, `workers`, `sandbox` and `cli.main` run anew in each process."""
 
 import gc
 
@@ -7,18 +7,18 @@ import uvicorn.protocols.http.httptools_impl
 import uvloop
 
 import api.app
+import cli.commands.payment
+import cli.operator_payout_run
+import cli.pages.after_settlement
+import cli.pages.ledger
+import cli.pages.payment
+import cli.pages.payout
+import cli.pages.reconciliation
 import sandbox.app
-import stack.commands
-import stack.operator_aftermath_pages
-import stack.operator_ledger_pages
-import stack.operator_pages
-import stack.operator_payout_runs
-import stack.operator_payouts_pages
-import stack.operator_reconcile_pages
 import tests.support.programs
 import workers.schedules
 import workers.worker
 
-__all__ = ["api", "sandbox", "stack", "tests", "uvicorn", "uvloop", "workers"]
+__all__ = ["api", "cli", "sandbox", "tests", "uvicorn", "uvloop", "workers"]
 
 gc.freeze()  # or each child's collector would touch, and so copy, all of it

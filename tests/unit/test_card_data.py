@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from api.card_data import has_card_data
+from domain.card_data import has_card_data
 
 
 @pytest.mark.parametrize(

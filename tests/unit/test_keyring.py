@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from db.keyring import Keyring, Undecryptable
+from db.core.keyring import Keyring, Undecryptable
 
 
 def key(byte: int) -> str:

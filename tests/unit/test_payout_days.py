@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.payout import BankPatience, Interval, PayoutSchedule, due_monthdays, is_due, next_due, next_run_day
+from domain.payout import BankWaitPolicy, Interval, PayoutSchedule, due_monthdays, is_due, next_due, next_run_day
 
 MONDAY = date(2026, 11, 23)
 
@@ -78,6 +78,6 @@ def test_the_next_run_is_where_the_business_is(now: str, zone: str, run_at: str,
 @pytest.mark.parametrize(("after", "look"), [(0, 2), (2, 5), (4, 5), (5, 10), (10, None), (30, None)])
 def test_what_was_paid_is_looked_at_again_and_not_for_ever(after: int, look: int | None) -> None:
     paid_at = datetime(2026, 11, 23, 9, tzinfo=UTC)
-    bank = BankPatience(return_look_days=(5, 2, 10))
+    bank = BankWaitPolicy(return_look_days=(5, 2, 10))
     found = bank.return_look(paid_at, after=paid_at + timedelta(days=after))
     assert found == (paid_at + timedelta(days=look) if look else None)

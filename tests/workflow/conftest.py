@@ -16,8 +16,8 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
 import api.app
-from activities.start import SEARCH_ATTRIBUTES
-from stack.embedded import EmbeddedStack
+from embedded.stack import EmbeddedStack
+from runtime.search_attributes import SEARCH_ATTRIBUTES
 from tests.support import payouts
 from tests.support.deployment import Deployment
 from workers.worker import ActivitySet, psp_worker, running
@@ -41,8 +41,8 @@ class Skipping(Deployment):
         await self.http.aclose()
         self.http = httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://skipping", timeout=60)
         await self._open.enter_async_context(app.router.lifespan_context(app))  # with a worker in it
-        services = app.state.services
-        await self._open.enter_async_context(running([psp_worker(services, ActivitySet(services), "stripe")]))
+        runtime = app.state.runtime
+        await self._open.enter_async_context(running([psp_worker(runtime, ActivitySet(runtime), "stripe")]))
 
     async def __aexit__(self, *error: object) -> None:
         await self._open.aclose()

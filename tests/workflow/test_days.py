@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from temporalio.api.enums.v1 import EventType
 
-from db.audit import audit_database
+from db.audit.audit import audit_database
 from domain.payout import PAYOUT_RUN_WORKFLOW, PayoutPace, PayoutRunInput
 from tests.support import payouts
 from tests.support.eventually import eventually

@@ -1,0 +1,1 @@
+"""`/v1/reconciliations`: runs, their items, log and report."""

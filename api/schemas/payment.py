@@ -1,0 +1,165 @@
+"""Payment: TODO docstring."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import (
+    ConfigDict,
+    Field,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from api import examples
+from api.schemas.fields import Amount, ClientId, CountryCode, Currency, Email, In, Out
+from domain.money import MoneyError, parse_major
+from domain.status import DisputeStatus, OrderRefundStatus, Status
+
+
+class Buyer(In):
+    id: ClientId = Field(examples=["buyer_1"])
+    email: Email | None = Field(default=None, examples=["buyer@example.com"])
+    country: CountryCode | None = Field(default=None, description="for risk rules")
+
+
+class PaymentMethod(In):
+    """A token from the PSP's own form in the browser. Card data is never accepted here."""
+
+    type: Literal["card", "upi", "netbanking", "wallet"]
+    token: str = Field(min_length=1, max_length=255, pattern=r"^[A-Za-z0-9_]+$", examples=["pm_card_visa"], repr=False)
+
+
+class PaymentOrderIn(In):
+    payment_order_id: ClientId | None = Field(default=None, examples=["order-1001-1"])
+    seller_account: ClientId = Field(examples=["seller_anna"])
+    amount: Amount
+    currency: Currency
+
+    @model_validator(mode="after")
+    def _positive(self) -> "PaymentOrderIn":
+        try:
+            minor = parse_major(self.amount, self.currency)
+        except MoneyError as error:
+            raise PydanticCustomError("amount", "{why}", {"code": error.code, "why": str(error)}) from error
+        if minor <= 0:
+            raise PydanticCustomError("amount", "An amount is above zero.", {"code": "amount_not_positive"})
+        return self
+
+
+ORDERS_MAX = 50
+
+MetadataKey = Annotated[str, Field(min_length=1, max_length=40)]
+MetadataValue = Annotated[str, Field(max_length=500)]
+
+
+class PaymentIn(In):
+    """A checkout: one charge for the sum of its orders, one settlement for each."""
+
+    checkout_id: ClientId | None = Field(default=None, examples=["checkout-1001"])
+    buyer: Buyer
+    payment_method: PaymentMethod
+    payment_orders: list[PaymentOrderIn] = Field(min_length=1, max_length=ORDERS_MAX)
+    capture: Literal["automatic", "manual"] = Field(
+        default="automatic", description="manual: reserve the amount (AUTHORIZED), take it with /capture"
+    )
+    on_authorization_expiry: Literal["void", "capture"] = Field(
+        default="void", description="what becomes of an authorisation that nobody captured in time"
+    )
+    confirm: bool = Field(default=True, description="false: store it, charge when /confirm is called")
+    on_partial_failure: Literal["compensate_all", "keep_successful"] = "compensate_all"
+    metadata: dict[MetadataKey, MetadataValue] = Field(default_factory=dict, max_length=20)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "PaymentIn":
+        if len({order.currency for order in self.payment_orders}) > 1:
+            raise PydanticCustomError(
+                "currency", "The orders of one checkout share a currency.", {"code": "currency_mixed"}
+            )
+        names = [order.payment_order_id for order in self.payment_orders if order.payment_order_id]
+        if len(set(names)) != len(names):
+            raise PydanticCustomError(
+                "payment_order_id", "A payment_order_id occurs twice.", {"code": "payment_order_repeated"}
+            )
+        return self
+
+
+class CaptureOrderIn(In):
+    payment_order_id: str = Field(
+        description="your own or ours", min_length=1, max_length=64, examples=["order-1003-1"]
+    )
+    amount: Amount
+
+
+class CaptureIn(In):
+    """What to take of an authorised payment: all of it (an empty object), `amount` of its only order, or an amount for
+    some of its orders; what is left out is released."""
+
+    amount: Amount | None = Field(default=None, examples=["500.00"])
+    payment_orders: list[CaptureOrderIn] | None = Field(default=None, min_length=1, max_length=ORDERS_MAX)
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "CaptureIn":
+        if self.amount is not None and self.payment_orders is not None:
+            raise PydanticCustomError("capture", "Either amount or payment_orders.", {"code": "capture_ambiguous"})
+        names = [order.payment_order_id for order in self.payment_orders or ()]
+        if len(set(names)) != len(names):
+            raise PydanticCustomError(
+                "payment_order_id", "A payment_order_id occurs twice.", {"code": "payment_order_repeated"}
+            )
+        return self
+
+
+class FailureOut(Out):
+    code: str = Field(examples=["card_declined"])
+    message: str
+    psp_code: str | None = Field(default=None, examples=["generic_decline"])
+
+
+class NextActionOut(Out):
+    type: Literal["redirect"] = "redirect"
+    url: str
+
+
+class PaymentOrderOut(Out):
+    id: str = Field(examples=["po_01kafm6e8r4t1d1w9p7zq3x5yv"])
+    object: Literal["payment_order"] = "payment_order"
+    payment_id: str
+    payment_order_id: str
+    seller_account: str
+    amount: str
+    currency: str
+    status: Status
+    wallet_updated: bool
+    ledger_updated: bool
+    next_action: NextActionOut | None
+    failure: FailureOut | None
+    captured_amount: str = Field(description="what was taken and credited of `amount`")
+    refundable_amount: str = Field(description="captured, not refunded, not disputed")
+    refund_status: OrderRefundStatus | None
+    dispute_status: DisputeStatus | None
+    created_at: datetime
+
+
+class BuyerOut(Out):
+    """Without the e-mail address, which is stored encrypted for the PSP's receipt alone."""
+
+    id: str
+
+
+class PaymentOut(Out):
+    model_config = ConfigDict(frozen=True, json_schema_extra={"example": examples.PAYMENT})
+
+    id: str = Field(examples=["pay_01kafm6e8q9v7s2c4n0b8k6h3j"])
+    object: Literal["payment"] = "payment"
+    status: Status = Field(examples=["SUCCESS"])
+    is_payment_done: bool
+    checkout_id: str | None
+    buyer: BuyerOut
+    amount: str
+    currency: str
+    next_action: NextActionOut | None
+    failure: FailureOut | None
+    cancel_requested: bool
+    metadata: dict[str, str]
+    payment_orders: list[PaymentOrderOut]
+    created_at: datetime

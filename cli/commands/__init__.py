@@ -1,0 +1,1 @@
+"""The commands of `paysaga`, one file per noun."""

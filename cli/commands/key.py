@@ -1,0 +1,60 @@
+"""Key: TODO docstring."""
+
+import asyncio
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.command_line import (
+    ByOrLogin,
+    change,
+    console,
+    login,
+    settings,
+    show,
+)
+
+if TYPE_CHECKING:
+    pass
+
+keys = typer.Typer(help="API keys of tenants.", no_args_is_help=True)
+
+
+# --- API keys ---
+
+
+@keys.command("create")
+def keys_create(
+    tenant: Annotated[str, typer.Option(help="Whose key; a new name is a new tenant.")],
+    name: Annotated[str, typer.Option(help="What the key is for.")],
+    scope: Annotated[list[str] | None, typer.Option(help="Repeat for several; left out: all.")] = None,
+    by: ByOrLogin = None,
+) -> None:
+    """Make an API key and print its secret, once."""
+    from cli.connection import database_of
+    from cli.operator_key import create_key
+
+    async def create() -> tuple[str, str]:
+        async with database_of(settings()) as database:
+            return await create_key(database, tenant, name, frozenset(scope or ()), by or login())
+
+    key_id, secret = asyncio.run(create())
+    out = console()
+    out.print(f"{key_id} for {tenant}. Its secret is shown now and never again:", markup=False)
+    out.print(secret, style="bold green", markup=False, soft_wrap=True)
+
+
+@keys.command("revoke")
+def keys_revoke(key_id: Annotated[str, typer.Argument(metavar="ID", help="key_…")], by: ByOrLogin = None) -> None:
+    """Take an API key back."""
+    from cli.operator_key import revoke_key
+
+    change(lambda database: revoke_key(database, key_id, by or login()))
+
+
+@keys.command("list")
+def keys_list() -> None:
+    """All API keys, without their secrets."""
+    from cli.pages.key import keys_page
+
+    show(keys_page)

@@ -1,0 +1,147 @@
+"""The commands about the books: balances, statements, and the seal. What one of them needs is imported when it is
+called."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import RenderableType
+
+from cli.command_line import Tenant, console, settings
+from domain.seal import Head
+
+if TYPE_CHECKING:
+    from db.core.database import Database
+
+ledger = typer.Typer(help="The books: balances, statements, and the seal.", no_args_is_help=True)
+
+_TIMEOUT_S = 600.0
+"""Of one statement: a large ledger takes its time, and nothing is locked meanwhile."""
+
+
+def moment(text: str) -> datetime:
+    """A day (its beginning, in UTC) or a time; without a zone it is UTC."""
+    try:
+        found = datetime.fromisoformat(text)
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise typer.BadParameter("a day such as 2026-11-30, or a time such as 2026-11-30T12:00:00Z") from error
+
+
+WrittenDown = Annotated[
+    str | None,
+    typer.Option(
+        "--head", metavar="NO:HASH", help="A head of the seal that was written down: the chain must lead there."
+    ),
+]
+At = Annotated[
+    datetime | None,
+    typer.Option(parser=moment, metavar="TIME", help="Before this moment; left out: everything that is booked."),
+]
+OfTenant = Annotated[str | None, typer.Option(help="Whose books; left out: of all tenants.")]
+File = Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write it there as CSV; `-` is the terminal.")]
+
+
+def written_down(head: str | None) -> Head | None:
+    """Raises BadParameter."""
+    try:
+        return Head.parse(head) if head is not None else None
+    except ValueError as error:
+        raise typer.BadParameter(f"{error}", param_hint="--head") from error
+
+
+def with_database(work: Callable[["Database"], Awaitable[RenderableType | None]]) -> None:
+    """Do it, and print the page that it returns."""
+    from cli.connection import database_of
+
+    async def run() -> RenderableType | None:
+        async with database_of(settings(), timeout_s=_TIMEOUT_S) as database:
+            return await work(database)
+
+    page = asyncio.run(run())
+    if page is not None:
+        console().print(page)
+
+
+@ledger.command("balance")
+def ledger_balance(
+    account: Annotated[
+        str | None, typer.Argument(metavar="ACCOUNT", help="As in the books: psp_clearing:stripe. Left out: all.")
+    ] = None,
+    at: At = None,
+    tenant: Tenant = None,
+) -> None:
+    """What is on an account, or on all of them, now or at a past moment."""
+    from cli.pages.ledger import balance_page
+
+    with_database(lambda database: balance_page(database, account, at=at, tenant=tenant))
+
+
+@ledger.command("trial-balance")
+def ledger_trial_balance(at: At = None, tenant: OfTenant = None, csv: File = None) -> None:
+    """Every account on its side; per currency the two sides are equal."""
+    from cli.operator_ledger import write_trial_balance
+    from cli.pages.ledger import trial_balance_page
+
+    if csv is None:
+        with_database(lambda database: trial_balance_page(database, at=at, tenant=tenant))
+    else:
+        with_database(lambda database: write_trial_balance(database, csv, at=at, tenant=tenant))
+
+
+@ledger.command("statement")
+def ledger_statement(
+    seller: Annotated[str, typer.Argument(metavar="SELLER", help="The tenant's own id of the seller, or mer_….")],
+    since: Annotated[datetime, typer.Option("--from", parser=moment, metavar="TIME", help="From this moment on.")],
+    until: Annotated[
+        datetime | None,
+        typer.Option("--to", parser=moment, metavar="TIME", help="Before this moment; left out: until now."),
+    ] = None,
+    currency: Annotated[str | None, typer.Option(help="Left out: each in which there is anything.")] = None,
+    tenant: Annotated[
+        str | None, typer.Option(help="Whose seller, where several tenants have one of this name.")
+    ] = None,
+    csv: File = None,
+) -> None:
+    """What a seller was credited and debited in a period, with the balance after each."""
+    from cli.operator_ledger import Wanted, write_statement
+    from cli.pages.ledger import statement_page
+
+    end = until or datetime.now(UTC)
+    if since > end:
+        raise typer.BadParameter("--from is after --to")
+    wanted = Wanted(seller, tenant, currency, since, end)
+    if csv is None:
+        with_database(lambda database: statement_page(database, wanted))
+    else:
+        with_database(lambda database: write_statement(database, wanted, csv))
+
+
+@ledger.command("seal")
+def ledger_seal() -> None:
+    """Seal what was posted since the last time, and print the head of the chain, to be written down elsewhere."""
+    from cli.operator_ledger import seal_now
+
+    with_database(lambda database: seal_now(database, console()))
+
+
+@ledger.command("verify")
+def ledger_verify(head: WrittenDown = None) -> None:
+    """Compute the seal anew from the ledger; exit code 1 if anything was changed after it was sealed."""
+    from cli.operator_ledger import verify_now
+    from cli.pages.ledger import verified_page
+
+    expected, whole = written_down(head), True
+
+    async def check(database: "Database") -> RenderableType:
+        nonlocal whole
+        found = await verify_now(database, console(), expected)
+        whole = not found.violations
+        return verified_page(found)
+
+    with_database(check)
+    if not whole:
+        raise typer.Exit(1)

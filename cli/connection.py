@@ -1,0 +1,41 @@
+"""Connection: TODO docstring."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from temporalio.service import RPCError
+
+from config.settings import Settings
+from db.core.database import Database
+from domain.errors import Unavailable
+from embedded.errors import StackError
+from runtime.wiring import Runtime, SettingMissing, open_runtime
+
+
+@asynccontextmanager
+async def runtime_of(settings: Settings) -> AsyncIterator[Runtime]:
+    """Database and Temporal of a Paysaga. Raises StackError with one sentence when one of them is not there."""
+    try:
+        async with open_runtime(settings, application="paysaga-cli") as runtime:
+            yield runtime
+    except SettingMissing as error:
+        raise StackError(str(error)) from error
+    except Unavailable as error:
+        raise StackError(f"{error.detail} Is the stack running?") from error
+    except (RPCError, RuntimeError) as error:
+        raise StackError("Temporal does not answer: is the stack running? See PAYSAGA_TEMPORAL_ADDRESS.") from error
+
+
+@asynccontextmanager
+async def database_of(settings: Settings, *, timeout_s: float = 3.0) -> AsyncIterator[Database]:
+    """The database alone, for what has to work while Temporal is down. `timeout_s` bounds each statement."""
+    if settings.database_url is None:
+        raise StackError("No stack runs here, and PAYSAGA_DATABASE_URL is not set: start one with `make run`.")
+    url = settings.database_url.get_secret_value()
+    database = Database(url, pool_size=0, timeout_s=timeout_s, application="paysaga-cli")
+    try:
+        yield database
+    except Unavailable as error:
+        raise StackError("The database does not answer: is the stack running? See PAYSAGA_DATABASE_URL.") from error
+    finally:
+        await database.close()

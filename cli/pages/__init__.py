@@ -1,0 +1,1 @@
+"""The pages that operators read, one file per noun."""

@@ -1,0 +1,55 @@
+"""Books: TODO docstring."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import RenderableType
+
+from cli.pages import format as look
+from db.core.database import Database
+from db.ledger import posting as ledger
+from domain.ledger import Kind
+from domain.money import to_major
+
+_DISPUTE_MONEY = (Kind.DISPUTE_WITHDRAWN, Kind.DISPUTE_REINSTATED, Kind.DISPUTE_FEE)
+
+
+async def _booked(
+    database: Database, tenant_id: str, payment_id: str, sources: set[str], *, dispute_of: str | None = None
+) -> list[dict[str, Any]]:
+    """What the ledger says of a refund or dispute: booked under its id, or a reserve's. `dispute_of`: a PSP, whose own
+    movements of the payment's disputes belong to it as well."""
+    page = await database.read(
+        lambda c: ledger.page(
+            c,
+            tenant_id,
+            payment_id=payment_id,
+            order_id=None,
+            account=None,
+            since=None,
+            until=None,
+            before=None,
+            limit=200,
+        )
+    )
+    return [
+        t
+        for t in page
+        if t["source_id"].partition(":")[0] in sources or (dispute_of is not None and t["kind"] in _DISPUTE_MONEY)
+    ]
+
+
+def _books(transactions: Sequence[dict[str, Any]]) -> list[RenderableType]:
+    return look.section("Ledger", books_table(transactions) if transactions else None)
+
+
+def books_table(transactions: Sequence[dict[str, Any]]) -> RenderableType:
+    """Transactions, the oldest first, with their lines; `transactions` come newest first."""
+    table = look.table("at", "transaction", "account", "debit", "credit")
+    for t in reversed(transactions):
+        first = (look.clock(t["at"]), t["kind"])
+        for posting in t["postings"]:
+            amount = to_major(abs(posting["amount"]), posting["currency"])
+            table.add_row(*first, posting["account"], *((amount, "") if posting["amount"] > 0 else ("", amount)))
+            first = ("", "")
+    return table

@@ -1,0 +1,163 @@
+"""What finance reads about the books: balances, statements, what the seal says."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from rich.console import Group, RenderableType
+from rich.rule import Rule
+from rich.table import Table
+from rich.text import Text
+
+from cli.operator_ledger import Wanted, count, head_lines, periods
+from cli.pages import format as look
+from db.core.database import Database
+from db.ledger import statement
+from db.ledger.seal import Verified
+from db.ledger.statement import Period
+from domain.ledger import AccountKind
+from domain.money import to_major
+from domain.statement import AccountBalance, Balances, Closing, Entry, Line, Opening, totals
+from embedded.errors import StackError
+
+_DEBIT_SIDE = (AccountKind.ASSET, AccountKind.EXPENSE)
+
+
+def _table(*columns: str, right: Sequence[str]) -> Table:
+    """Amounts line up on the right and are not folded."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", show_footer=False)
+    for column in columns:
+        table.add_column(
+            column, justify="right" if column in right else "left", no_wrap=column in right, overflow="fold"
+        )
+    return table
+
+
+def _as_of(at: datetime | None) -> Text:
+    return Text(f"before {look.time(at)} UTC" if at else "now", "dim")
+
+
+# --- accounts ---
+
+
+async def balance_page(
+    database: Database, account: str | None, *, at: datetime | None, tenant: str | None
+) -> RenderableType:
+    """Each on its own side, so that what is owed to a seller is a plain number; the wrong side is in red."""
+    if account is not None and not account.isprintable():
+        raise StackError("There is no such account.")
+    rows = await database.read(lambda c: statement.balances(c, tenant_id=tenant, account=account, at=at))
+    if not rows:
+        what = f"account {account}" if account is not None else "account yet"
+        raise StackError(f"There is no {what}: `paysaga ledger trial-balance` shows them.")
+    table = _table("account", "tenant", "kind", "balance", right=("balance",))
+    for row in rows:
+        own = row.balance if row.kind in _DEBIT_SIDE else -row.balance
+        amount = Text(look.amount(own, row.currency), "bold red" if own < 0 else "")
+        table.add_row(row.account, row.tenant_id, Text(row.kind, "dim"), amount)
+    return Group(_as_of(at), table)
+
+
+async def trial_balance_page(database: Database, *, at: datetime | None, tenant: str | None) -> RenderableType:
+    """One table for each currency, with the sums of both sides."""
+    rows = await database.read(lambda c: statement.balances(c, tenant_id=tenant, at=at, by_tenant=False))
+    if not rows:
+        raise StackError(f"The books of {tenant} are empty." if tenant else "The books are empty.")
+    parts: list[RenderableType] = [_as_of(at)]
+    for total in totals(rows):
+        table = _table("account", "kind", "debit", "credit", right=("debit", "credit"))
+        for row in rows:
+            if row.currency == total.currency and row.balance:
+                table.add_row(row.account, Text(row.kind, "dim"), *_sides(row))
+        table.add_section()
+        sums = (to_major(total.debit, total.currency), to_major(total.credit, total.currency))
+        equal = total.debit == total.credit
+        said = Text("both sides are equal", "green") if equal else Text("the sides differ", "bold red")
+        table.add_row(said, "", *(Text(amount, "bold") for amount in sums))
+        parts += ["", Rule(Text(f"{total.currency} ", "bold cyan"), align="left", style="cyan dim"), table]
+    return Group(*parts)
+
+
+def _sides(row: AccountBalance) -> tuple[str, str]:
+    return (
+        to_major(row.debit, row.currency) if row.debit else "",
+        to_major(row.credit, row.currency) if row.credit else "",
+    )
+
+
+# --- statements ---
+
+_SHOWN_MAX = 500
+
+
+async def statement_page(database: Database, wanted: Wanted) -> RenderableType:
+    """For each currency a table; of a long period the first lines and the last, all of it with `--csv`."""
+    found = await periods(database, wanted)
+    if not found:
+        return Text(f"Nothing was ever booked to the wallet of {wanted.seller}.", "dim")
+    parts: list[RenderableType] = []
+    for period in found:
+        parts += await _statement(database, period)
+    return Group(*parts)
+
+
+async def _statement(database: Database, period: Period) -> list[RenderableType]:
+    amounts = ("pending", "available", "reserved", "owed", "balance")
+    table = _table("at (UTC)", "what", "about", *amounts, right=amounts)
+    lines = 0
+
+    def add(entry: Entry) -> None:
+        nonlocal lines
+        if isinstance(entry, Line):
+            lines += 1
+            if lines <= _SHOWN_MAX:
+                table.add_row(*_row(entry, period.currency))
+            return
+        name = "opening balance" if isinstance(entry, Opening) else "closing balance"
+        if isinstance(entry, Closing) and lines > _SHOWN_MAX:
+            table.add_row("", Text(f"… and {lines - _SHOWN_MAX} more: --csv FILE has them", "dim"))
+        table.add_row(look.time(entry.at), Text(name, "bold"), "", *_amounts(entry.balance, period.currency, "bold"))
+
+    await statement.whole_statement(database, period, add)
+    title = Text.assemble((f"{period.seller_account}", "bold"), f" of {period.tenant_id}, {period.currency} ")
+    return ["", Rule(title, align="left", style="cyan dim"), table]
+
+
+def _row(line: Line, currency: str) -> list[RenderableType]:
+    about = [name for name in (line.payment_order_id, line.reference) if name]
+    changes = [_change(getattr(line.change, name), currency) for name in ("pending", "available", "reserved", "owed")]
+    total = Text(to_major(line.balance.total, currency))
+    return [look.time(line.at), line.description, "\n".join(about), *changes, total]
+
+
+def _change(amount: int, currency: str) -> Text:
+    if not amount:
+        return Text("")
+    return Text(f"{'+' if amount > 0 else ''}{to_major(amount, currency)}", "green" if amount > 0 else "yellow")
+
+
+def _amounts(of: Balances, currency: str, style: str) -> list[Text]:
+    return [Text(to_major(n, currency), style) for n in (of.pending, of.available, of.reserved, of.owed, of.total)]
+
+
+# --- the seal ---
+
+
+def verified_page(found: Verified) -> RenderableType:
+    """What was changed after it was sealed, and the head of the chain."""
+    parts: list[RenderableType] = [
+        Text.assemble(("   • ", "red"), (broken.object_id, "bold"), f" ({broken.tenant_id}): {broken.problem}")
+        for broken in found.broken
+    ]
+    left = found.violations - len(found.broken)
+    if left > 0:
+        parts.append(Text(f"   … and {left} more", "dim"))
+    what = f"{found.transactions:,} transactions in {found.blocks:,} blocks"
+    if found.violations:
+        parts.append(Text(f"{what}: {count(found.violations, 'difference')} from what was sealed.", "bold red"))
+    else:
+        parts.append(Text(f"{what}: all as they were sealed.", "bold green"))
+    if found.waiting:
+        parts.append(
+            Text(f"{found.waiting:,} more wait for the next seal, since {look.time(found.waiting_since)} UTC.")
+        )
+    return Group(*parts, *head_lines(found.head))

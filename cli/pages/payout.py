@@ -1,0 +1,138 @@
+"""What operators read about payouts: one as a page, the lists of payouts and of runs."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from cli.operator_payout import find_payout
+from cli.pages import format as look
+from cli.pages.task import task_card
+from config.settings import Settings
+from db import task
+from db.core.database import Database
+from db.payout import payout
+from db.payout import run as payout_run
+from db.payout.payout import Call
+from db.payout.record import Payout
+from domain.ids import payout_workflow_id
+from domain.money import to_major
+from domain.statement import words
+from domain.status import PayoutStatus
+
+_ITEMS = 50
+
+
+async def payouts_page(
+    database: Database, *, tenant: str | None, seller: str | None, status: PayoutStatus | None, limit: int
+) -> RenderableType:
+    wanted = status.value if status else None
+    rows = await database.read(lambda c: payout.page(c, tenant, seller_account=seller, status=wanted, limit=limit))
+    if not rows:
+        return Text("No payouts." if wanted is None else f"No payouts are {wanted}.", "dim")
+    table = look.table("payout", "created (UTC)", "seller", "amount", "status", "")
+    for row in rows:
+        made = look.ids(row.id, f"run of {row.business_date}" if row.business_date else f"by {row.actor}")
+        whose = look.ids(row.seller_account, row.tenant_id)
+        amount = look.amount(row.amount, row.currency)
+        table.add_row(made, look.time(row.created_at), whose, amount, look.status(row.status), _note(row))
+    more = [Text(f"The newest {limit}; --limit shows more.", "dim")] if len(rows) == limit else []
+    return Group(table, *more)
+
+
+def _note(row: Payout) -> str:
+    if row.failure is not None:
+        return look.failure(row.failure)
+    if row.cancel_requested and not row.ended:
+        return "is being cancelled"
+    return f"arrives {row.arrival_at:%Y-%m-%d}" if row.arrival_at and row.status is PayoutStatus.IN_TRANSIT else ""
+
+
+async def payout_page(settings: Settings, database: Database, payout_id: str) -> RenderableType:
+    """From the rows alone: it can be read also while no worker runs."""
+    row = await find_payout(database, payout_id)
+    calls = await database.read(lambda c: payout.calls(c, row.id))
+    steps = await database.read(lambda c: payout.transitions(c, row.id))
+    items = await database.read(lambda c: payout.items(c, row.id, limit=_ITEMS + 1))
+    tasks = await database.read(lambda c: task.open_tasks(c, object_id=row.id))
+    return Group(
+        Text.assemble((row.id, "bold"), "  ", look.status(row.status), "  ", look.amount(row.amount, row.currency)),
+        _facts(settings, row),
+        *look.section("Waiting for a person", Group(*map(task_card, tasks)) if tasks else None),
+        *look.section("At the PSP (UTC)", _calls(calls)),
+        *look.section("What happened (UTC)", _steps(steps)),
+        *look.section("What it pays", _items(items)),
+    )
+
+
+def _facts(settings: Settings, row: Payout) -> RenderableType:
+    facts = look.facts()
+    facts.add_row("seller", f"{row.seller_account} of {row.tenant_id}")
+    facts.add_row("to", f"{row.destination} at {row.psp}")
+    facts.add_row("asked by", row.actor)
+    facts.add_row("created", look.time(row.created_at))
+    if row.reference or row.transfer_reference:
+        facts.add_row("at the PSP", ", ".join(filter(None, (row.transfer_reference, row.reference))))
+    if row.arrival_at:
+        facts.add_row("at the bank", f"{row.arrival_at:%Y-%m-%d}, as the PSP expects")
+    if row.failure:
+        facts.add_row("why", look.failure(row.failure))
+    if row.cancel_requested_at:
+        facts.add_row("cancel", f"asked for by {row.cancel_requested_by} at {look.time(row.cancel_requested_at)}")
+    if row.cancel_failure:
+        facts.add_row("", f"refused: {row.cancel_failure.message}")
+    if row.unknown_count:
+        facts.add_row("", f"{row.unknown_count} answers could not be trusted")
+    if not row.ended:
+        facts.add_row("next look", look.time(row.next_check_at))
+    workflow_id = payout_workflow_id(row.id)
+    facts.add_row("workflow", workflow_id)
+    if settings.temporal_ui_url:
+        path = f"namespaces/{settings.temporal_namespace}/workflows/{workflow_id.replace(':', '%3A')}"
+        facts.add_row("", Text(f"{settings.temporal_ui_url}/{path}", "cyan"))
+    return facts
+
+
+def _calls(calls: Sequence[Call]) -> RenderableType:
+    table = look.table("call", "made", "outcome", "reference", "key", "")
+    for call in calls:
+        until = "" if call.outcome not in (None, "UNKNOWN") else f"may be sent until {look.time(call.send_until)}"
+        name = call.call.value if call.attempt == 1 else f"{call.call} {call.attempt}"
+        outcome = call.outcome or "no outcome is known"
+        why = look.failure(call.failure) or until
+        table.add_row(name, look.clock(call.created_at), outcome, call.reference or "–", call.key, why)
+    return table
+
+
+def _steps(steps: Sequence[dict[str, Any]]) -> RenderableType:
+    table = look.table("at", "became", "because")
+    for step in steps:
+        table.add_row(look.time(step["at"]), look.status(step["to_status"]), step["reason"])
+    return table
+
+
+def _items(items: Sequence[dict[str, Any]]) -> RenderableType:
+    table = look.table("what", "order", "amount", "")
+    for item in items[:_ITEMS]:
+        order = look.ids(item["order_id"], item["payment_order_id"]) if item["order_id"] else Text(item["source_id"])
+        whole = item["posting_amount"]
+        part = f"of {to_major(whole, item['currency'])}" if whole != item["amount"] else ""
+        note = ", ".join(filter(None, (part, "given back" if item["released"] else "")))
+        table.add_row(words(item["kind"]), order, look.amount(item["amount"], item["currency"]), note)
+    if len(items) <= _ITEMS:
+        return table
+    return Group(table, Text(f"The first {_ITEMS}; `paysaga payouts items ID` writes all of them.", "dim"))
+
+
+async def runs_page(database: Database, *, limit: int) -> RenderableType:
+    runs = await database.read(lambda c: payout_run.page(c, limit=limit))
+    if not runs:
+        return Text("No payouts were ever run: a schedule does it each day, `paysaga payouts run` does it now.", "dim")
+    table = look.table("date", "run", "by", "began (UTC)", "ended (UTC)", "payouts")
+    for run in runs:
+        counts = [f"{run['statuses'][status]} {status}" for status in PayoutStatus if status in run["statuses"]]
+        ended = look.time(run["ended_at"]) if run["ended_at"] else Text("runs", "cyan")
+        began = look.time(run["started_at"])
+        table.add_row(str(run["business_date"]), run["id"], run["actor"], began, ended, ", ".join(counts) or "none")
+    return table

@@ -1,0 +1,1 @@
+"""The money invariants, each one query that returns what violates it."""

@@ -1,0 +1,18 @@
+"""Whether the database is the one this version of the code needs."""
+
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from db.core.migrate import CONFIG_PATH
+
+_head: str | None = None
+
+
+async def is_migrated(connection: AsyncConnection) -> bool:
+    """True when the newest migration of this code has run."""
+    global _head  # noqa: PLW0603 - read from the migration files once per process
+    if _head is None:
+        _head = ScriptDirectory.from_config(Config(CONFIG_PATH)).get_current_head()
+    return bool(await connection.scalar(text("SELECT version_num FROM alembic_version")) == _head)

@@ -1,0 +1,1 @@
+"""Disputes: from the bank's claim to its decision."""

@@ -1,0 +1,1 @@
+"""The books: postings, wallets, reserves, statements, and the seal."""

@@ -1,0 +1,133 @@
+"""Posting to the ledger. PostgreSQL itself refuses what does not balance, and every change of what is posted."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import insert, select
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from db.schema.ledger import ledger_account, ledger_posting, ledger_transaction
+from domain.ids import new_id
+from domain.ledger import Kind, Posting, Transaction, account_kind
+
+
+async def post(
+    connection: AsyncConnection, tenant_id: str, transactions: Sequence[Transaction], at: datetime
+) -> list[Transaction]:
+    """Book each transaction once per (kind, source_id). Returns those that were new."""
+    wanted = [transaction for transaction in transactions if transaction.postings]
+    if not wanted:
+        return []
+    ids = {(t.kind.value, t.source_id): new_id("lt") for t in wanted}
+    inserted = await connection.execute(
+        upsert(ledger_transaction)
+        .on_conflict_do_nothing(index_elements=["kind", "source_id"])
+        .returning(ledger_transaction.c.kind, ledger_transaction.c.source_id),
+        [
+            {
+                "id": ids[t.kind.value, t.source_id],
+                "tenant_id": tenant_id,
+                "kind": t.kind.value,
+                "source_id": t.source_id,
+                "payment_id": t.payment_id,
+                "order_id": t.payment_order_id,
+                "corrects": t.corrects,
+                "at": at,
+            }
+            for t in wanted
+        ],
+    )
+    new = {(row.kind, row.source_id) for row in inserted}
+    booked = [t for t in wanted if (t.kind.value, t.source_id) in new]
+    await _open_accounts(connection, tenant_id, [p for t in booked for p in t.postings])
+    lines = [
+        {
+            "tenant_id": tenant_id,
+            "transaction_id": ids[t.kind.value, t.source_id],
+            "account": p.account,
+            "currency": p.currency,
+            "amount": p.amount,
+        }
+        for t in booked
+        for p in t.postings
+    ]
+    if lines:
+        await connection.execute(insert(ledger_posting), lines)
+    return booked
+
+
+async def _open_accounts(connection: AsyncConnection, tenant_id: str, postings: Sequence[Posting]) -> None:
+    """Accounts come into being with their first posting; in sorted order, so that two of us cannot deadlock."""
+    accounts = sorted({(p.account, p.currency) for p in postings})
+    if accounts:
+        await connection.execute(
+            upsert(ledger_account).on_conflict_do_nothing(),
+            [
+                {"tenant_id": tenant_id, "name": name, "currency": currency, "kind": account_kind(name).value}
+                for name, currency in accounts
+            ],
+        )
+
+
+async def transaction_id(connection: AsyncConnection, kind: Kind, source_id: str) -> str | None:
+    """The id of what is booked under (kind, source), so that its correction can name it."""
+    return await connection.scalar(
+        select(ledger_transaction.c.id).where(
+            ledger_transaction.c.kind == kind.value, ledger_transaction.c.source_id == source_id
+        )
+    )
+
+
+async def postings_of(connection: AsyncConnection, kind: Kind, source_id: str) -> list[Posting]:
+    """What is booked under (kind, source); empty if nothing is."""
+    rows = await connection.execute(
+        select(ledger_posting.c.account, ledger_posting.c.currency, ledger_posting.c.amount)
+        .join(ledger_transaction, ledger_transaction.c.id == ledger_posting.c.transaction_id)
+        .where(ledger_transaction.c.kind == kind.value, ledger_transaction.c.source_id == source_id)
+        .order_by(ledger_posting.c.seq)
+    )
+    return [Posting(account=row.account, currency=row.currency, amount=row.amount) for row in rows]
+
+
+async def page(
+    connection: AsyncConnection,
+    tenant_id: str,
+    *,
+    payment_id: str | None,
+    order_id: str | None,
+    account: str | None,
+    since: datetime | None,
+    until: datetime | None,
+    before: int | None,
+    limit: int,
+) -> list[dict[str, Any]]:
+    """Transactions with their postings, newest first; `before` is the sequence number that a page ended with."""
+    t = ledger_transaction
+    query = select(t).where(t.c.tenant_id == tenant_id).order_by(t.c.seq.desc()).limit(limit)
+    if payment_id is not None:
+        query = query.where(t.c.payment_id == payment_id)
+    if order_id is not None:
+        query = query.where(t.c.order_id == order_id)
+    if account is not None:
+        of_account = select(ledger_posting.c.transaction_id).where(
+            ledger_posting.c.tenant_id == tenant_id, ledger_posting.c.account == account
+        )
+        query = query.where(t.c.id.in_(of_account))
+    if since is not None:
+        query = query.where(t.c.at >= since)
+    if until is not None:
+        query = query.where(t.c.at < until)
+    if before is not None:
+        query = query.where(t.c.seq < before)
+    rows = [dict(row) for row in (await connection.execute(query)).mappings()]
+    lines = await connection.execute(
+        select(ledger_posting)
+        .where(ledger_posting.c.transaction_id.in_([row["id"] for row in rows]))
+        .order_by(ledger_posting.c.seq)
+    )
+    by_transaction: dict[str, list[dict[str, Any]]] = {row["id"]: [] for row in rows}
+    for line in lines.mappings():
+        by_transaction[line["transaction_id"]].append(dict(line))
+    return [row | {"postings": by_transaction[row["id"]]} for row in rows]

@@ -1,0 +1,218 @@
+"""Balances at any moment, and what a seller was credited and debited between two of them.
+
+A moment means everything that happened before it: `ledger_transaction.at`, the time of the business, not that of the
+commit. So periods that follow each other fit together: one ends with the balance that the next begins with. What is
+booked late for an earlier moment belongs to that moment.
+"""
+
+# ruff: noqa: S608 - what is put into the queries are constants of this file
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+
+from sqlalchemy import DateTime, Text, bindparam, text
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from db.core.database import Database
+from db.core.snapshot import in_snapshot
+from domain.ledger import Bucket, wallet
+from domain.statement import AccountBalance, Balances, Closing, Entry, Line, Opening, Total
+
+T = TypeVar("T")
+Read = Callable[[Callable[[AsyncConnection], Awaitable[T]]], Awaitable[T]]
+"""`Database.read`, for which each page is a statement of its own, or something that has one snapshot for all."""
+
+_PAGE = 1000
+
+
+# --- accounts ---
+
+
+def _accounts(*, group: str, at: datetime | None) -> str:
+    """Accounts with their balance. Without a moment the transactions need not be read."""
+    then = "JOIN ledger_transaction t ON t.id = p.transaction_id AND t.at < :at" if at else ""
+    return f"""
+        SELECT {group}a.name AS account, a.currency, a.kind, coalesce(sum(b.balance), 0)::bigint AS balance
+        FROM (
+            SELECT * FROM ledger_account
+            WHERE (tenant_id = :tenant OR :tenant IS NULL) AND (name = :account OR :account IS NULL)
+              AND ((currency, name) > (:after_currency, :after) OR :after IS NULL)
+            ORDER BY currency, name, tenant_id LIMIT :limit
+        ) AS a CROSS JOIN LATERAL (
+            SELECT sum(p.amount) AS balance FROM ledger_posting p {then}
+            WHERE (p.tenant_id, p.account, p.currency) = (a.tenant_id, a.name, a.currency)
+        ) AS b
+        GROUP BY {group}a.name, a.currency, a.kind ORDER BY a.currency, a.name{", a.tenant_id" if group else ""}
+    """
+
+
+async def balances(
+    connection: AsyncConnection,
+    *,
+    tenant_id: str | None = None,
+    account: str | None = None,
+    at: datetime | None = None,
+    after: tuple[str, str] | None = None,
+    limit: int | None = None,
+    by_tenant: bool = True,
+) -> list[AccountBalance]:
+    """Of accounts, by currency and name: all, or those of a tenant, or of one name. `after` (currency, name) and
+    `limit` make pages of it. `by_tenant` false: the accounts of one name are one account."""
+    query = text(_accounts(group="a.tenant_id, " if by_tenant else "", at=at)).bindparams(
+        *(bindparam(name, type_=Text) for name in ("tenant", "account", "after_currency", "after")),
+        *([bindparam("at", type_=DateTime(timezone=True))] if at else []),
+    )
+    values: dict[str, Any] = {
+        "tenant": tenant_id,
+        "account": account,
+        "after_currency": after[0] if after else None,
+        "after": after[1] if after else None,
+        "limit": limit,
+    }
+    rows = await connection.execute(query, values | ({"at": at} if at else {}))
+    return [AccountBalance(**{"tenant_id": None, **row}) for row in rows.mappings()]
+
+
+async def totals(connection: AsyncConnection, tenant_id: str, at: datetime | None = None) -> list[Total]:
+    """Both sides of the trial balance of all accounts of a tenant, by currency."""
+    then = "JOIN ledger_transaction t ON t.id = p.transaction_id AND t.at < :at" if at else ""
+    query = text(f"""
+        SELECT currency, coalesce(sum(balance) FILTER (WHERE balance > 0), 0)::bigint AS debit,
+               coalesce(-sum(balance) FILTER (WHERE balance < 0), 0)::bigint AS credit
+        FROM (
+            SELECT p.account, p.currency, sum(p.amount) AS balance FROM ledger_posting p {then}
+            WHERE p.tenant_id = :tenant GROUP BY p.account, p.currency
+        ) AS accounts
+        GROUP BY currency ORDER BY currency
+    """).bindparams(*([bindparam("at", type_=DateTime(timezone=True))] if at else []))
+    rows = await connection.execute(query, {"tenant": tenant_id} | ({"at": at} if at else {}))
+    return [Total(**row) for row in rows.mappings()]
+
+
+# --- a seller's statement ---
+
+_BUCKETS = {"pending": Bucket.PENDING, "available": Bucket.AVAILABLE, "reserved": Bucket.RESERVED}
+_SUMS = ", ".join(
+    [
+        *(f"coalesce(-sum(p.amount) FILTER (WHERE p.account = :{name}), 0)::bigint AS {name}" for name in _BUCKETS),
+        "coalesce(sum(p.amount) FILTER (WHERE p.account = :owed), 0)::bigint AS owed",
+    ]
+)
+_NAMES = (*_BUCKETS, "owed")
+_TIMES = tuple(bindparam(name, type_=DateTime(timezone=True)) for name in ("since", "until"))
+
+_OPENING = text(f"""
+    SELECT {_SUMS} FROM ledger_posting p JOIN ledger_transaction t ON t.id = p.transaction_id
+    WHERE p.tenant_id = :tenant AND p.account = ANY(:accounts) AND p.currency = :currency AND t.at < :since
+""").bindparams(_TIMES[0], bindparam("accounts", type_=ARRAY(Text)))
+
+# A transaction has its place by its first posting to the wallet: two that are written at the same time have their
+# postings mixed. The four ordered parts are merged as they are read, so a page costs what is on it.
+_PLACES = " UNION ALL ".join(
+    f"SELECT seq, transaction_id FROM ledger_posting WHERE tenant_id = :tenant AND account = :{name}"
+    " AND currency = :currency AND seq > :after"
+    for name in _NAMES
+)
+_LINES = text(f"""
+    SELECT place.seq, t.id AS transaction_id, t.at, t.kind, t.source_id, t.payment_id, t.order_id, o.payment_order_id,
+           v.source_id AS set_aside_for, x.pending, x.available, x.reserved, x.owed
+    FROM ({_PLACES}) AS place
+    JOIN ledger_transaction t ON t.id = place.transaction_id AND t.at >= :since AND t.at < :until
+    CROSS JOIN LATERAL (
+        SELECT min(p.seq) AS first, {_SUMS} FROM ledger_posting p
+        WHERE p.transaction_id = t.id AND p.tenant_id = :tenant AND p.account = ANY(:accounts)
+          AND p.currency = :currency
+    ) AS x
+    LEFT JOIN payment_order o ON o.id = t.order_id
+    LEFT JOIN reserve v ON v.id = t.source_id
+    WHERE x.first = place.seq ORDER BY place.seq LIMIT :limit
+""").bindparams(*_TIMES, bindparam("accounts", type_=ARRAY(Text)))
+
+
+@dataclass(frozen=True)
+class Period:
+    """What a statement is about: `since` belongs to it and `until` does not."""
+
+    tenant_id: str
+    seller_account: str
+    currency: str
+    since: datetime
+    until: datetime
+
+    def _values(self) -> dict[str, Any]:
+        accounts = {name: wallet(self.seller_account, bucket) for name, bucket in _BUCKETS.items()}
+        accounts["owed"] = wallet(self.seller_account, Bucket.RECEIVABLE)
+        names = {"tenant": self.tenant_id, "currency": self.currency, "accounts": list(accounts.values())}
+        return {**accounts, **names, "since": self.since}
+
+
+async def statement(read: Read[Any], period: Period) -> AsyncIterator[Entry]:
+    """The opening balance, each movement in the order in which it was booked, and the closing balance, which is their
+    sum. Read in pages, however long the period is. Raises Unavailable, at any of them."""
+    balance: Balances = await read(lambda c: _opening(c, period))
+    yield Opening(period.since, balance)
+    after = 0
+    while True:
+        rows = await read(lambda c, a=after: _lines(c, period, a))  # type: ignore[misc]
+        for row in rows:
+            line = _line(row, balance)
+            balance = line.balance
+            yield line
+        if len(rows) < _PAGE:
+            break
+        after = rows[-1]["seq"]
+    yield Closing(period.until, balance)
+
+
+async def _opening(connection: AsyncConnection, period: Period) -> Balances:
+    row = (await connection.execute(_OPENING, period._values())).mappings().one()
+    return Balances(**row)
+
+
+async def _lines(connection: AsyncConnection, period: Period, after: int) -> list[dict[str, Any]]:
+    values = period._values() | {"until": period.until, "after": after, "limit": _PAGE}
+    return [dict(row) for row in (await connection.execute(_LINES, values)).mappings()]
+
+
+_OWN_RECORD = ("pt_", "re_", "dp_")
+
+
+def _line(row: dict[str, Any], before: Balances) -> Line:
+    change = Balances(**{name: row[name] for name in _NAMES})
+    own = row["source_id"] if row["source_id"].startswith(_OWN_RECORD) else None
+    return Line(
+        at=row["at"],
+        transaction_id=row["transaction_id"],
+        kind=row["kind"],
+        payment_id=row["payment_id"],
+        order_id=row["order_id"],
+        payment_order_id=row["payment_order_id"],
+        reference=row["set_aside_for"] or own,
+        change=change,
+        balance=before + change,
+    )
+
+
+async def whole_statement(database: Database, period: Period, each: Callable[[Entry], None]) -> None:
+    """Hand over each entry of a statement that is read as of one moment."""
+
+    async def work(connection: AsyncConnection) -> None:
+        async def read(part: Callable[[AsyncConnection], Awaitable[Any]]) -> Any:
+            return await part(connection)
+
+        async for entry in statement(read, period):
+            each(entry)
+
+    await in_snapshot(database, work)
+
+
+async def currencies(connection: AsyncConnection, tenant_id: str, seller_account: str) -> list[str]:
+    """In which the seller's wallet was ever posted to."""
+    rows = await connection.execute(
+        text("SELECT currency FROM wallet WHERE tenant_id = :t AND seller_account = :s ORDER BY currency"),
+        {"t": tenant_id, "s": seller_account},
+    )
+    return list(rows.scalars())

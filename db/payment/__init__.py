@@ -1,0 +1,1 @@
+"""Payments and their orders: stored, charged, captured, settled, compensated, ended."""

@@ -1,0 +1,42 @@
+"""Charge attempts: what was sent under which key, and what the PSP said."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import func, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from db.core.database import clock
+from db.schema.payment import charge
+from domain.psp import ChargeOutcome, ChargeResult
+
+
+async def may_send(connection: AsyncConnection, send_until: datetime) -> bool:
+    """Compared on the clock that wrote `send_until`: a worker's own clock may be off by minutes."""
+    return await clock(connection) < send_until
+
+
+async def record(connection: AsyncConnection, charge_id: str, result: ChargeResult, *, booked: bool = False) -> None:
+    """Keep the PSP's word. What is known stays known: an UNKNOWN after a reference does not erase it."""
+    values: dict[str, Any] = {
+        "last_answer": result.model_dump(mode="json", exclude_none=True, exclude={"next_action"}),
+        "last_answer_at": func.now(),
+    }
+    if result.outcome in (ChargeOutcome.UNKNOWN, ChargeOutcome.NOT_FOUND):
+        values["unknown_count"] = charge.c.unknown_count + 1
+    else:
+        values["outcome"] = result.outcome.value
+    if result.reference is not None:
+        values["reference"] = result.reference
+    if result.outcome is ChargeOutcome.SUCCEEDED:
+        values |= {"received_amount": result.amount, "received_currency": result.currency}
+        if result.fee is not None:
+            values["fee"] = result.fee.model_dump(mode="json")
+    if booked:
+        values["booked"] = True
+    await connection.execute(update(charge).where(charge.c.id == charge_id).values(**values))
+
+
+async def attempts(connection: AsyncConnection, payment_id: str) -> list[dict[str, Any]]:
+    rows = await connection.execute(select(charge).where(charge.c.payment_id == payment_id).order_by(charge.c.attempt))
+    return [dict(row) for row in rows.mappings()]

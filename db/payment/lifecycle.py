@@ -1,0 +1,190 @@
+"""How a payment comes to rest, is cancelled, is confirmed and ends: each under its row lock, each safe to repeat."""
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import func, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from db import risk, task
+from db.payment import charge as charges
+from db.payment import payment
+from db.payment.capture import inactive_seller
+from db.payment.record import Payment
+from db.refund import refund as refunds
+from db.schema.payment import charge
+from db.schema.refund import refund
+from domain.errors import Conflict, Unprocessable
+from domain.messages import Decision, ResolutionStep
+from domain.payment import CancelStep, CloseStep, RestState, RestStep
+from domain.status import RESTING, TERMINAL, RefundStatus, Status
+
+_ASKED_ABOUT = (RefundStatus.FAILED, RefundStatus.NEEDS_ATTENTION)
+
+
+async def rest(connection: AsyncConnection, step: RestStep) -> RestState:
+    """Let the payment wait in a status. From this commit on webhooks are signalled to the workflow; those that came
+    before are reported as `nudged`, so that none falls between the two."""
+    locked = await payment.lock(connection, step.payment_id)
+    review = await risk.reviewed(connection, locked.id, step.stage) if step.stage is not None else None
+    if review is not None or not locked.open:
+        # Decided: a second run of what followed must not bring the payment back into review.
+        return RestState(status=locked.status, review=review)
+    if step.result is not None:
+        await charges.record(connection, locked.charge.id, step.result)
+    waiting = [order for order in locked.orders if order.open]
+    same = all(order.status is step.status for order in waiting)
+    # A payment that a person had to look at does not get its old wait all over again; a review or an authorisation
+    # has a deadline of its own.
+    attended = Status.NEEDS_ATTENTION in (locked.status, step.status)
+    stays = same or (attended and step.status not in (Status.IN_REVIEW, Status.AUTHORIZED))
+    deadline = locked.deadline_at if stays else None
+    if deadline is None and step.deadline_s is not None:
+        deadline = step.at + timedelta(seconds=step.deadline_s)
+    action = step.result.next_action if step.result is not None else None
+    shown = locked.next_action if step.result is None and same else (action.model_dump() if action else None)
+    fields = {
+        "deadline_at": deadline,
+        "next_check_at": step.at + timedelta(seconds=step.next_check_s),
+        "next_action": shown if step.status is Status.REQUIRES_ACTION else None,
+    }
+    if same:
+        await payment.touch(connection, locked.id, **fields)
+    else:
+        await payment.move(connection, locked, waiting, step.status, reason=step.reason, at=step.at, fields=fields)
+    if step.task is not None:
+        await task.open_task(connection, locked.tenant_id, locked.id, step.task, step.reason)
+    nudged = await payment.inbox_done(connection, locked.id, "read when the payment came to rest")
+    return RestState(
+        status=step.status,
+        deadline_at=deadline,
+        nudged=nudged,
+        cancel_requested=locked.cancel_requested_at is not None,
+        capture_requested=locked.capture_requested_at is not None,
+    )
+
+
+async def close(connection: AsyncConnection, step: CloseStep) -> Status:
+    """End every open order as FAILED or CANCELLED (which a requested cancel makes it). Returns the payment's status."""
+    locked = await payment.lock(connection, step.payment_id)
+    open_orders = [order for order in locked.orders if order.open]
+    if not open_orders:
+        return locked.status
+    if step.result is not None:
+        await charges.record(connection, locked.charge.id, step.result)
+    status = Status.CANCELLED if locked.cancel_requested_at else step.status
+    return await payment.move(
+        connection,
+        locked,
+        open_orders,
+        status,
+        reason=step.failure.code if step.failure else "cancelled",
+        at=step.at,
+        failure=step.failure,
+    )
+
+
+async def request_cancel(connection: AsyncConnection, step: CancelStep) -> Payment:
+    """Mark the wish to cancel; from here on no order of it is settled. Returns the payment as it was found.
+
+    Raises Conflict `payment_settled` when every order has succeeded: then a refund is the way.
+    """
+    locked = await payment.lock(connection, step.payment_id)
+    if locked.status is Status.SUCCESS and not any(order.open for order in locked.orders):
+        raise Conflict("The payment has succeeded; refund it instead.", code="payment_settled")
+    if locked.status is Status.FAILED:
+        raise Conflict("The payment has failed; there is nothing to cancel.", code="payment_failed")
+    if locked.open and locked.cancel_requested_at is None:
+        await payment.touch(connection, locked.id, cancel_requested_at=step.at, cancel_requested_by=step.by)
+    return locked
+
+
+async def confirm(connection: AsyncConnection, payment_id: str, send_for_s: float, at: datetime, actor: str) -> Payment:
+    """Release an unconfirmed payment for charging. Returns it as it was found; a payment on its way is left alone.
+
+    Attempt 1 gets a fresh `send_until`: nothing was sent under its key while the status was NOT_STARTED.
+    Raises Conflict `payment_closed` for one that has failed or was cancelled; Unprocessable `merchant_not_active` where
+    a seller was frozen or closed since, before the PSP hears of it.
+    """
+    locked = await payment.lock(connection, payment_id)
+    if locked.status in TERMINAL - {Status.SUCCESS} or (locked.cancel_requested_at and locked.open):
+        raise Conflict("The payment has ended or is being cancelled.", code="payment_closed")
+    if locked.status is Status.NOT_STARTED:
+        refusal = await inactive_seller(connection, locked, [order.id for order in locked.orders])
+        if refusal is not None:
+            raise Unprocessable(refusal.message, code="merchant_not_active")
+        await connection.execute(
+            update(charge)
+            .where(charge.c.id == locked.charge.id)
+            .values(send_until=func.now() + timedelta(seconds=send_for_s))
+        )
+        await payment.move(
+            connection,
+            locked,
+            locked.orders,
+            Status.EXECUTING,
+            reason="confirmed",
+            at=at,
+            actor=actor,
+            fields={"deadline_at": None, "next_check_at": None},
+        )
+    return locked
+
+
+async def await_confirmation(
+    connection: AsyncConnection, payment_id: str, deadline_s: float, at: datetime
+) -> RestState:
+    """An unconfirmed payment starts to wait; its deadline is fixed the first time. Any other status says go on."""
+    locked = await payment.lock(connection, payment_id)
+    deadline = locked.deadline_at
+    if locked.status is Status.NOT_STARTED and deadline is None:
+        deadline = at + timedelta(seconds=deadline_s)
+        await payment.touch(connection, payment_id, deadline_at=deadline, next_check_at=deadline)
+    return RestState(
+        status=locked.status, deadline_at=deadline, cancel_requested=locked.cancel_requested_at is not None
+    )
+
+
+async def close_unconfirmed(connection: AsyncConnection, step: CloseStep) -> Status:
+    """Cancel a payment that nobody confirmed. One that was confirmed meanwhile is left alone: see the status."""
+    locked = await payment.lock(connection, step.payment_id)
+    if locked.status is not Status.NOT_STARTED:
+        return locked.status
+    return await payment.move(
+        connection,
+        locked,
+        locked.orders,
+        step.status,
+        reason=step.failure.code if step.failure else "cancelled",
+        at=step.at,
+        failure=step.failure,
+    )
+
+
+async def record_resolution(connection: AsyncConnection, step: ResolutionStep) -> None:
+    """Write a person's decision to the audit log and close the tasks it answers; a PSP object that the person found
+    becomes the charge's own (the workflow has seen at the PSP that it is), so that it is asked for by name."""
+    locked = await payment.lock(connection, step.payment_id)
+    decision = step.resolution
+    detail = decision.model_dump(mode="json")
+    await task.audit(connection, locked.tenant_id, decision.by, "payment.resolve", locked.id, detail)
+    await task.close_tasks(
+        connection, locked.id, by=decision.by, resolution=decision.decision, keep=task.OTHER_QUESTIONS
+    )
+    asked = [r for r in await refunds.unmade(connection, locked.id) if r.status in _ASKED_ABOUT]
+    about = next((r for r in asked if step.refund_id in (None, r.id)), None)  # unnamed: the oldest that waits
+    if decision.decision is Decision.ACCEPT and about is not None and step.at is not None:
+        await refunds.accept(connection, locked, about, step.at)
+    if decision.decision is not Decision.REFERENCE:
+        return
+    if locked.charge.booked:  # what is left to be found is a refund that was made by hand
+        if about is not None:
+            await connection.execute(update(refund).where(refund.c.id == about.id).values(reference=decision.reference))
+    else:
+        await connection.execute(
+            update(charge).where(charge.c.id == locked.charge.id).values(reference=decision.reference)
+        )
+
+
+def listens(locked: Payment) -> bool:
+    """Whether a message to the payment's workflow is sent as a signal now; else the row is read by its next step."""
+    return locked.status in RESTING or locked.status is Status.NOT_STARTED

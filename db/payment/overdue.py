@@ -1,0 +1,108 @@
+"""What the sweeper looks for: payments without progress."""
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import ColumnElement, and_, exists, func, or_, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from db import task
+from db.payout.lifecycle import STUCK as PAYOUT_STUCK
+from db.schema.dispute import dispute
+from db.schema.payment import payment
+from db.schema.payout import payout
+from db.schema.refund import refund
+from db.schema.tenant import operator_task
+from domain.status import DISPUTE_ENDED, PAYOUT_ENDED, TERMINAL, RefundStatus, Status
+
+
+async def without_progress(connection: AsyncConnection, *, after_s: float, after_id: str, limit: int) -> list[str]:
+    """Open payments whose next look is overdue by `after_s`; by id, a page at a time.
+
+    A workflow that lives writes down when it looks next, so one that waits for days is not asked about at each sweep.
+    """
+    due = func.now() - timedelta(seconds=after_s)
+    rows = await connection.execute(
+        select(payment.c.id)
+        .where(
+            payment.c.status.not_in([status.value for status in TERMINAL]),
+            func.coalesce(payment.c.next_check_at, payment.c.updated_at) < due,
+            payment.c.id > after_id,
+        )
+        .order_by(payment.c.id)
+        .limit(limit)
+    )
+    return list(rows.scalars())
+
+
+async def open_tasks_for_stuck(connection: AsyncConnection, *, after_s: float) -> int:
+    """A task for a person where a payment is past its deadline or its next look, or EXECUTING, for longer than any step
+    lasts; and where a refund has not been made, or a dispute or payout not been looked at, for that long."""
+    due = func.now() - timedelta(seconds=after_s)
+    stuck = await connection.execute(
+        select(payment.c.id, payment.c.tenant_id, payment.c.status).where(
+            payment.c.status.not_in([status.value for status in TERMINAL]),
+            or_(
+                payment.c.deadline_at < due,
+                payment.c.next_check_at < due,
+                and_(payment.c.status == Status.EXECUTING.value, payment.c.updated_at < due),
+            ),
+            ~_attended(payment.c.id),
+        )
+    )
+    rows = stuck.all()
+    for row in rows:
+        await task.open_task(connection, row.tenant_id, row.id, "stuck", f"{row.status} and no step has moved it on")
+    unmade = await connection.execute(
+        select(refund.c.tenant_id, refund.c.payment_id, refund.c.id, refund.c.failure).where(
+            refund.c.status == RefundStatus.REQUESTED.value,
+            refund.c.created_at < due,
+            ~_attended(refund.c.payment_id),
+        )
+    )
+    late = unmade.all()
+    for unmade_refund in late:
+        why = unmade_refund.failure["message"] if unmade_refund.failure else "not asked for yet"
+        detail = f"Refund {unmade_refund.id} has no answer: {why}"
+        await task.open_task(connection, unmade_refund.tenant_id, unmade_refund.payment_id, "refund_failed", detail)
+    return len(rows) + len(late) + await _stuck_disputes(connection, due) + await _stuck_payouts(connection, due)
+
+
+def _attended(payment_id: ColumnElement[str]) -> ColumnElement[bool]:
+    """Whether a person was told of what holds up this payment, or its refund."""
+    return exists().where(
+        operator_task.c.payment_id == payment_id,
+        operator_task.c.closed_at.is_(None),
+        operator_task.c.kind.not_in(task.OTHER_QUESTIONS),
+    )
+
+
+async def _stuck_disputes(connection: AsyncConnection, due: ColumnElement[datetime]) -> int:
+    told = exists().where(
+        operator_task.c.payment_id == dispute.c.payment_id,
+        operator_task.c.kind == "dispute_stuck",
+        operator_task.c.closed_at.is_(None),
+    )
+    stuck = await connection.execute(
+        select(dispute.c.tenant_id, dispute.c.payment_id, dispute.c.id, dispute.c.status).where(
+            dispute.c.status.not_in([status.value for status in DISPUTE_ENDED]), dispute.c.next_check_at < due, ~told
+        )
+    )
+    rows = stuck.all()
+    for row in rows:
+        detail = f"Dispute {row.id} is {row.status} and nobody looks at it"
+        await task.open_task(connection, row.tenant_id, row.payment_id, "dispute_stuck", detail)
+    return len(rows)
+
+
+async def _stuck_payouts(connection: AsyncConnection, due: ColumnElement[datetime]) -> int:
+    told = exists().where(operator_task.c.object_id == payout.c.id, operator_task.c.closed_at.is_(None))
+    stuck = await connection.execute(
+        select(payout.c.tenant_id, payout.c.id, payout.c.status).where(
+            payout.c.status.not_in(sorted(PAYOUT_ENDED)), payout.c.next_check_at < due, ~told
+        )
+    )
+    rows = stuck.all()
+    for row in rows:
+        detail = f"Payout {row.id} is {row.status} and no step has moved it on"
+        await task.open_task(connection, row.tenant_id, None, PAYOUT_STUCK, detail, object_id=row.id)
+    return len(rows)

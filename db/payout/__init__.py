@@ -1,0 +1,1 @@
+"""Payouts: requests, runs, schedules, and the release of pending money."""

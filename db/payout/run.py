@@ -1,0 +1,156 @@
+"""Payout runs: one for each business date, however often it is started; and who is due on that date."""
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    FromClause,
+    Integer,
+    Select,
+    and_,
+    cast,
+    func,
+    or_,
+    select,
+    tuple_,
+    update,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from db.schema.merchant import merchant, wallet
+from db.schema.payout import PAYOUT_UNSENT, payout, payout_run
+from domain.ids import new_id
+from domain.payout import Interval, due_monthdays
+from domain.status import MerchantStatus
+
+Place = tuple[str, str, str]
+"""A wallet: tenant, seller, currency."""
+
+_GAP_DAYS_MAX = 31
+_RUNS_FOR = timedelta(days=1)
+_HANGS = timedelta(minutes=1)
+
+
+async def open_run(connection: AsyncConnection, business_date: date, by: str, at: datetime) -> str:
+    """The run of this date, made now or before. Returns its id."""
+    await connection.execute(
+        upsert(payout_run)
+        .values(id=new_id("prun"), business_date=business_date, actor=by, started_at=at)
+        .on_conflict_do_nothing(index_elements=["business_date"])
+    )
+    found: str | None = await connection.scalar(
+        select(payout_run.c.id).where(payout_run.c.business_date == business_date)
+    )
+    assert found is not None, "the run is there"
+    return found
+
+
+async def missed(connection: AsyncConnection, day: date, at: datetime) -> list[date]:
+    """Business dates since the last run before `day` that had none, and dates before it whose run never came to its
+    end; of the last month."""
+    earlier = select(payout_run.c.business_date, payout_run.c.started_at, payout_run.c.ended_at).where(
+        payout_run.c.business_date < day, payout_run.c.business_date >= day - timedelta(days=_GAP_DAYS_MAX)
+    )
+    runs = (await connection.execute(earlier)).all()
+    if not runs:
+        return []
+    last = max(run.business_date for run in runs)
+    gap = [last + timedelta(days=n) for n in range(1, (day - last).days)]
+    return sorted([run.business_date for run in runs if run.ended_at is None and run.started_at < at - _RUNS_FOR] + gap)
+
+
+async def close_run(connection: AsyncConnection, run_id: str, at: datetime) -> date:
+    """Returns its business date."""
+    made = select(func.count()).where(payout.c.run_id == run_id).scalar_subquery()
+    ended = update(payout_run).where(payout_run.c.id == run_id).values(ended_at=at, payouts=made)
+    day: date = (await connection.execute(ended.returning(payout_run.c.business_date))).scalar_one()
+    return day
+
+
+@dataclass(frozen=True)
+class DuePage:
+    """Sellers who are due, with their currencies. `after`: the last wallet that was looked at, due or not; None at the
+    end."""
+
+    sellers: list[Place]
+    after: Place | None
+
+
+async def due(connection: AsyncConnection, day: date, after: Place | None, limit: int) -> DuePage:
+    """Who is due on `day` among the next `limit` wallets that hold something, by tenant, seller and currency.
+
+    Due is who has a schedule that means this day, an account to be paid to, and more available than is owed to us and
+    than the schedule's minimum. A page costs what its wallets cost, however few of them are due.
+    """
+    key = (wallet.c.tenant_id, wallet.c.seller_account, wallet.c.currency)
+    looked_at = select(wallet).where(wallet.c.available > 0).order_by(*key).limit(limit)
+    if after is not None:
+        looked_at = looked_at.where(tuple_(*key) > tuple_(*after))
+    some = looked_at.subquery()
+    place = (some.c.tenant_id, some.c.seller_account, some.c.currency)
+    rows = (await connection.execute(_of_merchant(some, _is_due(some, day), *place).order_by(*place))).all()
+    sellers = [(row.tenant_id, row.seller_account, row.currency) for row in rows if row.is_due]
+    last = rows[-1] if len(rows) == limit else None
+    return DuePage(sellers, (last.tenant_id, last.seller_account, last.currency) if last else None)
+
+
+async def due_count(connection: AsyncConnection, day: date) -> int:
+    """How many sellers and currencies are due on `day`; of a million wallets that hold something it takes seconds."""
+    some = select(wallet).where(wallet.c.available > 0).subquery()
+    every = _of_merchant(some, _is_due(some, day)).subquery()
+    return int(await connection.scalar(select(func.count()).where(every.c.is_due)) or 0)
+
+
+def _of_merchant(some: FromClause, is_due: ColumnElement[bool], *columns: ColumnElement[Any]) -> Select[Any]:
+    of = and_(merchant.c.tenant_id == some.c.tenant_id, merchant.c.seller_account == some.c.seller_account)
+    return select(*columns, is_due.label("is_due")).select_from(some.join(merchant, of))
+
+
+def _is_due(some: FromClause, day: date) -> ColumnElement[bool]:
+    least = cast(merchant.c.payout_minimum[some.c.currency].astext, BigInteger)
+    return and_(
+        merchant.c.status == MerchantStatus.ACTIVE.value,
+        merchant.c.payout_account.is_not(None),
+        some.c.available - some.c.receivable >= func.greatest(func.coalesce(least, 1), 1),
+        or_(
+            merchant.c.payout_interval == Interval.DAILY.value,
+            and_(
+                merchant.c.payout_interval == Interval.WEEKLY.value,
+                merchant.c.payout_weekdays.contains([day.weekday()]),
+            ),
+            and_(
+                merchant.c.payout_interval == Interval.MONTHLY.value,
+                merchant.c.payout_monthdays.overlap(cast(due_monthdays(day), ARRAY(Integer))),
+            ),
+        ),
+    )
+
+
+async def unsent(connection: AsyncConnection, run_id: str) -> int:
+    """Payouts of a run that are not on their way to the bank yet. Those that hang for longer than a minute have a
+    trouble of their own, and must not keep the others waiting."""
+    lately = payout.c.created_at > func.now() - _HANGS
+    found = await connection.scalar(select(func.count()).where(payout.c.run_id == run_id, PAYOUT_UNSENT, lately))
+    return int(found or 0)
+
+
+async def page(connection: AsyncConnection, *, day: date | None = None, limit: int = 1) -> list[dict[str, Any]]:
+    """Runs, the latest date first, or that of `day`; each with its payouts by status: `statuses`."""
+    query = select(payout_run).order_by(payout_run.c.business_date.desc()).limit(limit)
+    if day is not None:
+        query = query.where(payout_run.c.business_date == day)
+    runs = await connection.execute(query)
+    found = {row["id"]: dict(row) | {"statuses": {}} for row in runs.mappings()}
+    counts = await connection.execute(
+        select(payout.c.run_id, payout.c.status, func.count().label("n"))
+        .where(payout.c.run_id.in_(found))
+        .group_by(payout.c.run_id, payout.c.status)
+    )
+    for row in counts:
+        found[row.run_id]["statuses"][row.status] = row.n
+    return list(found.values())

@@ -1,0 +1,1 @@
+"""Reconciliation: runs, staged lines, matching, findings, discrepancies, reports."""

@@ -1,0 +1,110 @@
+"""Settlement files and bank statements that were uploaded: kept byte by byte, so that any worker can read them."""
+
+import hashlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from db.core.database import Database
+from db.schema.reconciliation import settlement_file, settlement_file_chunk
+from domain.ids import new_id
+from domain.reconciliation.reconciliation import Subject
+
+CHUNK_BYTES = 1_000_000
+_TIMEOUT_S = 30.0
+
+
+class _Known(Exception):
+    """These bytes are here already; `digest` is theirs. What was stored of them again is rolled back."""
+
+    def __init__(self, digest: bytes) -> None:
+        super().__init__()
+        self.digest = digest
+
+
+async def store(
+    database: Database, tenant_id: str, kind: Subject, name: str, actor: str, content: AsyncIterator[bytes]
+) -> tuple[str, bool]:
+    """Keep a file as it comes in, in memory never more than a chunk of it. Returns its id, and whether it is new: the
+    same bytes are the same file, whatever their name. Raises Unavailable."""
+
+    async def work(connection: AsyncConnection) -> str:
+        return await _store(connection, tenant_id, kind, name, actor, content)
+
+    try:
+        return await database.run_long(work, timeout_s=_TIMEOUT_S), True
+    except _Known as known:
+        digest = known.digest
+    existing = await database.read(lambda c: _by_digest(c, tenant_id, kind, digest))
+    assert existing is not None, "it was there a moment ago, and nothing is deleted"
+    return existing, False
+
+
+async def _store(
+    connection: AsyncConnection, tenant_id: str, kind: Subject, name: str, actor: str, content: AsyncIterator[bytes]
+) -> str:
+    file_id = new_id("sf")
+    await connection.execute(
+        insert(settlement_file).values(id=file_id, tenant_id=tenant_id, kind=kind.value, name=name, actor=actor)
+    )
+    digest, size = hashlib.sha256(), 0
+    no = 0
+    async for chunk in _even(content):
+        digest.update(chunk)
+        size += len(chunk)
+        await connection.execute(insert(settlement_file_chunk).values(file_id=file_id, no=no, data=chunk))
+        no += 1
+    if await _by_digest(connection, tenant_id, kind, digest.digest()) is not None:
+        raise _Known(digest.digest())
+    try:
+        await connection.execute(
+            update(settlement_file).where(settlement_file.c.id == file_id).values(sha256=digest.digest(), size=size)
+        )
+    except IntegrityError:  # it came in twice at once
+        raise _Known(digest.digest()) from None
+    return file_id
+
+
+async def _even(content: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The same bytes in chunks of CHUNK_BYTES, whatever the network made of them."""
+    held = bytearray()
+    async for part in content:
+        held += part
+        while len(held) >= CHUNK_BYTES:
+            yield bytes(held[:CHUNK_BYTES])
+            del held[:CHUNK_BYTES]
+    if held:
+        yield bytes(held)
+
+
+async def _by_digest(connection: AsyncConnection, tenant_id: str, kind: Subject, digest: bytes) -> str | None:
+    found: str | None = await connection.scalar(
+        select(settlement_file.c.id).where(
+            settlement_file.c.tenant_id == tenant_id,
+            settlement_file.c.kind == kind.value,
+            settlement_file.c.sha256 == digest,
+        )
+    )
+    return found
+
+
+async def chunk(connection: AsyncConnection, file_id: str, no: int) -> bytes | None:
+    """The n-th part of it, from 0; None past the end."""
+    found: bytes | None = await connection.scalar(
+        select(settlement_file_chunk.c.data).where(
+            settlement_file_chunk.c.file_id == file_id, settlement_file_chunk.c.no == no
+        )
+    )
+    return found
+
+
+async def find(connection: AsyncConnection, tenant_id: str | None, file_id: str) -> dict[str, Any] | None:
+    """`{id, tenant_id, kind, name, sha256, size, actor, created_at}`, of this tenant (None: of any), or None."""
+    query = select(settlement_file).where(settlement_file.c.id == file_id)
+    if tenant_id is not None:
+        query = query.where(settlement_file.c.tenant_id == tenant_id)
+    row = (await connection.execute(query)).mappings().one_or_none()
+    return None if row is None else dict(row)

@@ -1,0 +1,191 @@
+"""Runs of the reconciliation: opened once, read with their lines and items, ended."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Select, func, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from db import task
+from db.core import outbox
+from db.schema.base import PLATFORM_TENANT
+from db.schema.reconciliation import discrepancy, reconciliation_item, reconciliation_run, settlement_file
+from db.schema.tenant import tenant
+from domain.ids import new_id
+from domain.reconciliation.reconciliation import BY_ITSELF, FAILED_KIND, NewRun, RunStatus, Subject, run_event
+
+_ENDED = (RunStatus.COMPLETED.value, RunStatus.FAILED.value)
+
+
+async def open_run(connection: AsyncConnection, new: NewRun, run_id: str | None = None) -> dict[str, Any]:
+    """Store a run, once per key; the row. Raises KeyError for a file that the tenant does not have."""
+    values: dict[str, Any] = {
+        name: getattr(new, name) for name in ("key", "tenant_id", "psp", "window_from", "window_to", "business_date")
+    }
+    values |= {"margin_s": new.margin_s, "apply": new.apply, "actor": new.by, "at": new.at}
+    values |= {"subject": new.subject.value, "source": new.source.value, "status": RunStatus.STAGING.value}
+    if new.file_id is not None:
+        values |= await _file(connection, new)
+    found = await connection.execute(
+        upsert(reconciliation_run)
+        .values(id=run_id or new_id("rec"), **values)
+        .on_conflict_do_nothing(index_elements=["key"])
+        .returning(reconciliation_run)
+    )
+    row = found.mappings().one_or_none()
+    if row is None:
+        known = await connection.execute(select(reconciliation_run).where(reconciliation_run.c.key == new.key))
+        row = known.mappings().one()
+    return dict(row)
+
+
+async def _file(connection: AsyncConnection, new: NewRun) -> dict[str, Any]:
+    found = await connection.execute(
+        select(settlement_file.c.id, settlement_file.c.name, settlement_file.c.sha256).where(
+            settlement_file.c.id == new.file_id,
+            settlement_file.c.tenant_id == new.tenant_id,
+            settlement_file.c.kind == new.subject.value,
+        )
+    )
+    row = found.one_or_none()
+    if row is None:
+        raise KeyError(new.file_id)
+    return {"file_id": row.id, "file_name": row.name, "file_sha256": row.sha256.hex()}
+
+
+async def get(connection: AsyncConnection, run_id: str, *, lock: bool = False) -> dict[str, Any]:
+    """The run's row, under its lock if told."""
+    query = select(reconciliation_run).where(reconciliation_run.c.id == run_id)
+    return dict((await connection.execute(query.with_for_update() if lock else query)).mappings().one())
+
+
+async def fail(connection: AsyncConnection, run_id: str, failure: str, at: datetime) -> None:
+    """End a run that cannot be carried out; nothing was judged. Who asked for it sees that; of one that ran by itself
+    an operator is told."""
+    ended = await connection.execute(
+        update(reconciliation_run)
+        .where(reconciliation_run.c.id == run_id, reconciliation_run.c.status.not_in(_ENDED))
+        .values(status=RunStatus.FAILED.value, failure=failure, completed_at=at, updated_at=func.now())
+        .returning(reconciliation_run.c.tenant_id, reconciliation_run.c.actor)
+    )
+    row = ended.one_or_none()
+    if row is not None and row.actor == BY_ITSELF:
+        await task.open_task(connection, row.tenant_id, None, FAILED_KIND, failure, object_id=run_id)
+
+
+async def complete(connection: AsyncConnection, run_id: str, at: datetime) -> dict[str, Any]:
+    """End a run, once, with its event; the row."""
+    row = await get(connection, run_id, lock=True)
+    if row["status"] in _ENDED:
+        return row
+    ended = await connection.execute(
+        update(reconciliation_run)
+        .where(reconciliation_run.c.id == run_id)
+        .values(status=RunStatus.COMPLETED.value, completed_at=at, updated_at=func.now())
+        .returning(reconciliation_run)
+    )
+    row = dict(ended.mappings().one())
+    await outbox.add(connection, [run_event(row, at)])
+    return row
+
+
+async def count(connection: AsyncConnection, run_id: str, **more: int) -> None:
+    """Add to the run's `fixed`, `asked`, `closed`."""
+    columns = reconciliation_run.c
+    await connection.execute(
+        update(reconciliation_run)
+        .where(columns.id == run_id)
+        .values(**{name: columns[name] + number for name, number in more.items()}, updated_at=func.now())
+    )
+
+
+async def unfinished(connection: AsyncConnection, after_s: float, after_id: str, limit: int) -> list[dict[str, Any]]:
+    """Runs that have not ended and that no step has touched for so long; by id, a page at a time."""
+    run = reconciliation_run.c
+    rows = await connection.execute(
+        select(reconciliation_run)
+        .where(run.status.not_in(_ENDED), run.updated_at < func.now() - timedelta(seconds=after_s), run.id > after_id)
+        .order_by(run.id)
+        .limit(limit)
+    )
+    return [dict(row) for row in rows.mappings()]
+
+
+# --- reading ---
+
+
+async def tenants_shown(connection: AsyncConnection, tenant_id: str | None) -> list[str] | None:
+    """Whose rows a tenant sees: its own, and what belongs to nobody where it is alone on this PSP account. None (an
+    operator): all."""
+    if tenant_id is None:
+        return None
+    others = await connection.scalar(
+        select(tenant.c.id).where(tenant.c.id.not_in([tenant_id, PLATFORM_TENANT])).limit(1)
+    )
+    return [tenant_id] if others else [tenant_id, PLATFORM_TENANT]
+
+
+async def tenants_fixed(connection: AsyncConnection, run: Mapping[str, Any]) -> list[str] | None:
+    """Whose discrepancies a run may settle: those of the tenant that asked for it, as it sees them. None (the
+    platform's): all."""
+    return await tenants_shown(connection, None if run["tenant_id"] == PLATFORM_TENANT else run["tenant_id"])
+
+
+async def find(connection: AsyncConnection, tenant_id: str | None, run_id: str) -> dict[str, Any] | None:
+    """Of this tenant (None: of any), or None."""
+    query = select(reconciliation_run).where(reconciliation_run.c.id == run_id)
+    shown = await tenants_shown(connection, tenant_id)
+    if shown is not None:
+        query = query.where(reconciliation_run.c.tenant_id.in_(shown))
+    row = (await connection.execute(query)).mappings().one_or_none()
+    return None if row is None else dict(row)
+
+
+async def page(
+    connection: AsyncConnection,
+    tenant_id: str | None,
+    *,
+    subject: Subject | None = None,
+    status: str | None = None,
+    before: int | None = None,
+    limit: int,
+) -> list[dict[str, Any]]:
+    """Runs, newest first; `before` is the sequence number that a page ended with."""
+    query: Select[Any] = select(reconciliation_run).order_by(reconciliation_run.c.seq.desc()).limit(limit)
+    shown = await tenants_shown(connection, tenant_id)
+    if shown is not None:
+        query = query.where(reconciliation_run.c.tenant_id.in_(shown))
+    for column, wanted in ((reconciliation_run.c.subject, subject), (reconciliation_run.c.status, status)):
+        if wanted is not None:
+            query = query.where(column == wanted)
+    if before is not None:
+        query = query.where(reconciliation_run.c.seq < before)
+    return [dict(row) for row in (await connection.execute(query)).mappings()]
+
+
+async def items(
+    connection: AsyncConnection,
+    tenant_id: str | None,
+    run_id: str,
+    *,
+    cls: str | None = None,
+    after: int = 0,
+    limit: int = 100,
+) -> list[dict[str, Any]]:
+    """What a run did not plainly match, of the tenant's: items with the discrepancy's present `discrepancy_status`;
+    `after` is the `seq` that a page ended with."""
+    query: Select[Any] = (
+        select(reconciliation_item, discrepancy.c.status.label("discrepancy_status"))
+        .outerjoin(discrepancy, discrepancy.c.id == reconciliation_item.c.discrepancy_id)
+        .where(reconciliation_item.c.run_id == run_id, reconciliation_item.c.seq > after)
+        .order_by(reconciliation_item.c.seq)
+        .limit(limit)
+    )
+    shown = await tenants_shown(connection, tenant_id)
+    if shown is not None:
+        query = query.where(reconciliation_item.c.tenant_id.in_(shown))
+    if cls is not None:
+        query = query.where(reconciliation_item.c["class"] == cls)
+    return [dict(row) for row in (await connection.execute(query)).mappings()]

@@ -1,0 +1,106 @@
+"""Staging: a run's lines are copied as they are listed, each page in one transaction with the place where the next one
+begins. Whoever is killed on the way leaves whole pages, and the next worker goes on behind them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import func, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from db.reconciliation import run as reconciliation
+from db.schema.reconciliation import reconciliation_line, reconciliation_run
+from domain.psp import BankLine, PspLine
+from domain.reconciliation.reconciliation import RunStatus
+
+BANK_KIND = "bank"
+
+_COLUMNS = (
+    "run_id", "line_no", "reference", "kind", "amount", "fee", "currency", "occurred_at", "available_on",
+    "source_reference", "charge_reference", "our_reference", "description", "names",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where staging stands: `cursor` is the next page's, None at the beginning; `lines` are here; `pages` were read."""
+
+    cursor: str | None
+    pages: int
+    lines: int
+    done: bool
+
+
+def place_of(row: dict[str, Any]) -> Place:
+    return Place(row["cursor"], row["pages"], row["lines"], row["staged_at"] is not None)
+
+
+async def stage(
+    connection: AsyncConnection,
+    run_id: str,
+    lines: Sequence[PspLine | BankLine],
+    *,
+    read: int,
+    following: str | None,
+    last: bool,
+) -> Place:
+    """Keep a page and where the next one begins. `read`: the number of the page, from 0: one that is here already, or
+    that does not follow the last one, changes nothing. Returns where staging stands now."""
+    row = await reconciliation.get(connection, run_id, lock=True)
+    place = place_of(row)
+    if place.done or place.pages != read or row["status"] != RunStatus.STAGING.value:
+        return place
+    first = place.lines + 1
+    records = [_record(run_id, number, line) for number, line in enumerate(lines, first)]
+    if records:
+        await _copy(connection, records)
+    values: dict[str, Any] = {"cursor": following, "pages": read + 1, "lines": place.lines + len(records)}
+    if last:
+        values |= {"status": RunStatus.MATCHING.value, "staged_at": func.now()}
+        values |= await _window(connection, row)
+    await connection.execute(
+        update(reconciliation_run).where(reconciliation_run.c.id == run_id).values(**values, updated_at=func.now())
+    )
+    return Place(following, read + 1, place.lines + len(records), last)
+
+
+async def _copy(connection: AsyncConnection, records: list[tuple[Any, ...]]) -> None:
+    """COPY through the driver's own connection: it is in the same transaction as the statement before it."""
+    raw = await connection.get_raw_connection()
+    driver: Any = raw.driver_connection
+    await driver.copy_records_to_table("reconciliation_line", records=records, columns=_COLUMNS)
+
+
+async def _window(connection: AsyncConnection, row: dict[str, Any]) -> dict[str, Any]:
+    """A file that came without a window speaks of the time of its lines."""
+    if row["window_from"] is not None:
+        return {}
+    line = reconciliation_line.c
+    ends = (
+        await connection.execute(
+            select(
+                func.min(line.occurred_at), func.max(line.occurred_at) + func.make_interval(0, 0, 0, 0, 0, 0, 1)
+            ).where(line.run_id == row["id"])
+        )
+    ).one()
+    return {"window_from": ends[0], "window_to": ends[1]} if ends[0] is not None else {}
+
+
+def _record(run_id: str, number: int, line: PspLine | BankLine) -> tuple[Any, ...]:
+    if isinstance(line, PspLine):
+        return (
+            run_id, number, line.reference, line.kind.value, line.amount, line.fee, line.currency, line.occurred_at,
+            line.available_on, line.source_reference, line.charge_reference, line.our_reference, line.description, None,
+        )  # fmt: skip
+    names: list[str] = list(line.references)
+    return (
+        run_id, number, line.reference, BANK_KIND, line.amount, 0, line.currency, line.booked_at, None, None, None,
+        None, line.text, names,
+    )  # fmt: skip
+
+
+def bounds(row: dict[str, Any]) -> tuple[datetime, datetime]:
+    """What is asked of the PSP: the window and the margin on both sides of it."""
+    margin = timedelta(seconds=row["margin_s"])
+    return row["window_from"] - margin, row["window_to"] + margin

@@ -1,0 +1,17 @@
+"""The tables, one file per noun. Amounts are BIGINT minor units beside an ISO 4217 code; every row has its tenant."""
+
+from db.schema import dispute, ledger, merchant, messages, payment, payout, reconciliation, refund, tenant
+from db.schema.base import metadata
+
+__all__ = [
+    "dispute",
+    "ledger",
+    "merchant",
+    "messages",
+    "metadata",
+    "payment",
+    "payout",
+    "reconciliation",
+    "refund",
+    "tenant",
+]

@@ -1,0 +1,86 @@
+"""Refund: TODO docstring."""
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+from db.schema.base import _amount, _created, _history_seq, _id, _json, _moment, _tenant, _text, _words, metadata
+from domain.status import RefundStatus
+
+refund = Table(
+    "refund",
+    metadata,
+    _id(),
+    _tenant(),
+    Column("payment_id", Text, ForeignKey("payment.id"), nullable=False, index=True),
+    Column("order_id", Text, ForeignKey("payment_order.id"), comment="null: the whole charge"),
+    Column("charge_id", Text, ForeignKey("charge.id"), nullable=False),
+    _text("origin"),
+    Column(
+        "source_id",
+        Text,
+        nullable=False,
+        unique=True,
+        comment="what makes it one: the order or charge that it undoes, itself, or the PSP's own refund",
+    ),
+    Column("amount", BigInteger, nullable=False),
+    _text("currency"),
+    _text("status"),
+    _text("ends_as", required=False),
+    _json("ends_with"),
+    Column("attempt", Integer, nullable=False, server_default="1"),
+    _moment("send_until", required=True),
+    _text("reference", required=False),
+    _json("failure"),
+    Column("unknown_count", Integer, nullable=False, server_default="0"),
+    _text("reason", required=False),
+    _text("actor", required=False),
+    Column("refundable_amount", BigInteger, comment="what could be refunded when it was asked for"),
+    _history_seq(),
+    _created(),
+    _created("updated_at"),
+    UniqueConstraint("charge_id", "reference"),
+    CheckConstraint(f"status IN ({_words(RefundStatus)})", name="status"),
+    CheckConstraint("amount > 0 AND amount <= refundable_amount", name="amount"),
+    CheckConstraint("origin IN ('compensation', 'late_charge', 'request', 'psp')", name="origin"),
+)
+
+# Funds of a seller that are set aside for a refund or a dispute: one row for each order that it concerns.
+reserve = Table(
+    "reserve",
+    metadata,
+    _id(),
+    _tenant(),
+    Column("source_id", Text, nullable=False, comment="the refund or dispute"),
+    Column("payment_id", Text, ForeignKey("payment.id"), nullable=False, index=True),
+    Column("order_id", Text, ForeignKey("payment_order.id"), nullable=False),
+    _text("seller_account"),
+    _text("currency"),
+    Column("amount", BigInteger, nullable=False, comment="the order's share of the refund or dispute"),
+    _amount("platform_fee", comment="what the platform returns of it"),
+    _amount("psp_fee", comment="what of the PSP's dispute fee the seller bears"),
+    _amount("pending", comment="covered from there"),
+    _amount("available"),
+    _amount("receivable"),
+    _text("status"),
+    _history_seq(),
+    _created(),
+    Index("uq_reserve_live", "source_id", "order_id", unique=True, postgresql_where=text("status <> 'RELEASED'")),
+    ForeignKeyConstraint(["tenant_id", "seller_account"], ["merchant.tenant_id", "merchant.seller_account"]),
+    CheckConstraint("status IN ('HELD', 'TAKEN', 'RELEASED')", name="status"),
+    CheckConstraint(
+        "amount >= 0 AND platform_fee BETWEEN 0 AND amount AND least(psp_fee, pending, available, receivable) >= 0",
+        name="amounts",
+    ),
+    Index("ix_reserve_seller", "tenant_id", "seller_account", "seq"),
+)

@@ -1,0 +1,69 @@
+"""Tenant: TODO docstring."""
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ForeignKey,
+    Identity,
+    Index,
+    LargeBinary,
+    Table,
+    Text,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from db.schema.base import _created, _id, _json, _moment, _tenant, _text, metadata
+
+tenant = Table("tenant", metadata, _id(), _text("name"), _created())
+
+api_key = Table(
+    "api_key",
+    metadata,
+    _id(),
+    _tenant(),
+    _text("name"),
+    Column("secret_hash", LargeBinary, nullable=False, unique=True),
+    Column("scopes", ARRAY(Text), nullable=False),
+    _created(),
+    _moment("revoked_at"),
+)
+
+idempotency_key = Table(
+    "idempotency_key",
+    metadata,
+    Column("tenant_id", Text, ForeignKey("tenant.id"), primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("request_hash", LargeBinary, nullable=False),
+    _text("object_id"),
+    _created(),
+)
+
+operator_task = Table(
+    "operator_task",
+    metadata,
+    _id(),
+    _tenant(),
+    Column("payment_id", Text, ForeignKey("payment.id"), index=True),
+    Column("object_id", Text, comment="what it is about, where that is no payment: a payout, a discrepancy"),
+    _text("kind"),
+    _text("detail"),
+    _created("opened_at"),
+    _moment("closed_at"),
+    _text("closed_by", required=False),
+    _text("resolution", required=False),
+    Index("uq_operator_task_open", "payment_id", "kind", unique=True, postgresql_where=text("closed_at IS NULL")),
+    Index("uq_operator_task_object", "object_id", "kind", unique=True, postgresql_where=text("closed_at IS NULL")),
+)
+
+audit_log = Table(
+    "audit_log",
+    metadata,
+    Column("seq", BigInteger, Identity(always=True), primary_key=True),
+    _tenant(),
+    _text("actor"),
+    _text("action"),
+    _text("object_id"),
+    _json("detail", required=True),
+    _created("at"),
+)

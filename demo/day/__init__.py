@@ -1,0 +1,1 @@
+"""The day of the demo: checkouts at a failing PSP, payouts, and a reconciliation against falsified books."""

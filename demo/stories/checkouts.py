@@ -1,0 +1,351 @@
+"""The checkouts that the demo tells: what is done to each, and how it has to end at the PSP and in the ledger."""
+
+import asyncio
+import secrets
+from typing import Any
+
+import httpx2
+
+from demo.shop import Unexpected, eventually, reason, taken
+from demo.stories.after_settlement import AFTERMATH
+from demo.stories.story import PAID, UNDONE, WHOLE, Stage, Story
+
+# --- paying ---
+
+
+async def _card(stage: Stage) -> str:
+    return await stage.pay()
+
+
+async def _two_sellers(stage: Stage) -> str:
+    return await stage.pay("pm_card_mastercard", ("seller_anna", "300.00"), ("seller_bo", "200.00"))
+
+
+async def _declined(stage: Stage) -> str:
+    return await stage.pay("pm_card_chargeDeclinedInsufficientFunds")
+
+
+async def _secure_approved(stage: Stage) -> str:
+    payment_id = await _secure(stage)
+    await stage.psp.steer(await stage.shop.reference(payment_id), "authenticate")
+    return payment_id
+
+
+async def _secure(stage: Stage) -> str:
+    payment_id = await stage.pay("pm_card_threeDSecure2Required")
+    payment = await stage.shop.until(payment_id, "REQUIRES_ACTION")
+    if not payment["next_action"]:
+        raise Unexpected("the buyer was not told where to authenticate")
+    return payment_id
+
+
+async def _secure_abandoned(stage: Stage) -> str:
+    payment_id = await _secure(stage)
+    await stage.shop.cancel(payment_id)
+    return payment_id
+
+
+async def _upi_paid(stage: Stage) -> str:
+    payment_id = await _pending(stage, "pm_upi_success")
+    await stage.shop.until(payment_id)
+    return payment_id
+
+
+async def _upi_fails(stage: Stage) -> str:
+    return await _pending(stage, "pm_upi_failure")
+
+
+async def _pending(stage: Stage, method: str = "pm_upi_processing", *orders: tuple[str, str], **fields: Any) -> str:
+    payment_id = await stage.pay(method, *orders, **fields)
+    await stage.shop.until(payment_id, "PENDING")
+    return payment_id
+
+
+# --- asking twice ---
+
+
+async def _double_click(stage: Stage) -> str:
+    answers = await asyncio.gather(*(stage.shop.post("/v1/payments", stage.body()) for _ in range(2)))
+    first, second = sorted(answers, key=lambda answer: answer.status_code)
+    payment = taken(first)
+    if second.status_code != 409 or second.json().get("payment_id") != payment["id"]:
+        raise Unexpected(f"the second click got {reason(second)} instead of a 409 that names the first payment")
+    return str(payment["id"])
+
+
+async def _replay(stage: Stage) -> str:
+    key = secrets.token_hex(12)
+    payment = await stage.shop.pay(stage.body(), key=key)
+    again = await stage.shop.post("/v1/payments", stage.body(), key=key)
+    if taken(again)["id"] != payment["id"] or again.headers.get("Idempotent-Replayed") != "true":
+        raise Unexpected("the same key did not give the same payment back")
+    return str(payment["id"])
+
+
+# --- a PSP on a bad day ---
+
+
+async def _timeout_after(stage: Stage) -> str:
+    fault = await stage.psp.fault(stage.checkout, "timeout_after")
+    payment_id = await stage.pay()
+    await stage.psp.struck(fault)
+    return payment_id
+
+
+async def _server_errors(stage: Stage) -> str:
+    await stage.psp.fault(stage.checkout, "http_500_uncached", times=3)
+    return await stage.pay()
+
+
+async def _error_for_ever(stage: Stage) -> str:
+    await stage.psp.fault(stage.checkout, "http_500_after")
+    return await stage.pay()
+
+
+async def _webhook_lost(stage: Stage) -> str:
+    await stage.psp.webhook_fault(stage.checkout, "lost", times=None)
+    return await _pending(stage, "pm_upi_success")
+
+
+async def _killed(stage: Stage) -> str:
+    """The PSP has charged and holds its answer while our processes die; then the client simply asks again."""
+    if stage.kill is None:
+        raise Unexpected("this story needs a stack of its own")
+    key = secrets.token_hex(12)
+    fault = await stage.psp.fault(stage.checkout, "hold_after")
+    click = asyncio.create_task(stage.shop.post("/v1/payments", stage.body(), key=key))
+    await stage.psp.struck(fault)
+    stage.kill()
+    try:
+        await click
+    except httpx2.TransportError:
+        pass
+    else:
+        raise Unexpected("the request was answered although its process was killed")
+
+    async def ask_again() -> dict[str, Any] | None:
+        try:
+            answer = await stage.shop.post("/v1/payments", stage.body(), key=key)
+        except httpx2.TransportError:
+            return None
+        return taken(answer) if answer.status_code != 503 else None
+
+    return str((await eventually(ask_again, "the API is back"))["id"])
+
+
+# --- giving back ---
+
+
+async def _seller_frozen(stage: Stage) -> str:
+    await stage.shop.open_merchant("seller_dora")
+    payment_id = await _pending(stage, "pm_upi_processing", ("seller_dora", "500.00"))
+    await stage.shop.freeze("seller_dora")
+    await stage.psp.steer(await stage.shop.reference(payment_id), "complete_processing")
+    return payment_id
+
+
+async def _cancel_pending(stage: Stage) -> str:
+    payment_id = await _pending(stage)
+    cancelling = asyncio.create_task(stage.shop.cancel(payment_id))
+
+    async def noted() -> bool:
+        return bool((await stage.shop.payment(payment_id))["cancel_requested"])
+
+    await eventually(noted, "the cancel is noted")
+    await stage.psp.steer(await stage.shop.reference(payment_id), "complete_processing")
+    await cancelling
+    return payment_id
+
+
+async def _keep_successful(stage: Stage) -> str:
+    await stage.shop.open_merchant("seller_eli")
+    orders = (("seller_anna", "300.00"), ("seller_eli", "200.00"))
+    payment_id = await _pending(stage, "pm_upi_processing", *orders, on_partial_failure="keep_successful")
+    await stage.shop.freeze("seller_eli")
+    await stage.psp.steer(await stage.shop.reference(payment_id), "complete_processing")
+    return payment_id
+
+
+async def _late_success(stage: Stage) -> str:
+    payment_id = await _secure(stage)
+    await stage.shop.cancel(payment_id)
+    await stage.shop.until(payment_id, "CANCELLED")
+    await stage.psp.steer(await stage.shop.reference(payment_id), "force_success")
+    return payment_id
+
+
+CHAPTERS: tuple[tuple[str, tuple[Story, ...]], ...] = (
+    (
+        "Paying",
+        (
+            Story(
+                "A card is charged",
+                "wallet and ledger follow in one commit",
+                _card,
+                "SUCCESS",
+                charged=WHOLE,
+                ledger=PAID,
+            ),
+            Story(
+                "Two sellers in one checkout",
+                "one charge; our fees 3 %, and 2.9 % + 0.30",
+                _two_sellers,
+                "SUCCESS",
+                charged=WHOLE,
+                ledger={"at PSP": "485.20", "anna": "291.00", "bo": "193.90", "our fee": "15.10", "PSP fee": "-14.80"},
+            ),
+            Story(
+                "The card is declined",
+                "a payment that FAILED, not an error",
+                _declined,
+                "FAILED",
+                "insufficient_funds",
+            ),
+            Story(
+                "3-D Secure, approved",
+                "waits for the buyer, who comes back",
+                _secure_approved,
+                "SUCCESS",
+                charged=WHOLE,
+                ledger=PAID,
+            ),
+            Story(
+                "3-D Secure, abandoned",
+                "the shop cancels: voided at the PSP first",
+                _secure_abandoned,
+                "CANCELLED",
+            ),
+            Story(
+                "UPI: pending, then paid",
+                "a webhook moves it on",
+                _upi_paid,
+                "SUCCESS",
+                charged=WHOLE,
+                ledger=PAID,
+            ),
+            Story(
+                "UPI: pending, then refused",
+                "the bank says no after a while",
+                _upi_fails,
+                "FAILED",
+                "payment_method_declined",
+            ),
+        ),
+    ),
+    (
+        "Asking twice",
+        (
+            Story(
+                "A double click",
+                "one checkout, two keys: the second is 409",
+                _double_click,
+                "SUCCESS",
+                charged=WHOLE,
+                ledger=PAID,
+            ),
+            Story(
+                "The same request again",
+                "one key: the same payment comes back",
+                _replay,
+                "SUCCESS",
+                charged=WHOLE,
+                ledger=PAID,
+            ),
+        ),
+    ),
+    (
+        "A bad day at the PSP",
+        (
+            Story(
+                "It charges, and never answers",
+                "not failed: asked again under the same key",
+                _timeout_after,
+                "SUCCESS",
+                charged=WHOLE,
+                ledger=PAID,
+            ),
+            Story(
+                "It answers 500 three times",
+                "tried again until its word is known",
+                _server_errors,
+                "SUCCESS",
+                charged=WHOLE,
+                ledger=PAID,
+            ),
+            Story(
+                "It charges, and says 500 for ever",
+                "the key is stuck: the charge is looked up",
+                _error_for_ever,
+                "SUCCESS",
+                charged=WHOLE,
+                ledger=PAID,
+            ),
+            Story(
+                "Its webhook is lost",
+                "the poll finds out by itself",
+                _webhook_lost,
+                "SUCCESS",
+                charged=WHOLE,
+                ledger=PAID,
+            ),
+        ),
+    ),
+    (
+        "Giving it back",
+        (
+            Story(
+                "The seller is frozen meanwhile",
+                "the wallet refuses: the buyer is refunded",
+                _seller_frozen,
+                "FAILED",
+                "wallet_refused",
+                charged=WHOLE,
+                refunded=WHOLE,
+                ledger=UNDONE,
+            ),
+            Story(
+                "Cancelled while pending",
+                "then it is paid after all: refunded",
+                _cancel_pending,
+                "CANCELLED",
+                charged=WHOLE,
+                refunded=WHOLE,
+                ledger=UNDONE,
+            ),
+            Story(
+                "One of two sellers is frozen",
+                "keep_successful: only that share goes back",
+                _keep_successful,
+                "SUCCESS",
+                "wallet_refused",
+                charged=WHOLE,
+                refunded=("200.00",),
+                ledger={"at PSP": "285.20", "anna": "291.00", "our fee": "9.00", "PSP fee": "-14.80"},
+            ),
+            Story(
+                "Paid after it was cancelled",
+                "stays CANCELLED, and the money goes back",
+                _late_success,
+                "CANCELLED",
+                charged=WHOLE,
+                refunded=WHOLE,
+                ledger=UNDONE,
+            ),
+        ),
+    ),
+    *AFTERMATH,
+    (
+        "kill -9",
+        (
+            Story(
+                "API and worker die during the charge",
+                "restarted; the shop asks again: one charge",
+                _killed,
+                "SUCCESS",
+                charged=WHOLE,
+                ledger=PAID,
+                alone=True,
+            ),
+        ),
+    ),
+)

@@ -1,0 +1,62 @@
+"""Dispute: TODO docstring."""
+
+from datetime import datetime
+
+from domain.model import Failure, Frozen
+from domain.psp import DisputeResult
+from domain.status import DisputeStatus
+from domain.waiting import WaitPolicy
+
+DISPUTE_WORKFLOW = "dispute"
+
+
+class DisputeInput(Frozen):
+    """Starts `dispute:{dispute_id}`: from the buyer's first complaint to the issuer's decision."""
+
+    version: int = 1
+    dispute_id: str
+    payment_id: str
+    psp: str
+    task_queue: str
+    patience: WaitPolicy = WaitPolicy()
+
+
+class DisputeStep(Frozen):
+    dispute_id: str
+
+
+class BookDisputeStep(Frozen):
+    dispute_id: str
+    result: DisputeResult
+    next_check_at: datetime
+    at: datetime
+
+
+class DisputeState(Frozen):
+    """`evidence_id`: evidence that waits to be submitted. `ended`: decided, and booked."""
+
+    status: DisputeStatus
+    ended: bool = False
+    evidence_id: str | None = None
+    evidence_due_at: datetime | None = None
+
+
+class EvidenceStep(Frozen):
+    dispute_id: str
+    evidence_id: str
+
+
+class BookEvidenceStep(Frozen):
+    """Write down what the PSP made of a submission."""
+
+    dispute_id: str
+    evidence_id: str
+    failure: Failure | None = None
+    at: datetime
+
+
+class EvidenceWarningStep(Frozen):
+    """Tell a person that the deadline nears and nothing was submitted."""
+
+    dispute_id: str
+    due_at: datetime

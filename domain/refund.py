@@ -1,0 +1,39 @@
+"""Refund: TODO docstring."""
+
+from datetime import datetime
+
+from domain.model import Frozen
+from domain.psp import RefundResult
+from domain.status import RefundStatus, Status
+from domain.waiting import WaitPolicy
+
+REFUND_WORKFLOW = "refund"
+
+
+class RefundStep(Frozen):
+    refund_id: str
+
+
+class BookRefundStep(Frozen):
+    refund_id: str
+    result: RefundResult
+    at: datetime
+
+
+class RefundState(Frozen):
+    """Of the refund, and of the payment after it was booked. `ended`: nothing more is to be done about it."""
+
+    status: RefundStatus
+    payment_status: Status
+    ended: bool = False
+
+
+class RefundInput(Frozen):
+    """Starts `refund:{refund_id}`: a refund of a payment whose own workflow has ended."""
+
+    version: int = 1
+    payment_id: str
+    refund_id: str
+    psp: str
+    task_queue: str
+    patience: WaitPolicy = WaitPolicy()

@@ -1,0 +1,1 @@
+"""The embedded default: starts and supervises PostgreSQL, Temporal, the sandbox PSP, worker and API."""

@@ -1,0 +1,109 @@
+"""`paysaga run`: the stack at a terminal, from the first line to Ctrl-C."""
+
+import asyncio
+import signal
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console, Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from config.settings import DEVELOPMENT_API_KEY, Settings
+from embedded.display import TerminalDisplay
+from embedded.errors import StackError
+from embedded.first_checkout import FirstCheckout, send_first_checkout
+from embedded.stack import EmbeddedStack
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+_STOPPING = Text.assemble(("Paysaga", "bold"), " stops. Ctrl-C again to hurry.")
+_HURRYING = Text("At once.")
+
+
+async def run_session(
+    settings: Settings, console: Console, *, pieces: Collection[str] | None = None, first_checkout: bool = True
+) -> None:
+    """Start, say hello, stay. Returns after Ctrl-C, SIGTERM or a closed terminal, when every child has stopped."""
+    display = TerminalDisplay(console)
+    stack = EmbeddedStack(settings, pieces=pieces, display=display)
+    display.show(Text.assemble(("Paysaga", "bold"), f" starts in {stack.home.path}"))
+    with _signals_cancel(display):
+        try:
+            async with stack:
+                checkout = await _first_checkout(stack, display) if first_checkout and _is_a_sandbox(stack) else None
+                display.show(_panel(stack, checkout))
+                await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            display.show(Text.assemble(("Stopped.", "bold"), f" Your data is in {stack.home.path}"))
+
+
+@contextmanager
+def _signals_cancel(display: TerminalDisplay) -> Iterator[None]:
+    """The first signal cancels this task, which stops the stack; each later one makes that hurry."""
+    task = asyncio.current_task()
+    loop = asyncio.get_running_loop()
+    heard: list[int] = []
+
+    def hear(signum: int) -> None:
+        if task is None or len(heard) > 1:
+            return
+        heard.append(signum)
+        task.cancel()
+        # The terminal has echoed ^C: go on below it.
+        display.show("", _STOPPING if len(heard) == 1 else _HURRYING)
+
+    for signum in _SIGNALS:
+        loop.add_signal_handler(signum, hear, signum)
+    try:
+        yield
+    finally:
+        for signum in _SIGNALS:
+            loop.remove_signal_handler(signum)
+
+
+def _is_a_sandbox(stack: EmbeddedStack) -> bool:
+    """Whether no real money and nobody's real database can be touched, and the development key exists."""
+    return {"seed", "sandbox", "api"} <= stack.pieces
+
+
+async def _first_checkout(stack: EmbeddedStack, display: TerminalDisplay) -> FirstCheckout | None:
+    """A refusal is shown and the stack stays up: whoever sees it wants to look into the logs and the UI."""
+    try:
+        with display.step("First checkout") as step:
+            checkout = await send_first_checkout(stack.api_url)
+            step.detail = checkout.summary
+    except StackError as problem:
+        display.note(str(problem))
+        return None
+    return checkout
+
+
+def _panel(stack: EmbeddedStack, checkout: FirstCheckout | None) -> Panel:
+    """The links of the running stack; 100 columns hold the longest of them on one line, where it can be clicked."""
+    ui = stack.settings.temporal_ui_url
+    rows = Table.grid(padding=(0, 2))
+    rows.add_column(style="bold", no_wrap=True)
+    rows.add_column(overflow="fold")
+    if "api" in stack.pieces:
+        rows.add_row("API", _link(f"{stack.api_url}/docs"))
+    if ui:
+        rows.add_row("Temporal UI", _link(ui))
+    if "sandbox" in stack.pieces:
+        rows.add_row("Sandbox PSP", _link(stack.sandbox_url))
+    if "seed" in stack.pieces:
+        rows.add_row("Development key", Text(DEVELOPMENT_API_KEY, style="green"))
+    rows.add_row("Logs", Text(str(stack.home.logs)))
+    lines: list[RenderableType] = [rows, ""]
+    if ui and checkout:
+        lines += ["The workflow that carried the first checkout:"]
+        lines += [_link(checkout.workflow_url(ui, stack.settings.temporal_namespace)), ""]
+    lines += [Text.assemble(("Ctrl-C", "bold"), f" stops it; your data stays in {stack.home.path}")]
+    title = "[bold]Paysaga is up[/bold]"
+    return Panel(Group(*lines), title=title, title_align="left", border_style="green", padding=(1, 1))
+
+
+def _link(url: str) -> Text:
+    return Text(url, style=f"cyan link {url}")

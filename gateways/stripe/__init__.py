@@ -1,0 +1,1 @@
+"""Stripe behind the PSP protocol; nothing outside this folder knows its SDK."""

@@ -1,0 +1,77 @@
+"""Reconciliation's view of Stripe: what moved our balance there, page by page."""
+
+import math
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+
+from domain.psp import PspLines
+from gateways.stripe.line_objects import line_of
+from gateways.stripe.objects import UNREADABLE, Object
+from gateways.stripe.wire import PAGE_SIZE, LookOutcome, Refusal, StripeCalls, Unanswered
+
+TRANSACTIONS = "/v1/balance_transactions"
+
+
+@dataclass(frozen=True)
+class LinesLook:
+    """What asking for a page brought; `reason` of an UNKNOWN as in ChargeResult."""
+
+    outcome: LookOutcome
+    page: PspLines
+    reason: str | None = None
+
+
+class StripeLines(StripeCalls):
+    """The part of the adapter that lists what moved our balance."""
+
+    async def list_lines(
+        self,
+        *,
+        created_from: datetime,
+        created_to: datetime,
+        cursor: str | None,
+        otherwise_at: datetime,
+        timeout_s: float,
+    ) -> PspLines:
+        # Stripe's times are whole seconds: rounded up on both sides, windows that meet neither overlap nor leave a gap.
+        window = {"gte": math.ceil(created_from.timestamp()), "lt": math.ceil(created_to.timestamp())}
+        look = await self._run(
+            "list_lines", timeout_s, _unknown_lines, partial(self._page, window, cursor, otherwise_at)
+        )
+        return look.page
+
+    async def _page(
+        self, window: dict[str, int], cursor: str | None, otherwise_at: datetime, deadline: float
+    ) -> LinesLook:
+        # The newest come first, so what is booked meanwhile does not move the pages that follow.
+        query: Object = {
+            "created": window,
+            "limit": PAGE_SIZE,
+            "expand": ["data.source", "data.source.transfer"],
+            **({"starting_after": cursor} if cursor else {}),
+        }
+        try:
+            answer = await self._send(deadline, "get", TRANSACTIONS, query)
+        except Refusal:
+            raise Unanswered("unrecognised") from None
+        try:
+            page = _read_page(answer, cursor, otherwise_at)
+        except UNREADABLE:
+            raise Unanswered("malformed") from None
+        return LinesLook(LookOutcome.FOUND, page)
+
+
+def _read_page(answer: Object, cursor: str | None, otherwise_at: datetime) -> PspLines:
+    """Raises one of UNREADABLE for a page after which it is not known where to go on."""
+    entries, more = answer["data"], answer["has_more"]
+    if not isinstance(entries, list) or not isinstance(more, bool):
+        raise TypeError("not a page")
+    following = entries[-1]["id"] if more else None
+    if more and (not isinstance(following, str) or following in ("", cursor)):
+        raise ValueError("the page names no next one")
+    return PspLines(lines=tuple(line_of(entry, otherwise_at) for entry in entries), cursor=following)
+
+
+def _unknown_lines(reason: str) -> LinesLook:
+    return LinesLook(LookOutcome.UNKNOWN, PspLines(reason=reason), reason)

@@ -1,0 +1,61 @@
+"""Temporal: TODO docstring."""
+
+import contextlib
+from pathlib import Path
+
+from temporalio.api.enums.v1 import IndexedValueType
+from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
+from temporalio.client import (
+    Client,
+    TLSConfig,
+)
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
+from temporalio.service import RPCError
+
+from config.settings import Settings
+from runtime.search_attributes import SEARCH_ATTRIBUTES
+
+
+async def connect(settings: Settings) -> Client:
+    """The Temporal client: one connection per process."""
+    tls: bool | TLSConfig = settings.temporal_tls
+    if settings.temporal_tls_cert_path or settings.temporal_tls_ca_path:
+        tls = TLSConfig(
+            server_root_ca_cert=_bytes(settings.temporal_tls_ca_path),
+            client_cert=_bytes(settings.temporal_tls_cert_path),
+            client_private_key=_bytes(settings.temporal_tls_key_path),
+        )
+    runtime = None
+    if settings.temporal_metrics_port is not None:
+        metrics = PrometheusConfig(bind_address=f"0.0.0.0:{settings.temporal_metrics_port}", durations_as_seconds=True)
+        runtime = Runtime(telemetry=TelemetryConfig(metrics=metrics))
+    return await Client.connect(
+        settings.temporal_address or f"127.0.0.1:{settings.temporal_port}",
+        namespace=settings.temporal_namespace,
+        data_converter=pydantic_data_converter,
+        api_key=settings.temporal_api_key.get_secret_value() if settings.temporal_api_key else None,
+        tls=tls,
+        runtime=runtime,
+    )
+
+
+def _bytes(path: Path | None) -> bytes | None:
+    return path.read_bytes() if path else None
+
+
+async def register_search_attributes(client: Client) -> None:
+    """Idempotent. A server that reserves this to its administrators is told apart from one where they are missing."""
+    listing = await client.operator_service.list_search_attributes(
+        ListSearchAttributesRequest(namespace=client.namespace)
+    )
+    missing = {
+        key.name: IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
+        for key in SEARCH_ATTRIBUTES
+        if key.name not in listing.custom_attributes
+    }
+    if missing:
+        with contextlib.suppress(RPCError):  # two workers at once; if it is refused, the first start says so
+            await client.operator_service.add_search_attributes(
+                AddSearchAttributesRequest(namespace=client.namespace, search_attributes=missing)
+            )

@@ -1,0 +1,139 @@
+"""The wiring: every object of a process is built here, once, from the settings."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from pydantic import SecretStr
+from temporalio.client import (
+    Client,
+)
+
+from config.settings import SANDBOX_STRIPE_KEY, SANDBOX_WEBHOOK_SECRET, Settings
+from db.core.database import Database
+from db.core.keyring import Keyring
+from domain.payout import BankWaitPolicy
+from domain.waiting import WaitPolicy
+from gateways.guard import Guard
+from gateways.protocol import Psp
+from gateways.stripe.gateway import StripePsp
+from runtime.notifier import CompletionNotifier
+from runtime.temporal import connect
+from runtime.workflow_client import WorkflowClient
+
+
+class SettingMissing(Exception):
+    """A setting without which this process cannot run; the message names the variable."""
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """What the API and the workers share. One per process and event loop."""
+
+    settings: Settings
+    database: Database
+    keyring: Keyring
+    psps: dict[str, Psp]
+    temporal: Client
+    workflow_client: WorkflowClient
+    notifier: CompletionNotifier
+
+    @property
+    def psp(self) -> Psp:
+        """The PSP that new payments go to."""
+        return self.psps["stripe"]
+
+    def payable(self, amount: int, currency: str) -> int:
+        """The most that the PSP can pay out of an amount, in minor units: some currencies it takes in larger steps."""
+        steps = (amount - amount % step for step in (1, 10, 100, 1000))
+        return next((part for part in steps if part <= 0 or self.psp.check_payout(part, currency) is None), 0)
+
+    @property
+    def send_for_s(self) -> float:
+        """How long a request may be sent under its key: the PSP's key lifetime less our margin."""
+        return max(0.0, self.psp.key_life_s - self.settings.stripe_key_margin_s)
+
+
+@asynccontextmanager
+async def open_runtime(settings: Settings, *, application: str) -> AsyncIterator[Runtime]:
+    """Raises SettingMissing, and what the Temporal client raises when its server does not answer."""
+    async with AsyncExitStack() as stack:
+        database = Database(
+            _required(settings.database_url, "PAYSAGA_DATABASE_URL"),
+            pool_size=settings.database_pool_size,
+            timeout_s=settings.database_timeout_s,
+            application=application,
+        )
+        stack.push_async_callback(database.close)
+        keyring = Keyring.parse(_required(settings.encryption_keys, "PAYSAGA_ENCRYPTION_KEYS"))
+        psps: dict[str, Psp] = {"stripe": stripe_psp(settings)}
+        for psp in psps.values():
+            stack.push_async_callback(psp.close)
+        temporal = await connect(settings)
+        yield Runtime(
+            settings=settings,
+            database=database,
+            keyring=keyring,
+            psps=psps,
+            temporal=temporal,
+            workflow_client=WorkflowClient(
+                temporal,
+                settings.temporal_task_queue,
+                patience(settings),
+                payout_patience=WaitPolicy(
+                    poll_first_s=settings.payout_poll_first_s, poll_max_s=settings.payout_poll_max_s
+                ),
+                task_timeout_s=settings.workflow_task_timeout_s,
+            ),
+            notifier=CompletionNotifier(),
+        )
+
+
+def _required(value: SecretStr | None, variable: str) -> str:
+    if value is None or not value.get_secret_value():
+        raise SettingMissing(f"{variable} is not set; `make run` sets it for the embedded stack.")
+    return value.get_secret_value()
+
+
+def stripe_psp(settings: Settings) -> StripePsp:
+    """Stripe; without a key of its own it is the sandbox on this machine."""
+    real = settings.stripe_api_key is not None
+    sandbox_url = f"http://{settings.sandbox_host}:{settings.sandbox_port}"
+    secrets = settings.stripe_webhook_secret.get_secret_value() if settings.stripe_webhook_secret else ""
+    return StripePsp(
+        api_key=settings.stripe_api_key.get_secret_value() if settings.stripe_api_key else SANDBOX_STRIPE_KEY,
+        base_url=settings.stripe_base_url or (None if real else sandbox_url),
+        webhook_secrets=[s for s in secrets.split(",") if s] or ([] if real else [SANDBOX_WEBHOOK_SECRET]),
+        currencies=settings.stripe_currencies,
+        key_life_s=settings.stripe_key_life_s,
+        return_url=settings.stripe_return_url,
+        guard=Guard(
+            "stripe",
+            concurrency_max=settings.stripe_concurrency_max,
+            rate_per_s=settings.stripe_rate_per_s,
+            breaker_failures=settings.stripe_breaker_failures,
+            breaker_open_s=settings.stripe_breaker_open_s,
+        ),
+    )
+
+
+def patience(settings: Settings) -> WaitPolicy:
+    return WaitPolicy(
+        confirm_s=settings.confirm_deadline_s,
+        action_s=settings.action_deadline_s,
+        pending_s=settings.pending_deadline_s,
+        authorization_s=settings.authorization_deadline_s,
+        authorization_margin_s=settings.authorization_margin_s,
+        evidence_warning_s=settings.evidence_warning_s,
+        poll_first_s=settings.poll_first_s,
+        poll_max_s=settings.poll_max_s,
+    )
+
+
+def payout_patience(settings: Settings) -> WaitPolicy:
+    return WaitPolicy(poll_first_s=settings.payout_poll_first_s, poll_max_s=settings.payout_poll_max_s)
+
+
+def bank_patience(settings: Settings) -> BankWaitPolicy:
+    days = tuple(int(day) for day in settings.payout_return_look_days.split(","))
+    return BankWaitPolicy(days=settings.payout_bank_days, return_look_days=days)

@@ -1,0 +1,241 @@
+"""Starting and nudging workflows: the only place that knows their ids, names and start options."""
+
+from datetime import timedelta
+from typing import Any
+
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
+from temporalio.common import (
+    Priority,
+    SearchAttributePair,
+    TypedSearchAttributes,
+    WorkflowIDConflictPolicy,
+    WorkflowIDReusePolicy,
+)
+from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCError, RPCStatusCode
+
+from db.payment.payment import NewPayment
+from db.payment.record import Payment
+from db.payout.record import Payout
+from domain.dispute import DISPUTE_WORKFLOW, DisputeInput
+from domain.errors import Unavailable
+from domain.ids import (
+    dispute_workflow_id,
+    late_charge_workflow_id,
+    payment_workflow_id,
+    payout_workflow_id,
+    refund_workflow_id,
+)
+from domain.late_charge import LATE_CHARGE_WORKFLOW, LateChargeInput
+from domain.messages import CancelRequest, Nudge, Resolution
+from domain.money import Money
+from domain.payment import PAYMENT_WORKFLOW, PaymentInput
+from domain.payout import PAYOUT_WORKFLOW, PayoutInput, PayoutResolution
+from domain.refund import REFUND_WORKFLOW, RefundInput
+from domain.status import Status
+from domain.waiting import WaitPolicy
+from runtime.search_attributes import CHECKOUT, TENANT
+
+_RPC_TIMEOUT = timedelta(seconds=5)
+
+_AFTER_PAYMENTS = Priority(priority_key=4)
+"""A run's payouts wait while buyers pay; 3 is the default."""
+
+
+class WorkflowClient:
+    """`task_timeout_s` decides how soon another worker takes over from one that died in the middle of a task."""
+
+    def __init__(
+        self,
+        client: Client,
+        task_queue: str,
+        patience: WaitPolicy,
+        *,
+        payout_patience: WaitPolicy,
+        task_timeout_s: float,
+    ) -> None:
+        self._client = client
+        self._task_queue = task_queue
+        self._patience = patience
+        self._payout_patience = payout_patience
+        self._task_timeout = timedelta(seconds=task_timeout_s)
+
+    def input_of(self, row: Payment) -> PaymentInput:
+        """What starts a payment's workflow, the first time or again: all of it is in the rows."""
+        return self._input(row, row.to_capture, confirmed=row.status is not Status.NOT_STARTED)
+
+    def input_of_new(self, new: NewPayment) -> PaymentInput:
+        """The same for a payment that was stored just now."""
+        return self._input(new, sum(order.amount for order in new.orders), confirmed=new.confirmed)
+
+    def _input(self, of: Payment | NewPayment, amount: int, *, confirmed: bool) -> PaymentInput:
+        return PaymentInput(
+            payment_id=of.id,
+            tenant_id=of.tenant_id,
+            psp=of.psp,
+            amount=amount,
+            currency=of.currency,
+            confirmed=confirmed,
+            order_ids=tuple(order.id for order in of.orders),
+            keep_successful=of.on_partial_failure == "keep_successful",
+            risk=of.risk_version is not None,
+            authorize_only=of.authorize_only,
+            capture_by_request=of.capture_by_request,
+            capture_on_expiry=of.capture_on_expiry,
+            task_queue=self._task_queue,
+            patience=self._patience,
+        )
+
+    async def start_payment(self, inp: PaymentInput, checkout_id: str | None, *, again: bool = False) -> bool:
+        """Start a payment's workflow; `again` also if an earlier run of it has ended. False: it was there already.
+
+        Eager: a worker in this process gets the first task with the answer, without a round through the queue.
+        Raises Unavailable; the row is stored then, and the sweeper starts it.
+        """
+        checkout = [SearchAttributePair(CHECKOUT, checkout_id)] if checkout_id else []
+        total = Money(amount=inp.amount, currency=inp.currency)
+        try:
+            await self._client.start_workflow(
+                PAYMENT_WORKFLOW,
+                inp,
+                id=payment_workflow_id(inp.payment_id),
+                task_queue=self._task_queue,
+                task_timeout=self._task_timeout,
+                id_reuse_policy=(
+                    WorkflowIDReusePolicy.ALLOW_DUPLICATE if again else WorkflowIDReusePolicy.REJECT_DUPLICATE
+                ),
+                request_eager_start=True,
+                search_attributes=TypedSearchAttributes([SearchAttributePair(TENANT, inp.tenant_id), *checkout]),
+                static_summary=f"{total} · {len(inp.order_ids)} order{'s' if len(inp.order_ids) > 1 else ''}",
+                rpc_timeout=_RPC_TIMEOUT,
+            )
+        except WorkflowAlreadyStartedError:
+            return False
+        except RPCError as error:
+            raise Unavailable("Temporal does not answer; the payment is stored and will be started.") from error
+        return True
+
+    async def start_late_charge(self, row: Payment, charge_id: str, reference: str) -> None:
+        """Once per charge and for ever; while it runs, a repetition nudges it."""
+        inp = LateChargeInput(
+            payment_id=row.id,
+            charge_id=charge_id,
+            reference=reference,
+            psp=row.psp,
+            task_queue=self._task_queue,
+            patience=self._patience,
+        )
+        workflow_id = late_charge_workflow_id(charge_id)
+        summary = f"{row.id} was paid after it had ended"
+        await self._start_aftermath(LATE_CHARGE_WORKFLOW, inp, workflow_id, row, summary)
+
+    async def start_refund(self, row: Payment, refund_id: str, *, fresh: bool = False) -> None:
+        """Take care of a refund whose payment has ended; while that runs, a repetition nudges it. `fresh`: it was
+        stored just now, so nothing runs yet, and a worker in this process gets the first task with the answer."""
+        inp = RefundInput(
+            version=2,
+            payment_id=row.id,
+            refund_id=refund_id,
+            psp=row.psp,
+            task_queue=self._task_queue,
+            patience=self._patience,
+        )
+        workflow_id, summary = refund_workflow_id(refund_id), f"refund of {row.id}"
+        await self._start_aftermath(REFUND_WORKFLOW, inp, workflow_id, row, summary, fresh=fresh)
+
+    async def start_dispute(self, row: Payment, dispute_id: str) -> None:
+        """Take care of a dispute; while that runs, a repetition nudges it."""
+        inp = DisputeInput(
+            dispute_id=dispute_id,
+            payment_id=row.id,
+            psp=row.psp,
+            task_queue=self._task_queue,
+            patience=self._patience,
+        )
+        await self._start_aftermath(DISPUTE_WORKFLOW, inp, dispute_workflow_id(dispute_id), row, f"dispute of {row.id}")
+
+    async def start_payout(self, row: Payout, *, fresh: bool = False) -> None:
+        """Take care of a payout; while that runs, a repetition nudges it. Behind payments where a worker has to choose.
+        `fresh`: it was stored just now."""
+        inp = PayoutInput(
+            payout_id=row.id,
+            tenant_id=row.tenant_id,
+            psp=row.psp,
+            status=row.status,
+            task_queue=self._task_queue,
+            patience=self._payout_patience,
+        )
+        summary = f"{Money(amount=row.amount, currency=row.currency)} to {row.seller_account}"
+        await self._start_aftermath(PAYOUT_WORKFLOW, inp, payout_workflow_id(row.id), row, summary, fresh=fresh)
+
+    async def resolve_payout(self, payout_id: str, message: PayoutResolution) -> str:
+        """Hand a person's decision to the payout that waits for it; it answers what it made of it."""
+        handle = self._client.get_workflow_handle(payout_workflow_id(payout_id))
+        answer: str = await handle.execute_update("resolve", message, result_type=str)
+        return answer
+
+    async def _start_aftermath(
+        self,
+        name: str,
+        inp: LateChargeInput | RefundInput | DisputeInput | PayoutInput,
+        workflow_id: str,
+        row: Payment | Payout,
+        summary: str,
+        *,
+        fresh: bool = False,
+    ) -> None:
+        """One at a time per id, started or nudged. Raises Unavailable."""
+        nudge: dict[str, Any] = {"start_signal": "nudge", "start_signal_args": [Nudge(reason="aftermath")]}
+        try:
+            await self._client.start_workflow(
+                name,
+                inp,
+                id=workflow_id,
+                task_queue=self._task_queue,
+                task_timeout=self._task_timeout,
+                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+                search_attributes=TypedSearchAttributes([SearchAttributePair(TENANT, row.tenant_id)]),
+                static_summary=summary,
+                priority=_AFTER_PAYMENTS if isinstance(row, Payout) else Priority.default,
+                rpc_timeout=_RPC_TIMEOUT,
+                **({"request_eager_start": True} if fresh else nudge),
+            )
+        except RPCError as error:
+            raise Unavailable("Temporal does not answer.") from error
+
+    async def tell(self, row: Payment, message: Nudge | CancelRequest) -> None:
+        """Signal a payment's workflow. One that is gone (terminated, lost) is started again: it reads the row, which
+        says what the message would have said. Raises Unavailable."""
+        name = "cancel" if isinstance(message, CancelRequest) else "nudge"
+        if not await self._signal(row.id, name, message):
+            await self.start_payment(self.input_of(row), row.checkout_id, again=True)
+
+    async def resolve(self, workflow_id: str, message: Resolution) -> str:
+        """Hand a person's decision to the workflow that waits for it; it answers what it made of it."""
+        handle = self._client.get_workflow_handle(workflow_id)
+        answer: str = await handle.execute_update("resolve", message, result_type=str)
+        return answer
+
+    async def _signal(self, payment_id: str, name: str, message: Nudge | CancelRequest) -> bool:
+        """False: there is no running workflow to tell. Raises Unavailable."""
+        try:
+            await self._handle(payment_id).signal(name, message, rpc_timeout=_RPC_TIMEOUT)
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                return False
+            raise Unavailable("Temporal does not answer.") from error
+        return True
+
+    async def is_running(self, workflow_id: str) -> bool:
+        """Whether a run of this workflow is open now."""
+        try:
+            description = await self._client.get_workflow_handle(workflow_id).describe(rpc_timeout=_RPC_TIMEOUT)
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                return False
+            raise Unavailable("Temporal does not answer.") from error
+        return description.status is WorkflowExecutionStatus.RUNNING
+
+    def _handle(self, payment_id: str) -> WorkflowHandle[object, object]:
+        return self._client.get_workflow_handle(payment_workflow_id(payment_id))

@@ -1,1 +1,0 @@
-"""The embedded default: starts and supervises PostgreSQL, Temporal, the sandbox PSP, worker and API; the CLI."""

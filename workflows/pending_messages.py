@@ -1,0 +1,45 @@
+"""What reaches a saga from outside while it runs: a message only sets something that the saga reads when it waits."""
+
+import contextlib
+from datetime import datetime, timedelta
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from domain.messages import CancelRequest, Nudge, Resolution
+
+
+class PendingMessages:
+    """Signals are not lost and not queued: ten nudges before the saga looks are one look at the PSP."""
+
+    def __init__(self) -> None:
+        self.nudged = False
+        self.cancel: CancelRequest | None = None
+        self.resolution: Resolution | None = None
+        self._cancel_was_noticed = False
+
+    def nudge(self, _: Nudge) -> None:
+        self.nudged = True
+
+    def request_cancel(self, request: CancelRequest) -> None:
+        if self.cancel is None:
+            self.cancel = request
+
+    @property
+    def has_message(self) -> bool:
+        return self.nudged or self.resolution is not None or (self.cancel is not None and not self._cancel_was_noticed)
+
+    async def wait(self, gap: timedelta, deadline: datetime | None, summary: str) -> None:
+        """Until a message, the end of `gap`, or the deadline, whichever is first."""
+        if not self.has_message:
+            until = gap if deadline is None else min(gap, deadline - workflow.now())
+            with contextlib.suppress(TimeoutError):
+                await workflow.wait_condition(
+                    lambda: self.has_message, timeout=max(until, timedelta(0)), timeout_summary=summary
+                )
+        self.nudged = False
+        self._cancel_was_noticed = self.cancel is not None
+
+    def take_resolution(self) -> Resolution | None:
+        resolution, self.resolution = self.resolution, None
+        return resolution
