@@ -16,10 +16,11 @@ from api.examples import IDEMPOTENCY_KEY
 from config.settings import DEVELOPMENT_API_KEY
 from db import api_key
 from db.api_key import Principal
-from db.payment.checkout import Request as KeyedRequest
+from db.core.idempotency import Request as KeyedRequest
 from domain.card_data import require_text
 from domain.errors import BadRequest, Forbidden, Unauthorized, Unavailable
 from runtime.wiring import Runtime
+from services.command import Caller
 
 WAIT_DEFAULT_S = 5.0
 WAIT_MAX_S = 25.0
@@ -227,6 +228,11 @@ def _preferred(prefer: str | None, default_s: float) -> float:
 
 Wait = Annotated[float, Depends(wait_s)]
 NoWait = Annotated[float, Depends(no_wait_s)]
+
+
+def caller(who: Principal) -> Caller:
+    """The key as services know it."""
+    return Caller(actor=who.key_id, tenant_id=who.tenant_id)
 
 
 def keyed(request: Request, key: str, body: BaseModel | None) -> KeyedRequest:

@@ -12,7 +12,7 @@ from api.problems import READ_PROBLEMS, WRITE_PROBLEMS
 from api.schemas.merchant import MerchantIn, MerchantList, MerchantOut, MerchantPatch, PayoutTermsIn, WalletOut
 from api.strict import StrictRoute
 from api.views.merchant import balance_out, merchant_out
-from db import merchant, task
+from db import audit_log, merchant
 from db.api_key import Principal
 from db.ledger import wallet
 from db.payout import release
@@ -65,7 +65,7 @@ async def create_merchant(
 
     async def work(connection: Any) -> dict[str, Any]:
         row = await merchant.create(connection, who.tenant_id, values)
-        await task.audit(
+        await audit_log.record(
             connection, who.tenant_id, who.key_id, "merchant.create", row["id"], body.model_dump(mode="json")
         )
         return row
@@ -100,7 +100,7 @@ async def change_merchant(
 
     async def work(connection: Any) -> dict[str, Any]:
         row = await merchant.change(connection, who.tenant_id, current["seller_account"], values)
-        await task.audit(
+        await audit_log.record(
             connection, who.tenant_id, who.key_id, "merchant.change", row["id"], body.model_dump(mode="json")
         )
         return row

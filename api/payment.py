@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Path, Request, Response
 
 from api import examples
-from api.context import AdmissionOf, IdempotencyKey, PaymentsReader, PaymentsWriter, RuntimeOf, Wait, keyed
+from api.context import AdmissionOf, IdempotencyKey, PaymentsReader, PaymentsWriter, RuntimeOf, Wait, caller, keyed
 from api.problems import READ_PROBLEMS, WRITE_PROBLEMS
 from api.schemas.payment import PaymentIn, PaymentOrderOut, PaymentOut
 from api.strict import StrictRoute
@@ -15,17 +15,17 @@ from api.views.payment import order_out, payment_out
 from db.api_key import Principal
 from db.core import idempotency
 from db.core.database import LockTimeout
+from db.core.idempotency import Request as KeyedRequest
 from db.payment import checkout, lifecycle, payment
-from db.payment.checkout import Request as KeyedRequest
 from db.payment.payment import NewOrder, NewPayment
 from db.payment.record import Payment
 from domain.errors import NotFound, Unavailable, Unprocessable
 from domain.ids import CLIENT_ID, new_id
 from domain.messages import CancelRequest, Nudge
 from domain.money import MoneyError, parse_major
-from domain.payment import CancelStep
 from domain.status import RESTING, TERMINAL, Status
 from runtime.wiring import Runtime
+from services import payment as payments
 
 router = APIRouter(prefix="/v1/payments", tags=["payments"], route_class=StrictRoute)
 
@@ -319,16 +319,8 @@ async def cancel_payment(
 ) -> Response:
     """Cancel wins until the settlement commits: what was charged is refunded and the payment ends CANCELLED.
     Afterwards it is 409 `payment_settled`, and a refund is the way. Cancelling twice is no error."""
-    row, _ = await find_payment(runtime, who, payment_id)
-    step = CancelStep(payment_id=row.id, by=who.key_id, at=datetime.now(UTC))
-    with runtime.notifier.watch(row.id) as changed:
-        found, replayed = await keyed_work(
-            runtime, who, keyed(request, key, None), row, lambda c: lifecycle.request_cancel(c, step)
-        )
-        if found.open:
-            await tell(runtime, found, CancelRequest(by=who.key_id))
-            row = await outcome(runtime, row.id, changed, wait_s, until=ended)
-    return answer(row if found.open else found, replayed=replayed, created=False)
+    done = await payments.cancel(runtime, caller(who), payment_id, request=keyed(request, key, None), wait_s=wait_s)
+    return answer(done.payment, replayed=done.replayed, created=False)
 
 
 async def tell(runtime: Runtime, found: Payment, message: Nudge | CancelRequest) -> None:

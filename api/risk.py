@@ -14,7 +14,7 @@ from api.schemas.payment import PaymentOut
 from api.schemas.risk import ReviewIn, ReviewList, RuleSetOut
 from api.strict import StrictRoute
 from api.views.risk import review_out
-from db import risk, task
+from db import audit_log, risk
 from db.payment.record import Payment
 from domain.messages import Nudge
 from domain.payment import Review, ReviewStep
@@ -41,7 +41,7 @@ async def replace_rules(
     async def work(connection: Any) -> dict[str, Any]:
         row = await risk.put_rules(connection, who.tenant_id, body, who.key_id)
         detail = {"version": row["version"]}
-        await task.audit(connection, who.tenant_id, who.key_id, "risk.rules", who.tenant_id, detail)
+        await audit_log.record(connection, who.tenant_id, who.key_id, "risk.rules", who.tenant_id, detail)
         return row
 
     return _rules(await runtime.database.run(work))

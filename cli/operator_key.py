@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from db import api_key, task
+from db import api_key, audit_log
 from db import lookup as operator
 from db.core.database import Database
 from embedded.errors import StackError
@@ -17,7 +17,7 @@ async def create_key(database: Database, tenant: str, name: str, scopes: frozens
     async def work(connection: Any) -> str:
         key_id = await api_key.create(connection, tenant, name, secret, scopes or api_key.SCOPES)
         detail = {"name": name, "scopes": sorted(scopes or api_key.SCOPES)}
-        await task.audit(connection, tenant, by, "api_key.create", key_id, detail)
+        await audit_log.record(connection, tenant, by, "api_key.create", key_id, detail)
         return key_id
 
     try:
@@ -35,7 +35,7 @@ async def revoke_key(database: Database, key_id: str, by: str) -> str:
             return None
         revoked = await api_key.revoke(connection, key_id)
         if revoked:
-            await task.audit(connection, tenant, by, "api_key.revoke", key_id, {})
+            await audit_log.record(connection, tenant, by, "api_key.revoke", key_id, {})
         return revoked
 
     revoked = await database.run(work)

@@ -3,8 +3,8 @@
 from typing import Any
 
 from cli.refusals import refusals
+from db import audit_log, merchant
 from db import lookup as operator
-from db import merchant, task
 from db.core.database import Database
 from domain.status import MerchantStatus
 from embedded.errors import StackError
@@ -33,7 +33,7 @@ async def set_merchant_status(
     async def work(connection: Any) -> None:
         await merchant.change(connection, row["tenant_id"], seller, {"status": status.value})
         detail = {"status": status.value, "seller_account": seller}
-        await task.audit(connection, row["tenant_id"], by, "merchant.change", row["id"], detail)
+        await audit_log.record(connection, row["tenant_id"], by, "merchant.change", row["id"], detail)
 
     with refusals(seller):
         await database.run(work)

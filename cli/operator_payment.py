@@ -5,8 +5,6 @@ the one that writes to it; these commands only tell it.
 """
 
 import asyncio
-from datetime import UTC, datetime
-from typing import Any
 
 from temporalio.client import (
     WorkflowUpdateFailedError,
@@ -15,19 +13,18 @@ from temporalio.client import (
 from temporalio.service import RPCError, RPCStatusCode
 
 from db import lookup as operator
-from db import task
 from db.core.database import Database
 from db.payment import lifecycle, payment
 from db.payment.record import Payment
 from db.refund import refund
 from db.refund.record import Refund
-from domain.errors import Conflict
 from domain.ids import late_charge_workflow_id, payment_workflow_id, refund_workflow_id
-from domain.messages import CancelRequest, Decision, Nudge, Resolution
-from domain.payment import CancelStep
+from domain.messages import Decision, Nudge, Resolution
 from domain.status import RefundStatus
 from embedded.errors import StackError
 from runtime.wiring import Runtime
+from services import payment as payments
+from services.command import Caller
 
 _DECISION_TIMEOUT_S = 20.0
 _LOOK_S = 0.2
@@ -66,24 +63,10 @@ async def nudge_payment(runtime: Runtime, name: str) -> str:
 
 
 async def cancel_payment(runtime: Runtime, name: str, by: str) -> str:
-    """Cancel wins until the settlement commits. Raises StackError when it is too late."""
-    found = await find_payment(runtime.database, name)
-    step = CancelStep(payment_id=found.id, by=by, at=datetime.now(UTC))
-
-    async def mark(connection: Any) -> Payment:
-        row = await lifecycle.request_cancel(connection, step)
-        if row.open:
-            await task.audit(connection, row.tenant_id, by, "payment.cancel", row.id, {"status": row.status.value})
-        return row
-
-    try:
-        row = await runtime.database.run(mark)
-    except Conflict as error:
-        raise StackError(f"{found.id} cannot be cancelled: {error.detail}") from error
+    """Cancel wins until the settlement commits."""
+    row = (await payments.cancel(runtime, Caller(by), name)).payment
     if not row.open:
         return f"{row.id} is {row.status} already."
-    if lifecycle.listens(row):  # otherwise its next step reads the mark on the row
-        await runtime.workflow_client.tell(row, CancelRequest(by=by))
     return f"{row.id} was {row.status}: it is being cancelled, and refunded if it was charged."
 
 

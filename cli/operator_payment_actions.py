@@ -9,7 +9,7 @@ from typing import Any
 
 from cli.operator_payment import find_payment
 from cli.refusals import refusals
-from db import risk, task
+from db import audit_log, risk
 from db.payment import capture, lifecycle
 from db.payment.record import Payment
 from domain.card_data import require_text
@@ -57,7 +57,7 @@ async def capture_payment(runtime: Runtime, name: str, amount: str | None, parts
     async def mark(connection: Any) -> Payment:
         found = await capture.request(connection, row.id, amounts, by, datetime.now(UTC))
         detail = {"amounts": amounts or "in full"}
-        await task.audit(connection, row.tenant_id, by, "payment.capture", row.id, detail)
+        await audit_log.record(connection, row.tenant_id, by, "payment.capture", row.id, detail)
         return found
 
     with refusals(row.id):

@@ -23,7 +23,7 @@ from cli.operator_ledger import opened, written
 from cli.operator_merchant import find_merchant
 from cli.refusals import refusals
 from config.settings import Settings
-from db import task
+from db import audit_log
 from db.core.database import Database
 from db.payout import lifecycle as payout_lifecycle
 from db.payout import payout, release
@@ -74,7 +74,7 @@ async def create_payout(
         new = await new_payout(connection, runtime, payout_id, wish)
         made = await payout.request(connection, new, datetime.now(UTC))
         detail = {"seller_account": made.seller_account, "amount": made.amount, "currency": made.currency}
-        await task.audit(connection, made.tenant_id, by, "payout.create", made.id, detail)
+        await audit_log.record(connection, made.tenant_id, by, "payout.create", made.id, detail)
         return made
 
     with refusals(wish.seller_account):
@@ -104,7 +104,9 @@ async def cancel_payout(runtime: Runtime, payout_id: str, by: str) -> str:
 
     async def mark(connection: Any) -> Payout:
         found = await payout_lifecycle.request_cancel(connection, before.id, by, datetime.now(UTC))
-        await task.audit(connection, found.tenant_id, by, "payout.cancel", found.id, {"status": found.status.value})
+        await audit_log.record(
+            connection, found.tenant_id, by, "payout.cancel", found.id, {"status": found.status.value}
+        )
         return found
 
     if before.status is PayoutStatus.CANCELLED:
@@ -291,7 +293,7 @@ async def release_now(database: Database, console: Console, by: str) -> str:
             orders, more = orders + released.orders, released.more
             bar.update(line, completed=orders)
     detail = {"orders": orders}
-    await database.run(lambda c: task.audit(c, PLATFORM_TENANT, by, "payout.release", "payment_order", detail))
+    await database.run(lambda c: audit_log.record(c, PLATFORM_TENANT, by, "payout.release", "payment_order", detail))
     left = due - orders
     held = f"; {left} are held by others just now" if left > 0 else ""
     return f"{orders} order{'s are' if orders != 1 else ' is'} released: their sellers can be paid{held}."

@@ -12,7 +12,7 @@ from rich.progress import Progress, TaskID
 from temporalio.client import WorkflowFailureError
 
 from cli.operator_payout import progress
-from db import task
+from db import audit_log
 from db.payout import run as payout_run
 from db.schema.base import PLATFORM_TENANT
 from domain.payout import PayoutRunReport
@@ -33,7 +33,9 @@ async def run_payouts(runtime: Runtime, console: Console, day: date | None, by: 
     if day > today:
         raise StackError(f"{day} is yet to come: today is {today}, in {runtime.settings.business_zone}.")
     detail = {"business_date": day.isoformat()}
-    await runtime.database.run(lambda c: task.audit(c, PLATFORM_TENANT, by, "payout.run", f"payout_run:{day}", detail))
+    await runtime.database.run(
+        lambda c: audit_log.record(c, PLATFORM_TENANT, by, "payout.run", f"payout_run:{day}", detail)
+    )
     handle = await start_payout_run(runtime.temporal, runtime.settings, day, by)
     console.print(f"{handle.id} runs; it goes on also if you leave with Ctrl-C.", style="dim", markup=False)
     with progress(console) as bar:

@@ -22,7 +22,7 @@ from api.reconciliation.schemas import WINDOW_DAYS_MAX
 from cli.operator_ledger import opened, written
 from cli.refusals import refusals
 from config.settings import Settings
-from db import task
+from db import audit_log
 from db.core.database import Database
 from db.reconciliation import file as reconciliation_file
 from db.reconciliation import log as reconciliation_log
@@ -167,7 +167,7 @@ async def _content(path: Path) -> AsyncIterator[bytes]:
 async def _store(connection: Any, new: NewRun) -> None:
     row = await reconciliation.open_run(connection, new, new.key)
     detail = {"subject": new.subject.value, "apply": new.apply, "file": row["file_name"]}
-    await task.audit(connection, new.tenant_id, new.by, "reconciliation.run", new.key, detail)
+    await audit_log.record(connection, new.tenant_id, new.by, "reconciliation.run", new.key, detail)
 
 
 async def _followed(

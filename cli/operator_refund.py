@@ -8,8 +8,8 @@ from typing import Any
 from cli.operator_payment import find_payment, hand_over, refund_carer
 from cli.operator_payment_actions import _LOOK_S, _amount, _order_named
 from cli.refusals import refusals
+from db import audit_log
 from db import lookup as operator
-from db import task
 from db.core.database import Database
 from db.payment import payment
 from db.refund import refund
@@ -52,7 +52,7 @@ async def create_refund(
     async def work(connection: Any) -> Refund:
         made = await refund.request(connection, new, datetime.now(UTC))
         detail = {"payment": row.id, "amount": to_major(made.amount, made.currency), "currency": made.currency}
-        await task.audit(connection, row.tenant_id, by, "refund.create", made.id, detail)
+        await audit_log.record(connection, row.tenant_id, by, "refund.create", made.id, detail)
         return made
 
     with refusals(row.id):

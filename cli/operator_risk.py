@@ -7,8 +7,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from cli.refusals import refusals
+from db import audit_log, risk
 from db import lookup as operator
-from db import risk, task
 from db.core.database import Database
 from domain.card_data import require_text
 from domain.risk import RuleSet
@@ -25,7 +25,7 @@ async def set_rules(database: Database, tenant: str, path: Path, by: str) -> str
         if not await operator.is_tenant(connection, tenant):
             return None
         row = await risk.put_rules(connection, tenant, rules, by)
-        await task.audit(connection, tenant, by, "risk.rules", tenant, {"version": row["version"]})
+        await audit_log.record(connection, tenant, by, "risk.rules", tenant, {"version": row["version"]})
         return int(row["version"])
 
     version = await database.run(work)

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import exists, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from db import task
+from db import audit_log, task
 from db.payment import payment
 from db.payment.capture import inactive_seller
 from db.payment.record import Payment
@@ -243,7 +243,7 @@ async def review(connection: AsyncConnection, step: ReviewStep) -> Payment:
     if not await _write_review(connection, step):
         raise Conflict("The review was decided already.", code="review_decided")
     detail = {"decision": step.review.decision.value, "note": step.review.note}
-    await task.audit(connection, locked.tenant_id, step.review.by, "payment.review", locked.id, detail)
+    await audit_log.record(connection, locked.tenant_id, step.review.by, "payment.review", locked.id, detail)
     return locked
 
 

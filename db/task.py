@@ -7,7 +7,8 @@ from sqlalchemy import case, func, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from db.schema.tenant import audit_log, operator_task
+from db import audit_log
+from db.schema.tenant import operator_task
 from domain.ids import new_id
 
 OTHER_QUESTIONS = (
@@ -120,14 +121,5 @@ async def close_one(connection: AsyncConnection, task_id: str, *, by: str, resol
         return False
     about = {"payment": closed["payment_id"]} if closed["object_id"] is None else {"object": closed["object_id"]}
     detail = {"kind": closed["kind"], **about, "note": resolution}
-    await audit(connection, closed["tenant_id"], by, "task.close", task_id, detail)
+    await audit_log.record(connection, closed["tenant_id"], by, "task.close", task_id, detail)
     return True
-
-
-async def audit(
-    connection: AsyncConnection, tenant_id: str, actor: str, action: str, object_id: str, detail: dict[str, Any]
-) -> None:
-    """One append-only row per action of a person."""
-    await connection.execute(
-        audit_log.insert().values(tenant_id=tenant_id, actor=actor, action=action, object_id=object_id, detail=detail)
-    )

@@ -7,7 +7,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from db import task
+from db import audit_log, task
 from db.dispute import dispute
 from db.payment import payment
 from db.payment.lifecycle import listens
@@ -322,7 +322,7 @@ async def replay(connection: AsyncConnection, inbox_id: str, by: str) -> bool:
     ).one_or_none()
     if row is None:
         return False
-    await task.audit(connection, row.tenant_id, by, "webhook.replay", inbox_id, {"event_id": row.event_id})
+    await audit_log.record(connection, row.tenant_id, by, "webhook.replay", inbox_id, {"event_id": row.event_id})
     return True
 
 

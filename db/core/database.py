@@ -15,6 +15,9 @@ from domain.errors import Unavailable
 
 T = TypeVar("T")
 
+Connection = AsyncConnection
+"""A transaction that a unit of work runs in; other rooms pass it on and never look inside."""
+
 _TRY_AGAIN = frozenset({"40001", "40P01"})
 """serialization_failure, deadlock_detected: PostgreSQL asks for the whole transaction again."""
 

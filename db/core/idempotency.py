@@ -12,6 +12,14 @@ from domain.errors import Conflict, Unprocessable
 
 
 @dataclass(frozen=True)
+class Request:
+    """A client's request under its key: `hash` tells another request under the same key."""
+
+    key: str
+    hash: bytes
+
+
+@dataclass(frozen=True)
 class Claim:
     """`object_id`: of the first request with this key; `replayed` if that was not this one."""
 

@@ -10,7 +10,7 @@ from sqlalchemy import and_, func, insert, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from db import task
+from db import audit_log, task
 from db.core import outbox
 from db.dispute.record import Dispute
 from db.ledger import posting as ledger
@@ -413,7 +413,7 @@ async def store_evidence(connection: AsyncConnection, dispute_id: str, new: NewE
         )
     )
     detail = {"evidence": new.id, "fields": list(new.field_names)}
-    await task.audit(connection, row.tenant_id, new.actor, "dispute.evidence", row.id, detail)
+    await audit_log.record(connection, row.tenant_id, new.actor, "dispute.evidence", row.id, detail)
     return row
 
 

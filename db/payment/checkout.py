@@ -1,7 +1,7 @@
 """Storing a checkout: the key, the payment, its orders, charge attempt 1 and the event, in ONE transaction."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy.exc import IntegrityError
@@ -10,20 +10,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from db import merchant, risk
 from db.core import idempotency
 from db.core.database import Database, LockTimeout, constraint
-from db.core.idempotency import Claim
+from db.core.idempotency import Claim, Request
 from db.payment import payment
 from db.payment.payment import NewPayment
 from domain.errors import Conflict, Unprocessable
 from domain.money import FeeRule
 from domain.risk import Stage
-
-
-@dataclass(frozen=True)
-class Request:
-    """A client's request as the idempotency key sees it."""
-
-    key: str
-    hash: bytes
 
 
 async def store(database: Database, new: NewPayment, request: Request) -> tuple[Claim, NewPayment]:

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import func, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from db import risk, task
+from db import audit_log, risk, task
 from db.payment import charge as charges
 from db.payment import payment
 from db.payment.capture import inactive_seller
@@ -166,7 +166,7 @@ async def record_resolution(connection: AsyncConnection, step: ResolutionStep) -
     locked = await payment.lock(connection, step.payment_id)
     decision = step.resolution
     detail = decision.model_dump(mode="json")
-    await task.audit(connection, locked.tenant_id, decision.by, "payment.resolve", locked.id, detail)
+    await audit_log.record(connection, locked.tenant_id, decision.by, "payment.resolve", locked.id, detail)
     await task.close_tasks(
         connection, locked.id, by=decision.by, resolution=decision.decision, keep=task.OTHER_QUESTIONS
     )

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from db import task
+from db import audit_log, task
 from db.payout import payout as payouts
 from db.payout.record import Payout
 from db.schema.merchant import merchant
@@ -320,7 +320,7 @@ async def resolve(
     refuse_impossible(row, resolution)
     call = call_of(row)
     detail = {"decision": resolution.decision.value, "reference": resolution.reference, "note": resolution.note}
-    await task.audit(connection, row.tenant_id, by, "payout.resolve", row.id, detail)
+    await audit_log.record(connection, row.tenant_id, by, "payout.resolve", row.id, detail)
     await task.close_of(connection, row.id, by=by, resolution=f"{resolution.decision}: {resolution.note}".rstrip(": "))
     match resolution.decision:
         case PayoutDecision.RETRY:

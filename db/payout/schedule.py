@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from db import merchant, task
+from db import audit_log, merchant
 from domain.payout import PayoutSchedule
 from domain.status import MerchantStatus
 
@@ -43,5 +43,5 @@ async def put(
     """Replace a seller's schedule, with an entry in the audit log; the merchant's row. Raises NotFound."""
     row = await merchant.change(connection, tenant_id, seller_account, columns(schedule))
     detail = {"seller_account": seller_account} | schedule.model_dump(mode="json")
-    await task.audit(connection, tenant_id, by, "payout.schedule", row["id"], detail)
+    await audit_log.record(connection, tenant_id, by, "payout.schedule", row["id"], detail)
     return row

@@ -8,7 +8,7 @@ from sqlalchemy import Select, func, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from db import task
+from db import audit_log
 from db.core import outbox
 from db.ledger import posting as ledger
 from db.reconciliation import finding as reconciliation_finding
@@ -220,7 +220,7 @@ async def audit(
         "reason": row["reason"],
         "ledger_transaction": transaction_id,
     }
-    await task.audit(connection, row["tenant_id"], step.by, "discrepancy.resolve", row["id"], detail)
+    await audit_log.record(connection, row["tenant_id"], step.by, "discrepancy.resolve", row["id"], detail)
 
 
 async def _book(connection: AsyncConnection, row: Mapping[str, Any], step: ResolveStep) -> str | None:
