@@ -9,7 +9,7 @@ from activities.charge import CACHED_ERROR, try_again
 from activities.heartbeat import heartbeating
 from db.core.database import Database, clock
 from db.core.keyring import Keyring
-from db.dispute import dispute
+from db.dispute import booking, evidence, find
 from domain.dispute import (
     BookDisputeStep,
     BookEvidenceStep,
@@ -37,7 +37,7 @@ class DisputeActivities:
     @heartbeating
     async def check_dispute(self, step: DisputeStep) -> DisputeResult:
         """The PSP's word on it now; UNKNOWN means look again later."""
-        row = await self._database.read(lambda c: dispute.get(c, step.dispute_id))
+        row = await self._database.read(lambda c: find.get(c, step.dispute_id))
         asked_at = await self._database.read(clock)
         result = await self._psps[row.psp].retrieve_dispute(row.reference, timeout_s=self._timeout_s)
         return result.model_copy(update={"asked_at": asked_at})
@@ -47,8 +47,8 @@ class DisputeActivities:
     async def submit_evidence(self, step: EvidenceStep) -> DisputeResult:
         """Submit until the PSP's word is known, always under the same key. Its answer says how the dispute stands, and
         in `failure` why it would not take the evidence."""
-        row = await self._database.read(lambda c: dispute.get(c, step.dispute_id))
-        stored = await self._database.read(lambda c: dispute.evidence(c, step.evidence_id))
+        row = await self._database.read(lambda c: find.get(c, step.dispute_id))
+        stored = await self._database.read(lambda c: evidence.sealed_fields(c, step.evidence_id))
         request = EvidenceRequest(
             key=evidence_key(step.evidence_id),
             reference=row.reference,
@@ -71,12 +71,12 @@ class DisputeActivities:
 
     @activity.defn
     async def book_dispute(self, step: BookDisputeStep) -> DisputeState:
-        return await self._database.run(lambda c: dispute.book(c, step))
+        return await self._database.run(lambda c: booking.book(c, step))
 
     @activity.defn
     async def book_evidence(self, step: BookEvidenceStep) -> None:
-        await self._database.run(lambda c: dispute.book_evidence(c, step))
+        await self._database.run(lambda c: evidence.book(c, step))
 
     @activity.defn
     async def warn_of_deadline(self, step: EvidenceWarningStep) -> None:
-        await self._database.run(lambda c: dispute.warn(c, step))
+        await self._database.run(lambda c: evidence.warn(c, step))

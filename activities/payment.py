@@ -62,7 +62,7 @@ class PaymentActivities:
 
     @activity.defn
     async def rest(self, step: RestStep) -> RestState:
-        state = await self._database.run(lambda c: lifecycle.rest(c, step))
+        state = await self._database.run(lambda c: lifecycle.let_wait(c, step))
         self._handover.announce(step.payment_id)
         return state
 
@@ -102,7 +102,7 @@ class PaymentActivities:
     @activity.defn
     async def release(self, step: ReleaseStep) -> Released:
         """An approved payment goes on to its charge."""
-        return await self._database.run(lambda c: risk.release(c, step, self._send_for_s))
+        return await self._database.run(lambda c: risk.resume_approved(c, step, self._send_for_s))
 
     @activity.defn
     async def begin_compensation(self, step: CompensateStep) -> Compensation:

@@ -10,7 +10,7 @@ from activities.heartbeat import heartbeating
 from db.core.database import Database, clock
 from db.payment import compensation, payment
 from db.payment.record import Payment
-from db.refund import refund
+from db.refund import attempt, booking, find
 from db.refund.record import Refund
 from domain.ids import refund_key
 from domain.late_charge import LateChargeStep
@@ -61,7 +61,7 @@ class RefundActivities:
         asked_at = await self._database.read(clock)
         result = await self._send_or_look(row, owner, asked_at, self._timeout_s)
         if result.outcome is RefundOutcome.UNKNOWN:
-            await self._database.run(lambda c: refund.unknown(c, row.id, result.reason or ""))
+            await self._database.run(lambda c: attempt.unknown(c, row.id, result.reason or ""))
             raise try_again(result.reason or "")
         return result.model_copy(update={"asked_at": asked_at})
 
@@ -79,8 +79,8 @@ class RefundActivities:
 
     @activity.defn
     async def book_refund(self, step: BookRefundStep) -> RefundState:
-        state = await self._database.run(lambda c: refund.book(c, step))
-        row = await self._database.read(lambda c: refund.get(c, step.refund_id))
+        state = await self._database.run(lambda c: booking.book(c, step))
+        row = await self._database.read(lambda c: find.get(c, step.refund_id))
         self._handover.announce(row.payment_id)
         self._handover.announce(row.id)
         return state
@@ -88,10 +88,10 @@ class RefundActivities:
     @activity.defn
     async def retry_refund(self, step: RefundStep) -> None:
         """A person wants a failed refund tried again: a new attempt with a key of its own."""
-        await self._database.run(lambda c: refund.next_attempt(c, step.refund_id, self._send_for_s))
+        await self._database.run(lambda c: attempt.next_attempt(c, step.refund_id, self._send_for_s))
 
     async def _read(self, step: RefundStep) -> tuple[Refund, Payment]:
-        row = await self._database.read(lambda c: refund.get(c, step.refund_id))
+        row = await self._database.read(lambda c: find.get(c, step.refund_id))
         owner = await self._database.read(lambda c: payment.get(c, row.payment_id))
         assert owner is not None, "a refund has a payment"
         return row, owner

@@ -39,7 +39,7 @@ class RiskActivities:
         """What the PSP knows of the card, if a rule asks and nothing is decided yet. No transaction is open here."""
         rules = await self._database.read(lambda c: risk.rules(c, row.tenant_id, row.risk_version))
         assert rules is not None, "a payment's rule set is never deleted"
-        rule_set: RuleSet = rules["rules"]
+        rule_set: RuleSet = rules.rules
         if not rule_set.asks_card or await self._database.read(lambda c: risk.decided(c, row.id, Stage.BEFORE)):
             return None
         token, _ = await self._database.read(lambda c: payment.secrets_of(c, row.id))

@@ -9,14 +9,14 @@ from temporalio import activity
 from activities.reconciliation_alarm import alarm
 from db import webhook
 from db.core.database import Database
-from db.dispute import dispute
+from db.dispute.find import unfinished as unfinished_disputes
 from db.dispute.record import Dispute
 from db.payment import overdue as sweep
 from db.payment import payment
 from db.payout import payout
 from db.payout.record import Payout
 from db.reconciliation import run as reconciliation
-from db.refund import refund
+from db.refund.find import unfinished as unfinished_refunds
 from db.refund.record import Refund
 from domain.errors import PaysagaError
 from domain.ids import (
@@ -103,7 +103,7 @@ class SweepActivities:
     async def sweep_refunds(self) -> SweepReport:
         """Take up the refunds of ended payments whose workflow was lost (a late charge's, or one that came back)."""
         refunds = await self._each(
-            lambda c, after: refund.unfinished(c, self._after_s, after, _PAGE), lambda row: row.id, self._refund
+            lambda c, after: unfinished_refunds(c, self._after_s, after, _PAGE), lambda row: row.id, self._refund
         )
         return SweepReport(refunds=refunds)
 
@@ -121,7 +121,7 @@ class SweepActivities:
     async def sweep_disputes(self) -> SweepReport:
         """Take up the disputes whose workflow was lost."""
         disputes = await self._each(
-            lambda c, after: dispute.unfinished(c, self._after_s, after, _PAGE), lambda row: row.id, self._dispute
+            lambda c, after: unfinished_disputes(c, self._after_s, after, _PAGE), lambda row: row.id, self._dispute
         )
         return SweepReport(disputes=disputes)
 

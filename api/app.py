@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from api import (
-    capture,
     discrepancy,
     dispute,
     docs,
@@ -15,7 +14,6 @@ from api import (
     history,
     merchant,
     openapi,
-    payment,
     payout,
     problems,
     refund,
@@ -24,6 +22,7 @@ from api import (
     webhook,
 )
 from api.context import UPLOADS_MAX, Admission, Principals
+from api.payment import routes as payment
 from api.reconciliation import routes as reconciliation
 from api.strict import BodyLimit
 from config.settings import Settings
@@ -33,7 +32,7 @@ from workers.worker import ActivitySet, payment_worker, running
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """One per process. Its runtime live as long as the application."""
+    """One per process. Its runtime lives as long as the application."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -64,7 +63,6 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(BodyLimit, bytes_max=settings.api_max_body_bytes, larger=larger)
     for module in (
         payment,
-        capture,
         explain,
         refund,
         dispute,

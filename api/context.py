@@ -1,4 +1,4 @@
-"""What every route gets: the runtime, who asks, under which key, and how long the client will wait."""
+"""Common to all routes: the runtime, who asks, under which key, and how long the client will wait."""
 
 import hashlib
 import re
@@ -228,6 +228,21 @@ def _preferred(prefer: str | None, default_s: float) -> float:
 
 Wait = Annotated[float, Depends(wait_s)]
 NoWait = Annotated[float, Depends(no_wait_s)]
+
+
+HEADERS: dict[str, Any] = {
+    "Location": {"description": "where to ask again", "schema": {"type": "string"}},
+    "Idempotent-Replayed": {
+        "description": "`true` if the key was seen before: this is the object of then, in its present state",
+        "schema": {"type": "string", "enum": ["true"]},
+    },
+}
+"""Of an answer to a request under a key, as OpenAPI describes them."""
+
+
+def headers(location: str, *, replayed: bool) -> dict[str, str]:
+    """The same as they are sent."""
+    return {"Location": location} | ({"Idempotent-Replayed": "true"} if replayed else {})
 
 
 def caller(who: Principal) -> Caller:

@@ -1,34 +1,113 @@
 """`/v1/disputes`: what a buyer's bank claims back, and the evidence against it."""
 
-import contextlib
-import json
-from datetime import UTC, datetime
-from typing import Annotated, Any
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Path, Query, Request, Response
+from pydantic import Field
 
 from api import examples
-from api.context import DisputesReader, DisputesWriter, IdempotencyKey, RuntimeOf, keyed
+from api.context import DisputesReader, DisputesWriter, IdempotencyKey, RuntimeOf, caller, headers, keyed
 from api.cursor import LIMIT_DEFAULT, Cursor, Limit, decode, encode
-from api.payment import load
+from api.fields import FailureOut, In, Out, failure_out
 from api.problems import READ_PROBLEMS, WRITE_PROBLEMS
-from api.schemas.dispute import DisputeDetail, DisputeList, EvidenceIn
 from api.strict import StrictRoute
-from api.views.dispute import dispute_detail, dispute_out
-from db.api_key import Principal
-from db.core import idempotency
-from db.core.database import LockTimeout
-from db.dispute import dispute
-from db.dispute.dispute import NewEvidence
-from db.dispute.record import Dispute
-from domain.errors import NotFound, Unavailable
-from domain.ids import CLIENT_ID, new_id
+from db.dispute import evidence
+from db.dispute import find as disputes
+from db.dispute.record import Dispute, Evidence
+from domain.money import to_major
 from domain.status import DisputeStatus
 from runtime.wiring import Runtime
+from services import dispute as service
+from services.dispute import EvidenceFields
 
 router = APIRouter(prefix="/v1", tags=["disputes"], route_class=StrictRoute)
 
-DisputeId = Annotated[str, Path(description="`dp_…`", examples=["dp_01kafm6e8q9v7s2c4n0b8k6h3j"])]
+
+# --- shapes ---
+
+
+class EvidenceIn(In):
+    """What speaks for the seller; it is submitted to the buyer's bank once, so all of it at once."""
+
+    fields: EvidenceFields = Field(examples=[{"product_description": "A doll.", "shipping_tracking_number": "1Z999"}])
+
+
+class EvidenceOut(Out):
+    id: str
+    object: Literal["dispute_evidence"] = "dispute_evidence"
+    fields: list[str] = Field(description="names alone: what they say is stored encrypted")
+    status: Literal["STORED", "SUBMITTED", "REFUSED"]
+    failure: FailureOut | None
+    created_at: datetime
+    submitted_at: datetime | None
+
+
+class DisputeOut(Out):
+    id: str = Field(examples=["dp_01kafm6e8q9v7s2c4n0b8k6h3j"])
+    object: Literal["dispute"] = "dispute"
+    payment_id: str
+    amount: str
+    currency: str
+    category: str | None = Field(description="why, in the bank's word", examples=["fraudulent"])
+    status: DisputeStatus
+    evidence_due_at: datetime | None
+    fee: str = Field(description="what the PSP charges for it")
+    reference: str = Field(description="the PSP's own id of it")
+    created_at: datetime
+    closed_at: datetime | None
+
+
+class DisputeDetail(DisputeOut):
+    evidence: list[EvidenceOut]
+
+
+class DisputeList(Out):
+    object: Literal["list"] = "list"
+    data: list[DisputeOut]
+    next_cursor: str | None
+
+
+def dispute_out(row: Dispute) -> DisputeOut:
+    """A dispute in a list."""
+    return DisputeOut(**_dispute(row))
+
+
+def _detail(row: Dispute, pieces: Sequence[Evidence]) -> DisputeDetail:
+    return DisputeDetail(**_dispute(row), evidence=[_evidence(piece) for piece in pieces])
+
+
+def _dispute(row: Dispute) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "payment_id": row.payment_id,
+        "amount": to_major(row.amount, row.currency),
+        "currency": row.currency,
+        "category": row.category,
+        "status": row.status,
+        "evidence_due_at": row.evidence_due_at,
+        "fee": to_major(row.fee, row.currency),
+        "reference": row.reference,
+        "created_at": row.created_at,
+        "closed_at": row.closed_at,
+    }
+
+
+def _evidence(piece: Evidence) -> EvidenceOut:
+    return EvidenceOut(
+        id=piece.id,
+        fields=list(piece.field_names),
+        status=piece.status,
+        failure=failure_out(piece.failure),
+        created_at=piece.created_at,
+        submitted_at=piece.submitted_at,
+    )
+
+
+# --- routes ---
+
+DisputeId = Annotated[str, Path(description="our id, `dp_…`", examples=["dp_01kafm6e8q9v7s2c4n0b8k6h3j"])]
 
 
 @router.get("/disputes", response_model=DisputeList, responses=READ_PROBLEMS, summary="List the disputes")
@@ -42,7 +121,7 @@ async def list_disputes(
     """Newest first; by status, for those that wait for evidence."""
     position = decode("dispute", cursor)
     rows = await runtime.database.read(
-        lambda c: dispute.page(
+        lambda c: disputes.page(
             c,
             who.tenant_id,
             status=status.value if status else None,
@@ -50,28 +129,20 @@ async def list_disputes(
             limit=limit + 1,
         )
     )
-    following = encode("dispute", rows[limit - 1]["seq"]) if len(rows) > limit else None
-    shown = DisputeList(data=[dispute_out(Dispute(**row)) for row in rows[:limit]], next_cursor=following)
+    following = encode("dispute", rows[limit - 1].seq) if len(rows) > limit else None
+    shown = DisputeList(data=[dispute_out(row) for row in rows[:limit]], next_cursor=following)
     return Response(shown.model_dump_json(), media_type="application/json")
 
 
 @router.get("/disputes/{dispute_id}", response_model=DisputeDetail, responses=READ_PROBLEMS, summary="Show a dispute")
 async def show_dispute(dispute_id: DisputeId, who: DisputesReader, runtime: RuntimeOf) -> Response:
     """Where it stands, until when evidence can be submitted, and what was."""
-    return await _shown(runtime, await _find(runtime, who, dispute_id))
+    return await _shown(runtime, await service.find(runtime.database, caller(who), dispute_id))
 
 
-async def _find(runtime: Runtime, who: Principal, dispute_id: str) -> Dispute:
-    known = CLIENT_ID.fullmatch(dispute_id) is not None
-    found = await runtime.database.read(lambda c: dispute.find(c, who.tenant_id, dispute_id)) if known else None
-    if found is None:
-        raise NotFound("There is no such dispute.", code="dispute_not_found")
-    return found
-
-
-async def _shown(runtime: Runtime, row: Dispute, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    evidence = await runtime.database.read(lambda c: dispute.evidence_of(c, row.id))
-    return Response(dispute_detail(row, evidence).model_dump_json(), status, headers, "application/json")
+async def _shown(runtime: Runtime, row: Dispute, status: int = 200, sent: dict[str, str] | None = None) -> Response:
+    pieces = await runtime.database.read(lambda c: evidence.of_dispute(c, row.id))
+    return Response(_detail(row, pieces).model_dump_json(), status, sent, "application/json")
 
 
 @router.post(
@@ -91,29 +162,7 @@ async def submit_evidence(
 ) -> Response:
     """Before `evidence_due_at`, once: the bank does not take more. It is stored encrypted, and submitted by the
     dispute's workflow; what the PSP made of it is shown with the dispute."""
-    row = await _find(runtime, who, dispute_id)
-    evidence_id = new_id("dpe")
-    plain = json.dumps(body.fields, ensure_ascii=False)
-    new = NewEvidence(
-        id=evidence_id,
-        fields=runtime.keyring.encrypt(plain, bound_to=f"{evidence_id}:fields"),
-        field_names=sorted(body.fields),
-        actor=who.key_id,
-    )
-    hash_ = keyed(request, key, body).hash
-    now = datetime.now(UTC)
-
-    async def once(connection: Any) -> bool:
-        claim = await idempotency.claim(connection, who.tenant_id, key, hash_, new.id)
-        if not claim.replayed:
-            await dispute.store_evidence(connection, row.id, new, now)
-        return claim.replayed
-
-    try:
-        replayed = await runtime.database.run(once)
-    except LockTimeout as error:
-        raise idempotency.in_progress(error) from error
-    with contextlib.suppress(Unavailable):  # it is stored: the workflow finds it at its next look
-        await runtime.workflow_client.start_dispute(await load(runtime, row.payment_id), row.id)
-    headers = {"Location": f"/v1/disputes/{row.id}"} | ({"Idempotent-Replayed": "true"} if replayed else {})
-    return await _shown(runtime, await _find(runtime, who, dispute_id), 202, headers)
+    under = keyed(request, key, body)
+    done = await service.submit_evidence(runtime, caller(who), dispute_id, body.fields, request=under)
+    sent = headers(f"/v1/disputes/{done.dispute.id}", replayed=done.replayed)
+    return await _shown(runtime, done.dispute, 202, sent)

@@ -1,26 +1,110 @@
 """`/v1/payments/{id}/explain`: why a payment is where it is, from the rows alone."""
 
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Literal
 from urllib.parse import quote
 
 from fastapi import APIRouter, Response
+from pydantic import Field
 
-from api.context import PaymentsReader, RuntimeOf
-from api.payment import PaymentId, find_payment
+from api.context import PaymentsReader, RuntimeOf, caller
+from api.dispute import DisputeOut, dispute_out
+from api.fields import Out
+from api.payment.routes import PaymentId
 from api.problems import READ_PROBLEMS
-from api.schemas.explain import ExplainOut
-from api.views.dispute import dispute_out
-from api.views.payment import attempt_out, task_out, transition_out
-from api.views.refund import refund_out
-from api.views.risk import risk_out
+from api.refund import RefundOut, refund_out
+from api.risk import RiskDecisionOut, risk_out
 from db import risk, task
-from db.dispute import dispute
-from db.payment import charge, payment
-from db.refund import refund
+from db.dispute import find as disputes
+from db.payment import charge, find
+from db.payment.record import Charge, Transition
+from db.refund import find as refunds
 from domain.ids import payment_workflow_id
 from domain.status import Status
 from runtime.wiring import Runtime
+from services import payment as payments
 
 router = APIRouter(prefix="/v1/payments", tags=["payments"])
+
+
+# --- shapes ---
+
+
+class TransitionOut(Out):
+    payment_order_id: str
+    from_status: Status | None
+    to_status: Status
+    reason: str
+    actor: str
+    at: datetime
+
+
+class AttemptOut(Out):
+    """One charge attempt at the PSP, and its last word on it."""
+
+    attempt: int
+    psp: str
+    reference: str | None
+    outcome: str | None
+    unknown_answers: int
+    send_until: datetime
+    last_answer: dict[str, object] | None
+    last_answer_at: datetime | None
+
+
+class TaskOut(Out):
+    id: str
+    kind: str
+    detail: str
+    opened_at: datetime
+
+
+class ExplainOut(Out):
+    """Why a payment is where it is, from the rows alone: it answers also when no worker does."""
+
+    object: Literal["explanation"] = "explanation"
+    payment_id: str
+    status: Status
+    summary: str = Field(examples=["Waiting for the buyer to authenticate; cancelled at the deadline otherwise."])
+    next_check_at: datetime | None
+    deadline_at: datetime | None
+    cancel_requested_at: datetime | None
+    workflow_id: str
+    workflow_url: str | None
+    capture_requested_at: datetime | None
+    attempts: list[AttemptOut]
+    risk: list[RiskDecisionOut]
+    compensation: list[RefundOut]
+    refunds: list[RefundOut]
+    disputes: list[DisputeOut]
+    tasks: list[TaskOut]
+    transitions: list[TransitionOut]
+
+
+def _attempt(row: Charge) -> AttemptOut:
+    return AttemptOut(
+        attempt=row.attempt,
+        psp=row.psp,
+        reference=row.reference,
+        outcome=row.outcome,
+        unknown_answers=row.unknown_count,
+        send_until=row.send_until,
+        last_answer=row.last_answer,
+        last_answer_at=row.last_answer_at,
+    )
+
+
+def _task(row: dict[str, Any]) -> TaskOut:
+    return TaskOut(id=row["id"], kind=row["kind"], detail=row["detail"], opened_at=row["opened_at"])
+
+
+def _transition(row: Transition, names: Mapping[str, str]) -> TransitionOut:
+    """`names`: our order ids → the client's."""
+    return TransitionOut(payment_order_id=names[row.order_id], **row.model_dump(exclude={"order_id"}))
+
+
+# --- route ---
 
 _WHY = {
     Status.NOT_STARTED: "Waiting for POST /confirm; cancelled at the deadline otherwise.",
@@ -29,7 +113,7 @@ _WHY = {
     Status.PENDING: "Waiting for the PSP: a webhook or the next look moves it on, whichever is first.",
     Status.IN_REVIEW: "Waiting for a person's decision (POST /review); see risk. At the deadline the default holds.",
     Status.AUTHORIZED: "Reserved on the card: POST /capture or /cancel. At the deadline its own policy holds.",
-    Status.NEEDS_ATTENTION: "Waiting for a person: see tasks; decide through the workflow's `resolve`.",
+    Status.NEEDS_ATTENTION: "Waiting for a person: see tasks; `paysaga payments resolve` decides.",
     Status.SUCCESS: "Paid: the sellers' wallets are credited and the ledger is posted.",
     Status.FAILED: "Not paid; nothing of it is left on any account but fees that the PSP keeps.",
     Status.CANCELLED: "Cancelled; whatever had been taken was refunded.",
@@ -41,11 +125,11 @@ _WHY = {
 )
 async def explain_payment(payment_id: PaymentId, who: PaymentsReader, runtime: RuntimeOf) -> Response:
     """The step it is at, every attempt and the PSP's last answer, the next timer, the deadline, what was undone."""
-    row, _ = await find_payment(runtime, who, payment_id)
+    row, _ = await payments.find(runtime.database, caller(who), payment_id)
     read = runtime.database.read
     names = {order.id: order.payment_order_id for order in row.orders}
     workflow_id = payment_workflow_id(row.id)
-    refunds = await read(lambda c: refund.of_payment(c, row.id))
+    made = await read(lambda c: refunds.of_payment(c, row.id))
     explanation = ExplainOut(
         payment_id=row.id,
         status=row.status,
@@ -56,13 +140,13 @@ async def explain_payment(payment_id: PaymentId, who: PaymentsReader, runtime: R
         capture_requested_at=row.capture_requested_at,
         workflow_id=workflow_id,
         workflow_url=_url(runtime, workflow_id),
-        attempts=[attempt_out(a) for a in await read(lambda c: charge.attempts(c, row.id))],
+        attempts=[_attempt(a) for a in await read(lambda c: charge.attempts(c, row.id))],
         risk=[risk_out(d) for d in await read(lambda c: risk.decisions(c, row.id))],
-        compensation=[refund_out(r, names) for r in refunds if r.undoes_charge],
-        refunds=[refund_out(r, names) for r in refunds if not r.undoes_charge],
-        disputes=[dispute_out(d) for d in await read(lambda c: dispute.of_payment(c, row.id))],
-        tasks=[task_out(t) for t in await read(lambda c: task.open_tasks(c, payment_id=row.id))],
-        transitions=[transition_out(t, names) for t in await read(lambda c: payment.transitions(c, row.id))],
+        compensation=[refund_out(r, names) for r in made if r.undoes_charge],
+        refunds=[refund_out(r, names) for r in made if not r.undoes_charge],
+        disputes=[dispute_out(d) for d in await read(lambda c: disputes.of_payment(c, row.id))],
+        tasks=[_task(t) for t in await read(lambda c: task.open_tasks(c, payment_id=row.id))],
+        transitions=[_transition(t, names) for t in await read(lambda c: find.transitions(c, row.id))],
     )
     return Response(explanation.model_dump_json(), media_type="application/json")
 

@@ -1,27 +1,122 @@
 """`/v1/transactions`: a buyer's or seller's history. `/v1/ledger/transactions`: the books."""
 
 from collections.abc import Collection
-from datetime import UTC, datetime
-from typing import Annotated
+from datetime import UTC, date, datetime
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query, Response
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
+from api import examples
 from api.context import LedgerReader, PaymentsReader, RuntimeOf
 from api.cursor import LIMIT_DEFAULT, Cursor, Limit, decode, encode
+from api.fields import FailureOut, Out
+from api.payment.shapes import PaymentOrderOut
 from api.problems import READ_PROBLEMS
-from api.schemas.history import HistoryList
 from api.schemas.ledger import LedgerList
-from api.views.history import history_out
 from api.views.ledger import ledger_out
 from db import history
-from db.history import STATUSES, EntryType, Filters, Role
+from db.history import STATUSES, Entry, EntryType, Filters, Role
 from db.ledger import posting as ledger
 from domain.errors import Unprocessable
 from domain.ids import is_client_id
+from domain.money import to_major
+from domain.status import DisputeStatus, PayoutStatus, RefundStatus
 
 router = APIRouter(prefix="/v1", tags=["history"])
+
+
+# --- shapes ---
+
+
+class HistoryPayment(PaymentOrderOut):
+    """A payment order: paid by the buyer, earned by the seller."""
+
+    type: Literal["payment"] = "payment"
+    checkout_id: str | None
+    buyer_id: str
+
+
+class HistoryRefund(Out):
+    """Money that goes back to the buyer; in a seller's history the seller's share of it."""
+
+    id: str = Field(description="the refund", examples=["re_01kafm6e8v5d3f7h1k9m2p4r6t"])
+    object: Literal["refund"] = "refund"
+    type: Literal["refund"] = "refund"
+    payment_id: str
+    payment_order_id: str | None = Field(description="null: it is about several orders")
+    amount: str
+    currency: str
+    status: RefundStatus
+    origin: Literal["request", "psp", "compensation", "late_charge"] = Field(
+        description="request: asked for here; psp: made at the PSP; the others undo a charge, and no seller sees them"
+    )
+    reason: str | None
+    failure: FailureOut | None
+    created_at: datetime = Field(description="in a seller's history: when funds were set aside for it")
+
+
+class HistoryDispute(Out):
+    """Money that the buyer's bank claims back; in a seller's history the seller's share of it."""
+
+    id: str = Field(description="the dispute", examples=["dp_01kafm6e8w6e4g8j2m0n3q5s7v"])
+    object: Literal["dispute"] = "dispute"
+    type: Literal["dispute"] = "dispute"
+    payment_id: str
+    payment_order_id: str | None = Field(description="null: it is about several orders")
+    amount: str
+    currency: str
+    status: DisputeStatus
+    category: str | None = Field(description="why, in the bank's word", examples=["fraudulent"])
+    evidence_due_at: datetime | None
+    created_at: datetime = Field(description="in a seller's history: when funds were set aside for it")
+
+
+class HistoryPayout(Out):
+    """What a seller was paid; in a seller's history alone."""
+
+    id: str = Field(examples=["pt_01kafm6e8x7f5h9k3n1p4r6t8w"])
+    object: Literal["payout"] = "payout"
+    type: Literal["payout"] = "payout"
+    amount: str
+    currency: str
+    status: PayoutStatus
+    business_date: date | None = Field(description="of the run that made it; null: it was asked for")
+    arrival_at: datetime | None = Field(description="when the PSP expects it at the seller's bank")
+    failure: FailureOut | None
+    created_at: datetime
+
+
+HistoryEntry = Annotated[HistoryPayment | HistoryRefund | HistoryDispute | HistoryPayout, Field(discriminator="object")]
+
+
+class HistoryList(Out):
+    model_config = ConfigDict(frozen=True, json_schema_extra={"example": examples.HISTORY})
+
+    object: Literal["list"] = "list"
+    data: list[HistoryEntry]
+    next_cursor: str | None = Field(description="pass it as `cursor` for the next page; null on the last one")
+
+
+_HISTORY: dict[EntryType, type[HistoryPayment] | type[HistoryRefund] | type[HistoryDispute] | type[HistoryPayout]] = {
+    EntryType.PAYMENT: HistoryPayment,
+    EntryType.REFUND: HistoryRefund,
+    EntryType.DISPUTE: HistoryDispute,
+    EntryType.PAYOUT: HistoryPayout,
+}
+
+
+def history_out(row: Entry) -> HistoryEntry:
+    """The shape of its type. What the buyer has to do next is shown with the payment alone."""
+    entry = _HISTORY[row.type]
+    fields = row.model_dump(include=set(entry.model_fields))
+    for name in {"amount", "captured_amount", "refundable_amount"} & fields.keys():
+        fields[name] = to_major(fields[name], row.currency)
+    return entry.model_validate(fields | ({"next_action": None} if entry is HistoryPayment else {}))
+
+
+# --- parameters ---
 
 
 def _moment(text: object) -> datetime:
@@ -103,7 +198,7 @@ async def list_transactions(
             limit=limit + 1,
         )
     )
-    following = encode("history", rows[limit - 1]["seq"]) if len(rows) > limit else None
+    following = encode("history", rows[limit - 1].seq) if len(rows) > limit else None
     return _json(HistoryList(data=[history_out(row) for row in rows[:limit]], next_cursor=following))
 
 

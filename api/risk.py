@@ -1,34 +1,109 @@
 """`/v1/risk/rules`: a shop's rules, as data. `/v1/payments/{id}/review`: a person's decision."""
 
-from datetime import UTC, datetime
-from typing import Annotated, Any
+from datetime import datetime
+from typing import Annotated, Literal
 
-from fastapi import APIRouter, Body, Path, Request, Response
+from fastapi import APIRouter, Body, Request, Response
+from pydantic import Field
 
 from api import examples
-from api.context import IdempotencyKey, Reviewer, RiskReader, RiskWriter, RuntimeOf, Wait, keyed
+from api.context import HEADERS, IdempotencyKey, Reviewer, RiskReader, RiskWriter, RuntimeOf, Wait, caller, keyed
 from api.cursor import LIMIT_DEFAULT, Limit
-from api.payment import HEADERS, WAITING, answer, find_payment, keyed_work, outcome, tell
+from api.fields import In, Out
+from api.payment.routes import WAITING, PaymentId, answer
+from api.payment.shapes import PaymentOut
 from api.problems import READ_PROBLEMS, WRITE_PROBLEMS
-from api.schemas.payment import PaymentOut
-from api.schemas.risk import ReviewIn, ReviewList, RuleSetOut
 from api.strict import StrictRoute
-from api.views.risk import review_out
-from db import audit_log, risk
-from db.payment.record import Payment
-from domain.messages import Nudge
-from domain.payment import Review, ReviewStep
-from domain.risk import ReviewDecision, RuleSet
-from domain.status import Status
+from db import risk
+from db.risk import Judgement, OpenReview, RuleSetVersion
+from domain.limits import Note
+from domain.money import to_major
+from domain.risk import ReviewDecision, RuleSet, Stage, Verdict
+from services import risk as service
 
 router = APIRouter(prefix="/v1", tags=["risk"], route_class=StrictRoute)
+
+
+# --- shapes ---
+
+
+class ReviewIn(In):
+    decision: Literal["approve", "reject"] = Field(examples=["approve"])
+    note: Note = Field(default="", examples=["called the buyer"])
+
+
+class RiskDecisionOut(Out):
+    """What the rules said, and what a person made of a review."""
+
+    stage: Stage
+    verdict: Verdict
+    reasons: list[str] = Field(examples=[["large amount: 150000.00 INR is above 100000.00 INR"]])
+    rules_version: int
+    at: datetime
+    review: ReviewDecision | None
+    reviewed_by: str | None
+    review_note: str | None
+    reviewed_at: datetime | None
+
+
+class ReviewOut(Out):
+    """A payment that waits for a person's decision."""
+
+    object: Literal["review"] = "review"
+    payment_id: str
+    amount: str
+    currency: str
+    stage: Stage
+    reasons: list[str]
+    deadline_at: datetime | None
+
+
+class ReviewList(Out):
+    object: Literal["list"] = "list"
+    data: list[ReviewOut]
+
+
+class RuleSetOut(Out):
+    object: Literal["risk_rules"] = "risk_rules"
+    version: int = Field(description="0: none were ever written")
+    rules: RuleSet
+    updated_by: str | None
+    updated_at: datetime | None
+
+
+def risk_out(row: Judgement) -> RiskDecisionOut:
+    """What the rules said of a payment at a stage."""
+    return RiskDecisionOut(rules_version=row.version, **row.model_dump(include=set(RiskDecisionOut.model_fields)))
+
+
+def _review(row: OpenReview) -> ReviewOut:
+    return ReviewOut(
+        payment_id=row.payment_id,
+        amount=to_major(row.amount, row.currency),
+        currency=row.currency,
+        stage=row.stage,
+        reasons=list(row.reasons),
+        deadline_at=row.deadline_at,
+    )
+
+
+def _rules(row: RuleSetVersion | None) -> Response:
+    shown = RuleSetOut(
+        version=row.version if row else 0,
+        rules=row.rules if row else RuleSet(),
+        updated_by=row.actor if row else None,
+        updated_at=row.created_at if row else None,
+    )
+    return Response(shown.model_dump_json(), media_type="application/json")
+
+
+# --- routes ---
 
 
 @router.get("/risk/rules", response_model=RuleSetOut, responses=READ_PROBLEMS, summary="Show the risk rules")
 async def show_rules(who: RiskReader, runtime: RuntimeOf) -> Response:
     """The rule set that judges payments created from now on."""
-    row = await runtime.database.read(lambda c: risk.rules(c, who.tenant_id))
-    return _rules(row)
+    return _rules(await runtime.database.read(lambda c: risk.rules(c, who.tenant_id)))
 
 
 @router.put("/risk/rules", response_model=RuleSetOut, responses=WRITE_PROBLEMS, summary="Replace the risk rules")
@@ -37,31 +112,14 @@ async def replace_rules(
 ) -> Response:
     """All of them at once, as a new version: a payment is judged by the version of its creation, and its decision names
     it. No rules: every payment is allowed."""
-
-    async def work(connection: Any) -> dict[str, Any]:
-        row = await risk.put_rules(connection, who.tenant_id, body, who.key_id)
-        detail = {"version": row["version"]}
-        await audit_log.record(connection, who.tenant_id, who.key_id, "risk.rules", who.tenant_id, detail)
-        return row
-
-    return _rules(await runtime.database.run(work))
-
-
-def _rules(row: dict[str, Any] | None) -> Response:
-    shown = RuleSetOut(
-        version=row["version"] if row else 0,
-        rules=row["rules"] if row else RuleSet(),
-        updated_by=row["actor"] if row else None,
-        updated_at=row["created_at"] if row else None,
-    )
-    return Response(shown.model_dump_json(), media_type="application/json")
+    return _rules(await service.replace_rules(runtime.database, caller(who), who.tenant_id, body))
 
 
 @router.get("/reviews", response_model=ReviewList, responses=READ_PROBLEMS, summary="List the payments in review")
 async def list_reviews(who: RiskReader, runtime: RuntimeOf, limit: Limit = LIMIT_DEFAULT) -> Response:
     """Those that wait for a person, the oldest first."""
     rows = await runtime.database.read(lambda c: risk.waiting(c, who.tenant_id, limit))
-    return Response(ReviewList(data=[review_out(row) for row in rows]).model_dump_json(), media_type="application/json")
+    return Response(ReviewList(data=[_review(row) for row in rows]).model_dump_json(), media_type="application/json")
 
 
 @router.post(
@@ -72,7 +130,7 @@ async def list_reviews(who: RiskReader, runtime: RuntimeOf, limit: Limit = LIMIT
 )
 async def review_payment(
     request: Request,
-    payment_id: Annotated[str, Path(description="our id, `pay_…` or `po_…`, or your own", examples=[examples.ORDER])],
+    payment_id: PaymentId,
     body: Annotated[ReviewIn, Body(openapi_examples=examples.REVIEWS)],
     who: Reviewer,
     runtime: RuntimeOf,
@@ -81,19 +139,7 @@ async def review_payment(
 ) -> Response:
     """`approve` lets it go on to its charge, or to its capture; `reject` ends it as FAILED, having voided what was
     reserved. The first decision counts; at the deadline the rule set's default does."""
-    row, _ = await find_payment(runtime, who, payment_id)
-    review = Review(decision=ReviewDecision(body.decision), by=who.key_id, note=body.note)
-    step = ReviewStep(payment_id=row.id, review=review, at=datetime.now(UTC))
-    with runtime.notifier.watch(row.id) as changed:
-        found, replayed = await keyed_work(
-            runtime, who, keyed(request, key, body), row, lambda c: risk.review(c, step), again=False
-        )
-        if found.open:
-            await tell(runtime, found, Nudge(reason="review"))
-            row = await outcome(runtime, row.id, changed, wait_s, until=_decided)
-    return answer(row, replayed=replayed, created=False)
-
-
-def _decided(row: Payment) -> bool:
-    """Charged, captured, or at rest somewhere else."""
-    return row.status not in (Status.IN_REVIEW, Status.EXECUTING)
+    decision, under = ReviewDecision(body.decision), keyed(request, key, body)
+    return answer(
+        await service.review(runtime, caller(who), payment_id, decision, body.note, request=under, wait_s=wait_s)
+    )

@@ -9,10 +9,10 @@ from fastapi.responses import StreamingResponse
 
 from api.context import LedgerReader, RuntimeOf
 from api.cursor import LIMIT_DEFAULT, Cursor, Limit, decode, encode
+from api.fields import Currency
 from api.history import Moment
 from api.merchant import SellerAccount
 from api.problems import READ_PROBLEMS
-from api.schemas.fields import Currency
 from api.schemas.ledger import AccountOut, StatementOut, TrialBalanceOut
 from api.strict import StrictRoute
 from api.views.ledger import account_out, side_out, statement_balances, statement_line, total_out

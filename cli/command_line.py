@@ -1,4 +1,4 @@
-"""What the commands share: where they print, which stack they speak to, and the arguments that recur."""
+"""Common to all commands: where they print, which stack they speak to, and the arguments that recur."""
 
 import asyncio
 import getpass
@@ -57,7 +57,7 @@ def change(work: Callable[["Database"], Awaitable[str]]) -> None:
         async with database_of(settings()) as database:
             return await work(database)
 
-    console().print(asyncio.run(run()), markup=False)
+    console().print(asyncio.run(run()), markup=False, soft_wrap=True)
 
 
 def steer(work: Callable[["Runtime"], Awaitable[str]]) -> None:
@@ -68,7 +68,7 @@ def steer(work: Callable[["Runtime"], Awaitable[str]]) -> None:
         async with runtime_of(settings()) as runtime:
             return await work(runtime)
 
-    console().print(asyncio.run(run()), markup=False)
+    console().print(asyncio.run(run()), markup=False, soft_wrap=True)
 
 
 def _name(value: str) -> str:
@@ -78,10 +78,11 @@ def _name(value: str) -> str:
 
 
 PaymentName = Annotated[
-    str, typer.Argument(metavar="ID", help="pay_…, po_…, or the client's payment_order_id or checkout_id.")
+    str, typer.Argument(metavar="ID", help="Our pay_… or po_…, or the client's payment_order_id or checkout_id.")
 ]
 By = Annotated[str, typer.Option("--by", help="Your name, for the audit log.", callback=_name)]
 ByOrLogin = Annotated[str | None, typer.Option("--by", help="Your name, for the audit log; left out: your login.")]
 Note = Annotated[str, typer.Option(help="Why, for the audit log.")]
 Tenant = Annotated[str | None, typer.Option(help="Only those of this tenant.")]
+OpenOnly = Annotated[bool, typer.Option("--open", help="Only what has not ended.")]
 Limit = Annotated[int, typer.Option(min=1, max=1000)]

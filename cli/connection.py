@@ -1,4 +1,4 @@
-"""Connection: TODO docstring."""
+"""Connections to a Paysaga, and who it is that asks."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,13 +10,23 @@ from db.core.database import Database
 from domain.errors import Unavailable
 from embedded.errors import StackError
 from runtime.wiring import Runtime, SettingMissing, open_runtime
+from services.command import Caller
+
+ANYBODY = Caller(actor="a reader")
+"""Whoever reads a page at this terminal: every tenant's objects can be seen, and nothing is written."""
+
+
+def person(by: str) -> Caller:
+    """Whoever gives a command at this terminal."""
+    return Caller(actor=by)
 
 
 @asynccontextmanager
 async def runtime_of(settings: Settings) -> AsyncIterator[Runtime]:
-    """Database and Temporal of a Paysaga. Raises StackError with one sentence when one of them is not there."""
+    """Database and Temporal of a Paysaga. Temporal is called when it is needed: what is only marked in the database can
+    be done without it. Raises StackError with one sentence when one of them is needed and does not answer."""
     try:
-        async with open_runtime(settings, application="paysaga-cli") as runtime:
+        async with open_runtime(settings, application="paysaga-cli", lazy=True) as runtime:
             yield runtime
     except SettingMissing as error:
         raise StackError(str(error)) from error

@@ -1,4 +1,4 @@
-"""What a person does about each kind of task: the same words in `paysaga tasks`, `payments show` and a refusal."""
+"""The command to type about each kind of task: the same in `paysaga tasks`, `payments show` and a refusal."""
 
 import re
 from collections.abc import Mapping
@@ -46,6 +46,13 @@ _HINTS = {
 CLOSED_BY_HAND = frozenset(kind for kind, text in _HINTS.items() if text.endswith(_CLOSE))
 """Nothing else closes these."""
 
+
+WHERE_TO_LOOK = {
+    "refund_not_found": " `paysaga refunds list` shows them.",
+    "dispute_not_found": " `paysaga disputes list` shows them.",
+    "tenant_not_found": " `paysaga keys list` names them.",
+}
+"""Code of a refusal → where to look for what there is."""
 
 _REFUND, _DISPUTE = (re.compile(rf"\b{prefix}_[0-9a-z]{{26}}\b") for prefix in ("re", "dp"))
 

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from cli.commands.register import register
+from cli.hints import WHERE_TO_LOOK
 from config.settings import DEVELOPMENT_API_KEY, Settings
 from domain.errors import PaysagaError
 from embedded.errors import StackError
@@ -127,7 +128,7 @@ def leave(app: typer.Typer) -> NoReturn:
     except StackError as problem:
         _complain(str(problem))
     except PaysagaError as problem:
-        _complain(problem.detail)
+        _complain(problem.detail + WHERE_TO_LOOK.get(problem.code, ""))
     except ValidationError as invalid:
         for error in invalid.errors():
             name = "_".join(str(part) for part in error["loc"]).upper()

@@ -8,13 +8,13 @@ from temporalio.client import (
 )
 from temporalio.service import RPCError, RPCStatusCode
 
-from cli.operator_payment import _LOOK_S
 from domain.sweep import SweepReport
 from embedded.errors import StackError
 from runtime.wiring import Runtime
 from workers.schedules import schedule_id
 
 _SWEEP_TIMEOUT_S = 30.0
+_LOOK_S = 0.2
 
 
 # --- the sweeper ---

@@ -10,7 +10,7 @@ from db.core.database import Database
 from db.payment import payment
 from db.payout import payout
 from db.reconciliation import discrepancy as reconciliation_discrepancy
-from db.refund import refund
+from db.refund.find import unmade
 from domain.card_data import require_text
 from domain.reconciliation.reconciliation import TASK_KIND, DiscrepancyStatus
 from domain.status import PayoutStatus, Status
@@ -43,7 +43,7 @@ async def _left_behind(database: Database, found: dict[str, Any]) -> bool:
     if found["payment_id"] is None:
         return True
     if found["kind"] == "refund_failed":
-        return not await database.read(lambda c: refund.unmade(c, found["payment_id"]))
+        return not await database.read(lambda c: unmade(c, found["payment_id"]))
     row = await database.read(lambda c: payment.get(c, found["payment_id"]))
     return found["kind"] == "stuck" and row is not None and row.status is not Status.EXECUTING
 

@@ -1,4 +1,4 @@
-"""What a buyer paid and got back, or a seller earned and gave back: newest first, in pages that stay where they are.
+"""The history of a buyer or a seller: what was paid, earned and given back, newest first, in pages that stay.
 
 Each type of entry is a query of its own; a page is the newest of all of them. `history_seq` numbers every row that can
 be an entry, so a page is what has a lower number than the last entry of the page before, whatever is inserted since.
@@ -6,7 +6,7 @@ be an entry, so a page is what has a lower number than the last entry of the pag
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -34,6 +34,7 @@ from db.schema.dispute import dispute
 from db.schema.payment import payment, payment_order
 from db.schema.payout import payout
 from db.schema.refund import refund, reserve
+from domain.model import Failure, Frozen
 from domain.status import DisputeStatus, PayoutStatus, RefundStatus, Status
 
 Role = Literal["buyer", "seller"]
@@ -70,6 +71,36 @@ class Filters:
         return not self.statuses or any(status in STATUSES[kind] for status in self.statuses)
 
 
+class Entry(Frozen):
+    """An entry; amounts are in minor units, and what its type does not have is None."""
+
+    type: EntryType
+    seq: int
+    id: str
+    payment_id: str | None
+    payment_order_id: str | None
+    amount: int
+    currency: str
+    status: str
+    failure: Failure | None
+    created_at: datetime
+    checkout_id: str | None
+    buyer_id: str | None
+    seller_account: str | None
+    wallet_updated: bool | None
+    ledger_updated: bool | None
+    captured_amount: int | None
+    refundable_amount: int | None
+    refund_status: str | None
+    dispute_status: str | None
+    origin: str | None
+    reason: str | None
+    category: str | None
+    evidence_due_at: datetime | None
+    business_date: date | None
+    arrival_at: datetime | None
+
+
 async def page(
     connection: AsyncConnection,
     tenant_id: str,
@@ -79,11 +110,8 @@ async def page(
     filters: Filters,
     before: int | None,
     limit: int,
-) -> list[dict[str, Any]]:
-    """Entries of a buyer or seller, newest first; `before` is the sequence number that a page ended with.
-
-    A row has the columns of `_SHAPE` and its `type`; amounts are in minor units, and what its type has not is null.
-    """
+) -> list[Entry]:
+    """Entries of a buyer or seller, newest first; `before` is the sequence number that a page ended with."""
     parts = [
         _newest(query, filters, before, limit)
         for kind, query in _QUERIES[role](tenant_id, user_id).items()
@@ -93,7 +121,7 @@ async def page(
         return []
     together = union_all(*parts).subquery()
     newest = select(together).order_by(together.c.seq.desc()).limit(limit)
-    return [dict(row) for row in (await connection.execute(newest)).mappings()]
+    return [Entry(**row) for row in (await connection.execute(newest)).mappings()]
 
 
 def _newest(query: Select[Any], filters: Filters, before: int | None, limit: int) -> Select[Any]:
@@ -146,7 +174,7 @@ def _of_seller(tenant_id: str, user_id: str) -> dict[EntryType, Select[Any]]:
 
 
 def _order() -> Select[Any]:
-    """`refundable_amount` is what `db.records.Order.refundable` says."""
+    """`refundable_amount` is what `db.payment.record.Order.refundable` says."""
     order = payment_order.c
     refundable = order.captured_amount - order.refund_amount - order.psp_refund_amount - order.dispute_amount
     return _select(

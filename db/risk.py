@@ -1,9 +1,10 @@
 """Risk rules and decisions: each decision is stored once with its reasons, and so is what a person makes of it."""
 
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import exists, func, insert, or_, select, update
+from sqlalchemy import RowMapping, exists, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db import audit_log, task
@@ -14,7 +15,7 @@ from db.schema.merchant import merchant
 from db.schema.payment import charge, payment_order, risk_decision, risk_rule_set
 from db.schema.payment import payment as payment_table
 from domain.errors import Conflict
-from domain.model import Failure
+from domain.model import Failure, Frozen
 from domain.payment import AssessStep, Released, ReleaseStep, ReviewStep, RiskDecision
 from domain.psp import CardFacts
 from domain.risk import (
@@ -34,17 +35,31 @@ from domain.status import Status
 # --- the rules ---
 
 
-async def rules(connection: AsyncConnection, tenant_id: str, version: int | None = None) -> dict[str, Any] | None:
-    """A tenant's rule set, the latest or a given version: `{version, rules, actor, created_at}`."""
+@dataclass(frozen=True)
+class RuleSetVersion:
+    """A tenant's rules as somebody wrote them; versions count from 1."""
+
+    version: int
+    rules: RuleSet
+    actor: str
+    created_at: datetime
+
+
+def _version(row: RowMapping) -> RuleSetVersion:
+    return RuleSetVersion(row["version"], RuleSet.model_validate(row["rules"]), row["actor"], row["created_at"])
+
+
+async def rules(connection: AsyncConnection, tenant_id: str, version: int | None = None) -> RuleSetVersion | None:
+    """A tenant's rule set, the latest or a given version."""
     query = select(risk_rule_set).where(risk_rule_set.c.tenant_id == tenant_id)
     query = (
         query.where(risk_rule_set.c.version == version) if version else query.order_by(risk_rule_set.c.version.desc())
     )
     row = (await connection.execute(query.limit(1))).mappings().one_or_none()
-    return None if row is None else dict(row) | {"rules": RuleSet.model_validate(row["rules"])}
+    return None if row is None else _version(row)
 
 
-async def put_rules(connection: AsyncConnection, tenant_id: str, rule_set: RuleSet, actor: str) -> dict[str, Any]:
+async def put_rules(connection: AsyncConnection, tenant_id: str, rule_set: RuleSet, actor: str) -> RuleSetVersion:
     """A new version: decisions name the one they were made by, so none is changed."""
     await connection.execute(select(func.pg_advisory_xact_lock(func.hashtext(f"risk_rules:{tenant_id}"))))
     latest = await connection.scalar(
@@ -60,18 +75,35 @@ async def put_rules(connection: AsyncConnection, tenant_id: str, rule_set: RuleS
         )
         .returning(risk_rule_set)
     )
-    return dict(inserted.mappings().one()) | {"rules": rule_set}
+    return _version(inserted.mappings().one())
 
 
 # --- the decision ---
 
 
-async def decisions(connection: AsyncConnection, payment_id: str) -> list[dict[str, Any]]:
+class Judgement(Frozen):
+    """What the rules said of a payment at a stage, and what a person made of a review."""
+
+    stage: Stage
+    verdict: Verdict
+    reasons: tuple[str, ...]
+    version: int
+    at: datetime
+    review: ReviewDecision | None
+    reviewed_by: str | None
+    review_note: str | None
+    reviewed_at: datetime | None
+    released_at: datetime | None
+
+
+async def decisions(connection: AsyncConnection, payment_id: str) -> list[Judgement]:
     """In the order in which they were made."""
     rows = await connection.execute(
-        select(risk_decision).where(risk_decision.c.payment_id == payment_id).order_by(risk_decision.c.at)
+        select(risk_decision)
+        .where(risk_decision.c.payment_id == payment_id)
+        .order_by(risk_decision.c.at, risk_decision.c.stage.desc())
     )
-    return [dict(row) for row in rows.mappings()]
+    return [Judgement(**row) for row in rows.mappings()]
 
 
 async def decided(connection: AsyncConnection, payment_id: str, stage: Stage) -> bool:
@@ -85,7 +117,7 @@ async def decide(connection: AsyncConnection, step: AssessStep, card: CardFacts 
     assert locked.risk_version is not None, "only a payment with rules is judged"
     row = await rules(connection, locked.tenant_id, locked.risk_version)
     assert row is not None, "a rule set is never deleted"
-    rule_set: RuleSet = row["rules"]
+    rule_set = row.rules
     known = await _stored(connection, locked.id, step.stage)
     if known is not None:
         return _decision(known, rule_set)
@@ -109,10 +141,10 @@ async def decide(connection: AsyncConnection, step: AssessStep, card: CardFacts 
         )
         .returning(risk_decision)
     )
-    return _decision(dict(inserted.mappings().one()), rule_set)
+    return _decision(Judgement(**inserted.mappings().one()), rule_set)
 
 
-async def _stored(connection: AsyncConnection, payment_id: str, stage: Stage) -> dict[str, Any] | None:
+async def _stored(connection: AsyncConnection, payment_id: str, stage: Stage) -> Judgement | None:
     row = (
         (
             await connection.execute(
@@ -124,14 +156,14 @@ async def _stored(connection: AsyncConnection, payment_id: str, stage: Stage) ->
         .mappings()
         .one_or_none()
     )
-    return None if row is None else dict(row)
+    return None if row is None else Judgement(**row)
 
 
-def _decision(row: dict[str, Any], rule_set: RuleSet) -> RiskDecision:
+def _decision(row: Judgement, rule_set: RuleSet) -> RiskDecision:
     return RiskDecision(
-        verdict=Verdict(row["verdict"]),
-        reasons=tuple(row["reasons"]),
-        review=ReviewDecision(row["review"]) if row["review"] else None,
+        verdict=row.verdict,
+        reasons=row.reasons,
+        review=row.review,
         deadline_s=rule_set.review_deadline_s,
         on_deadline=rule_set.on_deadline,
     )
@@ -283,27 +315,27 @@ async def _write_review(connection: AsyncConnection, step: ReviewStep) -> bool:
 async def reviewed(connection: AsyncConnection, payment_id: str, stage: Stage) -> ReviewDecision | None:
     """What was decided about the review of a stage; None while nobody has."""
     row = await _stored(connection, payment_id, stage)
-    return ReviewDecision(row["review"]) if row and row["review"] else None
+    return row.review if row else None
 
 
 async def refusal(connection: AsyncConnection, locked: Payment) -> Failure | None:
     """Why the payment must not be credited: it was blocked, or a person has rejected it."""
     for row in await decisions(connection, locked.id):
-        if row["verdict"] == Verdict.BLOCK.value:
+        if row.verdict is Verdict.BLOCK:
             return BLOCKED
-        if row["review"] == ReviewDecision.REJECT.value:
+        if row.review is ReviewDecision.REJECT:
             return REJECTED
     return None
 
 
-async def release(connection: AsyncConnection, step: ReleaseStep, send_for_s: float) -> Released:
+async def resume_approved(connection: AsyncConnection, step: ReleaseStep, send_for_s: float) -> Released:
     """An approved payment goes on to its charge. Nothing was sent under its key while it was IN_REVIEW, so the key's
     time begins now: once, since a second run may have sent something. A cancel, or a seller that was frozen meanwhile,
     stops it before the PSP hears of it; afterwards the settlement obeys them."""
     locked = await payment.lock(connection, step.payment_id)
     decision = await _stored(connection, locked.id, Stage.BEFORE)
     assert decision is not None, "a review was decided before it is acted on"
-    if decision["released_at"] is not None:
+    if decision.released_at is not None:
         return Released(released=True, status=locked.status)
     if not locked.open or locked.cancel_requested_at is not None:
         return Released(released=False, status=locked.status)
@@ -329,7 +361,19 @@ async def release(connection: AsyncConnection, step: ReleaseStep, send_for_s: fl
     return Released(released=True, status=status)
 
 
-async def waiting(connection: AsyncConnection, tenant_id: str | None, limit: int) -> list[dict[str, Any]]:
+class OpenReview(Frozen):
+    """A payment that waits for a person's decision; `amount` in minor units."""
+
+    payment_id: str
+    tenant_id: str
+    amount: int
+    currency: str
+    stage: Stage
+    reasons: tuple[str, ...]
+    deadline_at: datetime | None
+
+
+async def waiting(connection: AsyncConnection, tenant_id: str | None, limit: int) -> list[OpenReview]:
     """Payments that wait for a person's decision, the oldest first."""
     query = (
         select(risk_decision, payment_table.c.amount, payment_table.c.currency, payment_table.c.deadline_at)
@@ -339,9 +383,9 @@ async def waiting(connection: AsyncConnection, tenant_id: str | None, limit: int
             risk_decision.c.verdict == Verdict.REVIEW.value,
             risk_decision.c.review.is_(None),
         )
-        .order_by(risk_decision.c.at)
+        .order_by(risk_decision.c.at, risk_decision.c.payment_id)
         .limit(limit)
     )
     if tenant_id is not None:
         query = query.where(risk_decision.c.tenant_id == tenant_id)
-    return [dict(row) for row in (await connection.execute(query)).mappings()]
+    return [OpenReview(**row) for row in (await connection.execute(query)).mappings()]

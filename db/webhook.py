@@ -8,12 +8,12 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db import audit_log, task
-from db.dispute import dispute
+from db.dispute import booking as disputes
 from db.payment import payment
 from db.payment.lifecycle import listens
 from db.payment.record import Payment
 from db.payout import payout as payouts
-from db.refund import refund as refunds
+from db.refund import creation, find
 from db.refund.record import Refund
 from db.schema.base import PLATFORM_TENANT
 from db.schema.messages import webhook_inbox
@@ -175,7 +175,7 @@ async def _delivery(connection: AsyncConnection, locked: Payment, inbox_id: str)
 async def _to_dispute(connection: AsyncConnection, locked: Payment, event: Any, target: Stored) -> Stored:
     """Its workflow looks at the PSP, whatever the event says; one that is decided is looked at again, since a bank may
     decide anew."""
-    dispute_id = await dispute.opened(
+    dispute_id = await disputes.opened(
         connection, locked, event["reference"], event["amount"], event["currency"], event["received_at"]
     )
     await connection.execute(
@@ -206,7 +206,7 @@ async def _from_dashboard(connection: AsyncConnection, locked: Payment, event: A
         return target  # the sweeper comes back to it
     readable = event["amount"] is not None and event["currency"] is not None
     if locked.captured and readable:
-        refund_id = await refunds.made_at_psp(
+        refund_id = await creation.made_at_psp(
             connection, locked, event["reference"], event["amount"], event["currency"]
         )
         return target.model_copy(update={"delivery": Delivery.REFUND, "refund_id": refund_id})
@@ -229,7 +229,7 @@ async def _refund_of(
 
 
 async def _unmade_refund(connection: AsyncConnection, payment_id: str) -> bool:
-    return any(row.undoes_charge for row in await refunds.unmade(connection, payment_id))
+    return any(row.undoes_charge for row in await find.unmade(connection, payment_id))
 
 
 async def _charge_of(connection: AsyncConnection, psp: str, event: PspEvent) -> Any:

@@ -17,8 +17,8 @@ from config.settings import Settings
 from runtime.search_attributes import SEARCH_ATTRIBUTES
 
 
-async def connect(settings: Settings) -> Client:
-    """The Temporal client: one connection per process."""
+async def connect(settings: Settings, *, lazy: bool = False) -> Client:
+    """The Temporal client: one connection per process; `lazy`: made by the first call, which may find nobody."""
     tls: bool | TLSConfig = settings.temporal_tls
     if settings.temporal_tls_cert_path or settings.temporal_tls_ca_path:
         tls = TLSConfig(
@@ -37,6 +37,7 @@ async def connect(settings: Settings) -> Client:
         api_key=settings.temporal_api_key.get_secret_value() if settings.temporal_api_key else None,
         tls=tls,
         runtime=runtime,
+        lazy=lazy,
     )
 
 

@@ -55,8 +55,9 @@ class Runtime:
 
 
 @asynccontextmanager
-async def open_runtime(settings: Settings, *, application: str) -> AsyncIterator[Runtime]:
-    """Raises SettingMissing, and what the Temporal client raises when its server does not answer."""
+async def open_runtime(settings: Settings, *, application: str, lazy: bool = False) -> AsyncIterator[Runtime]:
+    """Raises SettingMissing, and what the Temporal client raises when its server does not answer: at once, or, if
+    `lazy`, at the first call."""
     async with AsyncExitStack() as stack:
         database = Database(
             _required(settings.database_url, "PAYSAGA_DATABASE_URL"),
@@ -69,7 +70,7 @@ async def open_runtime(settings: Settings, *, application: str) -> AsyncIterator
         psps: dict[str, Psp] = {"stripe": stripe_psp(settings)}
         for psp in psps.values():
             stack.push_async_callback(psp.close)
-        temporal = await connect(settings)
+        temporal = await connect(settings, lazy=lazy)
         yield Runtime(
             settings=settings,
             database=database,

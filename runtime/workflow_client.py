@@ -38,6 +38,9 @@ from runtime.search_attributes import CHECKOUT, TENANT
 
 _RPC_TIMEOUT = timedelta(seconds=5)
 
+_AWAY = (RPCError, RuntimeError)
+"""What the client raises when the server does not answer; the latter where it was to connect at its first call."""
+
 _AFTER_PAYMENTS = Priority(priority_key=4)
 """A run's payouts wait while buyers pay; 3 is the default."""
 
@@ -111,7 +114,7 @@ class WorkflowClient:
             )
         except WorkflowAlreadyStartedError:
             return False
-        except RPCError as error:
+        except _AWAY as error:
             raise Unavailable("Temporal does not answer; the payment is stored and will be started.") from error
         return True
 
@@ -201,7 +204,7 @@ class WorkflowClient:
                 rpc_timeout=_RPC_TIMEOUT,
                 **({"request_eager_start": True} if fresh else nudge),
             )
-        except RPCError as error:
+        except _AWAY as error:
             raise Unavailable("Temporal does not answer.") from error
 
     async def tell(self, row: Payment, message: Nudge | CancelRequest) -> None:
@@ -221,8 +224,8 @@ class WorkflowClient:
         """False: there is no running workflow to tell. Raises Unavailable."""
         try:
             await self._handle(payment_id).signal(name, message, rpc_timeout=_RPC_TIMEOUT)
-        except RPCError as error:
-            if error.status is RPCStatusCode.NOT_FOUND:
+        except _AWAY as error:
+            if isinstance(error, RPCError) and error.status is RPCStatusCode.NOT_FOUND:
                 return False
             raise Unavailable("Temporal does not answer.") from error
         return True
@@ -231,8 +234,8 @@ class WorkflowClient:
         """Whether a run of this workflow is open now."""
         try:
             description = await self._client.get_workflow_handle(workflow_id).describe(rpc_timeout=_RPC_TIMEOUT)
-        except RPCError as error:
-            if error.status is RPCStatusCode.NOT_FOUND:
+        except _AWAY as error:
+            if isinstance(error, RPCError) and error.status is RPCStatusCode.NOT_FOUND:
                 return False
             raise Unavailable("Temporal does not answer.") from error
         return description.status is WorkflowExecutionStatus.RUNNING

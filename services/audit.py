@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
-from db.audit.audit import INVARIANTS, Checked, Finding, ended_among, expecting, open_payments, run_audit
+from db.audit.audit import INVARIANTS, Checked, Finding, PaymentState, ended_among, expecting, open_payments, run_audit
 from db.core.database import Database
 from domain.errors import Unavailable
 from domain.ids import payment_workflow_id
@@ -14,12 +14,12 @@ from domain.payment import PAYMENT_WORKFLOW
 from domain.seal import Head
 from runtime.search_attributes import TENANT
 
-_CODE = "I17"
+WORKFLOWS_CODE = "I17"
 _TITLE = "each open payment has a workflow, no ended one has"
 _AGREE_AFTER_S = 60.0
 """The sweeper finds a missing workflow within this; the end of a workflow follows its last commit at once."""
 _BATCH = 500
-_DATABASE_TIMEOUT_S = 600.0
+DATABASE_TIMEOUT_S = 600.0
 """Of one query: the audit of a large ledger takes its time, and holds no lock meanwhile."""
 
 
@@ -53,26 +53,26 @@ async def _check_workflows(database: Database, temporal: Client) -> Checked:
     open_now = await database.read(lambda c: open_payments(c, _AGREE_AFTER_S))
     findings = [*await _without_workflow(database, temporal, open_now, running), *_misfiled(open_now, running)]
     findings += await _ended_with_workflow(database, temporal, sorted(running))
-    return Checked(_CODE, _TITLE, len(open_now), len(findings), findings)
+    return Checked(WORKFLOWS_CODE, _TITLE, len(open_now), len(findings), findings)
 
 
 async def _without_workflow(
-    database: Database, temporal: Client, open_now: Sequence[dict[str, str]], running: dict[str, str | None]
+    database: Database, temporal: Client, open_now: Sequence[PaymentState], running: dict[str, str | None]
 ) -> list[Finding]:
-    suspects = [row for row in open_now if row["id"] not in running]
-    lost = [row for row in suspects if not await _lately_running(temporal, row["id"])]
+    suspects = [row for row in open_now if row.id not in running]
+    lost = [row for row in suspects if not await _lately_running(temporal, row.id)]
     if not lost:
         return []
     # While Temporal was asked, a payment may have ended, and its workflow with it.
-    still_open = {row["id"] for row in await database.read(lambda c: open_payments(c, _AGREE_AFTER_S))}
-    return [_finding(row, f"{row['status']}, and no workflow runs for it") for row in lost if row["id"] in still_open]
+    still_open = {row.id for row in await database.read(lambda c: open_payments(c, _AGREE_AFTER_S))}
+    return [_finding(row, f"{row.status}, and no workflow runs for it") for row in lost if row.id in still_open]
 
 
-def _misfiled(open_now: Sequence[dict[str, str]], running: dict[str, str | None]) -> list[Finding]:
+def _misfiled(open_now: Sequence[PaymentState], running: dict[str, str | None]) -> list[Finding]:
     return [
-        _finding(row, f"its workflow is filed under {TENANT.name} {running[row['id']]!r}")
+        _finding(row, f"its workflow is filed under {TENANT.name} {running[row.id]!r}")
         for row in open_now
-        if running.get(row["id"], row["tenant_id"]) != row["tenant_id"]
+        if running.get(row.id, row.tenant_id) != row.tenant_id
     ]
 
 
@@ -82,15 +82,15 @@ async def _ended_with_workflow(database: Database, temporal: Client, running: Se
         part = running[start : start + _BATCH]
         ended = await database.read(lambda c, p=part: ended_among(c, p, _AGREE_AFTER_S))  # type: ignore[misc]
         findings += [
-            _finding(row, f"{row['status']}, and its workflow still runs")
+            _finding(row, f"{row.status}, and its workflow still runs")
             for row in ended
-            if await _lately_running(temporal, row["id"], grace_s=0)
+            if await _lately_running(temporal, row.id, grace_s=0)
         ]
     return findings
 
 
-def _finding(row: dict[str, str], problem: str) -> Finding:
-    return Finding(_CODE, row["tenant_id"], row["id"], problem)
+def _finding(row: PaymentState, problem: str) -> Finding:
+    return Finding(WORKFLOWS_CODE, row.tenant_id, row.id, problem)
 
 
 async def _running(temporal: Client) -> dict[str, str | None]:

@@ -1,12 +1,17 @@
-"""The frame of every command: who gives it, and doing it once under the client's key."""
+"""The frame of every command: who gives it, checking its texts, and doing it once under the client's key."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from functools import cache
+from typing import Any, Generic, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
 
 from db.core import idempotency
 from db.core.database import Connection, Database, LockTimeout
 from db.core.idempotency import Request
+from domain.card_data import require_text
+from domain.errors import Unprocessable
 
 T = TypeVar("T")
 
@@ -30,6 +35,39 @@ class Done(Generic[T]):
     object_id: str
     replayed: bool
     result: T | None
+
+
+def check(kind: Any, value: T, name: str) -> T:
+    """The value if it is of the type `kind` (a type of `domain.limits`) and has no card data in it; `name` says which
+    field is wrong. Raises Unprocessable `field_invalid` (or the type's own code), `text_invalid`,
+    `card_data_forbidden`: over HTTP the request's shape says the same in the same words.
+    """
+    for text in _texts(value):
+        require_text(text)
+    try:
+        _adapter(kind).validate_python(value)
+    except ValidationError as error:
+        raise invalid(error, name) from error
+    return value
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def invalid(error: ValidationError, name: str = "") -> Unprocessable:
+    """The first thing that is wrong, as the API words it: `note: String should have at most 2000 characters`."""
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in (name, *first["loc"]) if part != "")
+    code = "field_unknown" if first["type"] == "extra_forbidden" else "field_invalid"
+    return Unprocessable(f"{place}: {first['msg']}", code=str(first.get("ctx", {}).get("code", code)))
+
+
+def _texts(value: object) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    return [text for text in value.values() if isinstance(text, str)] if isinstance(value, Mapping) else []
 
 
 async def once(

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from api.schemas.fields import In, Out
+from api.fields import In, Out
 from domain.reconciliation.reconciliation import (
     Decision,
     DiscrepancyStatus,

@@ -8,7 +8,7 @@ from pydantic import (
     Field,
 )
 
-from api.schemas.fields import Out
+from api.fields import Out
 
 
 class PostingOut(Out):

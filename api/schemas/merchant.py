@@ -11,7 +11,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from api.schemas.fields import Amount, ClientId, CountryCode, Currency, In, Out
+from api.fields import Amount, ClientId, CountryCode, Currency, In, Out
 from domain.money import MoneyError, parse_major
 from domain.payout import DELAY_DAYS_MAX, WEEKDAYS, Interval, PayoutSchedule
 

@@ -10,7 +10,7 @@ from pydantic import (
 )
 
 from api import examples
-from api.schemas.fields import Amount, ClientId, Currency, In, Out
+from api.fields import Amount, ClientId, Currency, FailureOut, In, Out
 from api.schemas.merchant import (
     DelayDays,
     Minimum,
@@ -20,7 +20,6 @@ from api.schemas.merchant import (
     Weekdays,
     _schedule,
 )
-from api.schemas.payment import FailureOut
 from domain.payout import PayoutSchedule
 from domain.status import PayoutStatus
 

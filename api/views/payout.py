@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from api.fields import failure_out
 from api.schemas.payout import PayoutDetail, PayoutItemOut, PayoutOut, PayoutTransitionOut
-from api.views.payment import failure_out
 from db.payout.record import Payout
 from domain.money import to_major
 from domain.statement import words

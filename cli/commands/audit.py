@@ -1,7 +1,7 @@
-"""Audit: TODO docstring."""
+"""`paysaga audit`: check the money invariants."""
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -10,9 +10,6 @@ from cli.command_line import (
     settings,
 )
 from cli.commands.ledger import WrittenDown, written_down
-
-if TYPE_CHECKING:
-    pass
 
 
 def audit(

@@ -1,21 +1,16 @@
-"""Dispute: TODO docstring."""
+"""`paysaga disputes …`: see disputes, and submit evidence."""
 
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.command_line import By, Limit, show, steer
+from cli.command_line import By, Limit, OpenOnly, show, steer
 
 if TYPE_CHECKING:
-    pass
-
-from cli.commands.refund import OpenOnly
+    from runtime.wiring import Runtime
 
 disputes = typer.Typer(help="See disputes, and submit evidence.", no_args_is_help=True)
-DisputeId = Annotated[str, typer.Argument(metavar="ID", help="dp_…, or the PSP's own id of it.")]
-
-
-# --- disputes ---
+DisputeId = Annotated[str, typer.Argument(metavar="ID", help="Our own id, dp_…, or the PSP's own.")]
 
 
 @disputes.command("list")
@@ -41,6 +36,18 @@ def disputes_evidence(
     by: By,
 ) -> None:
     """Submit evidence to the buyer's bank, which takes it once: so all of it at once. It is stored encrypted."""
-    from cli.operator_dispute import submit_evidence
+    from cli.connection import person
+    from cli.pages.dispute import submitted
+    from cli.refusals import refusals
+    from embedded.errors import StackError
+    from services.dispute import find, submit_evidence
 
-    steer(lambda runtime: submit_evidence(runtime, name, field, by))
+    async def work(runtime: "Runtime") -> str:
+        row = await find(runtime.database, person(by), name)
+        pairs = [(key, text) for key, _, text in (one.partition("=") for one in field)]
+        if len(dict(pairs)) < len(pairs):
+            raise StackError(f"{row.id}: Say each field once, with all of its text.")
+        with refusals(row.id):
+            return submitted(await submit_evidence(runtime, person(by), row.id, dict(pairs)))
+
+    steer(work)

@@ -1,4 +1,4 @@
-"""The commands for finance and operators. What one of them needs is imported when it is called."""
+"""`paysaga payments …`: see payments, and steer them."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,22 +13,21 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from db.core.database import Database
-
+    from runtime.wiring import Runtime
 
 payments = typer.Typer(help="See and steer payments.", no_args_is_help=True)
-
-
-# --- payments ---
 
 
 @payments.command("show")
 def payments_show(name: PaymentName) -> None:
     """Explain a payment: why it is where it is, what the PSP said, what is booked."""
-    from cli.operator_payment import find_payment
+    from cli.connection import ANYBODY
     from cli.pages.payment import payment_page
+    from services.payment import find
 
     async def page(database: "Database") -> "RenderableType":
-        return await payment_page(settings(), database, await find_payment(database, name))
+        row, _ = await find(database, ANYBODY, name)
+        return await payment_page(settings(), database, row)
 
     show(page)
 
@@ -42,23 +41,39 @@ def payments_list(
     """Payments, newest first."""
     from cli.pages.payment import payments_page
 
-    show(lambda database: payments_page(database, status=status and status.value, tenant=tenant, limit=limit))
+    show(lambda database: payments_page(database, status=status, tenant=tenant, limit=limit))
 
 
 @payments.command("nudge")
 def payments_nudge(name: PaymentName) -> None:
     """Have the PSP asked now instead of at the next look."""
-    from cli.operator_payment import nudge_payment
+    from cli.connection import ANYBODY
+    from cli.pages.payment import nudged
+    from cli.refusals import refusals
+    from services.payment import find, nudge
 
-    steer(lambda runtime: nudge_payment(runtime, name))
+    async def work(runtime: "Runtime") -> str:
+        row, _ = await find(runtime.database, ANYBODY, name)
+        with refusals(row.id):
+            return nudged(*await nudge(runtime, ANYBODY, row.id))
+
+    steer(work)
 
 
 @payments.command("cancel")
 def payments_cancel(name: PaymentName, by: By) -> None:
     """Cancel a payment that has not settled; what was charged is refunded."""
-    from cli.operator_payment import cancel_payment
+    from cli.connection import person
+    from cli.pages.payment import cancelled
+    from cli.refusals import refusals
+    from services.payment import cancel, find
 
-    steer(lambda runtime: cancel_payment(runtime, name, by))
+    async def work(runtime: "Runtime") -> str:
+        row, _ = await find(runtime.database, person(by), name)
+        with refusals(f"{row.id} cannot be cancelled"):
+            return cancelled(await cancel(runtime, person(by), row.id))
+
+    steer(work)
 
 
 @payments.command("capture")
@@ -72,9 +87,21 @@ def payments_capture(
     ] = None,
 ) -> None:
     """Take what is AUTHORIZED: all of it, or a part. An authorisation is captured once."""
-    from cli.operator_payment_actions import capture_payment
+    from cli.connection import person
+    from cli.pages.payment import captured
+    from cli.refusals import refusals
+    from services.payment import CaptureRequest, capture, find
 
-    steer(lambda runtime: capture_payment(runtime, name, amount, part or (), by))
+    # `ORDER=AMOUNT`; what has no sign of equality is no amount either.
+    parts = [(order, text) for order, _, text in (one.partition("=") for one in part)] if part else None
+    hints = {"payment_order_required": "Here: say --part ORDER=AMOUNT for each, not --amount."}
+
+    async def work(runtime: "Runtime") -> str:
+        row, _ = await find(runtime.database, person(by), name)
+        with refusals(row.id, hints):
+            return captured(await capture(runtime, person(by), row.id, CaptureRequest(amount, parts)))
+
+    steer(work)
 
 
 @payments.command("review")
@@ -85,10 +112,20 @@ def payments_review(
     note: Note = "",
 ) -> None:
     """Decide about a payment IN_REVIEW; the first decision counts."""
-    from cli.operator_payment_actions import review_payment
+    from cli.connection import person
+    from cli.pages.payment import reviewed
+    from cli.refusals import refusals
+    from services.payment import find
+    from services.risk import review
 
     decision = ReviewDecision.APPROVE if approve else ReviewDecision.REJECT
-    steer(lambda runtime: review_payment(runtime, name, decision, by, note))
+
+    async def work(runtime: "Runtime") -> str:
+        row, _ = await find(runtime.database, person(by), name)
+        with refusals(row.id):
+            return reviewed(await review(runtime, person(by), row.id, decision, note), decision)
+
+    steer(work)
 
 
 @payments.command("resolve")
@@ -103,10 +140,26 @@ def payments_resolve(
     ],
     by: By,
     note: Note = "",
-    reference: Annotated[str | None, typer.Option(help="The PSP's object, pi_…, for the decision reference.")] = None,
+    reference: Annotated[
+        str | None, typer.Option(help="The PSP's own id, pi_… or re_…, for the decision reference.")
+    ] = None,
 ) -> None:
     """Decide about a payment that NEEDS_ATTENTION."""
-    from cli.operator_payment import resolve_payment
+    from cli.connection import person
+    from cli.refusals import refusals
+    from services.decision import resolve_payment
+    from services.payment import find
 
     resolution = Resolution(decision=decision, by=by, note=note, reference=reference)
-    steer(lambda runtime: resolve_payment(runtime, name, resolution))
+    hints = {
+        "reference_required": "Say --reference pi_…",
+        "nobody_waits": "See `paysaga payments show`.",
+        "refund_ambiguous": "Use `paysaga refunds resolve`.",
+    }
+
+    async def work(runtime: "Runtime") -> str:
+        row, _ = await find(runtime.database, person(by), name)
+        with refusals(row.id, hints):
+            return f"{row.id}: {await resolve_payment(runtime, person(by), row.id, resolution)}."
+
+    steer(work)

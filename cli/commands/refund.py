@@ -1,25 +1,21 @@
-"""The commands about what follows a payment: reviews, refunds, disputes; and about sellers, risk rules and tasks."""
+"""`paysaga refunds …`: see refunds, make one, decide about one."""
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from cli.command_line import By, Limit, Note, PaymentName, show, steer
+from cli.command_line import By, Limit, Note, OpenOnly, PaymentName, show, steer
 from domain.messages import Decision, Resolution
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from db.core.database import Database
-
+    from runtime.wiring import Runtime
 
 refunds = typer.Typer(help="See refunds, make one, decide about one.", no_args_is_help=True)
 
-RefundId = Annotated[str, typer.Argument(metavar="ID", help="re_…")]
-OpenOnly = Annotated[bool, typer.Option("--open", help="Only what has not ended.")]
-
-
-# --- refunds ---
+RefundId = Annotated[str, typer.Argument(metavar="ID", help="Our own id, re_…")]
 
 
 @refunds.command("list")
@@ -29,11 +25,12 @@ def refunds_list(
     limit: Limit = 20,
 ) -> None:
     """Refunds, newest first: asked for, made at the PSP, and those that undo a charge."""
-    from cli.operator_payment import find_payment
+    from cli.connection import ANYBODY
     from cli.pages.refund import refunds_page
+    from services.payment import find
 
     async def page(database: "Database") -> "RenderableType":
-        row = await find_payment(database, payment) if payment is not None else None
+        row = (await find(database, ANYBODY, payment))[0] if payment is not None else None
         return await refunds_page(database, row, open_only=open_only, limit=limit)
 
     show(page)
@@ -51,16 +48,33 @@ def refunds_show(refund_id: RefundId) -> None:
 def refunds_create(
     name: PaymentName,
     by: By,
-    order: Annotated[str | None, typer.Option(help="po_…, or the client's own id, where there are several.")] = None,
+    order: Annotated[
+        str | None, typer.Option(help="Our po_…, or the client's own id, where there are several.")
+    ] = None,
     amount: Annotated[str | None, typer.Option(help="Less than all that is left: 120.00")] = None,
     reason: Annotated[
-        Literal["requested_by_customer", "duplicate", "fraudulent"] | None, typer.Option(help="What the PSP is told.")
+        str | None,
+        typer.Option(help="In your own words; the PSP understands requested_by_customer, duplicate and fraudulent."),
     ] = None,
 ) -> None:
     """Give money back to the buyer of a settled payment: all that is left, or a part."""
-    from cli.operator_refund import create_refund
+    from cli.connection import person
+    from cli.pages.refund import created
+    from cli.refusals import refusals
+    from services.payment import find
+    from services.refund import RefundRequest, create
 
-    steer(lambda runtime: create_refund(runtime, name, order, amount, reason, by))
+    async def work(runtime: "Runtime") -> str:
+        row, _ = await find(runtime.database, person(by), name)
+        with refusals(row.id, {"payment_order_required": "Here: --order."}):
+            wanted = RefundRequest(order, amount, reason)
+            return created(await create(runtime, person(by), name, wanted, wait_s=_WAIT_S))
+
+    steer(work)
+
+
+_WAIT_S = 8.0
+"""For the PSP's answer; a refund that it does not answer in this time is shown as it is."""
 
 
 @refunds.command("resolve")
@@ -75,10 +89,23 @@ def refunds_resolve(
     ],
     by: By,
     note: Note = "",
-    reference: Annotated[str | None, typer.Option(help="The PSP's refund, re_…, for the decision reference.")] = None,
+    reference: Annotated[
+        str | None, typer.Option(help="The PSP's own id of the refund, re_…, for the decision reference.")
+    ] = None,
 ) -> None:
     """Decide about a refund that NEEDS_ATTENTION, or one that failed and undoes a charge."""
-    from cli.operator_refund import resolve_refund
+    from cli.connection import person
+    from cli.refusals import refusals
+    from services.decision import resolve_refund
 
     resolution = Resolution(decision=Decision(decision), by=by, note=note, reference=reference)
-    steer(lambda runtime: resolve_refund(runtime, refund_id, resolution))
+    hints = {
+        "reference_required": "Say --reference and the PSP's re_…",
+        "nobody_waits": "Try `paysaga sweep`.",
+    }
+
+    async def work(runtime: "Runtime") -> str:
+        with refusals(refund_id, hints):
+            return f"{refund_id}: {await resolve_refund(runtime, person(by), refund_id, resolution)}."
+
+    steer(work)

@@ -1,4 +1,4 @@
-"""Risk: TODO docstring."""
+"""`paysaga risk …`: the risk rules of tenants; `paysaga reviews`: the payments that wait for a person."""
 
 import asyncio
 from pathlib import Path
@@ -9,7 +9,7 @@ import typer
 from cli.command_line import By, Limit, Tenant, change, settings, show
 
 if TYPE_CHECKING:
-    pass
+    from db.core.database import Database
 
 risk = typer.Typer(help="The risk rules of tenants.", no_args_is_help=True)
 
@@ -19,9 +19,6 @@ def reviews(tenant: Tenant = None, limit: Limit = 50) -> None:
     from cli.pages.risk import reviews_page
 
     show(lambda database: reviews_page(database, tenant=tenant, limit=limit))
-
-
-# --- risk rules ---
 
 
 @risk.command("show")
@@ -46,6 +43,12 @@ def risk_set(
     by: By,
 ) -> None:
     """Replace a tenant's rules; what is wrong with them is said, and nothing changes then."""
-    from cli.operator_risk import set_rules
+    from cli.connection import person
+    from cli.pages.risk import read_rules, replaced
+    from services.risk import replace_rules
 
-    change(lambda database: set_rules(database, tenant, rules, by))
+    async def work(database: "Database") -> str:
+        written = await replace_rules(database, person(by), tenant, read_rules(rules))
+        return replaced(tenant, written)
+
+    change(work)

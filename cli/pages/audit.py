@@ -1,4 +1,4 @@
-"""Audit: TODO docstring."""
+"""The audit as a person reads it: one line per invariant, then what violates it."""
 
 import json
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from domain.errors import Unavailable
 from domain.seal import Head
 from embedded.errors import StackError
 from runtime.temporal import connect
-from services.audit import _CODE, _DATABASE_TIMEOUT_S, check_everything
+from services.audit import DATABASE_TIMEOUT_S, WORKFLOWS_CODE, check_everything
 
 _SHOWN_MAX = 10
 
@@ -30,7 +30,7 @@ async def run_audit_command(settings: Settings, console: Console, *, as_json: bo
     if settings.database_url is None:
         raise StackError("There is nothing to audit: no stack runs here, and PAYSAGA_DATABASE_URL is not set.")
     database = Database(
-        settings.database_url.get_secret_value(), pool_size=0, timeout_s=_DATABASE_TIMEOUT_S, application="audit"
+        settings.database_url.get_secret_value(), pool_size=0, timeout_s=DATABASE_TIMEOUT_S, application="audit"
     )
     try:
         checked = await check_everything(database, await _temporal(settings, console, quiet=as_json), head)
@@ -55,7 +55,7 @@ async def _temporal(settings: Settings, console: Console, *, quiet: bool) -> Cli
     with suppress(RPCError, RuntimeError):
         return await connect(settings)
     if not quiet:
-        console.print(Text(f"Temporal does not answer, so {_CODE} is left out.", style="yellow"))
+        console.print(Text(f"Temporal does not answer, so {WORKFLOWS_CODE} is left out.", style="yellow"))
     return None
 
 

@@ -1,4 +1,4 @@
-"""Books: TODO docstring."""
+"""The books of a payment, refund or dispute, as tables."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +14,7 @@ from domain.money import to_major
 _DISPUTE_MONEY = (Kind.DISPUTE_WITHDRAWN, Kind.DISPUTE_REINSTATED, Kind.DISPUTE_FEE)
 
 
-async def _booked(
+async def booked(
     database: Database, tenant_id: str, payment_id: str, sources: set[str], *, dispute_of: str | None = None
 ) -> list[dict[str, Any]]:
     """What the ledger says of a refund or dispute: booked under its id, or a reserve's. `dispute_of`: a PSP, whose own
@@ -39,7 +39,8 @@ async def _booked(
     ]
 
 
-def _books(transactions: Sequence[dict[str, Any]]) -> list[RenderableType]:
+def books_section(transactions: Sequence[dict[str, Any]]) -> list[RenderableType]:
+    """A section of a page; empty where nothing is booked."""
     return look.section("Ledger", books_table(transactions) if transactions else None)
 
 

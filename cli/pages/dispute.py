@@ -1,48 +1,54 @@
-"""Dispute: TODO docstring."""
+"""Disputes as an operator reads them: one on a page, and in lists."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from cli.operator_dispute import find_dispute
+from cli.connection import ANYBODY
 from cli.pages import format as look
-from cli.pages.after_settlement import _disputes, _held, _reserves
-from cli.pages.books import _booked, _books
-from db import lookup as operator
+from cli.pages.books import booked, books_section
+from cli.pages.reserve import reserves_of, reserves_table
 from db.core.database import Database
-from db.dispute import dispute
-from db.dispute.record import Dispute
+from db.dispute import evidence
+from db.dispute import find as disputes
+from db.dispute.record import Dispute, Evidence
 from domain.status import DISPUTE_ENDED, DisputeStatus
-
-_OPEN_DISPUTE = tuple(sorted(status.value for status in DisputeStatus if status not in DISPUTE_ENDED))
-
-
-# --- disputes ---
+from services import dispute as service
+from services.dispute import EvidenceAnswer
 
 
 async def disputes_page(database: Database, *, open_only: bool, limit: int) -> RenderableType:
-    statuses = _OPEN_DISPUTE if open_only else None
-    rows = await database.read(lambda c: operator.list_disputes(c, statuses=statuses, limit=limit))
+    """The one whose evidence is due first, first."""
+    rows = await database.read(lambda c: disputes.by_deadline(c, open_only=open_only, limit=limit))
     if not rows:
         return Text("No dispute is open." if open_only else "No disputes.", "green" if open_only else "dim")
-    return _disputes(rows, payment=True)
+    return disputes_table(rows, payment=True)
+
+
+def disputes_table(rows: Sequence[Dispute], *, payment: bool = False) -> RenderableType:
+    """On a payment's own page with the PSP's reference, in a list with the payment."""
+    table = look.table("dispute", "about", "amount", "status", "evidence due")
+    for d in rows:
+        due = Text("–") if d.status in DISPUTE_ENDED else look.left(d.evidence_due_at)
+        name = look.ids(d.id, d.payment_id if payment else look.psp_id(d.reference))
+        table.add_row(name, d.category or "–", look.amount(d.amount, d.currency), look.status(d.status), due)
+    return table
 
 
 async def dispute_page(database: Database, name: str) -> RenderableType:
     """The deadline, the evidence, every movement of money, and what is set aside."""
-    row = await find_dispute(database, name)
-    evidence = await database.read(lambda c: dispute.evidence_of(c, row.id))
-    held = await _reserves(database, [row.id])
+    row = await service.find(database, ANYBODY, name)
+    pieces = await database.read(lambda c: evidence.of_dispute(c, row.id))
+    held = await reserves_of(database, [row.id])
     sources = {row.id, *(part.id for part in held)}
-    books = await _booked(database, row.tenant_id, row.payment_id, sources, dispute_of=row.psp)
+    books = await booked(database, row.tenant_id, row.payment_id, sources, dispute_of=row.psp)
     return Group(
         Text.assemble((row.id, "bold"), "  ", look.status(row.status), "  ", look.amount(row.amount, row.currency)),
         _dispute_facts(row),
-        *look.section("Evidence", _evidence(evidence) if evidence else None),
-        *look.section("Set aside for it", _held(held) if held else None),
-        *_books(books),
+        *look.section("Evidence", _evidence(pieces) if pieces else None),
+        *look.section("Set aside for it", reserves_table(held)),
+        *books_section(books),
     )
 
 
@@ -50,7 +56,10 @@ def _dispute_facts(row: Dispute) -> RenderableType:
     facts = look.facts()
     facts.add_row("payment", row.payment_id)
     facts.add_row("about", row.category or "–")
-    facts.add_row("at the PSP", f"{row.reference}; {'the money is withdrawn' if row.withdrawn else 'no money is held'}")
+    facts.add_row(
+        "at the PSP",
+        f"{look.psp_id(row.reference)}; {'the money is withdrawn' if row.withdrawn else 'no money is held'}",
+    )
     facts.add_row("PSP's fee", look.amount(row.fee, row.currency))
     if row.status not in DISPUTE_ENDED:
         due = Text.assemble(look.time(row.evidence_due_at), "  ", look.left(row.evidence_due_at))
@@ -63,10 +72,17 @@ def _dispute_facts(row: Dispute) -> RenderableType:
     return facts
 
 
-def _evidence(evidence: Sequence[dict[str, Any]]) -> RenderableType:
+def _evidence(pieces: Sequence[Evidence]) -> RenderableType:
     table = look.table("evidence", "by", "fields (their text is encrypted)", "status", "submitted (UTC)", "")
-    for piece in evidence:
-        why = (piece["failure"] or {}).get("message", "")
-        what = (piece["id"], piece["actor"], ", ".join(piece["field_names"]), piece["status"])
-        table.add_row(*what, look.time(piece["submitted_at"]), why)
+    for piece in pieces:
+        why = piece.failure.message if piece.failure else ""
+        what = (piece.id, piece.actor, ", ".join(piece.field_names), piece.status)
+        table.add_row(*what, look.time(piece.submitted_at), why)
     return table
+
+
+def submitted(done: EvidenceAnswer) -> str:
+    """The sentence after `paysaga disputes evidence`."""
+    found = done.found
+    said = f"{found.id} was {found.status}: {done.evidence_id} ({', '.join(done.fields)}) is being submitted."
+    return said + look.later(done.told)

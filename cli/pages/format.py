@@ -1,4 +1,4 @@
-"""How operators' pages look: columns, statuses in colour, amounts, times."""
+"""The look of operators' pages: columns, statuses in colour, amounts, times."""
 
 from datetime import UTC, datetime
 
@@ -39,6 +39,16 @@ def table(*columns: str) -> Table:
 def ids(own: str, other: str) -> Text:
     """Two ids in one column, so that both can be copied also from a narrow terminal."""
     return Text.assemble(own, "\n", (other, "dim"))
+
+
+def psp_id(reference: str | None) -> str:
+    """The PSP's own id of an object: some of its prefixes (re_, po_, ch_, dp_) are ours as well."""
+    return f"the PSP's {reference}" if reference else "no reference"
+
+
+def later(told: bool) -> str:
+    """What a sentence adds where Temporal did not hear of the command."""
+    return "" if told else " Temporal does not answer: it is stored, and the sweeper sees to it."
 
 
 def facts() -> Table:

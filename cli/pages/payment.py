@@ -1,4 +1,4 @@
-"""What operators read: a payment as one page, the lists of payments and of API keys."""
+"""Payments as an operator reads them: one on a page, in a list, and after a command."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,18 +7,25 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from cli.pages import format as look
-from cli.pages.after_settlement import aftermath_sections
 from cli.pages.books import books_table
+from cli.pages.dispute import disputes_table
+from cli.pages.refund import refunds_table
+from cli.pages.reserve import reserves_of, reserves_table
+from cli.pages.risk import judgements_table
 from cli.pages.task import tasks_section
 from config.settings import Settings
-from db import lookup as operator
+from db import risk
 from db.core.database import Database
+from db.dispute import find as disputes
 from db.ledger import posting as ledger
-from db.payment import charge, payment
-from db.payment.record import Payment
+from db.payment import charge, find
+from db.payment.record import Charge, Payment, Transition
+from db.refund import find as refunds
 from domain.ids import payment_workflow_id
 from domain.money import to_major
-from domain.status import TERMINAL
+from domain.risk import ReviewDecision
+from domain.status import TERMINAL, Status
+from services.payment import Answer, Nudged
 
 # --- one payment ---
 
@@ -27,7 +34,7 @@ async def payment_page(settings: Settings, database: Database, row: Payment) -> 
     """Why it is where it is, from the rows alone: it can be read also while no worker runs."""
     read = database.read
     attempts = await read(lambda c: charge.attempts(c, row.id))
-    steps = await read(lambda c: payment.transitions(c, row.id))
+    steps = await read(lambda c: find.transitions(c, row.id))
     books = await read(
         lambda c: ledger.page(
             c,
@@ -46,11 +53,25 @@ async def payment_page(settings: Settings, database: Database, row: Payment) -> 
         *look.section("Orders", _orders(row)),
         *look.section("At the PSP", _attempts(row, attempts)),
     ]
-    parts += await aftermath_sections(database, row)
+    parts += await _later_sections(database, row)
     parts += look.section("What happened (UTC)", _steps(row, steps))
     parts += look.section("Ledger", books_table(books) if books else None)
     parts += await tasks_section(database, row)
     return Group(*parts)
+
+
+async def _later_sections(database: Database, row: Payment) -> list[RenderableType]:
+    """Risk, refunds, disputes, and what is set aside for them; each only where there is something."""
+    judgements = await database.read(lambda c: risk.decisions(c, row.id))
+    given_back = await database.read(lambda c: refunds.of_payment(c, row.id))
+    disputed = await database.read(lambda c: disputes.of_payment(c, row.id))
+    held = await reserves_of(database, [*(r.id for r in given_back), *(d.id for d in disputed)])
+    return [
+        *look.section("Risk", judgements_table(judgements) if judgements else None),
+        *look.section("Refunds", refunds_table(given_back) if given_back else None),
+        *look.section("Disputes", disputes_table(disputed) if disputed else None),
+        *look.section("Set aside for them", reserves_table(held)),
+    ]
 
 
 def _head(settings: Settings, row: Payment) -> RenderableType:
@@ -103,23 +124,23 @@ def _orders(row: Payment) -> RenderableType:
     return table
 
 
-def _attempts(row: Payment, attempts: Sequence[dict[str, Any]]) -> RenderableType:
+def _attempts(row: Payment, attempts: Sequence[Charge]) -> RenderableType:
     facts = look.facts()
     for a in attempts:
-        outcome = a["outcome"] or "no outcome is known"
+        outcome = a.outcome or "no outcome is known"
         facts.add_row(
-            f"attempt {a['attempt']}",
-            Text.assemble((outcome, "bold"), f" at {a['psp']}, {a['reference'] or 'no reference'}"),
+            f"attempt {a.attempt}",
+            Text.assemble((outcome, "bold"), f" at {a.psp}, {look.psp_id(a.reference)}"),
         )
-        if a["received_amount"] is not None:
-            received = look.amount(a["received_amount"], a["received_currency"])
-            facts.add_row("", f"received {received}, {'booked' if a['booked'] else 'NOT booked'}")
-        if a["unknown_count"]:
-            facts.add_row("", f"{a['unknown_count']} answers could not be trusted")
-        if a["last_answer"]:
-            facts.add_row("last answer", f"{_answer(a['last_answer'])} ({look.time(a['last_answer_at'])})")
+        if a.received_amount is not None and a.received_currency is not None:
+            received = look.amount(a.received_amount, a.received_currency)
+            facts.add_row("", f"received {received}, {'booked' if a.booked else 'NOT booked'}")
+        if a.unknown_count:
+            facts.add_row("", f"{a.unknown_count} answers could not be trusted")
+        if a.last_answer:
+            facts.add_row("last answer", f"{_answer(a.last_answer)} ({look.time(a.last_answer_at)})")
         if row.status not in TERMINAL:
-            facts.add_row("key", f"{a['key']}, may be sent until {look.time(a['send_until'])}")
+            facts.add_row("key", f"{a.key}, may be sent until {look.time(a.send_until)}")
     return facts
 
 
@@ -131,25 +152,67 @@ def _answer(answer: dict[str, Any]) -> str:
     return f"{answer['outcome']}{f': {why}' if why else ''}{f' ({psp_code})' if psp_code else ''}"
 
 
-def _steps(row: Payment, steps: Sequence[dict[str, Any]]) -> RenderableType:
+def _steps(row: Payment, steps: Sequence[Transition]) -> RenderableType:
     names = {order.id: order.payment_order_id for order in row.orders}
     table = look.table("at", "order", "became", "because", "by")
     for s in steps:
-        table.add_row(look.clock(s["at"]), names[s["order_id"]], look.status(s["to_status"]), s["reason"], s["actor"])
+        table.add_row(look.clock(s.at), names[s.order_id], look.status(s.to_status), s.reason, s.actor)
     return table
 
 
 # --- lists ---
 
 
-async def payments_page(database: Database, *, status: str | None, tenant: str | None, limit: int) -> RenderableType:
-    rows = await database.read(lambda c: operator.list_payments(c, status=status, tenant_id=tenant, limit=limit))
+async def payments_page(database: Database, *, status: Status | None, tenant: str | None, limit: int) -> RenderableType:
+    rows = await database.read(lambda c: find.newest(c, status=status, tenant_id=tenant, limit=limit))
     if not rows:
         return Text("No payments." if status is None else f"No payments are {status}.", "dim")
     table = look.table("payment", "created (UTC)", "tenant", "checkout", "amount", "status", "why")
     for row in rows:
-        amount = look.amount(row["amount"], row["currency"])
-        where = (row["id"], look.time(row["created_at"]), row["tenant_id"], row["checkout_id"] or "–")
-        table.add_row(*where, amount, look.status(row["status"]), Text(row["failure"] or "", "dim"))
+        amount = look.amount(row.amount, row.currency)
+        where = (row.id, look.time(row.created_at), row.tenant_id, row.checkout_id or "–")
+        table.add_row(*where, amount, look.status(row.status), Text(row.failure or "", "dim"))
     more = Text(f"The newest {limit}; --limit shows more.", "dim") if len(rows) == limit else Text("")
     return Group(table, more) if more.plain else table
+
+
+# --- after a command ---
+
+
+def nudged(row: Payment, outcome: Nudged) -> str:
+    """The sentence after `paysaga payments nudge`."""
+    match outcome:
+        case Nudged.ON_ITS_WAY:
+            return f"{row.id} is {row.status}: it is on its way, and needs no nudge."
+        case Nudged.ASKED:
+            return f"{row.id} was {row.status}: the PSP is asked now."
+        case Nudged.STARTED_AGAIN:
+            return f"{row.id} is {row.status} and had no workflow: it was started again and goes on from its rows."
+
+
+def cancelled(done: Answer) -> str:
+    """The sentence after `paysaga payments cancel`."""
+    found = done.found
+    if not found.open:
+        return f"{found.id} is {found.status} already."
+    said = f"{found.id} was {found.status}: it is being cancelled, and refunded if it was charged."
+    return said + look.later(done.told)
+
+
+def captured(done: Answer) -> str:
+    """The sentence after `paysaga payments capture`."""
+    found, taken = done.found, done.found.to_capture
+    left = f", and {to_major(found.amount - taken, found.currency)} are released" if taken < found.amount else ""
+    said = (
+        f"{found.id} was {found.status}: {to_major(taken, found.currency)} {found.currency} are being captured{left}."
+    )
+    return said + look.later(done.told)
+
+
+def reviewed(done: Answer, decision: ReviewDecision) -> str:
+    """The sentence after `paysaga payments review`."""
+    after = {
+        ReviewDecision.APPROVE: "approved, it goes on.",
+        ReviewDecision.REJECT: "rejected, it ends as FAILED; what was reserved is let go.",
+    }
+    return f"{done.found.id} was IN_REVIEW: {after[decision]}" + look.later(done.told)

@@ -1,45 +1,68 @@
-"""Refund: TODO docstring."""
+"""Refunds as an operator reads them: one on a page, and in lists."""
+
+from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from cli.operator_refund import find_refund
+from cli.connection import ANYBODY
 from cli.pages import format as look
-from cli.pages.after_settlement import _held, _refunds, _reserves
-from cli.pages.books import _booked, _books
-from db import lookup as operator
+from cli.pages.books import booked, books_section
+from cli.pages.reserve import reserves_of, reserves_table
 from db.core.database import Database
 from db.payment.record import Payment
-from db.refund import refund
-
-# --- refunds ---
+from db.refund import find as refunds
+from db.refund.record import Refund
+from domain.money import to_major
+from domain.status import RefundStatus
+from services import refund as service
+from services.refund import RefundAnswer
 
 
 async def refunds_page(database: Database, row: Payment | None, *, open_only: bool, limit: int) -> RenderableType:
+    """Those of a payment, or the newest of all."""
     if row is not None:
-        found = await database.read(lambda c: refund.of_payment(c, row.id))
+        found = await database.read(lambda c: refunds.of_payment(c, row.id))
         rows = [r for r in found if not (open_only and r.ended)]
     else:
-        rows = await database.read(lambda c: operator.list_refunds(c, open_only=open_only, limit=limit))
+        rows = await database.read(lambda c: refunds.newest(c, open_only=open_only, limit=limit))
     if not rows:
         return Text("No refund is open." if open_only else "No refunds.", "dim")
-    return _refunds(rows, payment=True)
+    return refunds_table(rows, payment=True)
+
+
+def refunds_table(rows: Sequence[Refund], *, payment: bool = False) -> RenderableType:
+    """On a payment's own page with the PSP's reference, in a list with the payment."""
+    table = look.table("refund", "why", "amount", "status", "try", "")
+    for r in rows:
+        name = look.ids(r.id, r.payment_id if payment else look.psp_id(r.reference))
+        what = (r.origin, look.amount(r.amount, r.currency), look.status(r.status), str(r.attempt))
+        table.add_row(name, *what, look.failure(r.failure) if r.status != "SUCCEEDED" else "")
+    return table
 
 
 async def refund_page(database: Database, refund_id: str) -> RenderableType:
     """Where it stands, who wanted it, what covers it and what is booked of it."""
-    row = await find_refund(database, refund_id)
+    row = await service.find(database, ANYBODY, refund_id)
     facts = look.facts()
     facts.add_row("payment", row.payment_id)
     facts.add_row("order", row.order_id or "all of them")
     facts.add_row("origin", f"{row.origin}{f', {row.reason}' if row.reason else ''}, by {row.actor or 'workflow'}")
-    facts.add_row("at the PSP", f"{row.reference or 'no reference'}, request {row.attempt}")
+    facts.add_row("at the PSP", f"{look.psp_id(row.reference)}, request {row.attempt}")
     if row.unknown_count:
         facts.add_row("", f"{row.unknown_count} answers could not be trusted")
     if row.failure and row.status != "SUCCEEDED":
         facts.add_row("last answer", look.failure(row.failure))
     facts.add_row("created", look.time(row.created_at))
     title = Text.assemble((row.id, "bold"), "  ", look.status(row.status), "  ", look.amount(row.amount, row.currency))
-    held = await _reserves(database, [row.id])
-    books = await _booked(database, row.tenant_id, row.payment_id, {row.id, *(part.id for part in held)})
-    return Group(title, facts, *look.section("Set aside for it", _held(held) if held else None), *_books(books))
+    held = await reserves_of(database, [row.id])
+    books = await booked(database, row.tenant_id, row.payment_id, {row.id, *(part.id for part in held)})
+    return Group(title, facts, *look.section("Set aside for it", reserves_table(held)), *books_section(books))
+
+
+def created(done: RefundAnswer) -> str:
+    """The sentence after `paysaga refunds create`."""
+    made = done.refund
+    why = f" ({made.failure.message})" if made.failure and made.status is not RefundStatus.SUCCEEDED else ""
+    said = f"{made.id} of {to_major(made.amount, made.currency)} {made.currency} is {made.status}{why}."
+    return said + look.later(done.told)

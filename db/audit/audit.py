@@ -1,8 +1,8 @@
 """The money invariants, each as one query that returns what violates it: no rows is a clean audit.
 
 All of them are read in one snapshot (repeatable read, read only), so that a running system audits clean: what belongs
-together is committed together. What takes its time is given it: the graces are in `audit_words`, each with its reason.
-Reconciliation has no tables yet. The I's are those of the design; the P's are what else the rows promise each other.
+together is committed together. What takes its time is given it: the graces are in `invariant`, each with its reason.
+The I's are those of the design; the P's are what else the rows promise each other.
 I13, the seal of the ledger, is computed over all of it and is a function in the place of a query.
 """
 
@@ -15,11 +15,14 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from db.audit.after_settlement import AFTERMATH
+from db.audit.authorisations import AUTHORISATIONS
 from db.audit.books import BOOKS
-from db.audit.invariant import Answer, Invariant, Look, Violation
+from db.audit.charges import CHARGES
+from db.audit.disputes import DISPUTES
+from db.audit.invariant import Answer, Finder, Invariant, Violation
 from db.audit.payments import PAYMENTS
 from db.audit.payouts import PAYOUTS
+from db.audit.refunds import REFUNDS
 from db.audit.seal import SEAL_CODE, seal_invariant
 from db.core.database import Database
 from db.core.snapshot import in_snapshot
@@ -59,7 +62,7 @@ class Checked:
 
 INVARIANTS: tuple[Invariant, ...] = tuple(
     sorted(
-        (*BOOKS, seal_invariant(), *PAYMENTS, *AFTERMATH, *PAYOUTS),
+        (*BOOKS, seal_invariant(), *CHARGES, *PAYMENTS, *AUTHORISATIONS, *REFUNDS, *DISPUTES, *PAYOUTS),
         key=lambda invariant: (invariant.code[0], int(invariant.code[1:])),
     )
 )
@@ -97,7 +100,7 @@ async def _check(connection: AsyncConnection, invariant: Invariant, rows: int) -
     return Checked(invariant.code, invariant.title, rows, answer.violations, findings, answer.note)
 
 
-def _of_query(sql: str) -> Look:
+def _of_query(sql: str) -> Finder:
     async def look(connection: AsyncConnection, findings_max: int) -> Answer:
         limited = (
             f"SELECT tenant_id, object_id, problem, count(*) OVER () AS total FROM ({sql}) AS violations"
@@ -112,19 +115,28 @@ def _of_query(sql: str) -> Look:
 # --- beside the invariants ---
 
 
-async def open_payments(connection: AsyncConnection, older_than_s: float) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class PaymentState:
+    """A payment, as it is compared with its workflow."""
+
+    id: str
+    tenant_id: str
+    status: str
+
+
+async def open_payments(connection: AsyncConnection, older_than_s: float) -> list[PaymentState]:
     """Payments that are open and to which nothing has happened for a while: each should have a workflow."""
     rows = await connection.execute(
         select(payment.c.id, payment.c.tenant_id, payment.c.status)
         .where(payment.c.status.not_in(sorted(TERMINAL)), payment.c.updated_at < _ago(older_than_s))
         .order_by(payment.c.id)
     )
-    return [dict(row) for row in rows.mappings()]
+    return [PaymentState(row.id, row.tenant_id, row.status) for row in rows]
 
 
 async def ended_among(
     connection: AsyncConnection, payment_ids: Sequence[str], older_than_s: float
-) -> list[dict[str, Any]]:
+) -> list[PaymentState]:
     """Those of the payments that ended a while ago: none should have a workflow."""
     rows = await connection.execute(
         select(payment.c.id, payment.c.tenant_id, payment.c.status)
@@ -135,7 +147,7 @@ async def ended_among(
         )
         .order_by(payment.c.id)
     )
-    return [dict(row) for row in rows.mappings()]
+    return [PaymentState(row.id, row.tenant_id, row.status) for row in rows]
 
 
 def _ago(seconds: float) -> Any:

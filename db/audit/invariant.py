@@ -1,4 +1,4 @@
-"""What the audit's queries are made of: an invariant, the graces with their reasons, and the sums they share."""
+"""Building blocks of the audit's queries: an invariant, the graces with their reasons, and the sums they share."""
 
 # ruff: noqa: S608 - what is put into the queries are constants of the code
 
@@ -28,7 +28,7 @@ class Answer:
     note: str = ""
 
 
-Look = Callable[[AsyncConnection, int], Awaitable[Answer]]
+Finder = Callable[[AsyncConnection, int], Awaitable[Answer]]
 """Looks at the database within the caller's transaction, and names so many violations at most."""
 
 
@@ -40,19 +40,21 @@ class Invariant:
     code: str
     title: str
     table: str
-    ask: str | Look
+    ask: str | Finder
 
 
-def words(values: Iterable[str]) -> str:
+def sql_list(values: Iterable[str]) -> str:
+    """`'a', 'b'`, for `IN (…)`."""
     return ", ".join(f"'{value}'" for value in values)
 
 
-def pairs(steps: Iterable[tuple[str, str]]) -> str:
+def sql_pairs(steps: Iterable[tuple[str, str]]) -> str:
+    """`('a', 'b'), ('c', 'd')`."""
     return ", ".join(f"('{old}', '{new}')" for old, new in sorted(steps))
 
 
-ENDED = words(sorted(TERMINAL))
-UNPAID = words((Status.FAILED, Status.CANCELLED))
+ENDED = sql_list(sorted(TERMINAL))
+UNPAID = sql_list((Status.FAILED, Status.CANCELLED))
 UNDOING = "'compensation', 'late_charge'"
 """Refunds whose money waits in suspense; of the others it is set aside in the sellers' wallets."""
 
@@ -129,4 +131,27 @@ REFUND_STATUS = f"""
     CASE WHEN held > 0 THEN '{OrderRefundStatus.REFUNDING}'
          WHEN taken >= captured_amount AND captured_amount > 0 THEN '{OrderRefundStatus.REFUNDED}'
          WHEN taken > 0 THEN '{OrderRefundStatus.PARTIALLY_REFUNDED}' END
+"""
+
+# What is posted for each reserve, by what it does. `set_aside` is the first posting alone, `reserved` all of them.
+RESERVES_POSTED = """
+    SELECT v.id,
+           coalesce(-sum(p.amount) FILTER (WHERE first AND bucket = 'reserved'), 0) AS set_aside,
+           coalesce(sum(p.amount) FILTER (WHERE first AND bucket = 'pending'), 0) AS pending,
+           coalesce(sum(p.amount) FILTER (WHERE first AND bucket = 'available'), 0) AS available,
+           coalesce(sum(p.amount) FILTER (WHERE first AND p.account LIKE 'receivable:%'), 0) AS receivable,
+           coalesce(-sum(p.amount) FILTER (WHERE bucket = 'reserved'), 0) AS reserved,
+           coalesce(-sum(p.amount) FILTER (WHERE p.account LIKE 'psp_clearing:%'), 0) AS refunded,
+           coalesce(sum(p.amount) FILTER (WHERE p.account = 'platform_fees'), 0) AS fee_returned,
+           coalesce(-sum(p.amount) FILTER (WHERE p.account = 'disputes_held'), 0) AS lost,
+           coalesce(-sum(p.amount) FILTER (WHERE p.account = 'psp_fees'), 0) AS fee_borne,
+           count(*) FILTER (WHERE p.account LIKE '%:%' AND p.account NOT LIKE 'psp_clearing:%'
+                                  AND split_part(p.account, ':', 2) <> v.seller_account) AS foreign_lines
+    FROM reserve v
+    JOIN ledger_transaction t ON t.source_id = v.id AND t.kind IN ('refund_reserve', 'refund_release', 'refund',
+         'refund_reversal', 'dispute_reserve', 'dispute_release', 'dispute_loss', 'dispute_loss_reversal')
+    JOIN ledger_posting p ON p.transaction_id = t.id AND p.currency = v.currency
+    CROSS JOIN LATERAL (SELECT t.kind IN ('refund_reserve', 'dispute_reserve') AS first,
+                               split_part(p.account, ':', 3) AS bucket) x
+    GROUP BY v.id
 """

@@ -2,23 +2,23 @@
 
 # ruff: noqa: S608 - what is put into the queries are constants of the code
 
-from db.audit.invariant import RELEASE_MAX, STEP_MAX, Invariant, minded, words
+from db.audit.invariant import RELEASE_MAX, STEP_MAX, Invariant, minded, sql_list
 from domain.ledger import Kind
 from domain.status import PAYOUT_ENDED, PAYOUT_GIVEN_BACK, PayoutStatus, Status
 
-_GIVEN_BACK = words(sorted(PAYOUT_GIVEN_BACK))
-_ENDED = words(sorted(PAYOUT_ENDED))
+_GIVEN_BACK = sql_list(sorted(PAYOUT_GIVEN_BACK))
+_ENDED = sql_list(sorted(PAYOUT_ENDED))
 
 _LEAVES = (Kind.PAYOUT, Kind.PAYOUT_REVERSAL)
 _TRANSFERS = (Kind.PAYOUT_TRANSFER, Kind.PAYOUT_TRANSFER_REVERSAL)
 _PAYS = (Kind.PAYOUT_PAID, Kind.PAYOUT_PAID_REVERSAL, Kind.PAYOUT_SETTLED)
-_KINDS = words((*_LEAVES, *_TRANSFERS, *_PAYS))
+_KINDS = sql_list((*_LEAVES, *_TRANSFERS, *_PAYS))
 
 # The postings that a payout can take: what it takes out of the balance itself, and what comes back of it, is none.
 _PAYABLE = f"""
     SELECT p.seq, p.tenant_id, split_part(p.account, ':', 2) AS seller_account, p.currency, -p.amount AS amount
     FROM ledger_posting p JOIN ledger_transaction t ON t.id = p.transaction_id
-    WHERE p.account LIKE 'wallet:%:available' AND t.kind NOT IN ({words(_LEAVES)})
+    WHERE p.account LIKE 'wallet:%:available' AND t.kind NOT IN ({sql_list(_LEAVES)})
 """
 _LIVE = "SELECT posting_seq AS seq, sum(amount) AS taken FROM payout_item WHERE NOT released GROUP BY posting_seq"
 
@@ -32,13 +32,13 @@ _BOOKED = f"""
     FROM payout y LEFT JOIN LATERAL (
         SELECT p.amount,
                CASE WHEN p.currency <> y.currency OR p.tenant_id <> y.tenant_id THEN 'foreign'
-                    WHEN t.kind IN ({words(_LEAVES)}) AND p.account = 'wallet:' || y.seller_account || ':available'
+                    WHEN t.kind IN ({sql_list(_LEAVES)}) AND p.account = 'wallet:' || y.seller_account || ':available'
                         THEN 'wallet'
-                    WHEN t.kind IN ({words(_LEAVES)}) AND p.account = 'payout_in_transit' THEN 'in transit'
-                    WHEN t.kind IN ({words(_TRANSFERS)}) AND p.account = 'psp_clearing:' || y.psp THEN 'clearing'
-                    WHEN t.kind IN ({words(_TRANSFERS)}) AND p.account = 'payout_float' THEN 'float'
-                    WHEN t.kind IN ({words(_PAYS)}) AND p.account = 'payout_float' THEN 'paid'
-                    WHEN t.kind IN ({words(_PAYS)}) AND p.account = 'payout_in_transit' THEN 'arrived'
+                    WHEN t.kind IN ({sql_list(_LEAVES)}) AND p.account = 'payout_in_transit' THEN 'in transit'
+                    WHEN t.kind IN ({sql_list(_TRANSFERS)}) AND p.account = 'psp_clearing:' || y.psp THEN 'clearing'
+                    WHEN t.kind IN ({sql_list(_TRANSFERS)}) AND p.account = 'payout_float' THEN 'float'
+                    WHEN t.kind IN ({sql_list(_PAYS)}) AND p.account = 'payout_float' THEN 'paid'
+                    WHEN t.kind IN ({sql_list(_PAYS)}) AND p.account = 'payout_in_transit' THEN 'arrived'
                     ELSE 'foreign' END AS role
         FROM ledger_transaction t JOIN ledger_posting p ON p.transaction_id = t.id
         WHERE t.source_id = y.id AND t.kind IN ({_KINDS})
@@ -51,7 +51,7 @@ _DUE = f"""
     SELECT y.*, b.left_wallet, b.transferred, b.paid, b.foreign_lines,
            CASE WHEN y.status IN ({_GIVEN_BACK}) THEN 0 ELSE y.amount END AS due_left,
            CASE WHEN y.status IN ({
-    words((PayoutStatus.TRANSFERRED, PayoutStatus.IN_TRANSIT, PayoutStatus.PAID, PayoutStatus.RETURNING))
+    sql_list((PayoutStatus.TRANSFERRED, PayoutStatus.IN_TRANSIT, PayoutStatus.PAID, PayoutStatus.RETURNING))
 })
                   OR (y.status = '{PayoutStatus.NEEDS_ATTENTION}' AND y.transfer_reference IS NOT NULL)
                 THEN y.amount ELSE 0 END AS due_transferred,
@@ -101,7 +101,7 @@ PAYOUTS = (
         LEFT JOIN ledger_posting p ON p.seq = i.posting_seq LEFT JOIN ledger_transaction t ON t.id = p.transaction_id
         WHERE (p.tenant_id, i.tenant_id, p.account, p.currency)
               IS DISTINCT FROM (y.tenant_id, y.tenant_id, 'wallet:' || y.seller_account || ':available', y.currency)
-           OR t.kind IN ({words(_LEAVES)})
+           OR t.kind IN ({sql_list(_LEAVES)})
         UNION ALL
         SELECT i.tenant_id, i.payout_id, format('takes posting %s, and is no payout', i.posting_seq)
         FROM payout_item i WHERE NOT EXISTS (SELECT FROM payout y WHERE y.id = i.payout_id)

@@ -2,7 +2,7 @@
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from db.audit.invariant import Answer, Invariant, Look, Violation
+from db.audit.invariant import Answer, Finder, Invariant, Violation
 from db.ledger import seal
 from db.ledger.seal import Verified
 from domain.seal import Head
@@ -17,7 +17,7 @@ def seal_invariant(expected: Head | None = None) -> Invariant:
     )
 
 
-def _look(expected: Head | None) -> Look:
+def _look(expected: Head | None) -> Finder:
     async def look(connection: AsyncConnection, findings_max: int) -> Answer:
         found = await seal.verify(connection, expected=expected, broken_max=findings_max)
         first = [Violation(broken.tenant_id, broken.object_id, broken.problem) for broken in found.broken]

@@ -7,6 +7,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db.core.database import clock
+from db.payment.record import Charge
 from db.schema.payment import charge
 from domain.psp import ChargeOutcome, ChargeResult
 
@@ -37,6 +38,7 @@ async def record(connection: AsyncConnection, charge_id: str, result: ChargeResu
     await connection.execute(update(charge).where(charge.c.id == charge_id).values(**values))
 
 
-async def attempts(connection: AsyncConnection, payment_id: str) -> list[dict[str, Any]]:
+async def attempts(connection: AsyncConnection, payment_id: str) -> list[Charge]:
+    """All of a payment, the first one first."""
     rows = await connection.execute(select(charge).where(charge.c.payment_id == payment_id).order_by(charge.c.attempt))
-    return [dict(row) for row in rows.mappings()]
+    return [Charge(**row) for row in rows.mappings()]

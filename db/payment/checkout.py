@@ -11,7 +11,7 @@ from db import merchant, risk
 from db.core import idempotency
 from db.core.database import Database, LockTimeout, constraint
 from db.core.idempotency import Claim, Request
-from db.payment import payment
+from db.payment import find, payment
 from db.payment.payment import NewPayment
 from domain.errors import Conflict, Unprocessable
 from domain.money import FeeRule
@@ -54,10 +54,10 @@ async def _with_terms(connection: AsyncConnection, new: NewPayment) -> NewPaymen
     ]
     version = next(iter(sellers.values()))["risk_version"]
     rules = await risk.rules(connection, new.tenant_id, version) if version else None
-    if rules is None or not rules["rules"].rules:
+    if rules is None or not rules.rules.rules:
         return replace(new, orders=orders)
     # What is decided on the PSP's answer is reserved first, and captured afterwards.
-    judged_after = bool(rules["rules"].of(Stage.AFTER)) and new.may_authorize
+    judged_after = bool(rules.rules.of(Stage.AFTER)) and new.may_authorize
     return replace(new, orders=orders, risk_version=version, authorize_only=new.authorize_only or judged_after)
 
 
@@ -78,7 +78,7 @@ async def _conflict(database: Database, new: NewPayment, error: IntegrityError) 
     name = constraint(error)
     if name == "uq_payment_live_checkout" and new.checkout_id is not None:
         checkout_id = new.checkout_id
-        first = await database.read(lambda c: payment.live_checkout(c, new.tenant_id, checkout_id))
+        first = await database.read(lambda c: find.live_checkout(c, new.tenant_id, checkout_id))
         return Conflict(f"Checkout {checkout_id} has a payment already.", code="checkout_in_use", payment_id=first)
     if name == "uq_payment_order_live":
         return await _order_conflict(database, new)
@@ -88,7 +88,7 @@ async def _conflict(database: Database, new: NewPayment, error: IntegrityError) 
 async def _order_conflict(database: Database, new: NewPayment) -> Conflict:
     names: Sequence[str] = [order.payment_order_id for order in new.orders]
     for name in names:
-        found = await database.read(lambda c, n=name: payment.find(c, new.tenant_id, n))  # type: ignore[misc]
+        found = await database.read(lambda c, n=name: find.in_tenant(c, new.tenant_id, n))  # type: ignore[misc]
         if found is not None:
             return Conflict(
                 f"Payment order {name} has a payment already.", code="payment_order_in_use", payment_id=found[0]

@@ -1,4 +1,4 @@
-"""How a payment comes to rest, is cancelled, is confirmed and ends: each under its row lock, each safe to repeat."""
+"""A payment's lifecycle: it waits, is confirmed, is cancelled, ends; each under its row lock, each safe to repeat."""
 
 from datetime import datetime, timedelta
 
@@ -10,7 +10,8 @@ from db.payment import charge as charges
 from db.payment import payment
 from db.payment.capture import inactive_seller
 from db.payment.record import Payment
-from db.refund import refund as refunds
+from db.refund import find as refunds
+from db.refund.booking import accept
 from db.schema.payment import charge
 from db.schema.refund import refund
 from domain.errors import Conflict, Unprocessable
@@ -21,7 +22,7 @@ from domain.status import RESTING, TERMINAL, RefundStatus, Status
 _ASKED_ABOUT = (RefundStatus.FAILED, RefundStatus.NEEDS_ATTENTION)
 
 
-async def rest(connection: AsyncConnection, step: RestStep) -> RestState:
+async def let_wait(connection: AsyncConnection, step: RestStep) -> RestState:
     """Let the payment wait in a status. From this commit on webhooks are signalled to the workflow; those that came
     before are reported as `nudged`, so that none falls between the two."""
     locked = await payment.lock(connection, step.payment_id)
@@ -99,7 +100,7 @@ async def request_cancel(connection: AsyncConnection, step: CancelStep) -> Payme
 
 
 async def confirm(connection: AsyncConnection, payment_id: str, send_for_s: float, at: datetime, actor: str) -> Payment:
-    """Release an unconfirmed payment for charging. Returns it as it was found; a payment on its way is left alone.
+    """Let an unconfirmed payment be charged. Returns it as it was found; a payment on its way is left alone.
 
     Attempt 1 gets a fresh `send_until`: nothing was sent under its key while the status was NOT_STARTED.
     Raises Conflict `payment_closed` for one that has failed or was cancelled; Unprocessable `merchant_not_active` where
@@ -173,7 +174,7 @@ async def record_resolution(connection: AsyncConnection, step: ResolutionStep) -
     asked = [r for r in await refunds.unmade(connection, locked.id) if r.status in _ASKED_ABOUT]
     about = next((r for r in asked if step.refund_id in (None, r.id)), None)  # unnamed: the oldest that waits
     if decision.decision is Decision.ACCEPT and about is not None and step.at is not None:
-        await refunds.accept(connection, locked, about, step.at)
+        await accept(connection, locked, about, step.at)
     if decision.decision is not Decision.REFERENCE:
         return
     if locked.charge.booked:  # what is left to be found is a refund that was made by hand
@@ -185,6 +186,6 @@ async def record_resolution(connection: AsyncConnection, step: ResolutionStep) -
         )
 
 
-def listens(locked: Payment) -> bool:
+def listens(row: Payment) -> bool:
     """Whether a message to the payment's workflow is sent as a signal now; else the row is read by its next step."""
-    return locked.status in RESTING or locked.status is Status.NOT_STARTED
+    return row.status in RESTING or row.status is Status.NOT_STARTED

@@ -206,47 +206,6 @@ async def secrets_of(connection: AsyncConnection, payment_id: str) -> tuple[byte
     return row.token, row.buyer_email
 
 
-async def find(connection: AsyncConnection, tenant_id: str, name: str) -> tuple[str, str | None] | None:
-    """(payment id, order id if one was named), for our ids or the client's payment_order_id (its latest)."""
-    if name.startswith("pay_"):
-        found = await connection.scalar(
-            select(payment.c.id).where(payment.c.id == name, payment.c.tenant_id == tenant_id)
-        )
-        return None if found is None else (found, None)
-    order = (
-        await connection.execute(
-            select(payment_order.c.payment_id, payment_order.c.id)
-            .where(
-                payment_order.c.tenant_id == tenant_id,
-                or_(payment_order.c.id == name, payment_order.c.payment_order_id == name),
-            )
-            .order_by(payment_order.c.id.desc())
-            .limit(1)
-        )
-    ).one_or_none()
-    return None if order is None else (order.payment_id, order.id)
-
-
-async def live_checkout(connection: AsyncConnection, tenant_id: str, checkout_id: str) -> str | None:
-    """The payment of this checkout that is not FAILED or CANCELLED."""
-    return await connection.scalar(
-        select(payment.c.id).where(
-            payment.c.tenant_id == tenant_id,
-            payment.c.checkout_id == checkout_id,
-            payment.c.status.not_in([Status.FAILED.value, Status.CANCELLED.value]),
-        )
-    )
-
-
-async def transitions(connection: AsyncConnection, payment_id: str) -> list[dict[str, Any]]:
-    rows = await connection.execute(
-        select(payment_order_transition)
-        .where(payment_order_transition.c.payment_id == payment_id)
-        .order_by(payment_order_transition.c.seq)
-    )
-    return [dict(row) for row in rows.mappings()]
-
-
 # --- writing, always under `lock` ---
 
 

@@ -1,4 +1,4 @@
-"""Rows as the code reads them."""
+"""A payment as the code reads it: with its orders, its charge attempts and its steps."""
 
 from datetime import datetime
 from typing import Any
@@ -53,6 +53,8 @@ class Order(Frozen):
 
 
 class Charge(Frozen):
+    """One attempt at the PSP, its key and the PSP's last answer."""
+
     id: str
     tenant_id: str
     payment_id: str
@@ -122,6 +124,17 @@ class Payment(Frozen):
 
     def order(self, order_id: str) -> Order:
         return next(order for order in self.orders if order.id == order_id)
+
+
+class Transition(Frozen):
+    """A step of an order: `from_status` is None at its creation."""
+
+    order_id: str
+    from_status: Status | None
+    to_status: Status
+    reason: str
+    actor: str
+    at: datetime
 
 
 def payment_of(row: RowMapping, orders: list[Order], charge: Charge) -> Payment:

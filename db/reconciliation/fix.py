@@ -10,13 +10,13 @@ from typing import Any
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from db.dispute import dispute
+from db.dispute import booking as disputes
 from db.ledger import posting as ledger
 from db.ledger import wallet
 from db.payment import payment
 from db.payment.record import Order, Payment
 from db.reconciliation import discrepancy as discrepancies
-from db.refund import refund
+from db.refund import creation as refunds
 from db.schema.base import PLATFORM_TENANT
 from db.schema.merchant import merchant
 from db.schema.payment import charge, payment_order
@@ -237,7 +237,7 @@ async def know_refund(connection: AsyncConnection, row: Mapping[str, Any]) -> tu
         return locked, row["object_id"]
     if not locked.captured or line["source_reference"] is None:
         raise Refused(f"{locked.id} is {locked.status}, so a person looks at it")
-    made = await refund.made_at_psp(connection, locked, line["source_reference"], -line["amount"], line["currency"])
+    made = await refunds.made_at_psp(connection, locked, line["source_reference"], -line["amount"], line["currency"])
     return locked, made
 
 
@@ -247,7 +247,7 @@ async def know_dispute(connection: AsyncConnection, row: Mapping[str, Any], at: 
     if row["payment_id"] is None or line["source_reference"] is None:
         raise Refused("the line does not name the dispute and its charge")
     locked = await payment.lock(connection, row["payment_id"])
-    opened = await dispute.opened(
+    opened = await disputes.opened(
         connection, locked, line["source_reference"], abs(line["amount"]), line["currency"], at
     )
     return locked, opened

@@ -1,4 +1,4 @@
-"""Record: TODO docstring."""
+"""A refund as the code reads it."""
 
 from datetime import datetime
 
@@ -7,6 +7,8 @@ from domain.status import RefundStatus, Status
 
 
 class Refund(Frozen):
+    """`reference`: the PSP's own id of it; `amount` in minor units."""
+
     id: str
     tenant_id: str
     payment_id: str

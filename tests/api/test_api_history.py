@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from api import examples
-from api.schemas.history import HistoryList
+from api.history import HistoryList
 from tests.api.problem import refused
 from tests.support.deployment import Deployment
 from tests.support.eventually import eventually

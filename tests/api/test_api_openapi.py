@@ -10,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from api import docs, examples
-from api.schemas.payment import PaymentOut
+from api.payment.shapes import PaymentOut
 from config.settings import DEVELOPMENT_API_KEY, SANDBOX_STRIPE_KEY, Settings
 from db import api_key
 from domain.status import Status

@@ -6,8 +6,8 @@ from typing import Any
 from db import merchant, risk
 from db.payment import capture, payment
 from db.payment.record import Payment
-from db.refund import refund
-from db.refund.refund import NewRefund
+from db.refund import creation
+from db.refund.creation import NewRefund
 from domain.ids import new_id
 from domain.messages import Nudge
 from domain.payment import Review, ReviewStep
@@ -50,7 +50,7 @@ class Flows:
         row = await self._row(payment_id)
         order_id = next((order.id for order in row.orders if order.seller_account == seller), None)
         new = NewRefund(new_id("re"), payment_id, order_id, amount, None, "test", 3600)
-        await self.paysaga.database.run(lambda c: refund.request(c, new, datetime.now(UTC)))
+        await self.paysaga.database.run(lambda c: creation.request(c, new, datetime.now(UTC)))
         await self._starter.start_refund(row, new.id, fresh=True)
         await self.until("refund", new.id, *statuses)
         return new.id

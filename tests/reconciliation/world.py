@@ -20,8 +20,8 @@ from db.reconciliation import match as matching
 from db.reconciliation import run as runs
 from db.reconciliation.file import store
 from db.reconciliation.stage import place_of, stage
-from db.refund import refund as refunds
-from db.refund.refund import NewRefund
+from db.refund import booking, creation
+from db.refund.creation import NewRefund
 from domain import ledger as books
 from domain.ids import new_id
 from domain.ledger import Kind, Transaction
@@ -148,7 +148,7 @@ class World:
     async def refund(self, made: Paid, amount: int, *, at: datetime = NOON, reference: str | None = None) -> str:
         """Asked for, and, where the PSP's name is told, made and booked. Its id."""
         new = NewRefund(new_id("re"), made.payment_id, None, amount, None, "test", 3600)
-        await self.database.run(lambda c: refunds.request(c, new, at))
+        await self.database.run(lambda c: creation.request(c, new, at))
         if reference is not None:
             await self.book_refund(new.id, reference, amount, RefundOutcome.SUCCEEDED, at)
         return new.id
@@ -158,7 +158,7 @@ class World:
     ) -> None:
         result = RefundResult(outcome=outcome, reference=reference, amount=amount, currency="INR")
         step = BookRefundStep(refund_id=refund_id, result=result, at=at)
-        await self.database.run(lambda c: refunds.book(c, step))
+        await self.database.run(lambda c: booking.book(c, step))
 
     async def post(self, kind: Kind, source: str, postings: tuple[books.Posting, ...], at: datetime = NOON) -> None:
         await self.book(Transaction(kind=kind, source_id=source, postings=postings), at)

@@ -9,11 +9,11 @@ import uvloop
 import api.app
 import cli.commands.payment
 import cli.operator_payout_run
-import cli.pages.after_settlement
 import cli.pages.ledger
 import cli.pages.payment
 import cli.pages.payout
 import cli.pages.reconciliation
+import cli.pages.refund
 import sandbox.app
 import tests.support.programs
 import workers.schedules

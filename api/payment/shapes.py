@@ -1,4 +1,4 @@
-"""Payment: TODO docstring."""
+"""The shapes of payments: what a client asks for, and what it is shown."""
 
 from datetime import datetime
 from typing import Annotated, Literal
@@ -11,8 +11,10 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from api import examples
-from api.schemas.fields import Amount, ClientId, CountryCode, Currency, Email, In, Out
-from domain.money import MoneyError, parse_major
+from api.fields import Amount, ClientId, CountryCode, Currency, Email, FailureOut, In, Out, failure_out
+from db.payment.record import Order, Payment
+from domain.limits import OrderName
+from domain.money import MoneyError, parse_major, to_major
 from domain.status import DisputeStatus, OrderRefundStatus, Status
 
 
@@ -84,9 +86,7 @@ class PaymentIn(In):
 
 
 class CaptureOrderIn(In):
-    payment_order_id: str = Field(
-        description="your own or ours", min_length=1, max_length=64, examples=["order-1003-1"]
-    )
+    payment_order_id: OrderName = Field(description="your own or ours", examples=["order-1003-1"])
     amount: Amount
 
 
@@ -107,12 +107,6 @@ class CaptureIn(In):
                 "payment_order_id", "A payment_order_id occurs twice.", {"code": "payment_order_repeated"}
             )
         return self
-
-
-class FailureOut(Out):
-    code: str = Field(examples=["card_declined"])
-    message: str
-    psp_code: str | None = Field(default=None, examples=["generic_decline"])
 
 
 class NextActionOut(Out):
@@ -163,3 +157,52 @@ class PaymentOut(Out):
     metadata: dict[str, str]
     payment_orders: list[PaymentOrderOut]
     created_at: datetime
+
+
+# --- from rows ---
+
+
+def order_out(row: Payment, order: Order) -> PaymentOrderOut:
+    """An order of the payment."""
+    return PaymentOrderOut(
+        id=order.id,
+        payment_id=row.id,
+        payment_order_id=order.payment_order_id,
+        seller_account=order.seller_account,
+        amount=to_major(order.amount, order.currency),
+        currency=order.currency,
+        status=order.status,
+        wallet_updated=order.wallet_updated,
+        ledger_updated=order.ledger_updated,
+        next_action=_action(row) if order.open else None,
+        failure=failure_out(order.failure),
+        captured_amount=to_major(order.captured_amount, order.currency),
+        refundable_amount=to_major(order.refundable, order.currency),
+        refund_status=order.refund_status,
+        dispute_status=order.dispute_status,
+        created_at=order.created_at,
+    )
+
+
+def payment_out(row: Payment) -> PaymentOut:
+    """The payment with its orders."""
+    failure = next((order.failure for order in row.orders if order.failure), None)
+    return PaymentOut(
+        id=row.id,
+        status=row.status,
+        is_payment_done=row.is_payment_done,
+        checkout_id=row.checkout_id,
+        buyer=BuyerOut(id=row.buyer_id),
+        amount=to_major(row.amount, row.currency),
+        currency=row.currency,
+        next_action=_action(row),
+        failure=failure_out(failure),
+        cancel_requested=row.cancel_requested_at is not None,
+        metadata=row.metadata,
+        payment_orders=[order_out(row, order) for order in row.orders],
+        created_at=row.created_at,
+    )
+
+
+def _action(row: Payment) -> NextActionOut | None:
+    return NextActionOut(**row.next_action) if row.next_action else None

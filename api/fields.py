@@ -1,4 +1,5 @@
-"""The shapes of the HTTP contract. Amounts are decimal strings in major units; unknown fields are refused."""
+"""Fields that several shapes of the HTTP contract share. Amounts are decimal strings in major units; unknown fields
+of a request are refused."""
 
 from typing import Annotated
 
@@ -12,6 +13,8 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from domain.ids import is_client_id
+from domain.limits import AmountText
+from domain.model import Failure
 from domain.money import MoneyError, exponent
 
 
@@ -59,12 +62,11 @@ def _currency(text: str) -> str:
 
 
 Amount = Annotated[
-    str,
+    AmountText,
     BeforeValidator(_string),
     Field(
         description="decimal string in major units",
         examples=["500.00"],
-        max_length=24,
         json_schema_extra={"pattern": r"^(0|[1-9][0-9]*)(\.[0-9]+)?$"},
     ),
 ]
@@ -75,3 +77,14 @@ CountryCode = Annotated[
     str, Field(description="ISO 3166-1 alpha-2", examples=["IN"], pattern="^[A-Z]{2}$", min_length=2, max_length=2)
 ]
 Email = Annotated[str, Field(max_length=254, pattern=r"^[^@\s]+@[^@\s]+$")]
+
+
+class FailureOut(Out):
+    code: str = Field(examples=["card_declined"])
+    message: str
+    psp_code: str | None = Field(default=None, examples=["generic_decline"])
+
+
+def failure_out(failure: Failure | None) -> FailureOut | None:
+    """The shape of a failure."""
+    return FailureOut(**failure.model_dump()) if failure else None

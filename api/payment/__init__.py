@@ -1,0 +1,1 @@
+"""`/v1/payments`: its routes and their shapes."""

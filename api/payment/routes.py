@@ -1,0 +1,176 @@
+"""`/v1/payments`: take a checkout, show it, confirm, capture or cancel it."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Path, Request, Response
+
+from api import examples
+from api.context import (
+    HEADERS,
+    AdmissionOf,
+    IdempotencyKey,
+    PaymentsReader,
+    PaymentsWriter,
+    RuntimeOf,
+    Wait,
+    caller,
+    headers,
+    keyed,
+)
+from api.payment.shapes import CaptureIn, PaymentIn, PaymentOrderOut, PaymentOut, order_out, payment_out
+from api.problems import READ_PROBLEMS, WRITE_PROBLEMS
+from api.strict import StrictRoute
+from domain.status import TERMINAL, Status
+from services import checkout
+from services import payment as payments
+from services.checkout import Checkout, CheckoutOrder
+from services.payment import Answer, CaptureRequest
+
+router = APIRouter(prefix="/v1/payments", tags=["payments"], route_class=StrictRoute)
+
+_ANY_NAME = "our id, `pay_…` or `po_…`, or your own payment_order_id"
+PaymentId = Annotated[str, Path(description=_ANY_NAME, examples=[examples.ORDER])]
+UnconfirmedId = Annotated[str, Path(description=_ANY_NAME, examples=[examples.UNCONFIRMED_ORDER])]
+AuthorizedId = Annotated[str, Path(description=_ANY_NAME, examples=[examples.AUTHORIZED_ORDER])]
+
+WAITING: dict[str, Any] = {
+    "model": PaymentOut,
+    "description": "Stored, and waiting: for the buyer, the PSP, a person or more time",
+    "headers": HEADERS,
+}
+
+
+@router.post(
+    "",
+    response_model=PaymentOut,
+    status_code=201,
+    responses={
+        **WRITE_PROBLEMS,
+        201: {
+            "description": "Ended (SUCCESS, FAILED, CANCELLED: a declined payment is a created payment) or NOT_STARTED",
+            "headers": HEADERS,
+        },
+        202: WAITING,
+    },
+    summary="Pay for a checkout",
+)
+async def create_payment(
+    request: Request,
+    body: Annotated[PaymentIn, Body(openapi_examples=examples.PAYMENTS)],
+    who: PaymentsWriter,
+    runtime: RuntimeOf,
+    places: AdmissionOf,
+    key: IdempotencyKey,
+    wait_s: Wait,
+) -> Response:
+    """Charges the buyer once for the sum of the orders, then credits each seller and posts the ledger.
+
+    The answer comes when the payment has ended (201), when it rests (202), or when `Prefer: wait` is over (202); the
+    payment goes on either way. Sending the request again under the same Idempotency-Key is always safe.
+    """
+    with places.place():
+        done = await checkout.create(
+            runtime, caller(who), _checkout(body), request=keyed(request, key, body), wait_s=wait_s
+        )
+    return answer(done, created=True)
+
+
+def _checkout(body: PaymentIn) -> Checkout:
+    return Checkout(
+        checkout_id=body.checkout_id,
+        buyer_id=body.buyer.id,
+        buyer_email=body.buyer.email,
+        buyer_country=body.buyer.country,
+        method=body.payment_method.type,
+        token=body.payment_method.token,
+        currency=body.payment_orders[0].currency,
+        orders=[CheckoutOrder(o.payment_order_id, o.seller_account, o.amount) for o in body.payment_orders],
+        capture=body.capture,
+        on_authorization_expiry=body.on_authorization_expiry,
+        on_partial_failure=body.on_partial_failure,
+        confirm=body.confirm,
+        metadata=body.metadata,
+    )
+
+
+def answer(done: Answer, *, created: bool = False) -> Response:
+    """202 while it goes on or waits; else 200, or 201 for a payment that this request created."""
+    row = done.payment
+    waiting = row.status not in TERMINAL and row.status is not Status.NOT_STARTED
+    status = 202 if waiting else 201 if created else 200
+    sent = headers(f"/v1/payments/{row.id}", replayed=done.replayed)
+    return Response(payment_out(row).model_dump_json(), status, sent, "application/json")
+
+
+@router.get(
+    "/{payment_id}",
+    response_model=PaymentOut | PaymentOrderOut,
+    responses=READ_PROBLEMS,
+    summary="Show a payment or one of its orders",
+)
+async def show_payment(payment_id: PaymentId, who: PaymentsReader, runtime: RuntimeOf) -> Response:
+    """By our payment id, our order id, or your own payment_order_id (the latest payment of it)."""
+    row, order_id = await payments.find(runtime.database, caller(who), payment_id)
+    shown = payment_out(row) if order_id is None else order_out(row, row.order(order_id))
+    return Response(shown.model_dump_json(), media_type="application/json")
+
+
+@router.post(
+    "/{payment_id}/confirm",
+    response_model=PaymentOut,
+    responses={**WRITE_PROBLEMS, 200: {"headers": HEADERS}, 202: WAITING},
+    summary="Charge a payment created with confirm:false, or look at the PSP now",
+)
+async def confirm_payment(
+    request: Request,
+    payment_id: UnconfirmedId,
+    who: PaymentsWriter,
+    runtime: RuntimeOf,
+    key: IdempotencyKey,
+    wait_s: Wait,
+) -> Response:
+    """NOT_STARTED: it is charged now. REQUIRES_ACTION or PENDING: the PSP is asked at once, not at the next poll."""
+    under = keyed(request, key, None)
+    return answer(await payments.confirm(runtime, caller(who), payment_id, request=under, wait_s=wait_s))
+
+
+@router.post(
+    "/{payment_id}/capture",
+    response_model=PaymentOut,
+    responses={**WRITE_PROBLEMS, 200: {"headers": HEADERS}, 202: WAITING},
+    summary="Take what was authorised, in full or in part",
+)
+async def capture_payment(
+    request: Request,
+    payment_id: AuthorizedId,
+    body: Annotated[CaptureIn, Body(openapi_examples=examples.CAPTURES)],
+    who: PaymentsWriter,
+    runtime: RuntimeOf,
+    key: IdempotencyKey,
+    wait_s: Wait,
+) -> Response:
+    """An authorisation is captured once: what is not taken is released, and the platform's fee shrinks with it. A
+    cancel that comes before the settlement wins: then what was captured is refunded."""
+    parts = [(part.payment_order_id, part.amount) for part in body.payment_orders] if body.payment_orders else None
+    wanted, under = CaptureRequest(body.amount, parts), keyed(request, key, body)
+    return answer(await payments.capture(runtime, caller(who), payment_id, wanted, request=under, wait_s=wait_s))
+
+
+@router.post(
+    "/{payment_id}/cancel",
+    response_model=PaymentOut,
+    responses={**WRITE_PROBLEMS, 200: {"headers": HEADERS}, 202: WAITING},
+    summary="Cancel a payment that has not settled",
+)
+async def cancel_payment(
+    request: Request,
+    payment_id: UnconfirmedId,
+    who: PaymentsWriter,
+    runtime: RuntimeOf,
+    key: IdempotencyKey,
+    wait_s: Wait,
+) -> Response:
+    """Cancel wins until the settlement commits: what was charged is refunded and the payment ends CANCELLED.
+    Afterwards it is 409 `payment_settled`, and a refund is the way. Cancelling twice is no error."""
+    under = keyed(request, key, None)
+    return answer(await payments.cancel(runtime, caller(who), payment_id, request=under, wait_s=wait_s))

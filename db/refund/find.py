@@ -1,0 +1,79 @@
+"""Refunds by id, of a payment, and in lists."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from db.refund.record import Refund
+from db.schema.payment import payment as payment_table
+from db.schema.refund import refund
+from domain.status import TERMINAL, RefundStatus
+
+
+async def get(connection: AsyncConnection, refund_id: str) -> Refund:
+    row = (await connection.execute(select(refund).where(refund.c.id == refund_id))).mappings().one()
+    return Refund(**row)
+
+
+async def in_tenant(connection: AsyncConnection, tenant_id: str, refund_id: str) -> Refund | None:
+    """Of this tenant, or None."""
+    row = await connection.execute(select(refund).where(refund.c.id == refund_id, refund.c.tenant_id == tenant_id))
+    found = row.mappings().one_or_none()
+    return None if found is None else Refund(**found)
+
+
+async def anywhere(connection: AsyncConnection, refund_id: str) -> Refund | None:
+    """Of any tenant, for a person at a terminal."""
+    row = (await connection.execute(select(refund).where(refund.c.id == refund_id))).mappings().one_or_none()
+    return None if row is None else Refund(**row)
+
+
+async def of_payment(connection: AsyncConnection, payment_id: str) -> Sequence[Refund]:
+    rows = await connection.execute(select(refund).where(refund.c.payment_id == payment_id).order_by(refund.c.seq))
+    return [Refund(**row) for row in rows.mappings()]
+
+
+async def unmade(connection: AsyncConnection, payment_id: str) -> Sequence[Refund]:
+    """Those that somebody or something still has to see through."""
+    return [row for row in await of_payment(connection, payment_id) if not row.ended]
+
+
+async def newest(connection: AsyncConnection, *, open_only: bool, limit: int) -> list[Refund]:
+    """Newest first, of all tenants. Open: somebody still has to see it through, also a failed one that undoes a
+    charge."""
+    query = select(refund).order_by(refund.c.seq.desc()).limit(limit)
+    if open_only:
+        query = query.where(~_ended())
+    return [Refund(**row) for row in (await connection.execute(query)).mappings()]
+
+
+def _ended() -> ColumnElement[bool]:
+    """`Refund.ended`: nothing more is to be done about it."""
+    return or_(
+        refund.c.status == RefundStatus.SUCCEEDED.value,
+        and_(refund.c.status == RefundStatus.FAILED.value, refund.c.origin.in_(["request", "psp"])),
+    )
+
+
+async def unfinished(connection: AsyncConnection, older_than_s: float, after_id: str, limit: int) -> list[Refund]:
+    """Refunds that are not done, and that the payment's own workflow does not care for."""
+    due = func.now() - timedelta(seconds=older_than_s)
+    rows = await connection.execute(
+        select(refund)
+        .join(payment_table, payment_table.c.id == refund.c.payment_id)
+        .where(
+            ~_ended(),
+            refund.c.updated_at < due,
+            # Part of undoing a charge, it is the payment's own workflow's as long as that lives.
+            or_(
+                payment_table.c.status.in_([status.value for status in TERMINAL]),
+                refund.c.origin.in_(["request", "psp"]),
+            ),
+            refund.c.id > after_id,
+        )
+        .order_by(refund.c.id)
+        .limit(limit)
+    )
+    return [Refund(**row) for row in rows.mappings()]

@@ -1,0 +1,19 @@
+"""Lengths of the texts that people and shops give with a command: the same over HTTP and at a terminal."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+Note = Annotated[str, Field(max_length=2000)]
+"""Why somebody decided so, for the audit log."""
+
+OrderName = Annotated[str, Field(min_length=1, max_length=64)]
+"""An order, by our id or the client's own."""
+
+RefundReason = Annotated[str, Field(min_length=1, max_length=500)]
+
+PspReference = Annotated[str, Field(min_length=1, max_length=255)]
+"""An object of the PSP."""
+
+AmountText = Annotated[str, Field(max_length=24)]
+"""An amount in major units: `500.00`."""

@@ -1,0 +1,134 @@
+"""Checkouts: one charge for the sum of a checkout's orders, stored under the client's key and started."""
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from db.core.idempotency import Request
+from db.payment import checkout
+from db.payment.payment import NewOrder, NewPayment
+from db.payment.record import Payment
+from domain.errors import Unavailable, Unprocessable
+from domain.ids import new_id
+from domain.money import parse_major
+from domain.status import RESTING
+from runtime.wiring import Runtime
+from services.command import Caller
+from services.payment import Answer, ended, load, settled
+from services.waiting import wait_until
+
+
+@dataclass(frozen=True)
+class CheckoutOrder:
+    """What one seller gets: `amount` in major units, as the client wrote it."""
+
+    payment_order_id: str | None
+    seller_account: str
+    amount: str
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """What a client asks for; the orders share a currency. `token` and `buyer_email` are stored encrypted."""
+
+    checkout_id: str | None
+    buyer_id: str
+    buyer_email: str | None
+    buyer_country: str | None
+    method: str
+    token: str
+    currency: str
+    orders: Sequence[CheckoutOrder]
+    capture: Literal["automatic", "manual"]
+    on_authorization_expiry: Literal["void", "capture"]
+    on_partial_failure: Literal["compensate_all", "keep_successful"]
+    confirm: bool
+    metadata: Mapping[str, str]
+
+
+async def create(runtime: Runtime, caller: Caller, wanted: Checkout, *, request: Request, wait_s: float) -> Answer:
+    """Store the checkout and start its workflow; the answer comes when it has ended or rests, or when `wait_s` is over.
+    Under a key that was used before it is the payment of then, started again if the first request died too soon.
+
+    Raises Unprocessable `amount_…`, `capture_manual_unavailable`, `merchant_unknown`, `merchant_not_active`,
+    `idempotency_key_reused`; Conflict `checkout_in_use`, `payment_order_in_use`, `idempotency_in_progress`;
+    Unavailable.
+    """
+    new = _checked(runtime, caller, wanted)
+    claim, stored = await checkout.store(runtime.database, new, request)
+    with runtime.notifier.watch(claim.object_id) as changed:
+        if claim.replayed:
+            told = await _start_again(runtime, await load(runtime.database, claim.object_id))
+            changed.set()
+        else:
+            told = await _start(runtime, stored)
+        row = await wait_until(lambda: load(runtime.database, claim.object_id), settled, changed=changed, wait_s=wait_s)
+    return Answer(row, row, claim.replayed, told)
+
+
+def _checked(runtime: Runtime, caller: Caller, wanted: Checkout) -> NewPayment:
+    """Check what needs no database, and encrypt what must not be stored in clear. Raises Unprocessable."""
+    assert caller.tenant_id is not None, "a checkout is a tenant's own"
+    orders = [
+        NewOrder(
+            id=(order_id := new_id("po")),
+            payment_order_id=order.payment_order_id or f"auto-{order_id[3:]}",
+            seller_account=order.seller_account,
+            amount=parse_major(order.amount, wanted.currency),
+            platform_fee=0,
+        )
+        for order in wanted.orders
+    ]
+    refusal = runtime.psp.check_amount(sum(order.amount for order in orders), wanted.currency)
+    for order in orders:
+        refusal = refusal or runtime.psp.check_part(order.amount, wanted.currency)
+    if refusal is not None:
+        raise Unprocessable(refusal.message, code=refusal.code)
+    by_request = wanted.capture == "manual"
+    may_authorize = runtime.psp.can_authorize(wanted.method)
+    if by_request and not may_authorize:
+        detail = f"{wanted.method} cannot be authorised first and captured later."
+        raise Unprocessable(detail, code="capture_manual_unavailable")
+    payment_id, encrypt = new_id("pay"), runtime.keyring.encrypt
+    email = wanted.buyer_email
+    return NewPayment(
+        id=payment_id,
+        tenant_id=caller.tenant_id,
+        checkout_id=wanted.checkout_id,
+        buyer_id=wanted.buyer_id,
+        buyer_email=encrypt(email, bound_to=f"{payment_id}:email") if email else None,
+        currency=wanted.currency,
+        psp=runtime.psp.name,
+        method=wanted.method,
+        token=encrypt(wanted.token, bound_to=f"{payment_id}:token"),
+        on_partial_failure=wanted.on_partial_failure,
+        metadata=dict(wanted.metadata),
+        confirmed=wanted.confirm,
+        send_for_s=runtime.send_for_s,
+        actor=caller.actor,
+        may_authorize=may_authorize,
+        authorize_only=by_request,
+        capture_by_request=by_request,
+        capture_on_expiry=wanted.on_authorization_expiry == "capture",
+        buyer_country=wanted.buyer_country,
+        orders=orders,
+    )
+
+
+async def _start(runtime: Runtime, new: NewPayment) -> bool:
+    """False: Temporal does not answer; it is stored, and the sweeper starts it."""
+    with contextlib.suppress(Unavailable):
+        await runtime.workflow_client.start_payment(runtime.workflow_client.input_of_new(new), new.checkout_id)
+        return True
+    return False
+
+
+async def _start_again(runtime: Runtime, row: Payment) -> bool:
+    """The first request may have died between storing and starting; starting what runs already changes nothing."""
+    if ended(row) or row.status in RESTING:
+        return True
+    with contextlib.suppress(Unavailable):
+        await runtime.workflow_client.start_payment(runtime.workflow_client.input_of(row), row.checkout_id)
+        return True
+    return False
