@@ -29,7 +29,8 @@ from db.reconciliation import match as matching
 from db.reconciliation import run as runs
 from db.reconciliation.stage import Place, bounds, place_of, stage
 from domain.errors import PaysagaError
-from domain.psp import BankLine, PspLine
+from domain.reconciliation.lines import BankLine, PspLine
+from domain.reconciliation.pair import Terms
 from domain.reconciliation.reconciliation import (
     IMPOSSIBLE,
     FailStep,
@@ -44,10 +45,10 @@ from domain.reconciliation.reconciliation import (
     StageStep,
     Subject,
 )
-from domain.reconciliation.rules import Terms
 from gateways.bank.camt053 import read_camt053
 from gateways.protocol import Psp
-from gateways.stripe.report_file import SettlementFileError, read_itemized
+from gateways.registry import ADAPTERS
+from gateways.settlement_file import SettlementFileError
 from runtime.workflow_client import WorkflowClient
 
 FILE_PAGE = 5_000
@@ -55,11 +56,6 @@ FILE_PAGE = 5_000
 
 _SPOOL_BYTES = 8_000_000
 """Of a file in memory; what is above waits on this worker's disk while it is read."""
-
-_READERS: Mapping[Subject, Callable[[BinaryIO], Iterator[PspLine] | Iterator[BankLine]]] = {
-    Subject.PSP: read_itemized,
-    Subject.BANK: read_camt053,
-}
 
 RUNS = Counter("paysaga_reconciliations", "Runs that ended", ["psp", "subject", "status"])
 LINES = Counter("paysaga_reconciliation_lines", "Lines and records by what they turned out to be", ["psp", "class"])
@@ -150,8 +146,7 @@ class ReconciliationActivities:
         spool.seek(0)
 
     async def _stage_file(self, run: dict[str, Any], place: Place, file: BinaryIO) -> Place:
-        reader: Any = _READERS[Subject(run["subject"])](file)
-        with closing(reader) as lines:  # before the file that it reads is
+        with closing(_reader(run)(file)) as lines:  # before the file that it reads is
             await asyncio.to_thread(_skip, lines, place.lines)
             while not place.done:
                 page = await asyncio.to_thread(lambda: list(islice(lines, FILE_PAGE)))
@@ -272,6 +267,11 @@ def _possible(otherwise: str) -> Iterator[None]:
         if why is None:
             raise
         raise ApplicationError(f"{otherwise}: {why}", type=IMPOSSIBLE, non_retryable=True) from error
+
+
+def _reader(run: Mapping[str, Any]) -> Callable[[BinaryIO], Any]:
+    """What reads the run's file, line by line: every bank writes the same kind of statement, each PSP its own file."""
+    return read_camt053 if run["subject"] == Subject.BANK else ADAPTERS[run["psp"]].read_settlement_file
 
 
 def _skip(lines: Iterator[Any], number: int) -> None:

@@ -1,4 +1,5 @@
-"""What payments cost, read from the machine, the database and Temporal itself; nothing here is calculated from theory.
+"""The cost of payments, read from the machine, the database and Temporal itself; nothing here is calculated from
+theory.
 
 - CPU: the seconds of every process of a group, its children and those that have ended included.
 - Write transactions: how far PostgreSQL's transaction ids went; only what writes gets one. Exact.

@@ -1,4 +1,4 @@
-"""On what it was measured: figures of two machines are compared only with these beside them."""
+"""The machine and the versions of a measurement: figures of two machines are compared only with these beside them."""
 
 import asyncio
 import os
@@ -27,7 +27,7 @@ def machine_facts(folder: Path) -> dict[str, str | int | float]:
 
 
 async def version_facts(stack: EmbeddedStack) -> dict[str, str]:
-    """What it ran on."""
+    """The versions of the packages and servers."""
     postgres = await stack.postgres.sql("SHOW server_version")
     packages = {name: version(name) for name in _PACKAGES}
     return packages | {"postgresql": postgres.split()[0], "temporal": await _temporal_version()}

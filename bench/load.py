@@ -13,8 +13,8 @@ from collections.abc import Sequence
 
 import uvloop
 
-from bench.plan import Fired, Plan, Said, Timing
-from bench.shots import SHOTS, Shots
+from bench.plan import LoadEvent, LoadResult, Plan, Timing
+from bench.requests import REQUESTS, Requests
 
 _TELL_EVERY_S = 0.5
 _AFTER_ERROR_S = 0.05
@@ -24,17 +24,17 @@ _AFTER_ERROR_S = 0.05
 class Load:
     """A closed loop: each client sends its next request when its last one is answered."""
 
-    def __init__(self, plan: Plan, shots: Shots) -> None:
-        self._plan, self._shots = plan, shots
+    def __init__(self, plan: Plan, requests: Requests) -> None:
+        self._plan, self._requests = plan, requests
         self._answers: Counter[str] = Counter()
         self._early_s: list[float] = []
         self._latencies_s: list[float] = []
-        self._fired = self._done = self._done_in_window = self._done_since_open = 0
+        self._sent = self._done = self._done_in_window = self._done_since_open = 0
         self._last_done_at = 0.0
         self._opens = self._closes = math.inf
 
-    async def run(self) -> Fired:
-        """Fire the whole plan; returns once every request is answered."""
+    async def run(self) -> LoadResult:
+        """Send the whole plan; returns once every request is answered."""
         plan = self._plan
         cpu_before_s = time.process_time()
         self._opens = time.perf_counter() + plan.lead_s
@@ -42,8 +42,8 @@ class Load:
         telling = asyncio.create_task(self._tell())
         await asyncio.gather(*(self._client() for _ in range(plan.concurrency)))
         await telling
-        return Fired(
-            fired=self._fired,
+        return LoadResult(
+            sent=self._sent,
             per_s=self._per_s(),
             timing=timing(self._latencies_s or self._early_s),
             answers=dict(self._answers.most_common()),
@@ -60,9 +60,9 @@ class Load:
 
     async def _client(self) -> None:
         clock = time.perf_counter
-        while (began := clock()) < self._closes and self._fired < self._plan.count_max:
-            self._fired += 1
-            answer = await self._shots.fire()
+        while (began := clock()) < self._closes and self._sent < self._plan.count_max:
+            self._sent += 1
+            answer = await self._requests.send()
             ended = self._last_done_at = clock()
             self._done += 1
             self._answers[answer] += 1
@@ -75,12 +75,12 @@ class Load:
     async def _tell(self) -> None:
         """Say how far it is, and exactly when the measured window opens and closes."""
         await self._until(self._opens)
-        say(Said(mark="opens", done=self._done))
+        say(LoadEvent(mark="opens", done=self._done))
         while time.perf_counter() < self._closes:
             await self._until(min(time.perf_counter() + _TELL_EVERY_S, self._closes))
             since_s = max(time.perf_counter() - self._opens, 1e-9)
-            say(Said(mark="progress", done=self._done, per_s=self._done_in_window / since_s))
-        say(Said(mark="closes", done=self._done))
+            say(LoadEvent(mark="progress", done=self._done, per_s=self._done_in_window / since_s))
+        say(LoadEvent(mark="closes", done=self._done))
 
     @staticmethod
     async def _until(moment: float) -> None:
@@ -99,7 +99,7 @@ def timing(latencies_s: Sequence[float]) -> Timing:
     return Timing(p50_ms=rank(50), p95_ms=rank(95), p99_ms=rank(99), max_ms=rank(100))
 
 
-def say(line: Said) -> None:
+def say(line: LoadEvent) -> None:
     """One line for the process that started us."""
     sys.stdout.write(line.model_dump_json(exclude_none=True) + "\n")
     sys.stdout.flush()
@@ -107,11 +107,11 @@ def say(line: Said) -> None:
 
 async def main() -> None:
     plan = Plan.model_validate_json(sys.stdin.readline())
-    async with SHOTS[plan.shot](plan) as shots:
-        say(Said(mark="ready"))
+    async with REQUESTS[plan.request](plan) as requests:
+        say(LoadEvent(mark="ready"))
         await asyncio.to_thread(sys.stdin.readline)
-        fired = await Load(plan, shots).run()
-        say(Said(mark="fired", done=fired.fired, per_s=fired.per_s, fired=fired))
+        result = await Load(plan, requests).run()
+        say(LoadEvent(mark="ended", done=result.sent, per_s=result.per_s, result=result))
 
 
 if __name__ == "__main__":

@@ -104,6 +104,7 @@ class Books:
         return [_paid(payment_id, found) for payment_id, found in orders.items()]
 
     async def psp_log(self) -> PspLog:
+        """Everything that the PSP charged, and every request to it."""
         log = _checked(await self._psp.get("/log"))
         charges: dict[str, list[int]] = defaultdict(list)
         requests: dict[str, Counter[str]] = defaultdict(Counter)

@@ -77,6 +77,7 @@ class Bench:
     kills: int = 0
 
     async def measure(self) -> Report:
+        """Run the payouts twice, killing the worker in between, and compare both sides."""
         began = time.monotonic()
         handle = await self._start("first")
         for part in KILLED_AT:
@@ -149,6 +150,7 @@ class Bench:
 
 
 async def run(count: int, console: Console) -> Report:
+    """Start a stack of its own, fund the sellers, measure."""
     for name in [name for name in os.environ if name.startswith("PAYSAGA_")]:
         del os.environ[name]  # no real PSP, database or cluster is ever touched
     async with AsyncExitStack() as opened:
@@ -168,6 +170,7 @@ async def run(count: int, console: Console) -> Report:
 
 
 def show(report: Report, console: Console) -> None:
+    """Print the report."""
     console.print(
         f"{report.sellers:,} sellers paid in {report.paid_s:.1f} s, {report.per_s:.1f} a second; the worker was killed"
         f" {report.kills} times; the payouts were made after {report.made_s:.1f} s"

@@ -27,10 +27,12 @@ _CHUNK = 500
 
 
 def sellers(count: int) -> list[str]:
+    """The names of so many sellers."""
     return [f"seller-{number:06}" for number in range(count)]
 
 
 async def create_sellers(database: Database, count: int) -> None:
+    """Create a tenant and its sellers, each due every day."""
     await database.run(lambda c: api_key.create(c, TENANT, "bench", "sk_test_bench_payouts"))
     daily = payout_schedule.columns(PayoutSchedule(interval=Interval.DAILY))
     rows = [

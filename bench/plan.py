@@ -1,10 +1,10 @@
-"""What the load process is told, and what it says: a plan on its standard input, lines of JSON on its output."""
+"""The plan that the load process reads on its standard input, and the lines of JSON that it writes on its output."""
 
 from typing import Literal
 
 from pydantic import BaseModel
 
-Shot = Literal["payments", "healthz", "psp", "noop", "commit"]
+RequestKind = Literal["payments", "healthz", "psp", "noop", "commit"]
 
 
 class Plan(BaseModel):
@@ -14,7 +14,7 @@ class Plan(BaseModel):
     `name` is part of every id that they use; `url` is what they call.
     """
 
-    shot: Shot
+    request: RequestKind
     name: str
     url: str = ""
     concurrency: int
@@ -27,7 +27,7 @@ class Plan(BaseModel):
 
     @property
     def buyer(self) -> str:
-        """Who pays: one buyer per plan, so that the API's history of the buyer is the list of its payments."""
+        """The payer: one buyer per plan, so that the API's history of the buyer is the list of its payments."""
         return f"buyer-{self.name}"
 
 
@@ -40,21 +40,21 @@ class Timing(BaseModel):
     max_ms: float | None = None
 
 
-class Fired(BaseModel):
-    """What came of a plan. `fired` and `answers` count everything, `per_s` and `timing` the measured window alone."""
+class LoadResult(BaseModel):
+    """The outcome of a plan. `sent` and `answers` count everything, `per_s` and `timing` the measured window alone."""
 
-    fired: int
+    sent: int
     per_s: float
     timing: Timing
     answers: dict[str, int]
     cpu_s: float
 
 
-class Said(BaseModel):
-    """One line of the load process. `ready` comes first, `opens` and `closes` bound the measured window, `fired` is
+class LoadEvent(BaseModel):
+    """One line of the load process. `ready` comes first, `opens` and `closes` bound the measured window, `ended` is
     last; every line tells how many requests were answered so far, and how many a second of late."""
 
-    mark: Literal["ready", "progress", "opens", "closes", "fired"]
+    mark: Literal["ready", "progress", "opens", "closes", "ended"]
     done: int = 0
     per_s: float = 0.0
-    fired: Fired | None = None
+    result: LoadResult | None = None

@@ -67,14 +67,17 @@ class Measured:
 
 @dataclass(frozen=True)
 class Report:
+    """The measurements of all sizes."""
+
     sizes: list[Measured]
 
     def growth(self, *, named: bool) -> float:
-        """What a line costs in the largest file, by what it costs in the smallest."""
+        """The cost of a line in the largest file, by its cost in the smallest."""
         costs = [m.line_us for m in self.sizes if m.named is named]
         return costs[-1] / costs[0] if costs else 1.0
 
     def problems(self) -> list[str]:
+        """One sentence for each thing that is not as it should be."""
         found = [f"{m.orders:,} orders: {wrong}" for m in self.sizes for wrong in m.wrong[:10]]
         found += [f"{m.orders:,} orders: {m.peak_mb:.0f} MB" for m in self.sizes if m.peak_mb >= MEMORY_MAX_MB]
         for named in (True, False):
@@ -123,8 +126,8 @@ async def _measure(database: Database, path: Path, planted: books.Planted, *, na
         database,
         {},
         cast(WorkflowClient, None),  # nothing is fixed here
-        here_s=books.HERE_S,
-        there_s=books.THERE_S,
+        here_s=books.BOOKING_GRACE_S,
+        there_s=books.LISTING_GRACE_S,
         bank_days=5,
         page_timeout_s=1,
         match_timeout_s=_TIMEOUT_S,

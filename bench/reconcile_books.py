@@ -19,8 +19,8 @@ DAY = datetime(2026, 1, 15, tzinfo=UTC)
 WINDOW = (DAY, DAY + timedelta(days=1))
 AT = WINDOW[1]
 """When the run is: what was booked before noon is missing by then, what came later is still expected."""
-THERE_S = 43_200.0
-HERE_S = 3_600.0
+LISTING_GRACE_S = 43_200.0
+BOOKING_GRACE_S = 3_600.0
 
 AMOUNT, PLATFORM_FEE, FEE = 50_000, 1_500, 1_250
 """Of each order, in paise."""
@@ -47,7 +47,7 @@ def plant(orders: int, breaks: int) -> Planted:
     """`breaks` discrepancies, as many of each class; the same ones every time."""
     chance = random.Random(orders)  # noqa: S311 - a repeatable choice
     each = breaks // 8
-    noon = int(orders * THERE_S / 86_400)
+    noon = int(orders * LISTING_GRACE_S / 86_400)
     early = chance.sample(range(1, noon), 6 * each)
     late = chance.sample(range(noon + 1, orders), each - each // 2)
     pick = [frozenset(early[i * each : (i + 1) * each]) for i in range(6)]
@@ -66,7 +66,7 @@ def plant(orders: int, breaks: int) -> Planted:
         # Those of the last hour may still be on their way here.
         extra=(
             *(chance.uniform(0, 80_000) for _ in range(each)),
-            *(chance.uniform(86_400 - HERE_S + 60, 86_399) for _ in range(half)),
+            *(chance.uniform(86_400 - BOOKING_GRACE_S + 60, 86_399) for _ in range(half)),
         ),
     )
     return Planted(**{**planted.__dict__, "expected": frozenset(_expected(planted, pick[0], frozenset(late), each))})

@@ -1,4 +1,4 @@
-"""What the benchmark says in the end; as JSON it is these models, field by field."""
+"""The result of the benchmark; as JSON it is these models, field by field."""
 
 from pydantic import BaseModel
 
@@ -58,7 +58,8 @@ class Reference(BaseModel):
 
 
 class Money(BaseModel):
-    """Whether every cent is where it has to be. `taken` and `booked` in minor units, by the PSP and by the API."""
+    """The check of the money: `passed` if every cent is where it has to be. `taken` and `booked` in minor units, by the
+    PSP and by the API."""
 
     passed: bool
     payments: int

@@ -17,9 +17,9 @@ from temporalio.client import Client
 
 from bench.costs import ACTIONS_ARE, CounterReader, Cpu, per, read_histories
 from bench.facts import machine_facts, version_facts
-from bench.gun import fire
+from bench.load_process import run_load
 from bench.money import Books, check_money
-from bench.plan import Fired, Plan, Said, Shot
+from bench.plan import LoadEvent, LoadResult, Plan, RequestKind
 from bench.results import Reference, Report
 from bench.summary import Found, Measured, errors_of, loaded, milliseconds, miscounted, money
 from bench.window import Window
@@ -136,7 +136,7 @@ class _Bench:
     books: Books
     counters: CounterReader
     temporal: Client
-    sent: list[tuple[Plan, Fired]] = field(default_factory=list)
+    sent: list[tuple[Plan, LoadResult]] = field(default_factory=list)
 
     @classmethod
     @asynccontextmanager
@@ -177,15 +177,15 @@ class _Bench:
         )
         with self.display.step("Warm-up") as step:
 
-            async def listen(said: Said) -> None:
-                step.detail = f"{said.done} payments"
+            async def listen(event: LoadEvent) -> None:
+                step.detail = f"{event.done} payments"
 
-            self.sent.append((plan, await fire(plan, self._environment(), listen)))
+            self.sent.append((plan, await run_load(plan, self._environment(), listen)))
             await self.books.deliver_webhooks()
 
     def _payments(self, kind: _Kind, name: str, concurrency: int, seconds: float) -> Plan:
         return Plan(
-            shot="payments",
+            request="payments",
             name=name,
             url=self.stack.api_url,
             concurrency=concurrency,
@@ -202,24 +202,24 @@ class _Bench:
         window = Window(self.stack, self.counters)
         with self.display.step(f"{kind.title}, {concurrency} at once") as step:
 
-            async def listen(said: Said) -> None:
-                await window.look(said)
-                step.detail = f"{said.done:,} payments · {said.per_s:.0f}/s"
+            async def listen(event: LoadEvent) -> None:
+                await window.sample(event)
+                step.detail = f"{event.done:,} payments · {event.per_s:.0f}/s"
 
             before = await self.counters.read()
-            fired = await fire(plan, self._environment(), listen)
+            result = await run_load(plan, self._environment(), listen)
             behind = await self.books.deliver_webhooks()
             counters = (await self.counters.read()).since(before)
             cpu_s = Cpu.of(self.stack).since(window.cpu_before)
-            step.detail = f"{fired.per_s:.1f}/s · half of them within {fired.timing.p50_ms or 0:,.0f} ms"
-        self.sent.append((plan, fired))
+            step.detail = f"{result.per_s:.1f}/s · half of them within {result.timing.p50_ms or 0:,.0f} ms"
+        self.sent.append((plan, result))
         busy, ours = window.busy_cores(plan.seconds)
-        load = fired.cpu_s / (plan.seconds + plan.lead_s)
+        load = result.cpu_s / (plan.seconds + plan.lead_s)
         return Measured(
             kind=kind.name,
             plan=plan,
-            fired=fired,
-            cpu_s={**cpu_s, "load": fired.cpu_s},
+            result=result,
+            cpu_s={**cpu_s, "load": result.cpu_s},
             counters=counters,
             in_window=window.counters,
             done_in_window=window.done,
@@ -245,28 +245,30 @@ class _Bench:
         return found
 
     async def _reference(
-        self, title: str, shot: Shot, name: str, concurrency: int, seconds: float, url: str = ""
+        self, title: str, request: RequestKind, name: str, concurrency: int, seconds: float, url: str = ""
     ) -> Reference:
-        plan = Plan(shot=shot, name=name, url=url, concurrency=concurrency, seconds=seconds, lead_s=_REFERENCE_LEAD_S)
+        plan = Plan(
+            request=request, name=name, url=url, concurrency=concurrency, seconds=seconds, lead_s=_REFERENCE_LEAD_S
+        )
         window = Window(self.stack, self.counters)
         with self.display.step(f"{title}, {concurrency} at once") as step:
 
-            async def listen(said: Said) -> None:
-                await window.look(said)
-                step.detail = f"{said.per_s:,.0f}/s"
+            async def listen(event: LoadEvent) -> None:
+                await window.sample(event)
+                step.detail = f"{event.per_s:,.0f}/s"
 
-            fired = await fire(plan, self._environment(PAYSAGA_STRIPE_API_KEY=_REFERENCE_KEY), listen)
+            result = await run_load(plan, self._environment(PAYSAGA_STRIPE_API_KEY=_REFERENCE_KEY), listen)
             cpu_s = Cpu.of(self.stack).since(window.cpu_before)
-            step.detail = f"{fired.per_s:,.0f}/s"
+            step.detail = f"{result.per_s:,.0f}/s"
         return Reference(
             name=name,
             title=title,
             concurrency=concurrency,
-            count=fired.fired,
-            per_s=round(fired.per_s, 2),
-            timing=fired.timing,
-            errors=errors_of(fired),
-            cpu_ms=milliseconds(per({**cpu_s, "client": fired.cpu_s}, fired.fired)),
+            count=result.sent,
+            per_s=round(result.per_s, 2),
+            timing=result.timing,
+            errors=errors_of(result),
+            cpu_ms=milliseconds(per({**cpu_s, "client": result.cpu_s}, result.sent)),
         )
 
     # --- afterwards ---
@@ -282,8 +284,8 @@ class _Bench:
             raise StackError("The stack has no database to audit.")
         everything = [payment for found in payments.values() for payment in found]
         check = await check_money(everything, log, url.get_secret_value())
-        for plan, fired in self.sent:
-            check.problems.extend(miscounted(plan, fired, len(payments[plan.name])))
+        for plan, result in self.sent:
+            check.problems.extend(miscounted(plan, result, len(payments[plan.name])))
         return Found(payments, log, await self._webhooks(), histories, check)
 
     async def _webhooks(self) -> dict[str, int]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from bench.costs import Counters, Histories, per
 from bench.money import MoneyCheck, Paid, PspLog
-from bench.plan import Fired, Plan
+from bench.plan import LoadResult, Plan
 from bench.results import Cost, Loaded, Money
 
 _ENOUGH = 10
@@ -18,7 +18,7 @@ class Measured:
 
     kind: str
     plan: Plan
-    fired: Fired
+    result: LoadResult
     cpu_s: Mapping[str, float]
     counters: Counters
     in_window: Counters
@@ -30,7 +30,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Found:
-    """What was read once all loads were over. Payments, webhooks and histories by the name of their load."""
+    """The facts read once all loads were over. Payments, webhooks and histories by the name of their load."""
 
     payments: Mapping[str, Sequence[Paid]]
     log: PspLog
@@ -39,16 +39,17 @@ class Found:
     money: MoneyCheck
 
 
-def errors_of(fired: Fired) -> int:
-    return _answers(fired, "error")
+def errors_of(result: LoadResult) -> int:
+    """The number of requests that ended in an error."""
+    return _answers(result, "error")
 
 
-def miscounted(plan: Plan, fired: Fired, listed: int) -> list[str]:
+def miscounted(plan: Plan, result: LoadResult, listed: int) -> list[str]:
     """Each payment that was answered is in the API's list; one whose answer was an error may be."""
-    answered = fired.fired - errors_of(fired)
-    if answered <= listed <= fired.fired:
+    answered = result.sent - errors_of(result)
+    if answered <= listed <= result.sent:
         return []
-    return [f"{plan.name}: {answered} of {fired.fired} payments were answered, and the API lists {listed}"]
+    return [f"{plan.name}: {answered} of {result.sent} payments were answered, and the API lists {listed}"]
 
 
 def milliseconds(seconds: Mapping[str, float]) -> dict[str, float]:
@@ -56,19 +57,20 @@ def milliseconds(seconds: Mapping[str, float]) -> dict[str, float]:
 
 
 def loaded(m: Measured, found: Found) -> Loaded:
-    fired, count = m.fired, max(1, m.fired.fired)
+    """The reported form of a load."""
+    result, count = m.result, max(1, m.result.sent)
     return Loaded(
         name=m.plan.name,
         kind=m.kind,
         orders=m.plan.orders,
         concurrency=m.plan.concurrency,
-        payments=fired.fired,
-        per_s=round(fired.per_s, 2),
-        timing=fired.timing,
-        answers=fired.answers,
-        share_terminal=round(_answers(fired, "201") / count, 4),
-        share_waiting=round(_answers(fired, "202") / count, 4),
-        errors=errors_of(fired),
+        payments=result.sent,
+        per_s=round(result.per_s, 2),
+        timing=result.timing,
+        answers=result.answers,
+        share_terminal=round(_answers(result, "201") / count, 4),
+        share_waiting=round(_answers(result, "202") / count, 4),
+        errors=errors_of(result),
         machine_busy_cores=round(m.busy_cores, 2),
         others_busy_cores=round(m.others_cores, 2),
         webhooks_behind=m.webhooks_behind,
@@ -76,12 +78,12 @@ def loaded(m: Measured, found: Found) -> Loaded:
     )
 
 
-def _answers(fired: Fired, first_word: str) -> int:
-    return sum(count for answer, count in fired.answers.items() if answer.startswith(first_word))
+def _answers(result: LoadResult, first_word: str) -> int:
+    return sum(count for answer, count in result.answers.items() if answer.startswith(first_word))
 
 
 def _cost(m: Measured, found: Found) -> Cost:
-    name, count = m.plan.name, max(1, m.fired.fired)
+    name, count = m.plan.name, max(1, m.result.sent)
     payments, histories = found.payments[name], found.histories[name]
     cpu_ms = milliseconds(per(m.cpu_s, count))
     calls = sum(sum(found.log.requests.get(payment.id, {}).values()) for payment in payments)
@@ -101,6 +103,7 @@ def _cost(m: Measured, found: Found) -> Cost:
 
 
 def money(check: MoneyCheck) -> Money:
+    """The reported form of the check of the money."""
     return Money(
         passed=check.passed,
         payments=check.payments,

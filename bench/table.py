@@ -1,4 +1,4 @@
-"""What a person sees in the end: the loads, what a payment costs, the references, how to read them, the money."""
+"""The report for a person: the loads, what a payment costs, the references, how to read them, the money."""
 
 from collections.abc import Sequence
 
@@ -174,7 +174,7 @@ def reading(report: Report) -> list[str]:
 
 
 def _limit(load: Loaded, report: Report) -> str:
-    """What the machine was doing then, and what would be full first."""
+    """The load on the machine then, and what would be full first."""
     used = {name: load.cost.cpu_ms[group] * load.per_s / 1000 for group, name in _NAMES.items()}
     cores = int(report.machine["cores"])
     full_at = cores * 1000 / (load.cost.cpu_total_ms + load.cost.cpu_ms["load"])

@@ -40,9 +40,9 @@ def run(
     checkout: Annotated[bool, typer.Option(help="Send a first checkout once everything is up.")] = True,
 ) -> None:
     """Start everything on this machine, send a first checkout, and stay until Ctrl-C."""
-    from embedded.run import run_session
+    from embedded.run import run_stack
 
-    asyncio.run(run_session(Settings(), _console(), first_checkout=checkout))
+    asyncio.run(run_stack(Settings(), _console(), first_checkout=checkout))
 
 
 @app.command()

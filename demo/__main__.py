@@ -7,7 +7,7 @@ import typer
 
 from cli.command_line import console, settings
 from cli.main import leave
-from demo.run import Programme, run_demo
+from demo.run import DemoPlan, run_demo
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -28,9 +28,9 @@ def demo(
     """
     if day_only and (attach or stories_only):
         raise typer.BadParameter("The day needs a stack of its own: it moves the PSP's clock and falsifies its books.")
-    programme = Programme(stories=not day_only, checkouts=None if stories_only else checkouts)
+    plan = DemoPlan(stories=not day_only, checkouts=None if stories_only else checkouts)
     try:
-        as_told = asyncio.run(run_demo(console(), programme, attach=settings() if attach else None))
+        as_told = asyncio.run(run_demo(console(), plan, attach=settings() if attach else None))
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
     if not as_told:

@@ -1,4 +1,5 @@
-"""How a story really ended: by the API, by the PSP's own log and by the ledger; and how that differs from its plan."""
+"""The real end of a story: by the API, by the PSP's own log and by the ledger; and its differences from the expected
+one."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ class Facts:
 
 
 async def facts_of(shop: Shop, psp: Psp, payment_id: str, checkout: str) -> Facts:
+    """Read the facts of a payment from the API, the PSP's log and the ledger."""
     payment = await shop.payment(payment_id)
     log = await psp.log(checkout)
     failure = payment["failure"]
@@ -54,7 +56,7 @@ def _of_orders(payment: dict[str, Any], name: str) -> str | None:
 
 
 def _by_account(transactions: list[dict[str, Any]]) -> dict[str, str]:
-    """What the PSP holds for us, and whose it is: the first is the sum of all the others."""
+    """The sum that the PSP holds for us, and whose it is: the first is the sum of all the others."""
     totals: dict[str, int] = {}
     for posting in (posting for transaction in transactions for posting in transaction["postings"]):
         debit = parse_major(posting["debit"] or "0", CURRENCY) - parse_major(posting["credit"] or "0", CURRENCY)

@@ -1,4 +1,4 @@
-"""`paysaga demo`: a stack, a book of checkouts told through its HTTP API, and the books audited afterwards."""
+"""`paysaga demo`: a stack, checkouts told as stories through its HTTP API, and the ledger audited afterwards."""
 
 import asyncio
 import os
@@ -18,19 +18,18 @@ from rich.table import Table
 from rich.text import Text
 from temporalio.client import Client, WorkflowFailureError
 
-from cli.connection import database_of
 from cli.pages.audit import audit_report, is_clean
 from config.settings import DEVELOPMENT_API_KEY, SANDBOX_STRIPE_KEY, Settings
 from db import api_key
 from db.core.database import Database
 from db.ledger.statement import balances
-from demo.day.day import DAY_SETTINGS, DayStage, tell_day
+from demo.day.day import DAY_SETTINGS, DayContext, tell_day
 from demo.day.plan import CHECKOUTS
 from demo.facts import Facts, differences, facts_of
 from demo.shop import Psp, Shop, Unexpected
-from demo.stories.after_settlement import RULES
-from demo.stories.story import Stage
-from demo.table import WIDTH, Book, Entry, trial_balance_table
+from demo.stories.reviews import RULES
+from demo.stories.story import Context
+from demo.table import WIDTH, Entry, StoryTable, trial_balance_table
 from domain.errors import Unavailable
 from domain.seal import SEAL_WORKFLOW
 from embedded.display import Step, TerminalDisplay
@@ -73,8 +72,8 @@ class _StartDisplay(TerminalDisplay):
 
 
 @dataclass(frozen=True)
-class _Theatre:
-    """Where the stories are told."""
+class _Target:
+    """The stack that the stories run against: two shops and the PSP. `kill`: of a stack of the demo's own alone."""
 
     settings: Settings
     shop: Shop
@@ -84,14 +83,14 @@ class _Theatre:
 
 
 @dataclass(frozen=True)
-class Programme:
-    """What is told: every story, and a day of so many checkouts. None: no day."""
+class DemoPlan:
+    """The parts to be told: every story, and a day of so many checkouts; None: no day."""
 
     stories: bool = True
     checkouts: int | None = CHECKOUTS
 
 
-async def run_demo(console: Console, programme: Programme, *, attach: Settings | None = None) -> bool:
+async def run_demo(console: Console, plan: DemoPlan, *, attach: Settings | None = None) -> bool:
     """Tell it; False if something ended otherwise than it should, or the audit is not clean. Cancelled by Ctrl-C.
 
     In a stack of its own on free ports, in a folder that is removed; `attach`: in the stack that runs there, without
@@ -99,17 +98,17 @@ async def run_demo(console: Console, programme: Programme, *, attach: Settings |
     """
     _stop_on_signals()
     # Before the person's own settings are put aside.
-    report = _report_file() if programme.checkouts is not None and attach is None else None
+    report = _report_file() if plan.checkouts is not None and attach is None else None
     ui_url = local_url("127.0.0.1", int(_given("temporal_ui_port")))
     console = console if console.is_terminal else Console(width=WIDTH, highlight=False, file=console.file)
     began_s = time.monotonic()
     ended: list[tuple[bool, str]] = []
-    async with _own_theatre(console) if attach is None else _attached(attach) as theatre:
-        if programme.stories:
-            ended.append(await _tell_stories(console, theatre))
-        if programme.checkouts is not None and report is not None:
-            ended.append(await _tell_day(console, theatre, programme.checkouts, report))
-        sound = await _show_books(console, theatre)
+    async with _own_stack(console) if attach is None else _attached(attach) as target:
+        if plan.stories:
+            ended.append(await _tell_stories(console, target))
+        if plan.checkouts is not None and report is not None:
+            ended.append(await _tell_day(console, target, plan.checkouts, report))
+        sound = await _show_books(console, target)
     ended.append((sound, "the audit is clean" if sound else "the audit is NOT clean"))
     everything = all(right for right, _ in ended)
     console.print(
@@ -136,7 +135,7 @@ def _stop_on_signals() -> None:
 
 
 def _next_steps(report: Path | None, ui_url: str) -> RenderableType:
-    """What to look at now that all is gone, and what to try in a stack that stays."""
+    """The last lines: the report that is left, and what to try in a stack that stays."""
     steps = Table.grid(padding=(0, 2))
     steps.add_column(no_wrap=True, overflow="fold")
     steps.add_row("   make run", Text("a stack that stays", "dim"))
@@ -165,7 +164,7 @@ def _given(name: str) -> str:
 
 
 def _report_file() -> Path:
-    """What is left of the demo, in the person's own data folder; one of an earlier demo goes."""
+    """The path of the report, in the person's own data folder; the report of an earlier demo is removed."""
     report = Path(_given("home")).expanduser() / "demo" / "reconciliation.html"
     try:
         report.parent.mkdir(parents=True, exist_ok=True)
@@ -178,18 +177,18 @@ def _report_file() -> Path:
 
 
 @asynccontextmanager
-async def _own_theatre(console: Console) -> AsyncIterator[_Theatre]:
+async def _own_stack(console: Console) -> AsyncIterator[_Target]:
     console.print(
         Text.assemble(("Paysaga", "bold"), " tells what can happen to a checkout. First, a stack of its own:")
     )
     with tempfile.TemporaryDirectory(prefix="paysaga-demo-", ignore_cleanup_errors=True) as folder:
         display = _StartDisplay(console)
         stack = EmbeddedStack(_own_settings(Path(folder)), display=display)
-        async with stack, _open(stack.settings, stack.sandbox_url, kill=lambda: _kill(stack)) as theatre:
+        async with stack, _open(stack.settings, stack.sandbox_url, kill=lambda: _kill(stack)) as target:
             display.silent = True
             console.print(Text(f"  The Temporal UI, while it lasts: {stack.settings.temporal_ui_url}", "dim"))
             try:
-                yield theatre
+                yield target
             finally:
                 console.print("", Text(" Stopping …", "dim"), sep="\n")
 
@@ -211,33 +210,45 @@ def _kill(stack: EmbeddedStack) -> None:
 
 
 @asynccontextmanager
-async def _attached(settings: Settings) -> AsyncIterator[_Theatre]:
+async def _attached(settings: Settings) -> AsyncIterator[_Target]:
     """Beside a running stack nothing is killed."""
     key = settings.stripe_api_key.get_secret_value() if settings.stripe_api_key else None
     if key != SANDBOX_STRIPE_KEY or not settings.stripe_base_url:
         raise StackError("The demo attaches to an embedded stack with its sandbox PSP, and none runs: try `make run`.")
-    async with _open(settings, settings.stripe_base_url, kill=None) as theatre:
-        yield theatre
+    async with _open(settings, settings.stripe_base_url, kill=None) as target:
+        yield target
 
 
 @asynccontextmanager
-async def _open(settings: Settings, sandbox_url: str, *, kill: Callable[[], None] | None) -> AsyncIterator[_Theatre]:
+async def _open(settings: Settings, sandbox_url: str, *, kill: Callable[[], None] | None) -> AsyncIterator[_Target]:
     url = local_url(settings.api_host, settings.api_port)
     psp = Psp(sandbox_url, SANDBOX_STRIPE_KEY)
     shop = Shop(url, DEVELOPMENT_API_KEY)
     try:
         async with _cautious_shop(settings, url) as cautious:
-            yield _Theatre(settings, shop, cautious, psp, kill)
+            yield _Target(settings, shop, cautious, psp, kill)
     finally:
         await shop.close()
         await psp.close()
 
 
 @asynccontextmanager
+async def _database(settings: Settings, *, timeout_s: float = 3.0) -> AsyncIterator[Database]:
+    """The stack's database. Raises StackError where the settings name none."""
+    if settings.database_url is None:
+        raise StackError("The stack has no database.")
+    database = Database(settings.database_url.get_secret_value(), pool_size=0, timeout_s=timeout_s, application="demo")
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
+@asynccontextmanager
 async def _cautious_shop(settings: Settings, url: str) -> AsyncIterator[Shop]:
     """A second tenant, with risk rules and a key that is taken back afterwards: the rules of the first stay as they
     are."""
-    async with database_of(settings) as database:
+    async with _database(settings) as database:
         secret = api_key.new_secret()
         key_id = await database.run(lambda c: api_key.create(c, _CAUTIOUS_TENANT, "demo", secret))
         shop = Shop(url, secret)
@@ -254,18 +265,18 @@ async def _cautious_shop(settings: Settings, url: str) -> AsyncIterator[Shop]:
 # --- what ---
 
 
-async def _tell_stories(console: Console, theatre: _Theatre) -> tuple[bool, str]:
+async def _tell_stories(console: Console, target: _Target) -> tuple[bool, str]:
     console.print("", Text(_INTRODUCTION, "dim"), "", sep="\n")
-    book = Book(console)
-    await _tell_all(book, theatre)
-    told = [entry for entry in book.entries if not entry.skipped]
+    stories = StoryTable(console)
+    await _tell_all(stories, target)
+    told = [entry for entry in stories.entries if not entry.skipped]
     right = sum(not entry.wrong for entry in told)
     return right == len(told), f"{right} of {len(told)} stories ended as they should"
 
 
-async def _tell_day(console: Console, theatre: _Theatre, checkouts: int, report: Path) -> tuple[bool, str]:
+async def _tell_day(console: Console, target: _Target, checkouts: int, report: Path) -> tuple[bool, str]:
     try:
-        wrong = await tell_day(DayStage(console, theatre.settings, theatre.shop, theatre.psp, checkouts, report))
+        wrong = await tell_day(DayContext(console, target.settings, target.shop, target.psp, checkouts, report))
     except (Unexpected, StackError, Unavailable, WorkflowFailureError, httpx2.HTTPError) as error:
         wrong = [f"the day broke off: {error or repr(error)}"]
         console.print(Text(f" ✗ {wrong[0]}", "bold red"))
@@ -274,35 +285,35 @@ async def _tell_day(console: Console, theatre: _Theatre, checkouts: int, report:
     return True, "the day went as planned"
 
 
-async def _tell_all(book: Book, theatre: _Theatre) -> None:
+async def _tell_all(stories: StoryTable, target: _Target) -> None:
     """Side by side, a few at a time; what kills processes comes last and alone."""
     seats = asyncio.Semaphore(_AT_ONCE)
 
     async def tell(entry: Entry) -> None:
         async with seats:
-            await _tell(entry, theatre)
+            await _tell(entry, target)
 
-    async with book.shown():
-        await asyncio.gather(*(tell(entry) for entry in book.entries if not entry.story.alone))
-        for entry in book.entries:
-            if entry.story.alone and theatre.kill is None:
+    async with stories.shown():
+        await asyncio.gather(*(tell(entry) for entry in stories.entries if not entry.story.alone))
+        for entry in stories.entries:
+            if entry.story.alone and target.kill is None:
                 entry.skip()
             elif entry.story.alone:
-                await _tell(entry, theatre)
+                await _tell(entry, target)
 
 
-async def _tell(entry: Entry, theatre: _Theatre) -> None:
-    """Play a story and wait until everything is as it should be, or for too long."""
-    shop = theatre.cautious if entry.story.cautious else theatre.shop
-    margin_s = theatre.settings.authorization_margin_s
-    stage = Stage(shop, theatre.psp, entry.story.checkout(), margin_s, theatre.kill)
+async def _tell(entry: Entry, target: _Target) -> None:
+    """Tell a story and wait until everything is as it should be, or for too long."""
+    shop = target.cautious if entry.story.cautious else target.shop
+    margin_s = target.settings.authorization_margin_s
+    context = Context(shop, target.psp, entry.story.checkout(), margin_s, target.kill)
     facts: Facts | None = None
     entry.begin()
     try:
-        payment_id = await entry.story.tell(stage)
+        payment_id = await entry.story.tell(context)
         deadline_s = time.monotonic() + _PATIENCE_S
         while True:
-            facts = await facts_of(shop, theatre.psp, payment_id, stage.checkout)
+            facts = await facts_of(shop, target.psp, payment_id, context.checkout)
             wrong = differences(entry.story, facts)
             if not wrong or time.monotonic() > deadline_s:
                 break
@@ -314,20 +325,14 @@ async def _tell(entry: Entry, theatre: _Theatre) -> None:
     entry.end(facts, wrong)
 
 
-async def _show_books(console: Console, theatre: _Theatre) -> bool:
+async def _show_books(console: Console, target: _Target) -> bool:
     """The trial balance of all stories together, and the audit of the database that they left behind."""
-    url = theatre.settings.database_url
-    if url is None:
-        raise StackError("The stack has no database to audit.")
-    database = Database(url.get_secret_value(), pool_size=0, timeout_s=30.0, application="demo")
-    try:
-        temporal = await connect(theatre.settings)
-        await _seal(temporal, theatre.settings)
+    temporal = await connect(target.settings)
+    async with _database(target.settings, timeout_s=30.0) as database:
+        await _seal(temporal, target.settings)
         balance = await database.read(lambda c: balances(c, by_tenant=False))
         console.print("", _title("The books after all that"), trial_balance_table(balance), sep="\n")
         checked = await check_everything(database, temporal)
-    finally:
-        await database.close()
     # Without the notes: what they say to keep is about a ledger that is gone in a moment.
     shown = [replace(one, note="") for one in checked]
     console.print("", _title("The money invariants"), audit_report(shown), sep="\n")
@@ -335,7 +340,7 @@ async def _show_books(console: Console, theatre: _Theatre) -> bool:
 
 
 async def _seal(temporal: Client, settings: Settings) -> None:
-    """What was posted so far, as the schedule does every hour: the audit then verifies all of it."""
+    """Seal what was posted so far, as the schedule does every hour: the audit then verifies all of it."""
     queue = settings.temporal_task_queue
     await temporal.execute_workflow(SEAL_WORKFLOW, id=f"{queue}-seal-demo", task_queue=queue)
 

@@ -1,4 +1,5 @@
-"""The two sides of the demo: a shop that pays through Paysaga's HTTP API, and the sandbox PSP's steering wheel."""
+"""The two sides of the demo: a shop that pays through Paysaga's HTTP API, and the sandbox PSP as its control API steers
+it."""
 
 import asyncio
 import secrets
@@ -34,7 +35,7 @@ async def eventually(probe: Callable[[], Awaitable[T | None]], what: str) -> T:
 
 
 def growing_gaps_s() -> Iterator[float]:
-    """How long to wait before each next look."""
+    """The waits between two looks, longer and longer."""
     gap_s = _GAP_S
     while True:
         yield gap_s
@@ -112,7 +113,7 @@ class Shop:
         await self.set_merchant(seller, status="FROZEN")
 
     async def owed(self, seller: str) -> str:
-        """What the seller owes us, of the demo's one currency."""
+        """The debt of the seller to us, in the demo's one currency."""
         balances = (await self.get(f"/v1/wallets/{seller}"))["balances"]
         return next((str(b["owed"]) for b in balances if b["currency"] == CURRENCY), "0.00")
 
@@ -140,6 +141,8 @@ class Shop:
         return await self.refund_until(answer.json()["id"], status)
 
     async def refund_until(self, refund_id: str, status: str) -> dict[str, Any]:
+        """The refund once it has the status."""
+
         async def probe() -> dict[str, Any] | None:
             refund = await self.get(f"/v1/refunds/{refund_id}")
             return refund if refund["status"] == status else None
@@ -230,12 +233,12 @@ class Psp:
         await self.control("GET", f"/faults/{fault_id}?wait_hits=1&timeout_s=20")
 
     async def steer(self, intent: str, step: str) -> None:
-        """authenticate, fail_authentication, complete_processing, fail_processing, force_success."""
+        """Do one of authenticate, fail_authentication, complete_processing, fail_processing, force_success."""
         await self.control("POST", f"/payment_intents/{intent}/{step}")
 
     @asynccontextmanager
     async def holding(self, life_s: float | None) -> AsyncIterator[None]:
-        """What is authorised in this block is held for so long; None: as long as usual. One such block at a time."""
+        """Have what is authorised in this block held for so long; None: as usual. One such block at a time."""
         async with self._authorising:
             if life_s is None:
                 yield
@@ -248,7 +251,7 @@ class Psp:
                 await self.control("PATCH", "/account", {"authorization_life_s": usual})
 
     async def refund_by_hand(self, intent: str, amount: int) -> None:
-        """As somebody does in the PSP's dashboard: nothing of ours is on it. `amount` in minor units."""
+        """Refund as somebody does in the PSP's dashboard: nothing of ours is on it. `amount` in minor units."""
         await self.by_hand("/v1/refunds", payment_intent=intent, amount=amount)
 
     async def by_hand(self, path: str, **fields: Any) -> dict[str, Any]:
@@ -269,7 +272,7 @@ class Psp:
         return found
 
     async def retrieved(self, path: str, **query: Any) -> dict[str, Any]:
-        """What the PSP's own API shows."""
+        """An object of the PSP's own API."""
         answer = await self._http.get(path, params=query)
         if not answer.is_success:
             raise Unexpected(f"the sandbox refused {path}: {answer.text[:200]}")

@@ -1,4 +1,4 @@
-"""What a person sees of the demo: each story in two lines, in the order of the book, while the next ones still run."""
+"""The demo on the terminal: each story in two lines, in their order, while the next ones still run."""
 
 import asyncio
 import time
@@ -56,8 +56,8 @@ class Entry:
         return (self.ended_s or time.monotonic()) - self.began_s
 
 
-class Book:
-    """All stories. What is finished is printed for good, in order; what runs is drawn below it."""
+class StoryTable:
+    """The table of all stories. What is finished is printed for good, in order; what runs is drawn below it."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -102,7 +102,7 @@ class Book:
             self._printed += 1
 
     def _running(self) -> RenderableType:
-        """The unfinished ones. Those that have ended already but come later in the book only show their mark; those to
+        """The unfinished ones. Those that have ended already but come later only show their mark; those to
         come are counted."""
         rows: list[RenderableType] = [""]
         begun = [entry for entry in self.entries[self._printed :] if entry.began_s is not None]

@@ -83,6 +83,7 @@ def _named(statuses: type[StrEnum], chosen: Iterable[StrEnum]) -> str:
 CHAPTERS = (
     Chapter(
         "Payment order",
+        "Our id of it is `po_…` (of its payment `pay_…`); Stripe's `po_…` is a payout. "
         "A payment shows the most urgent status of its orders. "
         f"Never left: {_named(Status, TERMINAL)}. "
         f"While an order rests its workflow waits for a message or a deadline: {_named(Status, RESTING)}. "
@@ -93,6 +94,7 @@ CHAPTERS = (
     ),
     Chapter(
         "Refund",
+        "Our id of it is `re_…`, and so is Stripe's of its own object: the two are never the same. "
         "Of a settled order, or part of undoing a charge (a compensation). An answer that is not known changes "
         "nothing: the refund stays where it is and is asked for again under its key.",
         RefundStatus,
@@ -101,6 +103,7 @@ CHAPTERS = (
     ),
     Chapter(
         "Dispute",
+        "Our id of it is `dp_…`, as Stripe's may be: the two are never the same. "
         f"Ended: {_named(DisputeStatus, DISPUTE_ENDED)}. "
         f"The disputed money cannot be refunded as well while it is one of: {_named(DisputeStatus, DISPUTE_HOLDS)}.",
         DisputeStatus,
@@ -109,6 +112,7 @@ CHAPTERS = (
     ),
     Chapter(
         "Payout",
+        "Our id of it is `pt_…`; Stripe's is `po_…`, which here is a payment order. "
         f"Never left, the money is in the wallet again: {_named(PayoutStatus, PAYOUT_GIVEN_BACK)}. `PAID` is an end "
         "as well, but a bank may return what it had, days later. An answer that is not known changes nothing.",
         PayoutStatus,

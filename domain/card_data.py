@@ -1,9 +1,9 @@
 """Card numbers and security codes are refused wherever they turn up: what never comes in cannot leak.
 
-Digits are a card number when their grouping, length, first digits and check digit all fit, so that order numbers,
-dates and ids pass. A time after 22:00 with its offset fits one time in ten (`22:30:42.345872+00:00` has 16 digits of a
-Mastercard), so points in time are known by their form. A security code is known by the word beside it. The search is
-linear in the text.
+Digits are a card number when their grouping, length, first digits and check digit are all those of one, so that order
+numbers, dates and ids pass. A time after 22:00 with its offset looks like one in one of ten cases
+(`22:30:42.345872+00:00` has 16 digits of a Mastercard), so points in time are known by their form. A security code is
+known by the word beside it. The search is linear in the text.
 """
 
 import re
@@ -51,26 +51,27 @@ _CODE_BESIDE_ITS_NAME = re.compile(
 
 
 def require_text(text: str) -> None:
-    """Raises Unprocessable `text_invalid` for what PostgreSQL cannot store, `card_data_forbidden` for a card number."""
+    """Refuse a text that may not be stored. Raises Unprocessable `text_invalid` for characters that PostgreSQL cannot
+    keep, `card_data_forbidden` for a card number."""
     if "\x00" in text or any("\ud800" <= character <= "\udfff" for character in text):
         raise Unprocessable("The text has a character that cannot be stored.", code="text_invalid")
     refuse_card_data(text)
 
 
 def refuse_card_data(text: str) -> None:
-    """Raises Unprocessable `card_data_forbidden`; the message does not repeat the text."""
+    """Refuse a text with card data. Raises Unprocessable `card_data_forbidden`, whose message does not repeat it."""
     if has_card_data(text):
         raise Unprocessable("Card data is never accepted here; send a token.", code="card_data_forbidden")
 
 
 def refuse_card_field(name: str) -> None:
-    """The same for the name of a member, such as `cvc`, `cardNumber`, `security_code`."""
+    """Refuse a member named like card data, such as `cvc`, `cardNumber`, `security_code`; raises the same."""
     if "".join(character for character in name.lower() if character.isalnum()) in _FIELDS:
         raise Unprocessable("Card data is never accepted here; send a token.", code="card_data_forbidden")
 
 
 def has_card_data(text: str) -> bool:
-    """Whether a card number or a named security code is in it. Full-width and other forms of digits count."""
+    """True if a card number or a named security code is in it. Full-width and other forms of digits count."""
     plain = text if text.isascii() else unicodedata.normalize("NFKC", text)
     if _CODE_BESIDE_ITS_NAME.search(plain):
         return True
@@ -87,7 +88,7 @@ def _within_hex(text: str, run: re.Match[str]) -> bool:
 
 
 def _has_number(run: str) -> bool:
-    """Whether neighbouring groups of digits read as a card number: it may be followed by its expiry or code."""
+    """True if neighbouring groups of digits read as a card number: it may be followed by its expiry or code."""
     groups = _GROUP.findall(run)
     digits = "".join(groups)
     edges = [0, *accumulate(len(group) for group in groups)]
@@ -103,7 +104,7 @@ def _has_number(run: str) -> bool:
 
 
 def _check_sums(digits: str) -> tuple[list[int], list[int]]:
-    """Luhn's sums up to each place, for numbers whose last digit is at an odd and at an even index."""
+    """Luhn's sums up to each digit, for numbers whose last digit is at an odd and at an even index."""
     plain = [int(digit) for digit in digits]
     doubled = [sum(divmod(2 * digit, 10)) for digit in plain]
     last_odd = [d if i % 2 else t for i, (d, t) in enumerate(zip(plain, doubled, strict=True))]

@@ -1,8 +1,9 @@
-"""The errors a caller can meet. `code` is the stable code of the HTTP contract; a bug is an assertion instead."""
+"""The errors that a caller can cause or meet. A bug of ours is an assertion instead."""
 
 
 class PaysagaError(Exception):
-    """Base: `code` names the error for programs, `detail` for people. `extra` goes into the problem document."""
+    """The base of all. `code` is the stable code of the HTTP contract, `detail` a sentence for people, `extra` more
+    members of the problem document."""
 
     code = "internal_error"
     status = 500
@@ -22,10 +23,14 @@ class BadRequest(PaysagaError):
 
 
 class Unauthorized(PaysagaError):
+    """No API key, or one that is not valid."""
+
     code, status = "unauthorized", 401
 
 
 class Forbidden(PaysagaError):
+    """The API key is valid, and not for this."""
+
     code, status = "forbidden", 403
 
 

@@ -1,4 +1,4 @@
-"""Events of the outbox: what the rest of a company may build on. The schema is versioned and only grows."""
+"""Events of the outbox, for the rest of a company to build on. The schema is versioned and only grows."""
 
 from datetime import datetime
 from typing import Any
@@ -11,7 +11,8 @@ SCHEMA_VERSION = 1
 
 
 class Event(Frozen):
-    """`type` is noun.verb; `data` is the object as the HTTP contract shows it, amounts as decimal strings."""
+    """One event. `type` is noun.verb; `data` is the object as the HTTP contract shows it, amounts as decimal
+    strings."""
 
     id: str
     type: str
@@ -23,7 +24,7 @@ class Event(Frozen):
 
 
 def order_event_type(status: Status) -> str:
-    """`payment_order.success`, `payment_order.requires_action` …"""
+    """The type of an order's event: `payment_order.success`, `payment_order.requires_action` …"""
     return f"payment_order.{status.value.lower()}"
 
 
@@ -38,6 +39,7 @@ def order_event_data(
     status: Status,
     failure: Failure | None,
 ) -> dict[str, Any]:
+    """The data of `payment_order.success`, `payment_order.failed` …; `amount` in minor units."""
     return {
         "id": order_id,
         "payment_id": payment_id,
@@ -61,7 +63,7 @@ def refund_event_data(
     status: RefundStatus,
     failure: Failure | None,
 ) -> dict[str, Any]:
-    """Of `refund.requested`, `refund.succeeded` …"""
+    """The data of `refund.requested`, `refund.succeeded` …"""
     return {
         "id": refund_id,
         "payment_id": payment_id,
@@ -84,7 +86,7 @@ def dispute_event_data(
     status: DisputeStatus,
     evidence_due_at: datetime | None,
 ) -> dict[str, Any]:
-    """Of `dispute.opened`, `dispute.needs_response` …"""
+    """The data of `dispute.opened`, `dispute.needs_response` …"""
     return {
         "id": dispute_id,
         "payment_id": payment_id,
@@ -105,7 +107,7 @@ def payout_event_data(
     status: PayoutStatus,
     failure: Failure | None,
 ) -> dict[str, Any]:
-    """Of `payout.requested`, `payout.paid`, `payout.returned` …"""
+    """The data of `payout.requested`, `payout.paid`, `payout.returned` …"""
     return {
         "id": payout_id,
         "seller_account": seller_account,

@@ -10,7 +10,7 @@ from domain.model import Frozen
 
 
 class Kind(StrEnum):
-    """What a ledger transaction is; (kind, source_id) is unique, so each fact is booked once."""
+    """The kind of a ledger transaction; (kind, source_id) is unique, so each fact is booked once."""
 
     CAPTURE = "capture"
     CAPTURE_REVERSAL = "capture_reversal"
@@ -55,6 +55,8 @@ class Bucket(StrEnum):
 
 
 class AccountKind(StrEnum):
+    """The kind of an account, which says on which side its balance is normally."""
+
     ASSET = "asset"
     LIABILITY = "liability"
     REVENUE = "revenue"
@@ -78,6 +80,7 @@ ADJUSTMENTS = "adjustments"
 
 
 def psp_clearing(psp: str) -> str:
+    """The account of what a PSP holds for us."""
     return f"psp_clearing:{psp}"
 
 
@@ -113,7 +116,8 @@ class Posting(Frozen):
 
 
 class Transaction(Frozen):
-    """What is posted. `source_id` is the id of ours (or the PSP's reference) that this books, once per kind."""
+    """A transaction to be posted. `source_id` is the id of ours, or the PSP's reference, that it books, once per
+    kind."""
 
     kind: Kind
     source_id: str
@@ -131,7 +135,7 @@ def _lines(currency: str, lines: Sequence[tuple[str, int]]) -> tuple[Posting, ..
 
 
 def capture(psp: str, seller: str, amount: int, platform_fee: int, currency: str) -> tuple[Posting, ...]:
-    """psp_clearing / wallet pending and platform_fees, gross."""
+    """Credit the seller and our fee, gross: psp_clearing / wallet pending and platform_fees."""
     return _lines(
         currency,
         [
@@ -143,7 +147,7 @@ def capture(psp: str, seller: str, amount: int, platform_fee: int, currency: str
 
 
 def capture_to_suspense(seller: str, amount: int, platform_fee: int, currency: str) -> tuple[Posting, ...]:
-    """Takes a posted capture back: wallet pending and platform_fees / suspense; the refund then empties suspense."""
+    """Take a posted capture back: wallet pending and platform_fees / suspense; the refund then empties suspense."""
     return _lines(
         currency,
         [
@@ -155,22 +159,22 @@ def capture_to_suspense(seller: str, amount: int, platform_fee: int, currency: s
 
 
 def to_suspense(psp: str, amount: int, currency: str) -> tuple[Posting, ...]:
-    """Money that came in and cannot be credited: psp_clearing / suspense."""
+    """Hold money that came in and cannot be credited: psp_clearing / suspense."""
     return _lines(currency, [(psp_clearing(psp), amount), (SUSPENSE, -amount)])
 
 
 def refund_from_suspense(psp: str, amount: int, currency: str) -> tuple[Posting, ...]:
-    """suspense / psp_clearing."""
+    """Refund money that was never credited: suspense / psp_clearing."""
     return _lines(currency, [(SUSPENSE, amount), (psp_clearing(psp), -amount)])
 
 
 def psp_fee(psp: str, amount: int, currency: str) -> tuple[Posting, ...]:
-    """The PSP withheld its fee: psp_fees / psp_clearing."""
+    """Book the fee that the PSP withheld: psp_fees / psp_clearing."""
     return _lines(currency, [(PSP_FEES, amount), (psp_clearing(psp), -amount)])
 
 
 def psp_fee_to_seller(seller: str, amount: int, currency: str) -> tuple[Posting, ...]:
-    """The seller bears the PSP's fee: wallet pending / psp_fees."""
+    """Charge the PSP's fee to the seller: wallet pending / psp_fees."""
     return _lines(currency, [(wallet(seller, Bucket.PENDING), amount), (PSP_FEES, -amount)])
 
 
@@ -181,7 +185,7 @@ def reserve(seller: str, parts: Mapping[Bucket, int], currency: str) -> tuple[Po
 
 
 def refund(psp: str, seller: str, reserved: int, platform_fee: int, currency: str) -> tuple[Posting, ...]:
-    """The buyer has it: wallet reserved, and platform_fees as far as it is returned / psp_clearing."""
+    """Book a refund that the buyer has: wallet reserved, and platform_fees as far as it is returned / psp_clearing."""
     return _lines(
         currency,
         [
@@ -193,64 +197,65 @@ def refund(psp: str, seller: str, reserved: int, platform_fee: int, currency: st
 
 
 def dispute_withdrawn(psp: str, amount: int, currency: str) -> tuple[Posting, ...]:
-    """The buyer's bank took it, and we claim it back: disputes_held / psp_clearing."""
+    """Book money that the buyer's bank took, and that we claim back: disputes_held / psp_clearing."""
     return _lines(currency, [(DISPUTES_HELD, amount), (psp_clearing(psp), -amount)])
 
 
 def dispute_loss(seller: str, parts: Mapping[Bucket, int], fee: int, currency: str) -> tuple[Posting, ...]:
-    """The seller bears the loss and, of `parts`, the PSP's `fee`: wallet, receivable / disputes_held, psp_fees."""
+    """Charge the loss to the seller and, of `parts`, the PSP's `fee`: wallet, receivable / disputes_held, psp_fees."""
     taken = [(wallet(seller, bucket), amount) for bucket, amount in parts.items()]
     return _lines(currency, [*taken, (DISPUTES_HELD, fee - sum(parts.values())), (PSP_FEES, -fee)])
 
 
 def dispute_loss_of_ours(amount: int, currency: str) -> tuple[Posting, ...]:
-    """No seller bears it: dispute_losses / disputes_held."""
+    """Bear a loss that no seller bears: dispute_losses / disputes_held."""
     return _lines(currency, [(DISPUTE_LOSSES, amount), (DISPUTES_HELD, -amount)])
 
 
 def release(seller: str, amount: int, currency: str) -> tuple[Posting, ...]:
-    """The seller may have it: wallet pending / wallet available."""
+    """Make money available to the seller: wallet pending / wallet available."""
     return _lines(currency, [(wallet(seller, Bucket.PENDING), amount), (wallet(seller, Bucket.AVAILABLE), -amount)])
 
 
 def debt_recovery(seller: str, amount: int, currency: str) -> tuple[Posting, ...]:
-    """What the seller owes us is kept back: wallet available / receivable."""
+    """Keep back what the seller owes us: wallet available / receivable."""
     return _lines(currency, [(wallet(seller, Bucket.AVAILABLE), amount), (wallet(seller, Bucket.RECEIVABLE), -amount)])
 
 
 def payout(seller: str, amount: int, currency: str) -> tuple[Posting, ...]:
-    """It leaves the wallet: wallet available / payout_in_transit."""
+    """Take a payout out of the wallet: wallet available / payout_in_transit."""
     return _lines(currency, [(wallet(seller, Bucket.AVAILABLE), amount), (PAYOUT_IN_TRANSIT, -amount)])
 
 
 def payout_transfer(psp: str, amount: int, currency: str) -> tuple[Posting, ...]:
-    """On the seller's account at the PSP: payout_float / psp_clearing."""
+    """Book a transfer to the seller's account at the PSP: payout_float / psp_clearing."""
     return _lines(currency, [(PAYOUT_FLOAT, amount), (psp_clearing(psp), -amount)])
 
 
 def payout_paid(amount: int, currency: str) -> tuple[Posting, ...]:
-    """At the seller's bank: payout_in_transit / payout_float."""
+    """Book a payout that is at the seller's bank: payout_in_transit / payout_float."""
     return _lines(currency, [(PAYOUT_IN_TRANSIT, amount), (PAYOUT_FLOAT, -amount)])
 
 
 def bank_payout(psp: str, amount: int, currency: str) -> tuple[Posting, ...]:
-    """The PSP pays our own bank: bank / psp_clearing."""
+    """Book what the PSP pays to our own bank: bank / psp_clearing."""
     return _lines(currency, [(BANK, amount), (psp_clearing(psp), -amount)])
 
 
 def reversed_lines(postings: Sequence[Posting]) -> tuple[Posting, ...]:
+    """The same postings with the opposite sign."""
     return tuple(p.model_copy(update={"amount": -p.amount}) for p in postings)
 
 
 def wallet_changes(postings: Sequence[Posting]) -> dict[tuple[str, str, Bucket], int]:
-    """What postings do to wallets: (seller, currency, bucket) → change of what we owe the seller (credit is plus), or,
-    of the receivable, of what the seller owes us (debit is plus)."""
+    """The changes of wallets by these postings: (seller, currency, bucket) → change of what we owe the seller (credit
+    is plus), or, of the receivable, of what the seller owes us (debit is plus)."""
     changes: dict[tuple[str, str, Bucket], int] = {}
     for posting in postings:
         kind, _, rest = posting.account.partition(":")
         if kind not in ("wallet", "receivable"):
             continue
         seller, _, bucket = rest.partition(":")
-        place = (seller, posting.currency, Bucket(bucket or kind))
-        changes[place] = changes.get(place, 0) + (posting.amount if kind == "receivable" else -posting.amount)
+        wallet_of = (seller, posting.currency, Bucket(bucket or kind))
+        changes[wallet_of] = changes.get(wallet_of, 0) + (posting.amount if kind == "receivable" else -posting.amount)
     return changes

@@ -1,16 +1,16 @@
-"""Model: TODO docstring."""
+"""The base of all values that cross a boundary, and the failure that many of them carry."""
 
 from pydantic import BaseModel, ConfigDict
 
 
 class Frozen(BaseModel):
-    """Base of every value that crosses a boundary: immutable, unknown fields refused nowhere, so old histories load."""
+    """An immutable value that crosses a boundary. Unknown fields are ignored, so that stored histories load."""
 
     model_config = ConfigDict(frozen=True)
 
 
 class Failure(Frozen):
-    """Why an order is not paid. `code` is stable and ours; `psp_code` is the PSP's own word."""
+    """The reason why something was not done. `code` is stable and ours; `psp_code` is the PSP's own word."""
 
     code: str
     message: str

@@ -36,7 +36,7 @@ def exponent(currency: str) -> int:
 
 
 class Money(BaseModel):
-    """`amount` in minor units, signed; two currencies never mix."""
+    """A signed amount in minor units, and its currency. Adding two currencies raises MoneyError `currency_mismatch`."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -60,7 +60,7 @@ class Money(BaseModel):
 
 
 def parse_major(text: str, currency: str) -> int:
-    """`"500.00"`, INR → 50000. Raises MoneyError with `amount_invalid` or `amount_precision`, `amount_too_large`."""
+    """`"500.00"`, INR → 50000. Raises MoneyError `amount_invalid`, `amount_precision` or `amount_too_large`."""
     match = _MAJOR.fullmatch(text)
     if match is None:
         raise MoneyError("amount_invalid", 'An amount is a decimal string in major units, such as "500.00".')

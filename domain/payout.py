@@ -1,4 +1,4 @@
-"""What travels between the payout workflows and their activities, and when a seller is due."""
+"""Payouts: the values between their workflows and activities, and the days on which a seller is due."""
 
 from calendar import monthrange
 from collections.abc import Mapping
@@ -20,11 +20,11 @@ RELEASE_WORKFLOW = "release"
 DELAY_DAYS_MAX = 365
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 AVAILABLE_UNKNOWN_DAYS = 7
-"""Where the PSP has not said when a charge's money can be used: Stripe's longest standard time, counted from now."""
+"""From now until a charge's money can be used, where the PSP has not said: as long as it takes a PSP at most."""
 
 
 class Interval(StrEnum):
-    """When a seller is paid without asking."""
+    """The interval in which a seller is paid without asking."""
 
     MANUAL = "manual"
     DAILY = "daily"
@@ -33,8 +33,9 @@ class Interval(StrEnum):
 
 
 class PayoutSchedule(Frozen):
-    """`weekdays`: 0 is Monday. `monthdays`: 1 to 31; a day that a month lacks is its last. `minimum`: currency → minor
-    units below which nothing is paid. `delay_days`: how long a credited order stays in the wallet's pending at least.
+    """A seller's payout schedule. `weekdays`: 0 is Monday. `monthdays`: 1 to 31; a day that a month lacks is its last.
+    `minimum`: currency → minor units below which nothing is paid. `delay_days`: how long a credited order stays in the
+    wallet's pending at least.
     """
 
     interval: Interval = Interval.MANUAL
@@ -61,7 +62,7 @@ def due_monthdays(day: date) -> list[int]:
 
 
 def is_due(schedule: PayoutSchedule, day: date) -> bool:
-    """Whether the schedule means this business date; `db.payout_run.due` asks the same of all sellers at once."""
+    """True if the schedule means this business date; `db.payout.run.due` asks the same of all sellers at once."""
     match schedule.interval:
         case Interval.DAILY:
             return True
@@ -111,11 +112,13 @@ class PayoutInput(Frozen):
 
 
 class PayoutStep(Frozen):
+    """The input of an activity about a payout that needs no more."""
+
     payout_id: str
 
 
 class BookTransferStep(Frozen):
-    """Carry the PSP's word on the transfer, or on taking it back, into the row and the ledger."""
+    """Carry the PSP's answer about the transfer, or on taking it back, into the row and the ledger."""
 
     payout_id: str
     call: PayoutCall
@@ -124,7 +127,8 @@ class BookTransferStep(Frozen):
 
 
 class BookPayoutStep(Frozen):
-    """The same for the payout to the seller's bank. `cancelling`: the answer to an attempt to cancel it."""
+    """Carry the PSP's answer about the payout to the seller's bank there as well. `cancelling`: the answer to an
+    attempt to cancel it."""
 
     payout_id: str
     result: PayoutResult
@@ -134,7 +138,7 @@ class BookPayoutStep(Frozen):
 
 
 class PayoutState(Frozen):
-    """Where a payout stands. `cancel_requested`: and not yet refused. `late`: a person is asked about one that the PSP
+    """The state of a payout. `cancel_requested`: and not yet refused. `late`: a person is asked about one that the PSP
     knows by name, so it may still say what became of it."""
 
     status: PayoutStatus
@@ -143,14 +147,14 @@ class PayoutState(Frozen):
 
 
 class BankWaitPolicy(Frozen):
-    """How long a bank may take: working days past the arrival that the PSP expects, then a person is asked.
+    """The time that a bank may take: working days past the arrival that the PSP expects, then a person is asked.
     `return_look_days`: so many days after it was paid the PSP is asked whether the bank has returned it."""
 
     days: int = 5
     return_look_days: tuple[int, ...] = (2, 5, 10)
 
     def return_look(self, paid_at: datetime, *, after: datetime) -> datetime | None:
-        """When the PSP is asked next whether the bank has returned what was paid."""
+        """The next time to ask the PSP whether the bank has returned what was paid; None: never again."""
         looks = (paid_at + timedelta(days=days) for days in sorted(self.return_look_days))
         return next((look for look in looks if look > after), None)
 
@@ -159,6 +163,8 @@ BANK_PATIENCE = BankWaitPolicy()
 
 
 class PayoutDecision(StrEnum):
+    """A person's decision about a payout that needs attention."""
+
     RETRY = "retry"
     """Make the call again, under a new key: nothing came of the last. Of one that the bank has: wait on."""
     REFERENCE = "reference"
@@ -179,6 +185,8 @@ class PayoutResolution(Frozen):
 
 
 class PayoutResolutionStep(Frozen):
+    """Carry out a person's decision."""
+
     payout_id: str
     resolution: PayoutResolution
     at: datetime
@@ -188,7 +196,7 @@ class PayoutResolutionStep(Frozen):
 
 
 class PayoutPace(Frozen):
-    """How a run goes about it, from the settings: `page` wallets at a time, `rate_per_s` payouts a second at most, and
+    """The pace of a run, from the settings: `page` wallets at a time, `rate_per_s` payouts a second at most, and
     no more while `unsent_max` wait for the PSP."""
 
     page: int = 500
@@ -212,7 +220,7 @@ class PayoutRunInput(Frozen):
 
 
 class OpenRunStep(Frozen):
-    """`business_date`: None for the day of `scheduled_at` in `zone`."""
+    """Open the run of a business date; None for the day of `scheduled_at` in `zone`."""
 
     business_date: date | None = None
     scheduled_at: datetime
@@ -222,6 +230,8 @@ class OpenRunStep(Frozen):
 
 
 class OpenedRun(Frozen):
+    """The run that was opened, now or by an earlier attempt."""
+
     run_id: str
     business_date: date
 
@@ -262,12 +272,14 @@ class PaidDue(Frozen):
 
 
 class RunStep(Frozen):
+    """The input of an activity about a run that needs no more."""
+
     run_id: str
     at: datetime
 
 
 class PayoutRunReport(Frozen):
-    """How a run ends. `payouts`: those that it made itself; a repetition makes none."""
+    """The end of a run. `payouts`: those that it made itself; a repetition makes none."""
 
     run_id: str
     business_date: date

@@ -1,4 +1,4 @@
-"""What we ask a payment service provider (PSP) and what it can answer, in words that fit every PSP.
+"""Requests to a payment service provider (PSP) and its answers, in terms that hold for every PSP.
 
 Three outcomes, never two: a call is done, declined, or UNKNOWN. UNKNOWN is not a failure: the money may have moved.
 """
@@ -13,6 +13,8 @@ from domain.model import Failure, Frozen
 
 
 class ChargeOutcome(StrEnum):
+    """The state of a charge, as the PSP tells it."""
+
     SUCCEEDED = "SUCCEEDED"
     """Captured: the money is with the PSP."""
     REQUIRES_ACTION = "REQUIRES_ACTION"
@@ -32,14 +34,14 @@ class ChargeOutcome(StrEnum):
 
 
 class NextAction(Frozen):
-    """What the buyer's browser has to do next."""
+    """The next step of the buyer's browser."""
 
     type: Literal["redirect"] = "redirect"
     url: str
 
 
 class PspFee(Frozen):
-    """The PSP's own fee, in minor units, and its reference (Stripe: the balance transaction)."""
+    """The PSP's own fee, in minor units; `reference` is its name for the movement that took it."""
 
     reference: str
     amount: int
@@ -48,7 +50,7 @@ class PspFee(Frozen):
 
 
 class CardFacts(Frozen):
-    """What the PSP says of a card. The fingerprint is the same for the same number, whatever the token."""
+    """The PSP's description of a card. The fingerprint is the same for the same number, whatever the token."""
 
     fingerprint: str | None = None
     country: str | None = Field(default=None, description="of the issuer, ISO 3166-1 alpha-2")
@@ -89,7 +91,8 @@ class ChargeRequest(Frozen):
 
 
 class CaptureRequest(Frozen):
-    """Take an authorised amount, or a part of it; what is left is released. Once per charge, under one key."""
+    """A capture: an authorised amount is taken, or a part of it, and what is left is released. Once per charge, under
+    one key."""
 
     key: str
     charge_id: str
@@ -99,8 +102,10 @@ class CaptureRequest(Frozen):
 
 
 class ChargeResult(Frozen):
-    """The PSP's word on a charge. `reference` is its object (Stripe: pi_…), `amount` what was really taken, or, of an
-    authorisation, what is reserved until `capture_before`.
+    """The PSP's answer about a charge.
+
+    `reference` is the PSP's object; `amount` is what was really taken or, of an authorisation, what is reserved until
+    `capture_before`.
 
     `reason` of an UNKNOWN: timeout, connection, server_error, server_error_replayed, rate_limited, in_flight,
     breaker_open, busy, credentials, malformed, unrecognised, key_reused, incomplete, amount_precision, another_charge.
@@ -120,7 +125,7 @@ class ChargeResult(Frozen):
 
 
 class ChargeLookup(Frozen):
-    """Find a charge by what we wrote on it, among those created in a window. Not finding it proves nothing."""
+    """A search for a charge by our ids on it, among those created in a window. Not finding it proves nothing."""
 
     charge_id: str
     key: str
@@ -129,6 +134,8 @@ class ChargeLookup(Frozen):
 
 
 class RefundOutcome(StrEnum):
+    """The state of a refund, as the PSP tells it."""
+
     SUCCEEDED = "SUCCEEDED"
     PENDING = "PENDING"
     FAILED = "FAILED"
@@ -138,6 +145,8 @@ class RefundOutcome(StrEnum):
 
 
 class RefundRequest(Frozen):
+    """A refund of a charge, or of a part of it, under `key`; `amount` in minor units."""
+
     key: str
     refund_id: str
     charge_reference: str
@@ -148,7 +157,7 @@ class RefundRequest(Frozen):
 
 
 class RefundResult(Frozen):
-    """The PSP's word on a refund, and when it was asked for it: what it said before that is older."""
+    """The PSP's answer about a refund. `asked_at`: when it was asked; anything that it said before is older."""
 
     asked_at: datetime | None = None
     outcome: RefundOutcome
@@ -160,6 +169,8 @@ class RefundResult(Frozen):
 
 
 class DisputeOutcome(StrEnum):
+    """The state of a dispute, as the PSP tells it."""
+
     INQUIRY = "INQUIRY"
     """The issuer asks; no money has moved."""
     NEEDS_RESPONSE = "NEEDS_RESPONSE"
@@ -184,7 +195,7 @@ class DisputeMoney(Frozen):
 
 
 class DisputeResult(Frozen):
-    """The PSP's word on a dispute, and when it was asked for it. `money` lists every movement so far."""
+    """The PSP's answer about a dispute, asked for at `asked_at`. `money` lists every movement so far."""
 
     asked_at: datetime | None = None
     outcome: DisputeOutcome
@@ -228,7 +239,7 @@ EVIDENCE_FIELDS = (
     "access_activity_log",
     "uncategorized_text",
 )
-"""What can be said for ourselves, as text; the names are those that card issuers and PSPs use."""
+"""The pieces of evidence, all text; the names are those that card issuers and PSPs use."""
 
 LONG_EVIDENCE = frozenset(
     {
@@ -242,11 +253,11 @@ LONG_EVIDENCE = frozenset(
         "uncategorized_text",
     }
 )
-"""May be 20,000 characters long; the others 5,000."""
+"""The fields that may be 20,000 characters long; the others 5,000."""
 
 
 class TransferOutcome(StrEnum):
-    """Of moving money between our account at the PSP and a seller's."""
+    """The outcome of moving money between our account at the PSP and a seller's."""
 
     DONE = "DONE"
     REFUSED = "REFUSED"
@@ -256,7 +267,7 @@ class TransferOutcome(StrEnum):
 
 
 class TransferRequest(Frozen):
-    """Move money to a seller's account at the PSP (Stripe: a connected account), under `key`."""
+    """A transfer from our account at the PSP to the seller's there, under `key`."""
 
     key: str
     payout_id: str
@@ -267,7 +278,7 @@ class TransferRequest(Frozen):
 
 
 class ReversalRequest(Frozen):
-    """Take a transfer back in full, under `key`."""
+    """The reversal of a whole transfer, under `key`."""
 
     key: str
     payout_id: str
@@ -277,7 +288,7 @@ class ReversalRequest(Frozen):
 
 
 class TransferResult(Frozen):
-    """The PSP's word on a transfer or on taking it back. `amount` is what really moved."""
+    """The PSP's answer about a transfer or its reversal. `amount` is what really moved."""
 
     outcome: TransferOutcome
     reference: str | None = None
@@ -288,6 +299,8 @@ class TransferResult(Frozen):
 
 
 class PayoutOutcome(StrEnum):
+    """The state of a payout to a seller's bank, as the PSP tells it."""
+
     PENDING = "PENDING"
     """On its way to the seller's bank."""
     PAID = "PAID"
@@ -300,7 +313,7 @@ class PayoutOutcome(StrEnum):
 
 
 class PayoutRequest(Frozen):
-    """Pay from the seller's account at the PSP to the seller's bank, under `key`."""
+    """A payout from the seller's account at the PSP to the seller's bank, under `key`."""
 
     key: str
     payout_id: str
@@ -311,8 +324,8 @@ class PayoutRequest(Frozen):
 
 
 class PayoutResult(Frozen):
-    """The PSP's word on a payout, and when it was asked for it. A cancellation that it refused is its present state
-    with a `failure`."""
+    """The PSP's answer about a payout, asked for at `asked_at`. A cancellation that it refused is the payout's present
+    state with a `failure`."""
 
     asked_at: datetime | None = None
     outcome: PayoutOutcome
@@ -324,67 +337,9 @@ class PayoutResult(Frozen):
     reason: str | None = None
 
 
-class PspLineKind(StrEnum):
-    """What moved money on our account at the PSP."""
-
-    CHARGE = "charge"
-    REFUND = "refund"
-    REFUND_FAILURE = "refund_failure"
-    DISPUTE = "dispute"
-    DISPUTE_REVERSAL = "dispute_reversal"
-    TRANSFER = "transfer"
-    TRANSFER_REVERSAL = "transfer_reversal"
-    PAYOUT = "payout"
-    """From our account at the PSP to our own bank."""
-    PAYOUT_REVERSAL = "payout_reversal"
-    FEE = "fee"
-    """A fee that belongs to no other line."""
-    OTHER = "other"
-
-
-class PspLine(Frozen):
-    """One movement on our account at the PSP (Stripe: a balance transaction), in minor units: `amount` < 0 went out,
-    `fee` > 0 was kept by the PSP; what the balance changed by is `amount - fee`.
-
-    `our_reference`: the id of ours that the object behind it carries (ch_…, re_…, pt_…). `source_reference`: that
-    object's name at the PSP; `charge_reference`: the charge that it belongs to, as we know charges (Stripe: pi_…).
-    """
-
-    reference: str
-    kind: PspLineKind
-    amount: int
-    fee: int
-    currency: str
-    occurred_at: datetime
-    available_on: datetime | None = None
-    source_reference: str | None = None
-    charge_reference: str | None = None
-    our_reference: str | None = None
-    description: str | None = None
-
-
-class PspLines(Frozen):
-    """One page of them. `cursor`: where the next one begins; None at the end. `reason`: why there is no answer, then
-    `lines` is empty and the same page is to be asked for again."""
-
-    lines: tuple[PspLine, ...] = ()
-    cursor: str | None = None
-    reason: str | None = None
-
-
-class BankLine(Frozen):
-    """One booked entry of our bank account, in minor units: `amount` < 0 went out. `references`: every name that the
-    statement gives for it (end-to-end id, the bank's own reference, words of the remittance text)."""
-
-    reference: str
-    amount: int
-    currency: str
-    booked_at: datetime
-    references: tuple[str, ...] = ()
-    text: str | None = None
-
-
 class PspEventKind(StrEnum):
+    """The noun that an event is about."""
+
     CHARGE = "charge"
     REFUND = "refund"
     DISPUTE = "dispute"
@@ -399,8 +354,10 @@ class PspEvent(Frozen):
     type: str
     kind: PspEventKind
     created_at: datetime
-    reference: str | None = Field(default=None, description="the PSP's object: pi_…, re_…, dp_…")
-    charge_reference: str | None = Field(default=None, description="the PSP's charge that the object belongs to: pi_…")
+    reference: str | None = Field(default=None, description="the PSP's name of its object")
+    charge_reference: str | None = Field(
+        default=None, description="the PSP's name of the charge that the object belongs to"
+    )
     amount: int | None = Field(default=None, description="of a refund or dispute, in minor units")
     currency: str | None = None
     charge_id: str | None = Field(default=None, description="our charge id, from the object's metadata")

@@ -1,4 +1,4 @@
-"""Risk rules as data: what a shop writes down, and the decision that a pure function makes of it and the facts.
+"""Risk rules as data, as a shop writes them down, and the pure function from rules and facts to a decision.
 
 Before the charge (`Stage.BEFORE`) the amount, how often and where from are known, and of the card what the PSP tells of
 its token; on the PSP's answer to an authorisation (`Stage.AFTER`) also the issuer's checks and the PSP's own score.
@@ -19,6 +19,8 @@ REJECTED = Failure(code="risk_rejected", message="The payment was not accepted a
 
 
 class Verdict(StrEnum):
+    """The outcome of an assessment."""
+
     ALLOW = "allow"
     REVIEW = "review"
     """Wait for a person."""
@@ -26,11 +28,15 @@ class Verdict(StrEnum):
 
 
 class Stage(StrEnum):
+    """The moment of an assessment, by what is known then."""
+
     BEFORE = "before_charge"
     AFTER = "after_authorization"
 
 
 class ReviewDecision(StrEnum):
+    """A reviewer's decision, or that of the deadline."""
+
     APPROVE = "approve"
     REJECT = "reject"
 
@@ -158,11 +164,12 @@ class RuleSet(BaseModel):
         return self
 
     def of(self, stage: Stage) -> tuple[Rule, ...]:
+        """The rules that are judged at this stage."""
         return tuple(rule for rule in self.rules if isinstance(rule, _AFTER) is (stage is Stage.AFTER))
 
     @property
     def asks_card(self) -> bool:
-        """Whether a rule before the charge has to know the card."""
+        """True if a rule before the charge has to know the card."""
         return any(_parties(rule) & {"card"} for rule in self.of(Stage.BEFORE))
 
 
@@ -173,15 +180,15 @@ def _parties(rule: Rule) -> set[str]:
 
 
 class Velocity(Frozen):
-    """What happened within a rule's time, this payment included; `amount` in minor units of the rule's currency."""
+    """The payments within a rule's time, this one included; `amount` in minor units of the rule's currency."""
 
     count: int
     amount: int = 0
 
 
 class RiskFacts(Frozen):
-    """What a decision is made of. `velocity`: by the rule's name, where it could be counted. `card` is None where it is
-    not known: with `card_expected` because nobody answered, else because the method has no card."""
+    """The facts that a decision is made of. `velocity`: by the rule's name, where it could be counted. `card` is None
+    where it is not known: with `card_expected` because nobody answered, else because the method has no card."""
 
     amount: int
     currency: str
@@ -219,7 +226,7 @@ def assess(rules: RuleSet, stage: Stage, facts: RiskFacts) -> Assessment:
 
 
 def _unknown(rule: Rule, facts: RiskFacts) -> bool:
-    """Whether the rule asks for what the PSP should have told, and did not."""
+    """True if the rule asks for what the PSP should have told, and did not."""
     if isinstance(rule, _AFTER):
         return facts.checks is None
     return "card" in _parties(rule) and facts.card_expected and facts.card is None
@@ -231,7 +238,7 @@ def _small(rules: RuleSet, facts: RiskFacts) -> bool:
 
 
 def _applies(rule: Rule, facts: RiskFacts) -> str | None:
-    """Why the rule applies; None where it does not, also for want of a fact that nobody gave."""
+    """The reason why the rule applies; None where it does not, also for want of a fact that nobody gave."""
     match rule:
         case AmountRule():
             over = facts.currency == rule.currency and facts.amount > parse_major(rule.above, rule.currency)

@@ -1,4 +1,4 @@
-"""The seal of the ledger: the name of a chain's last block, and what travels between its workflow and its activity."""
+"""The seal of the ledger: the name of a chain's last block, and the values between its workflow and its activity."""
 
 import re
 from datetime import datetime
@@ -34,14 +34,14 @@ class Head(Frozen):
 
 
 class SealStep(Frozen):
-    """`at`: the time that the new blocks bear."""
+    """The input of the sealing activity. `at`: the time that the new blocks bear."""
 
     at: datetime
 
 
 class SealReport(Frozen):
-    """What was sealed. `head`: of the chain as it is now. `held_up`: database transactions that have been posting for
-    so long that what came after them was left for the next time."""
+    """The result of sealing. `head`: of the chain as it is now. `held_up`: database transactions that have been posting
+    for so long that what came after them was left for the next time."""
 
     transactions: int = 0
     blocks: int = 0

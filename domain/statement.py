@@ -1,4 +1,4 @@
-"""What a statement of account says, in words and in numbers, and how it is written as CSV.
+"""A statement of account and a trial balance: their entries, their terms, and how they are written as CSV.
 
 Amounts are minor units here and decimal strings in major units in the CSV; times are ISO 8601 in UTC.
 """
@@ -58,7 +58,7 @@ class Balances:
 
     @property
     def total(self) -> int:
-        """What we owe the seller, all in all."""
+        """The sum that we owe the seller, all in all."""
         return self.pending + self.available + self.reserved - self.owed
 
     def __add__(self, other: "Balances") -> "Balances":
@@ -67,7 +67,7 @@ class Balances:
 
 @dataclass(frozen=True)
 class Opening:
-    """`at`: the beginning of the period."""
+    """The balance at the beginning of the period, `at`."""
 
     at: datetime
     balance: Balances
@@ -90,12 +90,13 @@ class Line:
 
     @property
     def description(self) -> str:
+        """The kind of the transaction as a seller understands it."""
         return words(self.kind)
 
 
 @dataclass(frozen=True)
 class Closing:
-    """`at`: the end of the period; `balance`: the opening one and all lines."""
+    """The balance at the end of the period, `at`: the opening one and all lines."""
 
     at: datetime
     balance: Balances
@@ -106,7 +107,8 @@ Entry = Opening | Line | Closing
 
 @dataclass(frozen=True)
 class AccountBalance:
-    """`balance` in minor units, debit positive; `tenant_id` is None where the books of all tenants are one."""
+    """The balance of an account in minor units, debit positive; `tenant_id` is None where the books of all tenants are
+    one."""
 
     tenant_id: str | None
     account: str
@@ -125,7 +127,7 @@ class AccountBalance:
 
 @dataclass(frozen=True)
 class Total:
-    """Of a trial balance in one currency: the two are equal, or the books are not."""
+    """The totals of a trial balance in one currency: they are equal, or the books are wrong."""
 
     currency: str
     debit: int
@@ -133,7 +135,7 @@ class Total:
 
 
 def totals(rows: Iterable[AccountBalance]) -> list[Total]:
-    """By currency."""
+    """The totals of a trial balance, by currency."""
     sums: dict[str, tuple[int, int]] = {}
     for row in rows:
         debit, credit = sums.get(row.currency, (0, 0))
@@ -163,24 +165,26 @@ TRIAL_BALANCE_COLUMNS = ("tenant_id", "account", "kind", "currency", "debit", "c
 
 
 def csv_line(cells: Sequence[str]) -> str:
+    """One line with its line break, quoted where needed."""
     written = io.StringIO()
     csv.writer(written).writerow(cells)
     return written.getvalue()
 
 
 def plain(text: str | None) -> str:
-    """A text that others chose, so that no spreadsheet takes it for a formula: behind an apostrophe where it begins as
-    one does (https://owasp.org/www-community/attacks/CSV_Injection). Our own numbers keep their sign."""
+    """A text that others chose, written so that no spreadsheet takes it for a formula: behind an apostrophe where it
+    begins as one does (https://owasp.org/www-community/attacks/CSV_Injection). Our own numbers keep their sign."""
     text = text or ""
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else text
 
 
 def moment(at: datetime) -> str:
+    """ISO 8601 in UTC, such as `2026-03-10T12:00:00Z`."""
     return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def statement_csv(entry: Entry, currency: str) -> str:
-    """One line; see STATEMENT_COLUMNS."""
+    """One line of the statement; see STATEMENT_COLUMNS."""
     balance = _amounts(entry.balance, currency)
     if isinstance(entry, Line):
         names = (entry.transaction_id, entry.payment_id, entry.order_id, entry.payment_order_id, entry.reference)
@@ -195,6 +199,6 @@ def _amounts(of: Balances, currency: str) -> list[str]:
 
 
 def trial_balance_csv(row: AccountBalance) -> str:
-    """One line; see TRIAL_BALANCE_COLUMNS."""
+    """One line of the trial balance; see TRIAL_BALANCE_COLUMNS."""
     sides = [to_major(side, row.currency) if side else "" for side in (row.debit, row.credit)]
     return csv_line([plain(row.tenant_id), plain(row.account), row.kind, row.currency, *sides])

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class Status(StrEnum):
-    """Of a payment order; a payment shows the one that `combined` computes from its orders."""
+    """The status of a payment order; a payment shows the one that `combined` computes from its orders."""
 
     NOT_STARTED = "NOT_STARTED"
     EXECUTING = "EXECUTING"
@@ -38,7 +38,8 @@ RESTING = frozenset(
 
 
 class RefundStatus(StrEnum):
-    """Of a refund; UNKNOWN is no status: an unanswered refund stays REQUESTED and is asked for again under its key."""
+    """The status of a refund. UNKNOWN is none: an unanswered refund stays REQUESTED and is asked for again under its
+    key."""
 
     REQUESTED = "REQUESTED"
     PENDING = "PENDING"
@@ -48,7 +49,7 @@ class RefundStatus(StrEnum):
 
 
 class OrderRefundStatus(StrEnum):
-    """How much of an order was given back; none at all is null."""
+    """The share of an order that was given back; none at all is null."""
 
     REFUNDING = "REFUNDING"
     PARTIALLY_REFUNDED = "PARTIALLY_REFUNDED"
@@ -56,7 +57,7 @@ class OrderRefundStatus(StrEnum):
 
 
 def order_refund_status(captured: int, refunded: int, under_way: int) -> OrderRefundStatus | None:
-    """From sums in minor units: what was captured, what is back with the buyer, what is on its way there."""
+    """The status by sums in minor units: captured, back with the buyer, and on its way there."""
     if under_way:
         return OrderRefundStatus.REFUNDING
     if refunded >= captured > 0:
@@ -65,7 +66,7 @@ def order_refund_status(captured: int, refunded: int, under_way: int) -> OrderRe
 
 
 class DisputeStatus(StrEnum):
-    """Of a dispute; an order shows its latest."""
+    """The status of a dispute; an order shows that of its latest."""
 
     OPENED = "OPENED"
     INQUIRY = "INQUIRY"
@@ -82,7 +83,7 @@ DISPUTE_HOLDS = frozenset({DisputeStatus.NEEDS_RESPONSE, DisputeStatus.UNDER_REV
 
 
 class PayoutStatus(StrEnum):
-    """Of a payout. UNKNOWN is no status: a call without an answer is made again under its key, or looked up."""
+    """The status of a payout. UNKNOWN is none: a call without an answer is made again under its key, or looked up."""
 
     REQUESTED = "REQUESTED"
     TRANSFERRED = "TRANSFERRED"
@@ -103,6 +104,8 @@ PAYOUT_ENDED = PAYOUT_GIVEN_BACK | {PayoutStatus.PAID}
 
 
 class MerchantStatus(StrEnum):
+    """The status of a merchant (a seller)."""
+
     ACTIVE = "ACTIVE"
     FROZEN = "FROZEN"
     CLOSED = "CLOSED"
@@ -110,7 +113,7 @@ class MerchantStatus(StrEnum):
 
 @dataclass(frozen=True)
 class Step:
-    """`old` may become `new` (an empty `old`: it comes into being so), caused by `by`, because of `why`."""
+    """A transition: `old` may become `new` (from nothing where `old` is empty), caused by `by`, because of `why`."""
 
     old: tuple[StrEnum, ...]
     new: StrEnum
@@ -214,7 +217,10 @@ REFUND_STEPS: tuple[Step, ...] = (
 )
 
 _DISPUTE_OPEN = (DisputeStatus.OPENED, DisputeStatus.INQUIRY, DisputeStatus.NEEDS_RESPONSE, DisputeStatus.UNDER_REVIEW)
-_DISPUTE_MAY_END = (*_DISPUTE_OPEN, DisputeStatus.CLOSED)  # an inquiry that was closed may come back between two looks
+_DISPUTE_MAY_END = (
+    *_DISPUTE_OPEN,
+    DisputeStatus.CLOSED,
+)  # an inquiry that was closed may come back between two of our questions
 
 DISPUTE_STEPS: tuple[Step, ...] = (
     Step((), DisputeStatus.OPENED, "buyer's bank", "a webhook tells of it; the PSP is asked for the rest"),
@@ -348,6 +354,7 @@ MERCHANT_TRANSITIONS = _pairs(MERCHANT_STEPS)
 
 
 def can_become(old: Status, new: Status) -> bool:
+    """True if the tables allow an order this transition."""
     return new in TRANSITIONS[old]
 
 

@@ -1,4 +1,4 @@
-"""What a person sees while the stack starts, runs and stops."""
+"""The progress that a person sees while the stack starts, runs and stops."""
 
 import threading
 import time
@@ -26,20 +26,20 @@ class Step:
 
     @property
     def seconds(self) -> float:
-        """How long it has taken so far."""
+        """The time it has taken so far."""
         return time.monotonic() - self.began_s
 
 
 class Display(Protocol):
-    """Where the supervisor tells what it does."""
+    """The listener to what the supervisor does."""
 
     @contextmanager
     def step(self, title: str, detail: str = "") -> Iterator[Step]:
-        """Show that something goes on, and how it ended."""
+        """Show that something is under way, and how it ended."""
         yield Step(title, detail)
 
     def note(self, text: str) -> None:
-        """One sentence."""
+        """Show one sentence."""
 
 
 class QuietDisplay:

@@ -1,8 +1,8 @@
-"""What goes wrong outside the program: a taken port, a full disk, a missing binary."""
+"""Problems outside the program: a taken port, a full disk, a missing binary."""
 
 
 class StackError(Exception):
-    """One clear sentence for the person at the terminal.
+    """A problem on this machine. Its text is for the person at the terminal: what is wrong and what to do about it.
 
-    The CLI prints it to stderr and ends with exit code 1, so it says what is wrong and what to do about it.
+    The CLI prints it to stderr and ends with exit code 1.
     """

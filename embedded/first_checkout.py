@@ -16,7 +16,7 @@ _TIMEOUT_S = 30.0
 
 @dataclass(frozen=True)
 class FirstCheckout:
-    """What came of it."""
+    """The payment that the first checkout became."""
 
     payment_id: str
     status: str
@@ -29,13 +29,13 @@ class FirstCheckout:
         return f"{self.amount}: {self.status} in {self.took_ms:.0f} ms"
 
     def workflow_url(self, ui_url: str, namespace: str) -> str:
-        """Where the Temporal UI shows the workflow that carried it."""
+        """The page of the Temporal UI that shows the workflow which carried it."""
         workflow_id = quote(f"payment:{self.payment_id}", safe="")
         return f"{ui_url}/namespaces/{quote(namespace)}/workflows/{workflow_id}"
 
 
 async def send_first_checkout(api_url: str) -> FirstCheckout:
-    """Buyer pays seller 500.00 INR with a test card; raises StackError with the API's own words when it refuses."""
+    """Pay 500.00 INR to a seller with a test card. Raises StackError with the API's own reason when it refuses."""
     # One a start, as the same id would be the same payment; short, as thirteen digits may be taken for a card number.
     checkout_id = f"first-checkout-{secrets.token_hex(4)}"
     headers = {"Authorization": f"Bearer {DEVELOPMENT_API_KEY}", "Idempotency-Key": checkout_id}

@@ -1,4 +1,4 @@
-"""Becomes the program it is told to start, tied to the life of the process that started it.
+"""A launcher that becomes the program it is told to start, tied to the life of the process that started it.
 
 Run by path (`python -I -S launch.py PARENT_PID STOP_SIGNAL USER PROGRAM ARGUMENT…`), so it imports the standard library
 alone and costs about 15 ms. It exists because a supervisor that is killed with SIGKILL cannot stop its children: on

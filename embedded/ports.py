@@ -1,4 +1,4 @@
-"""TCP ports: is one free, who holds it, and a free one for a second stack or a test."""
+"""TCP ports: finding a free one, and saying who holds one that is taken."""
 
 import random
 import socket
@@ -12,7 +12,7 @@ _FREE_RANGE = range(20_000, 32_000)
 
 
 def is_free(host: str, port: int) -> bool:
-    """Whether a server could listen there now."""
+    """True if a server could listen there now."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.settimeout(0.5)
@@ -48,7 +48,7 @@ def free_port(host: str = "127.0.0.1") -> int:
 
 
 def require_free(host: str, port: int, *, what: str, variable: str) -> None:
-    """Raise the sentence for a person when `what` cannot have its port; `variable` is the setting that moves it."""
+    """Raise StackError when `what` cannot have its port; `variable` is the setting that moves it."""
     if is_free(host, port):
         return
     holder = listener_of(port)

@@ -78,7 +78,7 @@ class Postgres:
 
     @property
     def exists(self) -> bool:
-        """Whether the data folder was created before."""
+        """True if the data folder was created before."""
         return (self.data / "PG_VERSION").exists()
 
     async def prepare(self) -> list[Path]:
@@ -107,7 +107,7 @@ class Postgres:
         )
 
     async def is_ready(self) -> bool:
-        """Whether the server accepts connections."""
+        """True if the server accepts connections."""
         try:
             code, _ = await self._run("pg_isready", "-q", *self._where)
         except (OSError, TimeoutError):  # no process or no answer on an overloaded machine

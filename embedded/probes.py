@@ -1,4 +1,4 @@
-"""Is something up? Questions that answer False instead of raising while it is not."""
+"""Probes of servers, which answer False instead of raising while one is not up."""
 
 import asyncio
 
@@ -8,7 +8,7 @@ _TIMEOUT_S = 2.0
 
 
 async def port_open(host: str, port: int) -> bool:
-    """Whether someone accepts connections there."""
+    """True if someone accepts connections there."""
     try:
         async with asyncio.timeout(_TIMEOUT_S):
             _, writer = await asyncio.open_connection(host, port)
@@ -23,7 +23,7 @@ async def port_open(host: str, port: int) -> bool:
 
 
 async def http_ok(url: str) -> bool:
-    """Whether a GET answers 200."""
+    """True if a GET answers 200."""
     try:
         # Loopback and plain HTTP: never a proxy, which trust_env would send it to, and no certificates to be read.
         async with httpx2.AsyncClient(timeout=_TIMEOUT_S, trust_env=False, verify=False) as client:

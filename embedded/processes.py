@@ -14,7 +14,7 @@ _CREATE_TIME_TOLERANCE_S = 2.0
 
 @dataclass(frozen=True)
 class ProcessRecord:
-    """What is written down of a child, enough to find and stop it from another process."""
+    """The record of a child, enough to find and stop it from another process."""
 
     name: str
     pid: int
@@ -31,7 +31,7 @@ class ProcessRecord:
         return cls(name, pid, create_time, int(stop_signal))
 
     def is_alive(self) -> bool:
-        """Whether exactly this process still runs (a zombie does not)."""
+        """True if exactly this process still runs (a zombie does not)."""
         return self._process() is not None
 
     def _process(self) -> Any:  # psutil is untyped
@@ -72,7 +72,7 @@ def _wait_gone(record: ProcessRecord, timeout_s: float) -> bool:
 
 
 def listener_of(port: int) -> str | None:
-    """Who listens on a TCP port, as `name (pid 1)`; None where the system does not say (other users' processes)."""
+    """The listener on a TCP port, as `name (pid 1)`; None where the system does not say (other users' processes)."""
     try:
         for connection in psutil.net_connections(kind="tcp"):
             if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:

@@ -23,7 +23,7 @@ _STOPPING = Text.assemble(("Paysaga", "bold"), " stops. Ctrl-C again to hurry.")
 _HURRYING = Text("At once.")
 
 
-async def run_session(
+async def run_stack(
     settings: Settings, console: Console, *, pieces: Collection[str] | None = None, first_checkout: bool = True
 ) -> None:
     """Start, say hello, stay. Returns after Ctrl-C, SIGTERM or a closed terminal, when every child has stopped."""
@@ -65,7 +65,7 @@ def _signals_cancel(display: TerminalDisplay) -> Iterator[None]:
 
 
 def _is_a_sandbox(stack: EmbeddedStack) -> bool:
-    """Whether no real money and nobody's real database can be touched, and the development key exists."""
+    """True if no real money and nobody's real database can be touched, and the development key exists."""
     return {"seed", "sandbox", "api"} <= stack.pieces
 
 

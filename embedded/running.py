@@ -1,4 +1,4 @@
-"""How the other commands (audit, demo, payments …) find the stack that runs on this machine, without flags."""
+"""The running stack, as the other commands (audit, demo, payments …) find it without flags."""
 
 import os
 from pathlib import Path

@@ -67,7 +67,7 @@ class EmbeddedStack:
 
     @staticmethod
     def _decide(settings: Settings, wanted: Collection[str]) -> frozenset[str]:
-        """What has an address is not started; a real database is never seeded, and migrated only by its owner."""
+        """Leave out what has an address; a real database is never seeded, and migrated only by its owner."""
         theirs: set[str] = set()
         if settings.database_url:
             theirs |= {"postgres", "seed"} | (set() if settings.database_owner_url else {"migrations"})
@@ -216,7 +216,7 @@ class EmbeddedStack:
         return local_url(self._given.sandbox_host, self._given.sandbox_port)
 
     def _addresses(self) -> dict[str, Any]:
-        """What the settings leave open, filled in with the pieces that run here."""
+        """The addresses that the settings leave open, of the pieces that run here."""
         given = self._given
         # Also what equals a default: whoever reads stack.json may have other variables in its own environment.
         update: dict[str, Any] = {"home": self.home.path, "api_host": given.api_host, "api_port": given.api_port}

@@ -263,7 +263,7 @@ class Supervisor:
 
 
 def _how(returncode: int | None) -> str:
-    """How a process ended: `exit code 1`, `killed by SIGKILL`."""
+    """The end of a process in words: `exit code 1`, `killed by SIGKILL`."""
     if returncode is not None and returncode < 0:
         return f"killed by {signal.Signals(-returncode).name}"
     return f"exit code {returncode}"

@@ -65,7 +65,7 @@ class Temporal:
 
     @property
     def ui_url(self) -> str:
-        """Where operators look."""
+        """The address of the UI."""
         return f"http://{self.host}:{self.ui_port}"
 
     def child(self) -> Child:
@@ -92,7 +92,7 @@ class Temporal:
         return flags
 
     async def is_ready(self) -> bool:
-        """Whether the server answers for its namespace and the UI is up."""
+        """True if the server answers for its namespace and the UI is up."""
         if not (await port_open(self.host, self.port) and await port_open(self.host, self.ui_port)):
             return False
         try:

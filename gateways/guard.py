@@ -1,4 +1,4 @@
-"""What stands between us and a PSP: a bulkhead, a pacer and a circuit breaker, in one small object per PSP.
+"""The guard between us and a PSP: a bulkhead, a pacer and a circuit breaker, in one small object per PSP.
 
 A guard never queues: a call that cannot go within `WAIT_MAX_S` is refused, so that one slow PSP cannot hold the
 process, and the refused payment takes the durable path instead. One guard belongs to one event loop.
@@ -30,7 +30,7 @@ _REFUSED = Counter("paysaga_psp_refused", "Calls refused before anything was sen
 
 
 class Verdict(Enum):
-    """What a call taught us about the PSP's health."""
+    """The bearing of a call's answer on the PSP's health."""
 
     NOTHING = auto()
     """The caller gave up before there was an answer."""
@@ -43,7 +43,7 @@ class Verdict(Enum):
 
 
 class Refused(Exception):
-    """Not admitted, nothing was sent; `reason` is `busy` or `breaker_open`."""
+    """A call that was not admitted: nothing was sent. `reason` is `busy` or `breaker_open`."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -106,7 +106,8 @@ class Guard:
             self._leave(permit)
 
     def _enter(self) -> float:
-        """Take a place, or raise Refused without having taken one. Returns the pacer's wait in seconds."""
+        """Count the call as under way, or raise Refused without having counted it. Returns the pacer's wait in
+        seconds."""
         now = self._clock()
         if self._open_until is not None and (now < self._open_until or self._probing):
             self._refuse("breaker_open")

@@ -1,5 +1,7 @@
-"""The protocol that every PSP adapter implements. One file per PSP beside this one."""
+"""The protocol that every PSP adapter implements. One folder per PSP beside this file; `registry` lists them."""
 
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
@@ -15,13 +17,34 @@ from domain.psp import (
     PayoutRequest,
     PayoutResult,
     PspEvent,
-    PspLines,
     RefundRequest,
     RefundResult,
     ReversalRequest,
     TransferRequest,
     TransferResult,
 )
+from domain.reconciliation.lines import PspLines
+
+
+@dataclass(frozen=True)
+class PspAccount:
+    """Our account at a PSP, and how hard we may press it.
+
+    `currencies` are those that it settles in; `webhook_secrets` are all accepted, for rotation; `base_url` is another
+    server in the PSP's place, such as the sandbox; `return_url` is where 3DS sends the buyer back to.
+    `breaker_failures` unknown answers in a row open the circuit breaker for `breaker_open_s`.
+    """
+
+    api_key: str = field(repr=False)
+    currencies: Collection[str]
+    key_life_s: float
+    concurrency_max: int
+    rate_per_s: float
+    breaker_failures: int
+    breaker_open_s: float
+    webhook_secrets: Sequence[str] = field(default=(), repr=False)
+    base_url: str | None = None
+    return_url: str | None = None
 
 
 class Psp(Protocol):
@@ -35,26 +58,28 @@ class Psp(Protocol):
     key_life_s: float
 
     def check_amount(self, amount: int, currency: str) -> Failure | None:
-        """Why the PSP would not charge this (minor units), before anything is stored; None when it can. No I/O.
+        """The reason why the PSP would not charge this (minor units), before anything is stored; None when it can. No
+        I/O.
 
         Codes: currency_not_settled, amount_too_small, amount_too_large, amount_precision.
         """
         ...
 
     def check_part(self, amount: int, currency: str) -> Failure | None:
-        """Why this share of a charge could not be refunded by itself (`amount_precision`); None when it can. No I/O."""
+        """The reason why this share of a charge could not be refunded by itself (`amount_precision`), or None. No
+        I/O."""
         ...
 
     def check_payout(self, amount: int, currency: str) -> Failure | None:
-        """Why this could not be paid out to a bank (`amount_precision`); None when it can. No I/O."""
+        """The reason why this could not be paid out to a bank (`amount_precision`), or None. No I/O."""
         ...
 
     def can_authorize(self, method: str) -> bool:
-        """Whether an amount can be reserved with this method (card, upi …) and taken later. No I/O."""
+        """True if an amount can be reserved with this method (card, upi …) and taken later. No I/O."""
         ...
 
     async def describe_card(self, token: str, *, timeout_s: float) -> CardFacts | None:
-        """What is known of the card behind a token before it is charged; None without a trustworthy answer.
+        """The facts of the card behind a token before it is charged; None without a trustworthy answer.
 
         Does not use the token up.
         """
@@ -89,13 +114,17 @@ class Psp(Protocol):
         """Refund under `request.key`. UNKNOWN `amount_mismatch` when another amount was refunded than was asked."""
         ...
 
-    async def retrieve_refund(self, reference: str, *, timeout_s: float) -> RefundResult: ...
+    async def retrieve_refund(self, reference: str, *, timeout_s: float) -> RefundResult:
+        """Its present state, or NOT_FOUND, or UNKNOWN."""
+        ...
 
     async def find_refund(self, refund_id: str, charge_reference: str, *, key: str, timeout_s: float) -> RefundResult:
         """The refund of this charge that carries our id and was sent under `key`, or NOT_FOUND, or UNKNOWN."""
         ...
 
-    async def retrieve_dispute(self, reference: str, *, timeout_s: float) -> DisputeResult: ...
+    async def retrieve_dispute(self, reference: str, *, timeout_s: float) -> DisputeResult:
+        """Its present state with every movement of money so far, or NOT_FOUND, or UNKNOWN."""
+        ...
 
     async def submit_evidence(self, request: EvidenceRequest, *, timeout_s: float) -> DisputeResult:
         """Submit under `request.key`. What the PSP refuses (too late, closed) is the dispute's present state with a
@@ -156,7 +185,7 @@ class Psp(Protocol):
         otherwise_at: datetime,
         timeout_s: float,
     ) -> PspLines:
-        """What moved money on our account in [from, to), a page at a time, in a stable order. `otherwise_at`: the time
+        """The movements on our account in [from, to), a page at a time, in a stable order. `otherwise_at`: the time
         of a line whose own cannot be read."""
         ...
 
@@ -164,4 +193,6 @@ class Psp(Protocol):
         """Verify and parse. Raises WebhookRejected."""
         ...
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """End its connections."""
+        ...

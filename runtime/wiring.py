@@ -14,9 +14,8 @@ from db.core.database import Database
 from db.core.keyring import Keyring
 from domain.payout import BankWaitPolicy
 from domain.waiting import WaitPolicy
-from gateways.guard import Guard
-from gateways.protocol import Psp
-from gateways.stripe.gateway import StripePsp
+from gateways.protocol import Psp, PspAccount
+from gateways.registry import open_psp
 from runtime.notifier import CompletionNotifier
 from runtime.temporal import connect
 from runtime.workflow_client import WorkflowClient
@@ -67,7 +66,7 @@ async def open_runtime(settings: Settings, *, application: str, lazy: bool = Fal
         )
         stack.push_async_callback(database.close)
         keyring = Keyring.parse(_required(settings.encryption_keys, "PAYSAGA_ENCRYPTION_KEYS"))
-        psps: dict[str, Psp] = {"stripe": stripe_psp(settings)}
+        psps = {name: open_psp(name, account) for name, account in psp_accounts(settings).items()}
         for psp in psps.values():
             stack.push_async_callback(psp.close)
         temporal = await connect(settings, lazy=lazy)
@@ -96,26 +95,24 @@ def _required(value: SecretStr | None, variable: str) -> str:
     return value.get_secret_value()
 
 
-def stripe_psp(settings: Settings) -> StripePsp:
-    """Stripe; without a key of its own it is the sandbox on this machine."""
+def psp_accounts(settings: Settings) -> dict[str, PspAccount]:
+    """Our account at each PSP; at Stripe, without a key of its own, it is the sandbox on this machine."""
     real = settings.stripe_api_key is not None
     sandbox_url = f"http://{settings.sandbox_host}:{settings.sandbox_port}"
     secrets = settings.stripe_webhook_secret.get_secret_value() if settings.stripe_webhook_secret else ""
-    return StripePsp(
+    stripe = PspAccount(
         api_key=settings.stripe_api_key.get_secret_value() if settings.stripe_api_key else SANDBOX_STRIPE_KEY,
         base_url=settings.stripe_base_url or (None if real else sandbox_url),
         webhook_secrets=[s for s in secrets.split(",") if s] or ([] if real else [SANDBOX_WEBHOOK_SECRET]),
         currencies=settings.stripe_currencies,
         key_life_s=settings.stripe_key_life_s,
         return_url=settings.stripe_return_url,
-        guard=Guard(
-            "stripe",
-            concurrency_max=settings.stripe_concurrency_max,
-            rate_per_s=settings.stripe_rate_per_s,
-            breaker_failures=settings.stripe_breaker_failures,
-            breaker_open_s=settings.stripe_breaker_open_s,
-        ),
+        concurrency_max=settings.stripe_concurrency_max,
+        rate_per_s=settings.stripe_rate_per_s,
+        breaker_failures=settings.stripe_breaker_failures,
+        breaker_open_s=settings.stripe_breaker_open_s,
     )
+    return {"stripe": stripe}
 
 
 def patience(settings: Settings) -> WaitPolicy:

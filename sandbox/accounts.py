@@ -16,7 +16,7 @@ KEY = re.compile(r"sk_test_[A-Za-z0-9_]{1,200}")
 
 
 class Fee(BaseModel):
-    """What the provider keeps of a charge: percent of the amount, rounded half up, plus minor units."""
+    """The provider's fee for a charge: percent of the amount, rounded half up, plus minor units."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -25,7 +25,7 @@ class Fee(BaseModel):
 
 
 class Settings(BaseModel):
-    """What `PATCH /_control/account` changes. Durations are seconds."""
+    """The settings that `PATCH /_control/account` changes. Durations are seconds."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -55,7 +55,7 @@ class Settings(BaseModel):
 
 
 class Account(BaseModel):
-    """A secret key's world. `clock_offset_s` is what the account's clock is ahead of the machine's."""
+    """The account of a secret key. `clock_offset_s`: so far its clock is ahead of the machine's."""
 
     key: str
     id: str
@@ -100,7 +100,7 @@ class Connected:
 
     @property
     def clock_offset_s(self) -> float:
-        """What the platform's clock is ahead of the machine's."""
+        """So far the platform's clock is ahead of the machine's."""
         return self.platform.clock_offset_s
 
     @property

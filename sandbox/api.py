@@ -67,7 +67,8 @@ class Call:
 
     @property
     def metadata(self) -> Doc:
-        """What faults and the log match: the metadata of the intent, transfer or payout, the request's own above it."""
+        """The metadata that faults and the log match: that of the intent, transfer or payout, the request's own above
+        it."""
         own = self.raw.get("metadata")
         of_intent = self.intent["metadata"] if self.intent else {}
         return of_intent | self._moved | (own if isinstance(own, dict) else {})
@@ -108,7 +109,7 @@ class StripeApi:
                 connection.cut()
 
     def _admit(self, connection: Connection, body: bytes, request_id: str) -> Call:
-        """Who asks for what. Raises ApiError; nothing of this is logged or stored."""
+        """Find the account, the operation and its object. Raises ApiError; nothing of this is logged or stored."""
         scope, headers = connection.scope, connection.headers
         platform = self._sandbox.accounts.authenticate(headers.get("authorization"))
         account = connected.select(self._sandbox.store, platform, headers.get("stripe-account"))
@@ -209,7 +210,7 @@ class StripeApi:
             self._sandbox.keys.save(call.ctx.account, call.key, call.path, call.raw, answer)
 
     def _save_error(self, call: Call, error: ApiError) -> None:
-        """What was raised after execution began is the key's result too; its changes were rolled back."""
+        """Store an error that was raised after execution began as the key's result; its changes were rolled back."""
         with call.ctx.store.transaction():
             self._save(call, saved(error.status, error.body, call.ctx.request_id or "", None))
 

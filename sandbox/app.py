@@ -49,7 +49,7 @@ def create_app(sandbox: Sandbox) -> FastAPI:
 
     @app.get("/healthz")
     async def health() -> dict[str, str]:
-        """Whether the server is up."""
+        """200 while the server is up."""
         return {"status": "ok"}
 
     return app

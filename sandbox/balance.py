@@ -91,7 +91,7 @@ def current(ctx: Context, transaction: Doc) -> Doc:
 
 
 def available(ctx: Context, currency: str) -> int:
-    """What the account can move right now."""
+    """The amount that the account can move right now."""
     query = """
         SELECT coalesce(sum(true_net), 0) FROM balance_transactions
         WHERE account = ? AND true_currency = ? AND available_on <= ?"""

@@ -75,7 +75,7 @@ async def duplicate_line(line_id: str, sandbox: Here, caller: Caller) -> Doc:
 
 
 class BankChange(BaseModel):
-    """What the bank shows of a payout, in minor units; `null` shows the truth again."""
+    """A change of what the bank shows of a payout, in minor units; `null` shows the truth again."""
 
     model_config = ConfigDict(extra="forbid")
 

@@ -78,7 +78,7 @@ def find(store: Store, platform: Account, name: str) -> Doc | None:
 
 
 def behaviour_of(name: str | None) -> Behaviour:
-    """What an account does with its money; created ones and the platform itself pay out."""
+    """The behaviour of an account towards its money; created ones and the platform itself pay out."""
     match = NAME.fullmatch(name or "")
     behaviour: Behaviour = match[1] if match else "paysOut"  # type: ignore[assignment]  # the expression lists them
     return behaviour

@@ -1,4 +1,4 @@
-"""What one unit of work knows: whose account, which request, and where to write."""
+"""The context of one unit of work: whose account, which request, and where to write."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ NOUNS = {
 
 @dataclass(slots=True)
 class Context:
-    """Handed to every operation, timer and control call. `enqueue` takes an event to the webhook queue."""
+    """The argument of every operation, timer and control call. `enqueue` takes an event to the webhook queue."""
 
     store: Store
     account: AnyAccount

@@ -82,7 +82,7 @@ async def change_account(patch: dict[str, Any], sandbox: Here, account: Caller) 
 
 
 class Advance(BaseModel):
-    """How far the account's clock goes forward."""
+    """A move of the account's clock, forward."""
 
     seconds: float
 
@@ -231,7 +231,7 @@ async def dispute_intent(
 
 @router.post("/payment_intents/{intent_id}/{step}")
 async def steer_intent(intent_id: str, step: str, sandbox: Here, account: Caller) -> Doc:
-    """authenticate, fail_authentication, complete_processing, fail_processing, force_success or expire."""
+    """Do one of authenticate, fail_authentication, complete_processing, fail_processing, force_success, expire."""
     if step not in INTENT_STEPS:
         raise ApiError(404, f"No such step: {step}. There are: {', '.join(INTENT_STEPS)}")
     return _steer(sandbox, account, "payment_intents", intent_id, INTENT_STEPS[step])
@@ -239,7 +239,7 @@ async def steer_intent(intent_id: str, step: str, sandbox: Here, account: Caller
 
 @router.post("/refunds/{refund_id}/{step}")
 async def steer_refund(refund_id: str, step: str, sandbox: Here, account: Caller) -> Doc:
-    """succeed or fail."""
+    """Let a refund succeed or fail."""
     if step not in REFUND_STEPS:
         raise ApiError(404, f"No such step: {step}. There are: {', '.join(REFUND_STEPS)}")
     return _steer(sandbox, account, "refunds", refund_id, REFUND_STEPS[step])
@@ -247,7 +247,7 @@ async def steer_refund(refund_id: str, step: str, sandbox: Here, account: Caller
 
 @router.post("/disputes/{dispute_id}/{step}")
 async def steer_dispute(dispute_id: str, step: str, sandbox: Here, account: Caller) -> Doc:
-    """win, lose, escalate, close_inquiry or reinstate."""
+    """Do one of win, lose, escalate, close_inquiry, reinstate."""
     if step not in dispute_flow.STEPS:
         raise ApiError(404, f"No such step: {step}. There are: {', '.join(dispute_flow.STEPS)}")
     return _steer(sandbox, account, "disputes", dispute_id, dispute_flow.STEPS[step])
@@ -255,14 +255,14 @@ async def steer_dispute(dispute_id: str, step: str, sandbox: Here, account: Call
 
 @router.post("/payouts/{payout_id}/{step}")
 async def steer_payout(payout_id: str, step: str, sandbox: Here, account: Caller) -> Doc:
-    """transit, pay, fail, return or cancel: a payout of the platform or of a connected account."""
+    """Do one of transit, pay, fail, return, cancel to a payout of the platform or of a connected account."""
     if step not in payouts.STEPS:
         raise ApiError(404, f"No such step: {step}. There are: {', '.join(payouts.STEPS)}")
     return _steer(sandbox, account, "payouts", payout_id, payouts.STEPS[step])
 
 
 class PlatformPayout(BaseModel):
-    """What the payout schedule pays to the platform's bank; everything available unless `amount` is given."""
+    """A payout by schedule to the platform's bank; everything available unless `amount` is given."""
 
     model_config = ConfigDict(extra="forbid")
 

@@ -1,4 +1,4 @@
-"""Which currencies are charged, their smallest amounts, and how an amount is written in a message."""
+"""The currencies that can be charged, their smallest amounts, and how an amount is written in a message."""
 
 from decimal import Decimal
 
@@ -32,7 +32,7 @@ SYMBOLS = {"usd": "$", "eur": "€", "gbp": "£", "inr": "₹", "jpy": "¥", "au
 
 
 def digits_of(currency: str) -> int:
-    """How many digits a currency has behind the point."""
+    """The number of digits that a currency has behind the point."""
     return 0 if currency in ZERO_DECIMAL else 3 if currency in THREE_DECIMAL else 2
 
 

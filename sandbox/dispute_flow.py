@@ -1,4 +1,4 @@
-"""What happens to a dispute: opened, answered, decided, escalated, and given back after all.
+"""The steps of a dispute: opened, answered, decided, escalated, and given back after all.
 
 Every step changes the dispute in place, stores it and emits Stripe's events, inside the caller's transaction. An
 inquiry is a dispute that has taken no money yet; its statuses begin with `warning_`.
@@ -55,7 +55,7 @@ VERDICTS = {
 
 
 class Terms(BaseModel):
-    """What a dispute is about; whatever is left out comes from the charge."""
+    """The terms of a dispute; whatever is left out comes from the charge."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -89,7 +89,7 @@ def open_on(ctx: Context, charge: Doc, terms: Terms) -> Doc:
 
 
 def open_by_card(ctx: Context, charge: Doc) -> None:
-    """What the `createDispute` cards do soon after their charge."""
+    """Open the dispute of a `createDispute` card, soon after its charge."""
     open_on(ctx, charge, Terms())
 
 
@@ -187,7 +187,7 @@ STEPS: dict[str, Callable[[Context, Doc], None]] = {
 
 
 def fee_kept(dispute: Doc) -> int:
-    """What the dispute has cost beside its amount, as things stand."""
+    """The cost of the dispute beside its amount, as things stand."""
     return sum(int(transaction["fee"]) for transaction in dispute["balance_transactions"])
 
 

@@ -27,15 +27,15 @@ class Match(BaseModel):
     metadata: dict[str, str] = {}
     id: str | None = None
 
-    def fits(self, ids: Callable[[], set[str]], metadata: Callable[[], Doc]) -> bool:
-        """Whether the subject has one of these ids and this metadata."""
+    def matches(self, ids: Callable[[], set[str]], metadata: Callable[[], Doc]) -> bool:
+        """True if the subject has one of these ids and this metadata."""
         if self.id and self.id not in ids():
             return False
         return not self.metadata or self.metadata.items() <= metadata().items()
 
 
 class Spec(BaseModel):
-    """What both kinds of fault share. `times` null means until deleted."""
+    """The common part of both kinds of fault. `times` null means until deleted."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -84,7 +84,7 @@ class Fault:
 
     @property
     def active(self) -> bool:
-        """Whether another request can still get it."""
+        """True while another request can still get it."""
         return not self.deleted and (self.spec.times is None or self.claimed < self.spec.times)
 
     def view(self) -> Doc:
@@ -174,7 +174,7 @@ class Registry:
             pattern = getattr(fault.spec, "operation", None) or fault.spec.event_type
             if not fault.active or not fnmatchcase(subject, pattern):
                 continue
-            if (replayed and _needs_execution(fault.spec)) or not fault.spec.match.fits(ids, metadata):
+            if (replayed and _needs_execution(fault.spec)) or not fault.spec.match.matches(ids, metadata):
                 continue
             fault.claimed += 1
             return fault

@@ -59,7 +59,7 @@ class Keys:
             del self._in_use[account.id, key]
 
     def find(self, account: AnyAccount, key: str, route: str, params: Doc) -> Saved | None:
-        """What is stored under a key that has not expired. Raises the 400 if it was used for something else."""
+        """The answer stored under a key that has not expired. Raises the 400 if it was used for something else."""
         row = self._store.db.execute(
             "SELECT created, route, params_hash, status, body, request_id, payment_intent FROM idempotency_keys "
             "WHERE account = ? AND key = ?",

@@ -1,4 +1,4 @@
-"""What each kind of fault does to a request, by the moment it strikes: before, during or after the work."""
+"""The effect of each kind of fault on a request, by the moment it strikes: before, during or after the work."""
 
 import asyncio
 import re

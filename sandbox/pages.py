@@ -66,7 +66,7 @@ def _find(sandbox: Sandbox, intent_id: str, client_secret: str) -> tuple[AnyAcco
 
 @router.get("/3ds/{intent_id}")
 async def challenge(intent_id: str, sandbox: Here, client_secret: str = "") -> HTMLResponse:
-    """What the buyer's bank would show."""
+    """The page that the buyer's bank would show."""
     found = _find(sandbox, intent_id, client_secret)
     if not found:
         return _page("Not found", "<section><h1>No such payment</h1></section>", 404, narrow=True)
@@ -122,7 +122,7 @@ def _return_url(intent: Doc) -> str:
 
 @router.get("/")
 async def overview(sandbox: Here) -> HTMLResponse:
-    """What happened lately on the default account."""
+    """The latest objects of the default account, and the faults that are active."""
     account = sandbox.default_account
     ctx = sandbox.context(account)
     url = account.settings.webhook_url
@@ -130,7 +130,10 @@ async def overview(sandbox: Here) -> HTMLResponse:
     body = (
         "<section><h1>Sandbox payment provider</h1>"
         f'<p class="soft">Account <code>{account.id}</code>. Speaks Stripe\'s API under <code>/v1</code>; '
-        f"no real money moves. {hook}</p></section>"
+        f"no real money moves. {hook}</p>"
+        '<p class="soft">Every id on this page is the provider\'s own. A platform has other ids for the same things, '
+        "even where they begin alike: <code>re_</code>, <code>po_</code>, <code>ch_</code>, <code>dp_</code>.</p>"
+        "</section>"
         + _objects(ctx, "Payment intents", "payment_intents", "description")
         + _objects(ctx, "Refunds", "refunds", "payment_intent")
         + _objects(ctx, "Disputes", "disputes", "payment_intent")

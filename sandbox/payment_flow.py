@@ -1,4 +1,4 @@
-"""What happens to a payment intent: attempts, authentication, processing, success and failure.
+"""The steps of a payment intent: attempts, authentication, processing, success and failure.
 
 Every step changes the intent in place, stores it and emits Stripe's events, inside the caller's transaction.
 """

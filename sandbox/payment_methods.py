@@ -22,7 +22,7 @@ EMPTY_ADDRESS = dict.fromkeys(("city", "country", "line1", "line2", "postal_code
 
 
 def behaviour_of(method: Doc) -> Behaviour:
-    """What happens when this payment method is charged."""
+    """The behaviour of this payment method when it is charged."""
     return BEHAVIOURS[method["_behaviour"]]
 
 
@@ -126,7 +126,7 @@ def _take_token(ctx: Context, name: str, param: str) -> str:
 
 
 def _user_of(ctx: Context, name: str) -> str | None:
-    """What a single-use name was used for: a payment method's id, "" for a token, None for nothing yet."""
+    """The use of a single-use name: a payment method's id, "" for a token, None for nothing yet."""
     query = "SELECT used_by FROM used_names WHERE account = ? AND name = ?"
     row = ctx.store.db.execute(query, (ctx.account.id, name)).fetchone()
     return row[0] if row else None

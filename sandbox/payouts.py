@@ -46,7 +46,7 @@ def create(ctx: Context, params: Doc) -> Doc:
 
 
 def create_automatic(ctx: Context, code: str, amount: int | None) -> Doc:
-    """What a payout schedule does: pay the available balance, or a part of it, to the account's own bank.
+    """Pay the available balance, or a part of it, to the account's own bank, as a payout schedule does.
 
     A payout of all of it takes along, and names by `GET /v1/balance_transactions?payout=`, every line that was
     available and that no earlier one had taken.

@@ -28,7 +28,7 @@ class Line(BaseModel):
 
 
 class Change(BaseModel):
-    """What a line is made to report; what is left out stays."""
+    """A change of what a line reports; what is left out stays."""
 
     model_config = ConfigDict(extra="forbid")
 

@@ -151,7 +151,7 @@ def _amount_to_refund(charge: Doc, asked: int | None) -> int:
 
 
 def _delay_s(ctx: Context, course: str) -> float | None:
-    """How long until the refund takes its course; None means until a control call."""
+    """The seconds until the refund takes its course; None means until a control call."""
     settings = ctx.account.settings
     if course == "succeeded_failed" and settings.refund_failure_delay_s is not None:
         return settings.refund_failure_delay_s

@@ -72,7 +72,7 @@ def _row(ctx: Context, line: Doc, payout: str | None) -> Doc:
 
 
 def _about(ctx: Context, source: Doc) -> Doc:
-    """What the report says of the object that a line comes from, and of the objects behind that one."""
+    """The columns about the object that a line comes from, and of the objects behind that one."""
     row: Doc = {"connected_account_id": source.get("destination") if source["object"] == "transfer" else None}
     if source["object"] in ID_COLUMNS:
         row[ID_COLUMNS[source["object"]]] = source["id"]

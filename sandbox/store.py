@@ -204,6 +204,6 @@ class Store:
 
 
 def _column(kind: str, field: str) -> str:
-    """Where a top-level field of a document is compared: in a column of its own if it has one."""
+    """The expression that compares a top-level field of a document: in a column of its own if it has one."""
     columns = {"payment_intent", "created"} | (LINE_COLUMNS.keys() if kind == "balance_transactions" else set())
     return field if field in columns else f"json_extract(doc, '$.{field}')"

@@ -1,4 +1,5 @@
-"""What happens later by itself: payments that finish, holds that expire, refunds that come back, disputes, payouts."""
+"""Timers, for what happens later by itself: payments that finish, holds that expire, refunds that come back, disputes,
+payouts."""
 
 import asyncio
 import logging

@@ -13,7 +13,7 @@ RefundCourse = Literal["succeeded", "pending_succeeded", "pending_failed", "succ
 
 @dataclass(frozen=True, slots=True)
 class Decline:
-    """Why a card is refused: Stripe's error code, the issuer's code, and the sentence for the buyer."""
+    """The reason why a card is refused: Stripe's error code, the issuer's code, and the sentence for the buyer."""
 
     code: str
     decline_code: str | None
@@ -24,7 +24,7 @@ class Decline:
 
 @dataclass(frozen=True, slots=True)
 class Behaviour:
-    """What happens when this payment method is used."""
+    """The effect of using a payment method."""
 
     type: str = "card"
     brand: str = "visa"

@@ -1,4 +1,4 @@
-"""How each kind of object is shown, in its own answer and inside others."""
+"""The shown form of each kind of object, in its own answer and inside others."""
 
 from sandbox import balance, disputes, events, transfers
 from sandbox.context import Context

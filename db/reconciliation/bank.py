@@ -16,8 +16,8 @@ from db.reconciliation import finding as reconciliation_finding
 from db.reconciliation.finding import Tally
 from db.reconciliation.sql import table
 from domain.ledger import BANK
+from domain.reconciliation.pair import Terms
 from domain.reconciliation.reconciliation import Subject
-from domain.reconciliation.rules import Terms
 
 GUESS_DAYS = 10
 """How far apart a payout and its entry may be where only the amount says that they belong together."""

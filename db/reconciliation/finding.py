@@ -18,7 +18,8 @@ from db.schema.reconciliation import discrepancy, reconciliation_item
 from db.schema.tenant import operator_task
 from domain.ids import new_id
 from domain.ledger import BANK, psp_clearing
-from domain.psp import PspLineKind
+from domain.reconciliation.lines import PspLineKind
+from domain.reconciliation.pair import Booked, Finding, Line, Pair, Terms, fingerprints
 from domain.reconciliation.reconciliation import (
     BREAKS,
     BY_ITSELF,
@@ -28,7 +29,7 @@ from domain.reconciliation.reconciliation import (
     Subject,
     discrepancy_event,
 )
-from domain.reconciliation.rules import Booked, Finding, Line, Pair, Terms, fingerprints, judge
+from domain.reconciliation.rules import judge
 
 _OPEN = DiscrepancyStatus.OPEN.value
 _SIDES = tuple(f"{side}_{what}" for side in ("there", "record", "ledger") for what in ("amount", "currency", "fee"))

@@ -24,7 +24,8 @@ from db.schema.reconciliation import reconciliation_line
 from domain import ledger as books
 from domain.ledger import Bucket, Kind, Posting, Transaction
 from domain.money import allocate
-from domain.psp import PspFee, PspLineKind
+from domain.psp import PspFee
+from domain.reconciliation.lines import PspLineKind
 from domain.reconciliation.reconciliation import BY_ITSELF, DiscrepancyStatus, Fix
 from domain.status import Status
 

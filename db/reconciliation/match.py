@@ -20,8 +20,8 @@ from db.reconciliation.finding import Tally
 from db.reconciliation.stage import bounds
 from db.schema.reconciliation import reconciliation_run
 from domain.ledger import psp_clearing
+from domain.reconciliation.pair import Terms
 from domain.reconciliation.reconciliation import LineClass, Matching, RunStatus, Source, Subject
-from domain.reconciliation.rules import Terms
 
 PAGE = 1_000
 """Pairs in memory at once."""

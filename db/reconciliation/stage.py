@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db.reconciliation import run as reconciliation
 from db.schema.reconciliation import reconciliation_line, reconciliation_run
-from domain.psp import BankLine, PspLine
+from domain.reconciliation.lines import BankLine, PspLine
 from domain.reconciliation.reconciliation import RunStatus
 
 BANK_KIND = "bank"

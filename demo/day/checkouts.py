@@ -14,10 +14,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from demo.day.kinds import KINDS
 from demo.day.plan import Checkout, Kind, plan
-from demo.day.play import KINDS
 from demo.shop import Psp, Shop, Unexpected, growing_gaps_s
-from demo.stories.story import Stage
+from demo.stories.story import Context
 from domain.money import to_major
 
 _AT_ONCE = 10
@@ -51,6 +51,7 @@ class Day:
 
     @property
     def wrong(self) -> list[str]:
+        """One sentence for each checkout that is not as it should be."""
         return [f"{one.checkout.kind.title} ({one.name}): {one.wrong}" for one in self.sent if one.wrong]
 
     def paid(self, title: str, number: int = 0) -> Sent:
@@ -80,11 +81,11 @@ async def send_day(shop: Shop, psp: Psp, size: int, told: Callable[[int], None])
 
 async def _send(shop: Shop, psp: Psp, one: Sent) -> None:
     checkout, began_s = one.checkout, time.monotonic()
-    stage = Stage(shop, psp, one.name, 0.0, currency=checkout.currency)
+    context = Context(shop, psp, one.name, 0.0, currency=checkout.currency)
     try:
         if checkout.fault is not None:
-            one.fault_id = await checkout.fault.plan(stage)
-        payment_id = await checkout.kind.play(stage, checkout)
+            one.fault_id = await checkout.fault.plan(context)
+        payment_id = await checkout.kind.steps(context, checkout)
         deadline_s, gaps_s = time.monotonic() + _PATIENCE_S, growing_gaps_s()
         while True:
             one.payment = await shop.payment(payment_id)

@@ -32,8 +32,8 @@ DAY_SETTINGS = {
 
 
 @dataclass(frozen=True)
-class DayStage:
-    """Where the day happens, how large it is, and where the report of its reconciliation is written to."""
+class DayContext:
+    """The stack of the day, the day's size, and the file for the report of its reconciliation."""
 
     console: Console
     settings: Settings
@@ -43,44 +43,46 @@ class DayStage:
     report: Path
 
 
-async def tell_day(stage: DayStage) -> list[str]:
+async def tell_day(context: DayContext) -> list[str]:
     """Show the day; a sentence for each thing that ended otherwise than it should."""
     began = datetime.now(UTC)
-    async with open_runtime(stage.settings, application="demo") as runtime:
-        await open_sellers(stage.shop)
-        held = await hold_unseen(stage.shop, stage.psp)
-        day = await _send(stage)
-        stage.console.print(day_table(day))
+    async with open_runtime(context.settings, application="demo") as runtime:
+        await open_sellers(context.shop)
+        held = await hold_unseen(context.shop, context.psp)
+        day = await _send(context)
+        context.console.print(day_table(day))
         if day.wrong:
             return day.wrong
-        planter = Planter(stage.shop, stage.psp, day, held)
+        planter = Planter(context.shop, context.psp, day, held)
         plants = await planter.charges()
-        payouts = await _pay_out(stage, runtime)
-        stage.console.print("", _title("The reconciliation, against books in which something is wrong"), sep="\n")
-        with stage.console.status("Planting …"):
+        payouts = await _pay_out(context, runtime)
+        context.console.print("", _title("The reconciliation, against books in which something is wrong"), sep="\n")
+        with context.console.status("Planting …"):
             plants += await _plant(planter, payouts)
-        with stage.console.status("Reconciling …"):
+        with context.console.status("Reconciling …"):
             reconciler = Reconciler(runtime, window_since(began))
-            done = await _reconcile(stage, reconciler, planter, plants, payouts)
-        stage.console.print(findings(done))
+            done = await _reconcile(context, reconciler, planter, plants, payouts)
+        context.console.print(findings(done))
         return payouts.wrong + done.wrong
 
 
 # --- the checkouts ---
 
 
-async def _send(stage: DayStage) -> Day:
-    stage.console.print("", _title(f"A day of {stage.checkouts} checkouts"), sep="\n")
-    with _progress(stage.console) as bar:
-        line = bar.add_task("checkouts", total=stage.checkouts)
-        return await send_day(stage.shop, stage.psp, stage.checkouts, lambda done: bar.update(line, completed=done))
+async def _send(context: DayContext) -> Day:
+    context.console.print("", _title(f"A day of {context.checkouts} checkouts"), sep="\n")
+    with _progress(context.console) as bar:
+        line = bar.add_task("checkouts", total=context.checkouts)
+        return await send_day(
+            context.shop, context.psp, context.checkouts, lambda done: bar.update(line, completed=done)
+        )
 
 
-async def _pay_out(stage: DayStage, runtime: Runtime) -> PayoutDay:
-    stage.console.print("", _title("Two days later: the PSP's money is available, sellers are paid"), sep="\n")
-    with stage.console.status("Release, payout run …"):
-        payouts = await end_the_day(runtime, stage.shop, stage.psp)
-    stage.console.print(
+async def _pay_out(context: DayContext, runtime: Runtime) -> PayoutDay:
+    context.console.print("", _title("Two days later: the PSP's money is available, sellers are paid"), sep="\n")
+    with context.console.status("Release, payout run …"):
+        payouts = await end_the_day(runtime, context.shop, context.psp)
+    context.console.print(
         payouts_table(payouts),
         "",
         Text(
@@ -97,7 +99,8 @@ async def _pay_out(stage: DayStage, runtime: Runtime) -> PayoutDay:
 
 
 async def _plant(planter: Planter, payouts: PayoutDay) -> list[Plant]:
-    """What can only be planted now. Then the charge that the PSP does not list must be old enough to be missing."""
+    """Plant what can only be planted now. Then the charge that the PSP does not list must be old enough to be
+    missing."""
     parts = await asyncio.gather(planter.strangers(payouts.to_our_bank), planter.unread_fee())
     age_s = time.monotonic() - planter.day.paid("Card").ended_s
     await asyncio.sleep(max(0.0, DAY_SETTINGS["reconcile_grace_s"] + 1 - age_s))
@@ -106,7 +109,7 @@ async def _plant(planter: Planter, payouts: PayoutDay) -> list[Plant]:
 
 
 async def _reconcile(
-    stage: DayStage, reconciler: Reconciler, planter: Planter, plants: list[Plant], payouts: PayoutDay
+    context: DayContext, reconciler: Reconciler, planter: Planter, plants: list[Plant], payouts: PayoutDay
 ) -> Reconciled:
     """A dry run first; the bank's statement and the PSP's file come when everything is booked."""
     done = Reconciled()
@@ -119,11 +122,11 @@ async def _reconcile(
     fixing = await reconciler.run(apply=True)
     done.runs.append(("PSP, what is safe is fixed", fixing))
     done.plants += await planter.bank(payouts.to_our_bank)
-    done.runs.append(("Bank statement, camt.053", await _bank(stage, reconciler)))
+    done.runs.append(("Bank statement, camt.053", await _bank(context, reconciler)))
     await reconciler.decide(done.plants)
-    done.runs.append(("PSP, its itemized file", await _file(stage, reconciler)))
+    done.runs.append(("PSP, its itemized file", await _file(context, reconciler)))
     done.rows = await reconciler.rows()
-    await reconciler.report(fixing.run_id, stage.report)
+    await reconciler.report(fixing.run_id, context.report)
     done.wrong += [w for w in differences(done.plants, done.rows) if w not in done.wrong]
     done.wrong += unfinished(done.plants, done.rows)
     done.wrong += [f"{title}: {report.failure}" for title, report in done.runs if report.failure]
@@ -132,17 +135,17 @@ async def _reconcile(
     return done
 
 
-async def _bank(stage: DayStage, reconciler: Reconciler) -> ReconciliationReport:
+async def _bank(context: DayContext, reconciler: Reconciler) -> ReconciliationReport:
     begin, end = (int(moment.timestamp()) for moment in reconciler.window)
-    statement = await stage.psp.file("/bank/statement", **{"from": begin, "to": end})
+    statement = await context.psp.file("/bank/statement", **{"from": begin, "to": end})
     return await reconciler.run(
         apply=True, subject=Subject.BANK, file_id=await reconciler.file(Subject.BANK, "statement.xml", statement)
     )
 
 
-async def _file(stage: DayStage, reconciler: Reconciler) -> ReconciliationReport:
+async def _file(context: DayContext, reconciler: Reconciler) -> ReconciliationReport:
     begin, end = (int(moment.timestamp()) for moment in reconciler.window)
-    report = await stage.psp.file("/reports/itemized", interval_start=begin, interval_end=end)
+    report = await context.psp.file("/reports/itemized", interval_start=begin, interval_end=end)
     return await reconciler.run(apply=False, file_id=await reconciler.file(Subject.PSP, "itemized.csv", report))
 
 

@@ -1,4 +1,4 @@
-"""What a person sees of the demo's reconciliation: its runs, its counts by class, and what became of each finding."""
+"""The tables of the demo's reconciliation: its runs, its counts by class, and what became of each finding."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -139,7 +139,7 @@ def _list(pairs: Sequence[tuple[Plant, Mapping[str, Any]]]) -> RenderableType:
 
 
 def _sentence(plant: Plant, row: Mapping[str, Any]) -> Text:
-    """What was planted and what was done about it; of what waits, the finding's own words and what can be decided."""
+    """The planted error and what was done about it; of one that waits, the finding's own reason and its decisions."""
     if row["status"] == DiscrepancyStatus.OPEN:
         choices = ", ".join(allowed_decisions(row))
         return Text.assemble(row["reason"], (f" To decide: {choices}.", "yellow"))

@@ -19,8 +19,6 @@ from domain.payout import WEEKDAYS, ReleaseFundsStep
 from runtime.wiring import Runtime
 from workers.schedules import start_payout_run
 
-CURRENCIES = ("INR", "EUR", "GBP", "JPY", "KWD", "USD")
-
 _AVAILABLE_DAYS = 2
 """How long the PSP keeps a charge before it can be moved."""
 
@@ -47,6 +45,7 @@ class SellersPayout:
 
     @property
     def due(self) -> Decimal:
+        """The amount that the payout has to have."""
         return self.available - self.owed
 
     @property
@@ -62,6 +61,8 @@ class SellersPayout:
 
 @dataclass(frozen=True)
 class PayoutDay:
+    """The payouts of the day, and what the PSP paid to our own bank, by currency."""
+
     business_date: date
     released: int
     rows: list[SellersPayout]
@@ -90,7 +91,7 @@ async def open_sellers(shop: Shop) -> None:
 
 
 def _terms(seller: str) -> tuple[str, str | None]:
-    """When a seller is paid, and how a payout of the run has to end; None: there is to be none."""
+    """The terms of a seller, and the status in which a payout of the run has to end; None: there is to be none."""
     if seller == SMALL:
         return "daily, and below its minimum", None
     if seller == WEEKLY:
@@ -120,7 +121,7 @@ async def end_the_day(runtime: Runtime, shop: Shop, psp: Psp) -> PayoutDay:
 
 
 async def _release(runtime: Runtime) -> int:
-    """What is due in two days is released now: business time does not wait for a demo."""
+    """Release now what is due in two days: business time does not wait for a demo."""
     now = datetime.now(UTC)
     step = ReleaseFundsStep(due_at=now + timedelta(days=_AVAILABLE_DAYS, seconds=60), at=now)
     orders = 0
@@ -140,13 +141,13 @@ async def _wallets(shop: Shop, seller: str) -> dict[str, tuple[Decimal, Decimal]
 
 
 async def _pay_our_bank(psp: Psp, currency: str, amount: int) -> dict[str, Any]:
-    """As the PSP does on a schedule of its own, without a word to us."""
+    """Have the PSP pay our bank, as it does on a schedule of its own, without a webhook."""
     made = await psp.control("POST", "/platform_payouts", {"currency": currency, "amount": amount})
     return await psp.control("POST", f"/payouts/{made['id']}/pay")
 
 
 async def _return(shop: Shop, psp: Psp) -> None:
-    """What had arrived is sent back by the bank, once we know that it was paid."""
+    """Have the bank send back what had arrived, once we know that it was paid."""
     for seller in (seller for seller, end in _ENDS.items() if end == "RETURNED"):
 
         async def paid(seller: str = seller) -> str | None:

@@ -7,7 +7,7 @@ from itertools import cycle
 from math import gcd
 from typing import Any
 
-from demo.stories.story import Stage
+from demo.stories.story import Context
 from domain.money import exponent, parse_major, to_major
 
 CHECKOUTS = 200
@@ -48,17 +48,17 @@ _WEBHOOKS: tuple[tuple[str, dict[str, Any]], ...] = (
 
 @dataclass(frozen=True)
 class Fault:
-    """What the PSP does wrong with one checkout: in answering, or (`webhook`) in delivering its events."""
+    """A misbehaviour of the PSP towards one checkout: in answering, or (`webhook`) in delivering its events."""
 
     kind: str
     webhook: bool
     more: dict[str, Any]
 
-    async def plan(self, stage: Stage) -> str:
+    async def plan(self, context: Context) -> str:
         """Ask the sandbox for it; its id."""
         if self.webhook:
-            return await stage.psp.webhook_fault(stage.checkout, self.kind, **self.more)
-        return await stage.psp.fault(stage.checkout, self.kind, **self.more)
+            return await context.psp.webhook_fault(context.checkout, self.kind, **self.more)
+        return await context.psp.fault(context.checkout, self.kind, **self.more)
 
 
 Part = Callable[[int], int]
@@ -105,20 +105,22 @@ class Checkout:
         )
 
     def part(self, of: Part) -> str:
+        """A part of the amount, as a decimal string."""
         return to_major(of(self.amount), self.currency)
 
 
-Play = Callable[[Stage, Checkout], Awaitable[str]]
+Steps = Callable[[Context, Checkout], Awaitable[str]]
 """Sends a checkout and does what a buyer, a shop or a bank does to it; the payment's id. Raises Unexpected."""
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What happens to so many checkouts of 200, and how each has to end. `faults`: how many of ten meet one."""
+    """A kind of checkout: so many of 200, what is done to each, and how it has to end. `faults`: how many of ten meet
+    one."""
 
     title: str
     share: int
-    play: Play
+    steps: Steps
     status: str = "SUCCESS"
     charged: Part = whole
     refunded: Part = nothing
@@ -146,26 +148,26 @@ def plan(kinds: tuple[Kind, ...], size: int) -> list[Checkout]:
                 fault = Fault(name, kind.webhooks, more)
             checkouts.append(_checkout(kind, number, len(checkouts), fault))
     stride = next(stride for stride in count_from(_STRIDE) if gcd(stride, size) == 1)
-    return [checkouts[place * stride % size] for place in range(size)]
+    return [checkouts[position * stride % size] for position in range(size)]
 
 
-def _checkout(kind: Kind, number: int, place: int, fault: Fault | None) -> Checkout:
-    seller = _SELLERS[place % len(_SELLERS)] if kind.currency == "INR" else ABROAD
+def _checkout(kind: Kind, number: int, position: int, fault: Fault | None) -> Checkout:
+    seller = _SELLERS[position % len(_SELLERS)] if kind.currency == "INR" else ABROAD
     if kind.share >= 40 and number % 17 == 3:
         seller = SMALL
     return Checkout(
-        name=f"{place:03}",
+        name=f"{position:03}",
         kind=kind,
         seller=seller,
-        second_seller=_SELLERS[(place + 1) % len(_SELLERS)],
-        amount=_amount(place, kind.currency),
+        second_seller=_SELLERS[(position + 1) % len(_SELLERS)],
+        amount=_amount(position, kind.currency),
         currency=kind.currency,
         fault=fault,
     )
 
 
-def _amount(place: int, currency: str) -> int:
+def _amount(position: int, currency: str) -> int:
     """The same numbers in each currency: of yen a hundred times as many, of three decimals without a last digit, which
     the PSP does not take."""
-    cents = parse_major(_AMOUNTS[place % len(_AMOUNTS)], "INR")
+    cents = parse_major(_AMOUNTS[position % len(_AMOUNTS)], "INR")
     return cents if exponent(currency) <= 2 else cents * 10

@@ -1,4 +1,4 @@
-"""What is wrong with the PSP's books on the demo's day, and with the bank's: planted, so it is known what to find."""
+"""The errors in the PSP's books on the demo's day, and in the bank's: planted, so it is known what to find."""
 
 import secrets
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from typing import Any
 
 from demo.day.checkouts import Day
 from demo.shop import Psp, Shop, Unexpected, eventually
-from demo.stories.story import Stage
+from demo.stories.story import Context
 from domain.reconciliation.reconciliation import Decision, DiscrepancyStatus, Fix, LineClass, Subject
 
 _QUIET_S = 15.0
@@ -17,7 +17,7 @@ _QUIET_S = 15.0
 
 @dataclass(frozen=True)
 class Plant:
-    """Something wrong, and what has to become of it: a `fix` by rule, a person's `decision`, gone by itself
+    """A planted error, and what has to become of it: a `fix` by rule, a person's `decision`, gone by itself
     (`passing`), or nothing yet. `name`: of the line, the payment or the payout that it is about."""
 
     cls: LineClass
@@ -30,6 +30,7 @@ class Plant:
     passing: bool = False
 
     def is_found_as(self, row: Mapping[str, Any]) -> bool:
+        """True if this discrepancy is the planted error."""
         names = (row["line_reference"], row["payment_id"], row["object_id"])
         return self.name in names and row["class"] == self.cls and row["subject"] == self.subject
 
@@ -55,8 +56,8 @@ class Planter:
     # --- the PSP's books ---
 
     async def charges(self) -> list[Plant]:
-        """Lines of paid charges that say something else than happened. By the time of the match the PSP has had long
-        enough to list them."""
+        """Change lines of paid charges so that they say something else than happened. By the time of the match the PSP
+        has had long enough to list them."""
         hidden, other, dearer, twice = (self.day.paid("Card", n) for n in range(4))
         refunded = self.day.paid("A part refunded")
         line = await self._line(refunded.payment_id, refund=True)
@@ -83,7 +84,8 @@ class Planter:
         return plants
 
     async def strangers(self, payouts: Mapping[str, Mapping[str, Any]]) -> list[Plant]:
-        """What the PSP lists and we know nothing of: money of nobody, its own fees, what it paid to our bank."""
+        """Plant lines that the PSP lists and we know nothing of: money of nobody, its own fees, what it paid to our
+        bank."""
         nobodys = await self._plant(type="charge", amount=7_700, description="Payment for nobody")
         fee = await self._plant(type="stripe_fee", amount=-4_900, reporting_category="fee", description="Radar")
         note = "asked the PSP whose it is"
@@ -110,6 +112,7 @@ class Planter:
     # --- what happened there, and its webhook is lost ---
 
     async def lost(self) -> list[Plant]:
+        """Plant three movements of which no webhook tells."""
         held = self.held
         refunded, cancelled = self.day.paid("Card", 4), self.day.paid("3-D Secure, abandoned")
         for one in (refunded, cancelled):
@@ -142,10 +145,10 @@ class Planter:
     async def unread_fee(self) -> Plant:
         """A fee that could not be read when the charge was settled: in a currency that there is not, for a moment.
         Until it is so, nobody gets to see the charge."""
-        stage = _stage(self.shop, self.psp, "fee")
-        payment_id = await stage.authorised()
+        context = _context(self.shop, self.psp, "fee")
+        payment_id = await context.authorised()
         intent = await self.shop.reference(payment_id)
-        unseen = await self.psp.fault(stage.checkout, "http_503", "payment_intents.retrieve", times=None)
+        unseen = await self.psp.fault(context.checkout, "http_503", "payment_intents.retrieve", times=None)
         await self.psp.by_hand(f"/v1/payment_intents/{intent}/capture")
         line = await self._line(payment_id)
         await self._change(line, currency="not")
@@ -164,7 +167,7 @@ class Planter:
 
     async def just_made(self) -> tuple[Plant, str]:
         """A charge that the PSP lists a little later than it answers; and the line."""
-        payment_id = await _stage(self.shop, self.psp, "now").pay()
+        payment_id = await _context(self.shop, self.psp, "now").pay()
         await self.shop.until(payment_id, "SUCCESS")
         line = await self._line(payment_id)
         await self._change(line, hidden=True)
@@ -178,6 +181,7 @@ class Planter:
     # --- the bank's statement ---
 
     async def bank(self, payouts: Mapping[str, Mapping[str, Any]]) -> list[Plant]:
+        """Plant two errors in the bank's statement, and an entry that is nobody's business."""
         less = payouts["EUR"]
         await self.psp.control("PATCH", f"/payouts/{less['id']}/bank", {"amount": less["amount"] - 150})
         rent = {"amount": 90_000, "currency": "inr", "reference": "RENT", "text": "Rent of the roof"}
@@ -223,14 +227,14 @@ class Planter:
 async def hold_unseen(shop: Shop, psp: Psp) -> str:
     """Reserve an amount, of whose further course no webhook will tell; the payment's id. Early: the longer ago it was,
     the rarer the PSP is asked."""
-    stage = _stage(shop, psp, "held")
-    payment_id = await stage.authorised()
-    await psp.webhook_fault(stage.checkout, "lost", times=None)
+    context = _context(shop, psp, "held")
+    payment_id = await context.authorised()
+    await psp.webhook_fault(context.checkout, "lost", times=None)
     return payment_id
 
 
-def _stage(shop: Shop, psp: Psp, label: str) -> Stage:
-    return Stage(shop, psp, f"plant-{label}-{secrets.token_hex(2)}", 0.0)
+def _context(shop: Shop, psp: Psp, label: str) -> Context:
+    return Context(shop, psp, f"plant-{label}-{secrets.token_hex(2)}", 0.0)
 
 
 def _of_the_day() -> int:

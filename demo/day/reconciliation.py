@@ -34,7 +34,7 @@ _ROWS_MAX = 500
 
 @dataclass
 class Reconciled:
-    """What the runs came to. `rows`: discrepancy by discrepancy, as they are at the end."""
+    """The results of all runs. `rows`: discrepancy by discrepancy, as they are at the end."""
 
     plants: list[Plant] = field(default_factory=list)
     runs: list[tuple[str, ReconciliationReport]] = field(default_factory=list)
@@ -42,11 +42,14 @@ class Reconciled:
     wrong: list[str] = field(default_factory=list)
 
     def row_of(self, plant: Plant) -> dict[str, Any] | None:
+        """The discrepancy that was found of a planted error."""
         return next((row for row in self.rows if plant.is_found_as(row)), None)
 
 
 @dataclass(frozen=True)
 class Reconciler:
+    """Runs reconciliations over the demo's window, to their end."""
+
     runtime: Runtime
     window: tuple[datetime, datetime]
 
@@ -141,7 +144,7 @@ def miscounted(plants: Sequence[Plant], report: ReconciliationReport) -> list[st
 
 
 def unfinished(plants: Sequence[Plant], rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What did not become of a discrepancy what should have."""
+    """One sentence for each discrepancy that did not end as it should."""
     wrong = []
     for plant in plants:
         row = next((row for row in rows if plant.is_found_as(row)), None)

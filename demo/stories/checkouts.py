@@ -7,65 +7,68 @@ from typing import Any
 import httpx2
 
 from demo.shop import Unexpected, eventually, reason, taken
-from demo.stories.after_settlement import AFTERMATH
-from demo.stories.story import PAID, UNDONE, WHOLE, Stage, Story
+from demo.stories.captures import CAPTURES
+from demo.stories.disputes import DISPUTES
+from demo.stories.refunds import REFUNDS
+from demo.stories.reviews import REVIEWS
+from demo.stories.story import PAID, UNDONE, WHOLE, Chapter, Context, Story
 
 # --- paying ---
 
 
-async def _card(stage: Stage) -> str:
-    return await stage.pay()
+async def _card(context: Context) -> str:
+    return await context.pay()
 
 
-async def _two_sellers(stage: Stage) -> str:
-    return await stage.pay("pm_card_mastercard", ("seller_anna", "300.00"), ("seller_bo", "200.00"))
+async def _two_sellers(context: Context) -> str:
+    return await context.pay("pm_card_mastercard", ("seller_anna", "300.00"), ("seller_bo", "200.00"))
 
 
-async def _declined(stage: Stage) -> str:
-    return await stage.pay("pm_card_chargeDeclinedInsufficientFunds")
+async def _declined(context: Context) -> str:
+    return await context.pay("pm_card_chargeDeclinedInsufficientFunds")
 
 
-async def _secure_approved(stage: Stage) -> str:
-    payment_id = await _secure(stage)
-    await stage.psp.steer(await stage.shop.reference(payment_id), "authenticate")
+async def _secure_approved(context: Context) -> str:
+    payment_id = await _secure(context)
+    await context.psp.steer(await context.shop.reference(payment_id), "authenticate")
     return payment_id
 
 
-async def _secure(stage: Stage) -> str:
-    payment_id = await stage.pay("pm_card_threeDSecure2Required")
-    payment = await stage.shop.until(payment_id, "REQUIRES_ACTION")
+async def _secure(context: Context) -> str:
+    payment_id = await context.pay("pm_card_threeDSecure2Required")
+    payment = await context.shop.until(payment_id, "REQUIRES_ACTION")
     if not payment["next_action"]:
         raise Unexpected("the buyer was not told where to authenticate")
     return payment_id
 
 
-async def _secure_abandoned(stage: Stage) -> str:
-    payment_id = await _secure(stage)
-    await stage.shop.cancel(payment_id)
+async def _secure_abandoned(context: Context) -> str:
+    payment_id = await _secure(context)
+    await context.shop.cancel(payment_id)
     return payment_id
 
 
-async def _upi_paid(stage: Stage) -> str:
-    payment_id = await _pending(stage, "pm_upi_success")
-    await stage.shop.until(payment_id)
+async def _upi_paid(context: Context) -> str:
+    payment_id = await _pending(context, "pm_upi_success")
+    await context.shop.until(payment_id)
     return payment_id
 
 
-async def _upi_fails(stage: Stage) -> str:
-    return await _pending(stage, "pm_upi_failure")
+async def _upi_fails(context: Context) -> str:
+    return await _pending(context, "pm_upi_failure")
 
 
-async def _pending(stage: Stage, method: str = "pm_upi_processing", *orders: tuple[str, str], **fields: Any) -> str:
-    payment_id = await stage.pay(method, *orders, **fields)
-    await stage.shop.until(payment_id, "PENDING")
+async def _pending(context: Context, method: str = "pm_upi_processing", *orders: tuple[str, str], **fields: Any) -> str:
+    payment_id = await context.pay(method, *orders, **fields)
+    await context.shop.until(payment_id, "PENDING")
     return payment_id
 
 
 # --- asking twice ---
 
 
-async def _double_click(stage: Stage) -> str:
-    answers = await asyncio.gather(*(stage.shop.post("/v1/payments", stage.body()) for _ in range(2)))
+async def _double_click(context: Context) -> str:
+    answers = await asyncio.gather(*(context.shop.post("/v1/payments", context.body()) for _ in range(2)))
     first, second = sorted(answers, key=lambda answer: answer.status_code)
     payment = taken(first)
     if second.status_code != 409 or second.json().get("payment_id") != payment["id"]:
@@ -73,10 +76,10 @@ async def _double_click(stage: Stage) -> str:
     return str(payment["id"])
 
 
-async def _replay(stage: Stage) -> str:
+async def _replay(context: Context) -> str:
     key = secrets.token_hex(12)
-    payment = await stage.shop.pay(stage.body(), key=key)
-    again = await stage.shop.post("/v1/payments", stage.body(), key=key)
+    payment = await context.shop.pay(context.body(), key=key)
+    again = await context.shop.post("/v1/payments", context.body(), key=key)
     if taken(again)["id"] != payment["id"] or again.headers.get("Idempotent-Replayed") != "true":
         raise Unexpected("the same key did not give the same payment back")
     return str(payment["id"])
@@ -85,37 +88,37 @@ async def _replay(stage: Stage) -> str:
 # --- a PSP on a bad day ---
 
 
-async def _timeout_after(stage: Stage) -> str:
-    fault = await stage.psp.fault(stage.checkout, "timeout_after")
-    payment_id = await stage.pay()
-    await stage.psp.struck(fault)
+async def _timeout_after(context: Context) -> str:
+    fault = await context.psp.fault(context.checkout, "timeout_after")
+    payment_id = await context.pay()
+    await context.psp.struck(fault)
     return payment_id
 
 
-async def _server_errors(stage: Stage) -> str:
-    await stage.psp.fault(stage.checkout, "http_500_uncached", times=3)
-    return await stage.pay()
+async def _server_errors(context: Context) -> str:
+    await context.psp.fault(context.checkout, "http_500_uncached", times=3)
+    return await context.pay()
 
 
-async def _error_for_ever(stage: Stage) -> str:
-    await stage.psp.fault(stage.checkout, "http_500_after")
-    return await stage.pay()
+async def _error_for_ever(context: Context) -> str:
+    await context.psp.fault(context.checkout, "http_500_after")
+    return await context.pay()
 
 
-async def _webhook_lost(stage: Stage) -> str:
-    await stage.psp.webhook_fault(stage.checkout, "lost", times=None)
-    return await _pending(stage, "pm_upi_success")
+async def _webhook_lost(context: Context) -> str:
+    await context.psp.webhook_fault(context.checkout, "lost", times=None)
+    return await _pending(context, "pm_upi_success")
 
 
-async def _killed(stage: Stage) -> str:
+async def _killed(context: Context) -> str:
     """The PSP has charged and holds its answer while our processes die; then the client simply asks again."""
-    if stage.kill is None:
+    if context.kill is None:
         raise Unexpected("this story needs a stack of its own")
     key = secrets.token_hex(12)
-    fault = await stage.psp.fault(stage.checkout, "hold_after")
-    click = asyncio.create_task(stage.shop.post("/v1/payments", stage.body(), key=key))
-    await stage.psp.struck(fault)
-    stage.kill()
+    fault = await context.psp.fault(context.checkout, "hold_after")
+    click = asyncio.create_task(context.shop.post("/v1/payments", context.body(), key=key))
+    await context.psp.struck(fault)
+    context.kill()
     try:
         await click
     except httpx2.TransportError:
@@ -125,7 +128,7 @@ async def _killed(stage: Stage) -> str:
 
     async def ask_again() -> dict[str, Any] | None:
         try:
-            answer = await stage.shop.post("/v1/payments", stage.body(), key=key)
+            answer = await context.shop.post("/v1/payments", context.body(), key=key)
         except httpx2.TransportError:
             return None
         return taken(answer) if answer.status_code != 503 else None
@@ -136,45 +139,45 @@ async def _killed(stage: Stage) -> str:
 # --- giving back ---
 
 
-async def _seller_frozen(stage: Stage) -> str:
-    await stage.shop.open_merchant("seller_dora")
-    payment_id = await _pending(stage, "pm_upi_processing", ("seller_dora", "500.00"))
-    await stage.shop.freeze("seller_dora")
-    await stage.psp.steer(await stage.shop.reference(payment_id), "complete_processing")
+async def _seller_frozen(context: Context) -> str:
+    await context.shop.open_merchant("seller_dora")
+    payment_id = await _pending(context, "pm_upi_processing", ("seller_dora", "500.00"))
+    await context.shop.freeze("seller_dora")
+    await context.psp.steer(await context.shop.reference(payment_id), "complete_processing")
     return payment_id
 
 
-async def _cancel_pending(stage: Stage) -> str:
-    payment_id = await _pending(stage)
-    cancelling = asyncio.create_task(stage.shop.cancel(payment_id))
+async def _cancel_pending(context: Context) -> str:
+    payment_id = await _pending(context)
+    cancelling = asyncio.create_task(context.shop.cancel(payment_id))
 
     async def noted() -> bool:
-        return bool((await stage.shop.payment(payment_id))["cancel_requested"])
+        return bool((await context.shop.payment(payment_id))["cancel_requested"])
 
     await eventually(noted, "the cancel is noted")
-    await stage.psp.steer(await stage.shop.reference(payment_id), "complete_processing")
+    await context.psp.steer(await context.shop.reference(payment_id), "complete_processing")
     await cancelling
     return payment_id
 
 
-async def _keep_successful(stage: Stage) -> str:
-    await stage.shop.open_merchant("seller_eli")
+async def _keep_successful(context: Context) -> str:
+    await context.shop.open_merchant("seller_eli")
     orders = (("seller_anna", "300.00"), ("seller_eli", "200.00"))
-    payment_id = await _pending(stage, "pm_upi_processing", *orders, on_partial_failure="keep_successful")
-    await stage.shop.freeze("seller_eli")
-    await stage.psp.steer(await stage.shop.reference(payment_id), "complete_processing")
+    payment_id = await _pending(context, "pm_upi_processing", *orders, on_partial_failure="keep_successful")
+    await context.shop.freeze("seller_eli")
+    await context.psp.steer(await context.shop.reference(payment_id), "complete_processing")
     return payment_id
 
 
-async def _late_success(stage: Stage) -> str:
-    payment_id = await _secure(stage)
-    await stage.shop.cancel(payment_id)
-    await stage.shop.until(payment_id, "CANCELLED")
-    await stage.psp.steer(await stage.shop.reference(payment_id), "force_success")
+async def _late_success(context: Context) -> str:
+    payment_id = await _secure(context)
+    await context.shop.cancel(payment_id)
+    await context.shop.until(payment_id, "CANCELLED")
+    await context.psp.steer(await context.shop.reference(payment_id), "force_success")
     return payment_id
 
 
-CHAPTERS: tuple[tuple[str, tuple[Story, ...]], ...] = (
+CHAPTERS: tuple[Chapter, ...] = (
     (
         "Paying",
         (
@@ -333,7 +336,10 @@ CHAPTERS: tuple[tuple[str, tuple[Story, ...]], ...] = (
             ),
         ),
     ),
-    *AFTERMATH,
+    CAPTURES,
+    REFUNDS,
+    DISPUTES,
+    REVIEWS,
     (
         "kill -9",
         (

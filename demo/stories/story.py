@@ -1,4 +1,4 @@
-"""What a story of the demo is: what is done to a checkout, and how it has to end at the PSP and in the ledger."""
+"""A story of the demo: what is done to a checkout, and how it has to end at the PSP and in the ledger."""
 
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
@@ -9,9 +9,12 @@ from demo.shop import CURRENCY, Psp, Shop
 
 
 @dataclass
-class Stage:
-    """What a story plays on. `checkout` is its own and makes it findable in the PSP's log; `margin_s` is how long
-    before its expiry an authorisation is decided about."""
+class Context:
+    """The two sides that a story works with.
+
+    `checkout` is the story's own and makes it findable in the PSP's log; `margin_s` is how long before its expiry an
+    authorisation is decided about.
+    """
 
     shop: Shop
     psp: Psp
@@ -54,14 +57,17 @@ class Stage:
         return payment_id
 
 
-Tell = Callable[[Stage], Awaitable[str]]
-"""Plays a story and returns the payment's id. Raises Unexpected."""
+Tell = Callable[[Context], Awaitable[str]]
+"""Carries a story out and returns the payment's id. Raises Unexpected."""
 
 
 @dataclass(frozen=True)
 class Story:
-    """And what is expected. By the PSP's log: `charged`, `refunded`, `let_go` (reserved and not taken), `lost` (in a
-    dispute), and `asked`, whether the PSP has heard of it at all. `ledger` is all that is booked, by account."""
+    """A checkout's story, and its expected end.
+
+    By the PSP's log: `charged`, `refunded`, `let_go` (reserved and not taken), `lost` (in a dispute), and `asked`,
+    False if the PSP is never to hear of it. `ledger` is all that is booked, by account.
+    """
 
     title: str
     lesson: str
@@ -83,6 +89,9 @@ class Story:
         """A name of its own; short, as thirteen digits may be taken for a card number."""
         return f"demo-{secrets.token_hex(4)}"
 
+
+Chapter = tuple[str, tuple[Story, ...]]
+"""A title, and its stories in their order."""
 
 WHOLE = ("500.00",)
 PAID = {"at PSP": "485.20", "anna": "485.00", "our fee": "15.00", "PSP fee": "-14.80"}

@@ -1,8 +1,8 @@
-"""What a reconciliation is called where people read it: the page, the log, the terminal."""
+"""The terms of reconciliation as people read them: on the page, in the log, at the terminal."""
 
 from collections.abc import Mapping
 
-from domain.reconciliation.reconciliation import Decision, Fix, LineClass, Source, Subject
+from domain.reconciliation.reconciliation import Decision, Fix, LineClass, Subject
 
 CLASS_WORDS: Mapping[LineClass, str] = {
     LineClass.MATCHED: "matched",
@@ -33,17 +33,12 @@ DECISION_WORDS: Mapping[Decision, str] = {
     Decision.ACCEPT: "book nothing; the note explains it",
 }
 
-_PSPS = {"stripe": "Stripe"}
-
 
 def psp_name(psp: str) -> str:
-    return _PSPS.get(psp, psp)
+    """`stripe` → `Stripe`."""
+    return psp.capitalize()
 
 
 def other_side(subject: str, psp: str) -> str:
-    """Whose lines are compared with our books."""
+    """The side whose lines are compared with our books, by name."""
     return "the bank" if subject == Subject.BANK else psp_name(psp)
-
-
-def what_was_read(source: str, file_name: str | None) -> str:
-    return f"the file {file_name}" if source == Source.FILE else "its list of movements"

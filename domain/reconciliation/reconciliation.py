@@ -1,7 +1,7 @@
-"""Reconciliation: what travels between its workflow and activities, and what may be decided about a break.
+"""Reconciliation: the values between its workflow and activities, and the decisions that a break allows.
 
 Three sides are compared: the PSP's lines (or the bank's), our records (charge, refund, dispute, payout) and the ledger.
-The rules that judge one pair of them are in `domain.reconciliation_rules`.
+The rules that judge one pair of them are in `domain.reconciliation.rules`.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ from domain.money import MoneyError, to_major
 RECONCILIATION_WORKFLOW = "reconciliation"
 
 BY_ITSELF = "reconciliation"
-"""Who did it, where no person did."""
+"""The name in the audit log where no person did it."""
 
 IMPOSSIBLE = "Impossible"
 """The type of an activity's error that no repetition helps; its message is the run's failure."""
@@ -33,7 +33,7 @@ FAILED_KIND = "reconciliation_failed"
 
 
 class Subject(StrEnum):
-    """Whose lines are matched."""
+    """The side whose lines are matched."""
 
     PSP = "psp"
     """The movements on our account at the PSP, against charges, refunds, disputes, payouts and their postings."""
@@ -42,11 +42,15 @@ class Subject(StrEnum):
 
 
 class Source(StrEnum):
+    """Where the lines of a run come from: the PSP's list, or an uploaded file."""
+
     API = "api"
     FILE = "file"
 
 
 class RunStatus(StrEnum):
+    """The status of a run."""
+
     STAGING = "STAGING"
     """Its lines are being copied."""
     MATCHING = "MATCHING"
@@ -57,7 +61,7 @@ class RunStatus(StrEnum):
 
 
 class LineClass(StrEnum):
-    """What a line, or a record without a line, turned out to be. `there` is the PSP, or the bank in a bank run."""
+    """The class of a line, or of a record of ours without one. The other side is the PSP, or the bank in a bank run."""
 
     MATCHED = "matched"
     MISSING_AT_PSP = "missing_at_psp"
@@ -81,7 +85,7 @@ BREAKS = tuple(c for c in LineClass if c not in (LineClass.MATCHED, LineClass.UN
 
 
 class MatchedBy(StrEnum):
-    """Which key brought the two sides together, the surest first."""
+    """The key that brought the two sides together, the surest first."""
 
     REFERENCE = "reference"
     """The other side carries our own id."""
@@ -92,7 +96,8 @@ class MatchedBy(StrEnum):
 
 
 class Fix(StrEnum):
-    """What is safe to do by rule: each through the code that owns the matter, each the same when done twice."""
+    """The fixes that are safe to make by rule: each through the code that owns the matter, each the same when done
+    twice."""
 
     ADVANCE_PAYMENT = "advance_payment"
     """The payment's workflow asks the PSP and brings the order up to date; one that had ended unpaid is refunded."""
@@ -108,6 +113,8 @@ BOOKING_FIXES = frozenset({Fix.BOOK_FEE, Fix.BOOK_BANK_PAYOUT})
 
 
 class DiscrepancyStatus(StrEnum):
+    """The status of a discrepancy."""
+
     OPEN = "OPEN"
     FIXED = "FIXED"
     """Gone: booked by rule, or found matched by a later run."""
@@ -116,14 +123,14 @@ class DiscrepancyStatus(StrEnum):
 
 
 class Decision(StrEnum):
-    """What a person can do about an open discrepancy."""
+    """A person's decision about an open discrepancy."""
 
     APPLY_FIX = "apply_fix"
     """Do what is proposed. It stays open until the fact is there."""
     ADJUST = "adjust"
     """Book the difference between what is there and what the ledger says, against the account `adjustments`."""
     TO_SUSPENSE = "to_suspense"
-    """Money that came in for nobody: it is held in `suspense`."""
+    """Hold money in `suspense` that came in and belongs to no payment."""
     ACCEPT = "accept"
     """No booking: the note explains it."""
 
@@ -138,14 +145,14 @@ DECISIONS: Mapping[Decision, frozenset[LineClass]] = {
 
 
 def allowed_decisions(row: Mapping[str, Any]) -> list[Decision]:
-    """What can be decided about a discrepancy's row now; nothing once it is closed."""
+    """The decisions that a discrepancy's row allows now; none once it is closed."""
     if row["status"] != DiscrepancyStatus.OPEN:
         return []
     return [decision for decision in Decision if refusal(row, decision) is None]
 
 
 def refusal(row: Mapping[str, Any], decision: Decision) -> str | None:
-    """Why this cannot be decided about an open discrepancy, as a sentence; None: it can."""
+    """The reason why this cannot be decided about an open discrepancy, as a sentence; None if it can."""
     if decision is Decision.ACCEPT:
         return None
     if decision is Decision.APPLY_FIX:
@@ -168,7 +175,7 @@ def refusal(row: Mapping[str, Any], decision: Decision) -> str | None:
 
 
 class Occasion(StrEnum):
-    """How the window of a run comes about."""
+    """The origin of a run's window."""
 
     GIVEN = "given"
     """By whoever asked for it, or by the file."""
@@ -256,12 +263,14 @@ class Staged(Frozen):
 
 
 class RunStep(Frozen):
+    """The input of an activity about a run that needs no more."""
+
     run_id: str
     at: datetime
 
 
 class FailStep(Frozen):
-    """End a run that cannot be carried out; `failure` says why, in words."""
+    """End a run that cannot be carried out; `failure` says why, for a person."""
 
     run_id: str
     failure: str
@@ -287,7 +296,7 @@ class Fixed(Frozen):
 
 
 class Matching(Frozen):
-    """What matching found. `fixes`: open discrepancies with a proposed fix."""
+    """The result of matching. `fixes`: open discrepancies with a proposed fix."""
 
     lines: int
     counts: Mapping[str, int]
@@ -297,7 +306,7 @@ class Matching(Frozen):
 
 
 class ReconciliationReport(Frozen):
-    """How a run ends; `counts`: class → lines and records."""
+    """The end of a run. `counts`: class → lines and records."""
 
     run_id: str
     status: RunStatus
@@ -325,7 +334,7 @@ class ResolveStep(Frozen):
 
 
 def shown(amount: int | None, currency: str | None) -> str | None:
-    """`"490.00"`, or the minor units where the currency is not one that we know."""
+    """An amount as people read it: `"490.00"`, or the minor units where the currency is not one that we know."""
     if amount is None or currency is None:
         return None
     try:
@@ -335,7 +344,7 @@ def shown(amount: int | None, currency: str | None) -> str | None:
 
 
 def run_event(row: Mapping[str, Any], at: datetime) -> Event:
-    """`reconciliation.completed`, from a run's row."""
+    """The event `reconciliation.completed`, from a run's row."""
     return Event(
         id=new_id("evt"),
         type="reconciliation.completed",
@@ -358,7 +367,8 @@ def run_event(row: Mapping[str, Any], at: datetime) -> Event:
 
 
 def discrepancy_event(kind: Literal["opened", "overdue", "resolved"], row: Mapping[str, Any], at: datetime) -> Event:
-    """`discrepancy.opened`, `….overdue` or `….resolved`, from a discrepancy's row; the last also for what was fixed."""
+    """The event `discrepancy.opened`, `….overdue` or `….resolved`, from a discrepancy's row; the last also for what was
+    fixed."""
     return Event(
         id=new_id("evt"),
         type=f"discrepancy.{kind}",

@@ -17,9 +17,8 @@ from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import DefusedXMLParser, ParseError
 
 from domain.money import MoneyError, exponent
-from domain.psp import BankLine
-from gateways.line_limits import NAME_MAX, bounded_name, bounded_time
-from gateways.stripe.report_file import SettlementFileError, minor_units, utc
+from domain.reconciliation.lines import BankLine
+from gateways.settlement_file import NAME_MAX, SettlementFileError, bounded_name, bounded_time, minor_units, utc
 
 CHUNK_BYTES = 65_536
 DEPTH_MAX = 64
@@ -85,7 +84,7 @@ def _fed(file: BinaryIO, parser: DefusedXMLParser, statement: "_Statement") -> I
 
 @dataclass(frozen=True)
 class _Detail:
-    """What is kept of one transaction of an entry; its amount only where the bank gives it one of its own."""
+    """The facts of one transaction of an entry; its amount only where the bank gives it one of its own."""
 
     amount: str | None
     currency: str | None
@@ -182,8 +181,8 @@ class _Statement:
             raise SettlementFileError(self.line_no, str(error)) from None
 
     def _reference(self, entry: Element, amount: int, currency: str, booked_at: datetime) -> str:
-        """Where the bank has no name of its own: the entry's account, day, amount and end-to-end references, and which
-        one it is of those that are alike."""
+        """The bank's name of the entry, or one made of the entry's account, day, amount and end-to-end references, and
+        which one it is of those that are alike."""
         named = _name_at(entry, "AcctSvcrRef")
         if named is not None:
             return bounded_name(named)

@@ -1,1 +1,1 @@
-"""Stripe behind the PSP protocol; nothing outside this folder knows its SDK."""
+"""Stripe behind the PSP protocol; only this folder imports its SDK."""

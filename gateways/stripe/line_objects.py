@@ -1,4 +1,4 @@
-"""What moved our balance at Stripe, from a balance transaction or a row of a report, in our words. No I/O."""
+"""Stripe's balance transactions, and its rows of a report, as our lines. No I/O."""
 
 import hashlib
 import json
@@ -6,13 +6,13 @@ from datetime import datetime
 from typing import Any
 
 from domain.money import MoneyError, exponent
-from domain.psp import PspLine, PspLineKind
-from gateways.line_limits import bounded_amount, bounded_name, bounded_time, clean
+from domain.reconciliation.lines import PspLine, PspLineKind
+from gateways.settlement_file import bounded_amount, bounded_name, bounded_time, clean
+from gateways.stripe.amounts import from_stripe
 from gateways.stripe.objects import (
     UNREADABLE,
     Object,
     carried,
-    from_stripe,
     inside,
     text_or_none,
     time_of,
@@ -85,7 +85,7 @@ OUR_NAMES: dict[PspLineKind, str] = {
 
 
 def line_kind(category: object, kind: object = None) -> PspLineKind:
-    """By Stripe's reporting category, or, where there is none, by its type."""
+    """The kind of a line by Stripe's reporting category or, where there is none, by its type."""
     if isinstance(category, str) and category:
         return _BY_CATEGORY.get(category, PspLineKind.OTHER)
     return _BY_TYPE.get(kind, PspLineKind.OTHER) if isinstance(kind, str) else PspLineKind.OTHER

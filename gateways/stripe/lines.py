@@ -1,23 +1,24 @@
-"""Reconciliation's view of Stripe: what moved our balance there, page by page."""
+"""The movements of our balance at Stripe, page by page, for reconciliation."""
 
 import math
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
-from domain.psp import PspLines
+from domain.reconciliation.lines import PspLines
+from gateways.call import LookupOutcome, Refusal, Unanswered
 from gateways.stripe.line_objects import line_of
 from gateways.stripe.objects import UNREADABLE, Object
-from gateways.stripe.wire import PAGE_SIZE, LookOutcome, Refusal, StripeCalls, Unanswered
+from gateways.stripe.wire import PAGE_SIZE, StripeCalls
 
 TRANSACTIONS = "/v1/balance_transactions"
 
 
 @dataclass(frozen=True)
-class LinesLook:
-    """What asking for a page brought; `reason` of an UNKNOWN as in ChargeResult."""
+class LinesLookup:
+    """The result of asking for a page; `reason` of an UNKNOWN as in ChargeResult."""
 
-    outcome: LookOutcome
+    outcome: LookupOutcome
     page: PspLines
     reason: str | None = None
 
@@ -36,14 +37,14 @@ class StripeLines(StripeCalls):
     ) -> PspLines:
         # Stripe's times are whole seconds: rounded up on both sides, windows that meet neither overlap nor leave a gap.
         window = {"gte": math.ceil(created_from.timestamp()), "lt": math.ceil(created_to.timestamp())}
-        look = await self._run(
+        found = await self._run(
             "list_lines", timeout_s, _unknown_lines, partial(self._page, window, cursor, otherwise_at)
         )
-        return look.page
+        return found.page
 
     async def _page(
         self, window: dict[str, int], cursor: str | None, otherwise_at: datetime, deadline: float
-    ) -> LinesLook:
+    ) -> LinesLookup:
         # The newest come first, so what is booked meanwhile does not move the pages that follow.
         query: Object = {
             "created": window,
@@ -59,11 +60,11 @@ class StripeLines(StripeCalls):
             page = _read_page(answer, cursor, otherwise_at)
         except UNREADABLE:
             raise Unanswered("malformed") from None
-        return LinesLook(LookOutcome.FOUND, page)
+        return LinesLookup(LookupOutcome.FOUND, page)
 
 
 def _read_page(answer: Object, cursor: str | None, otherwise_at: datetime) -> PspLines:
-    """Raises one of UNREADABLE for a page after which it is not known where to go on."""
+    """The page of an answer. Raises one of UNREADABLE where it does not say how to go on."""
     entries, more = answer["data"], answer["has_more"]
     if not isinstance(entries, list) or not isinstance(more, bool):
         raise TypeError("not a page")
@@ -73,5 +74,5 @@ def _read_page(answer: Object, cursor: str | None, otherwise_at: datetime) -> Ps
     return PspLines(lines=tuple(line_of(entry, otherwise_at) for entry in entries), cursor=following)
 
 
-def _unknown_lines(reason: str) -> LinesLook:
-    return LinesLook(LookOutcome.UNKNOWN, PspLines(reason=reason), reason)
+def _unknown_lines(reason: str) -> LinesLookup:
+    return LinesLookup(LookupOutcome.UNKNOWN, PspLines(reason=reason), reason)

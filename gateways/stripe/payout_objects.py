@@ -7,7 +7,8 @@ from typing import Any
 
 from domain.model import Failure
 from domain.psp import PayoutOutcome, PayoutResult, TransferOutcome, TransferResult
-from gateways.stripe.objects import UNREADABLE, Object, from_stripe, inside, text_or_none, time_or_none
+from gateways.stripe.amounts import from_stripe
+from gateways.stripe.objects import UNREADABLE, Object, inside, text_or_none, time_or_none
 
 # --- Why it was refused -----------------------------------------------------------------------------------------------
 
@@ -43,6 +44,7 @@ _MESSAGE_CHARS_MAX = 500
 
 
 def failure_with(code: str, psp_code: str | None = None) -> Failure:
+    """The failure of our stable code, with its message."""
     return Failure(code=code, message=_MESSAGES[code], psp_code=psp_code)
 
 
@@ -110,7 +112,7 @@ _PAYOUT_OUTCOMES: dict[str, PayoutOutcome] = {
 
 
 def payout_result(payout: Any) -> PayoutResult:
-    """A Payout in our words; one that cannot be read is UNKNOWN, with its reference where it has one."""
+    """A Payout as our result; one that cannot be read is UNKNOWN, with its reference where it has one."""
     try:
         if payout["object"] != "payout" or not payout["id"]:
             raise ValueError("not a Payout")
@@ -130,7 +132,7 @@ def payout_result(payout: Any) -> PayoutResult:
 
 
 def _why_failed(payout: Object) -> Failure:
-    """What the bank said: https://docs.stripe.com/api/payouts/failures. Its sentence quotes nothing that is secret."""
+    """The bank's reason: https://docs.stripe.com/api/payouts/failures. Its sentence quotes nothing that is secret."""
     failure = failure_with("payout_failed", text_or_none(payout.get("failure_code")))
     message = text_or_none(payout.get("failure_message"))
     return failure.model_copy(update={"message": message[:_MESSAGE_CHARS_MAX]}) if message else failure

@@ -18,7 +18,9 @@ from domain.psp import (
     TransferRequest,
     TransferResult,
 )
-from gateways.stripe.objects import Object, carried, to_stripe, to_stripe_payout
+from gateways.call import Refusal, Unanswered
+from gateways.stripe.amounts import to_stripe, to_stripe_payout
+from gateways.stripe.objects import Object, carried
 from gateways.stripe.payout_objects import (
     failure_with,
     moved_as_asked,
@@ -32,7 +34,7 @@ from gateways.stripe.payout_objects import (
     unknown_payout,
     unknown_transfer,
 )
-from gateways.stripe.wire import Refusal, StripeCalls, Unanswered, fresh, path_of
+from gateways.stripe.wire import StripeCalls, fresh, path_of
 
 TRANSFERS = "/v1/transfers"
 PAYOUTS = "/v1/payouts"

@@ -6,14 +6,13 @@ before that is then not to be kept either.
 
 import csv
 import io
-import re
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import BinaryIO
 
 from domain.money import MoneyError, exponent
-from domain.psp import PspLine, PspLineKind
-from gateways.line_limits import bounded_amount, bounded_name, bounded_time
+from domain.reconciliation.lines import PspLine, PspLineKind
+from gateways.settlement_file import SettlementFileError, bounded_name, minor_units, utc
 from gateways.stripe.line_objects import OF_CHARGE, OUR_NAMES, line_kind
 
 REQUIRED = ("balance_transaction_id", "currency", "gross", "fee", "net", "reporting_category", "source_id")
@@ -21,47 +20,12 @@ REQUIRED = ("balance_transaction_id", "currency", "gross", "fee", "net", "report
 RECORD_CHARS_MAX = 1_000_000
 """Far above a real row; a file without an end of line must not fill the memory."""
 
-_DECIMAL = re.compile(r"(-?)([0-9]{1,18})(?:\.([0-9]{0,18}))?", re.ASCII)
-
 _METADATA = {
     # Whose metadata column carries our id.
     "paysaga_charge": "payment_metadata[paysaga_charge]",
     "paysaga_refund": "refund_metadata[paysaga_refund]",
     "paysaga_payout": "transfer_metadata[paysaga_payout]",
 }
-
-
-class SettlementFileError(ValueError):
-    """A settlement file or bank statement that cannot be relied on; `line_no` counts from 1."""
-
-    def __init__(self, line_no: int, reason: str) -> None:
-        super().__init__(f"line {line_no}: {reason}")
-        self.line_no = line_no
-        self.reason = reason
-
-
-def minor_units(text: str, currency: str) -> int:
-    """`"-500.00"`, INR → -50000, without a float. Digits past the currency's own must be 0. Raises ValueError, also
-    for more than anybody moves."""
-    match = _DECIMAL.fullmatch(text)
-    if match is None:
-        raise ValueError(f"{text[:50]!r} is not an amount")
-    sign, whole, fraction = match[1], match[2], match[3] or ""
-    digits = exponent(currency)
-    if fraction[digits:].strip("0"):
-        raise ValueError(f"{text!r} is finer than {currency} is")
-    number: int = int(whole) * 10**digits + int(fraction[:digits].ljust(digits, "0") or "0")
-    return bounded_amount(-number if sign else number)
-
-
-def utc(text: str) -> datetime:
-    """An ISO 8601 time of our age; one without a zone is UTC. Raises ValueError."""
-    try:
-        time = datetime.fromisoformat(text)
-        time = time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
-    except (ValueError, OverflowError):
-        raise ValueError(f"{text[:50]!r} is not a time") from None
-    return bounded_time(time)
 
 
 def read_itemized(file: BinaryIO) -> Iterator[PspLine]:

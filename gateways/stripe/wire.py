@@ -1,24 +1,21 @@
-"""How the adapter talks to Stripe: over the official SDK and one aiohttp session, through one guard.
+"""The connection to Stripe: the official SDK over one aiohttp session, through one guard.
 
 Start at `translate`: every error of the boundary becomes a refusal or an unknown there, and nowhere else.
 """
 
-import asyncio
 import logging
 import secrets
 import ssl
-import time
 from collections.abc import Awaitable, Callable, Mapping
-from enum import StrEnum
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, cast
 from urllib.parse import quote
 
 import aiohttp
 import stripe
-from prometheus_client import Counter, Histogram
 from stripe import oauth_error
 
-from gateways.guard import Guard, Refused, Verdict
+from gateways.call import PspCalls, Refusal, Unanswered
+from gateways.guard import Guard
 from gateways.stripe.objects import UNREADABLE, Object
 
 stripe.enable_telemetry = False
@@ -29,38 +26,6 @@ stripe._util.STRIPE_LOG = None
 PAGE_SIZE = 100
 PAGES_MAX = 50
 """A look-up reads at most 5,000 objects; past that it says UNKNOWN `incomplete` rather than that there is nothing."""
-
-_CALLS = Counter(
-    "paysaga_psp_calls", "PSP operations by outcome; of an unknown, its reason", ["psp", "operation", "outcome"]
-)
-_SECONDS = Histogram(
-    "paysaga_psp_call_seconds",
-    "Duration of PSP operations",
-    ["psp", "operation"],
-    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40),
-)
-
-
-class Answer(Protocol):
-    """What an operation ends with."""
-
-    @property
-    def outcome(self) -> StrEnum: ...
-
-    @property
-    def reason(self) -> str | None: ...
-
-
-R = TypeVar("R", bound=Answer)
-
-
-class LookOutcome(StrEnum):
-    """Of a look at something that has no outcome of its own."""
-
-    FOUND = "FOUND"
-    NOT_FOUND = "NOT_FOUND"
-    UNKNOWN = "UNKNOWN"
-
 
 # --- The boundary: what can go wrong, and what it means ---------------------------------------------------------------
 
@@ -121,9 +86,6 @@ ERRORS: dict[type[Exception], str] = {
     Exception: "malformed",
 }
 
-_FAULTS = frozenset({"timeout", "connection", "server_error", "malformed"})
-"""Reasons that speak of Stripe's health. A replayed 500 does not: it is an old answer, given by a healthy server."""
-
 _CODES_IN_FLIGHT = frozenset({"idempotency_key_in_use", "lock_timeout"})
 _CODES_OF_CREDENTIALS = frozenset(
     {
@@ -135,23 +97,6 @@ _CODES_OF_CREDENTIALS = frozenset(
     }
 )
 """Refusals of our configuration, not of the payment: it waits until somebody has put that right."""
-
-
-class Unanswered(Exception):
-    """No answer that can be trusted; `reason` as in ChargeResult."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-
-class Refusal(Exception):
-    """Stripe refused the request. `error` is its error object, which may hold the PaymentIntent it happened to."""
-
-    def __init__(self, error: Object) -> None:
-        super().__init__(error.get("code"))
-        self.error = error
-        self.code = error.get("code")
 
 
 def translate(error: Exception) -> Unanswered | Refusal:
@@ -191,6 +136,7 @@ def _refusal(error: stripe.StripeError) -> Unanswered | Refusal:
 
 
 def path_of(collection: str, reference: str, action: str | None = None) -> str:
+    """`/v1/refunds`, `re_1` → `/v1/refunds/re_1`; whatever the reference holds stays one segment of the path."""
     path = f"{collection}/{quote(reference, safe='')}"
     return f"{path}/{action}" if action else path
 
@@ -221,7 +167,7 @@ class _Http(stripe.HTTPClient):
                 # The guard bounds the calls under way; a second bound here would be a hidden queue.
                 connector=aiohttp.TCPConnector(limit=0, ssl=self._tls),
                 cookie_jar=aiohttp.DummyCookieJar(),
-                # No timeout of aiohttp's: it rounds them up to whole seconds. `_send` sets an exact one.
+                # No timeout of aiohttp's: it rounds them up to whole seconds. `_guarded` sets an exact one.
                 timeout=aiohttp.ClientTimeout(total=None),
             )
         return self._session
@@ -242,12 +188,11 @@ class _Http(stripe.HTTPClient):
             await self._session.close()
 
 
-class StripeCalls:
-    """What the adapter's parts have in common: the connection, the guard, the measuring."""
+class StripeCalls(PspCalls):
+    """The common part of the adapter's files: the connection, and requests through it."""
 
     def __init__(self, *, api_key: str, guard: Guard, base_url: str | None, name: str) -> None:
-        self.name = name
-        self._guard = guard
+        super().__init__(name=name, guard=guard)
         self._http = _Http(own_certificates=base_url is None)
         client = stripe.StripeClient(
             api_key,
@@ -260,26 +205,6 @@ class StripeCalls:
 
     async def close(self) -> None:
         await self._http.close_async()
-
-    async def _run(
-        self,
-        operation: str,
-        timeout_s: float,
-        unknown: Callable[[str], R],
-        steps: Callable[[float], Awaitable[R]],
-    ) -> R:
-        """All requests of one operation under one deadline, measured; what has no answer becomes its `unknown`, and so
-        does a refusal that the operation has no use for (of a list)."""
-        started = time.perf_counter()
-        try:
-            result = await steps(asyncio.get_running_loop().time() + timeout_s)
-        except Unanswered as unanswered:
-            result = unknown(unanswered.reason)
-        except Refusal:
-            result = unknown("unrecognised")
-        _SECONDS.labels(self.name, operation).observe(time.perf_counter() - started)
-        _CALLS.labels(self.name, operation, result.reason or result.outcome.value.lower()).inc()
-        return result
 
     async def _send(
         self,
@@ -298,25 +223,14 @@ class StripeCalls:
         if account == "":
             # The SDK would leave it out, and our own account pay in the seller's place.
             raise Refusal({"type": "invalid_request_error", "code": "account_invalid"})
-        options = {"idempotency_key": key, "stripe_account": account}
-        options = {name: value for name, value in options.items() if value}
-        try:
-            async with self._guard.admit() as permit:
-                try:
-                    async with asyncio.timeout_at(deadline):
-                        answer = await self._request(method, path, **(params or {}), **options)
-                    body = answer.data
-                    if not isinstance(body, dict):
-                        raise TypeError("not a Stripe object")
-                except Exception as error:  # noqa: BLE001 - see the last row of ERRORS
-                    trouble = translate(error)
-                    permit.verdict = _verdict(trouble)
-                    # Without its cause, which quotes the request: no traceback shall show a token.
-                    raise trouble from None
-                permit.verdict = Verdict.ANSWERED
-                return body
-        except Refused as refused:
-            raise Unanswered(refused.reason) from None
+        options = {name: value for name, value in (("idempotency_key", key), ("stripe_account", account)) if value}
+        return await self._guarded(deadline, lambda: self._answer(method, path, params or {}, options), translate)
+
+    async def _answer(self, method: str, path: str, params: Object, options: Mapping[str, str]) -> Object:
+        body = (await self._request(method, path, **params, **options)).data
+        if not isinstance(body, dict):
+            raise TypeError("not a Stripe object")
+        return body
 
     async def _find(
         self,
@@ -343,11 +257,3 @@ class StripeCalls:
             if not more or not items or (found and first_only):
                 return found
         raise Unanswered("incomplete")
-
-
-def _verdict(trouble: Unanswered | Refusal) -> Verdict:
-    if isinstance(trouble, Refusal):
-        return Verdict.ANSWERED
-    if trouble.reason == "rate_limited":
-        return Verdict.THROTTLED
-    return Verdict.FAULT if trouble.reason in _FAULTS else Verdict.ANSWERED

@@ -209,7 +209,7 @@ async def test_items_say_what_each_side_says(books: tuple[Shop, dict[str, str]],
     assert less["sides"]["there"]["amount"] == "490.00"
     assert less["sides"]["record"] == {"amount": "500.00", "currency": "INR", "fee": None}
     assert less["sides"]["ledger"]["amount"] == "500.00"
-    assert less["reason"] == f"The PSP lists 490.00 INR for {charges['less']}, and we booked 500.00 INR."
+    assert less["reason"] == f"The PSP lists 490.00 INR for our {charges['less']}, and we booked 500.00 INR."
     assert less["discrepancy_status"] == "OPEN"
     (hidden,) = (await shop.get(f"/v1/reconciliations/{run['id']}/items", **{"class": "missing_at_psp"})).json()["data"]
     assert (hidden["line_no"], hidden["sides"]["there"]) == (None, None)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from demo.day.play import KINDS
+from demo.day.kinds import KINDS
 from demo.facts import Facts, account_name, differences, formula
 from demo.stories.checkouts import CHAPTERS
 from domain.reconciliation.reconciliation import BREAKS

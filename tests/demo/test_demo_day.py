@@ -8,10 +8,10 @@ from typer.testing import CliRunner
 
 import demo.__main__
 import demo.run
+from demo.day.kinds import KINDS
 from demo.day.payouts import SellersPayout
 from demo.day.plan import CHECKOUTS, SMALLEST, plan
 from demo.day.plants import Plant
-from demo.day.play import KINDS
 from demo.day.reconciliation import differences, miscounted, unfinished
 from domain.reconciliation.reconciliation import (
     BREAKS,
@@ -137,10 +137,10 @@ def test_the_exit_code_says_whether_all_ended_as_told(
 ) -> None:
     programmes = []
 
-    async def run(_: object, programme: demo.run.Programme, **__: object) -> bool:
-        programmes.append(programme)
+    async def run(_: object, plan: demo.run.DemoPlan, **__: object) -> bool:
+        programmes.append(plan)
         return as_told
 
     monkeypatch.setattr(demo.__main__, "run_demo", run)
     assert CliRunner().invoke(demo.__main__.app, []).exit_code == code
-    assert programmes == [demo.run.Programme(stories=True, checkouts=200)]
+    assert programmes == [demo.run.DemoPlan(stories=True, checkouts=200)]

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.psp import BankLine
+from domain.reconciliation.lines import BankLine
 from gateways.bank.camt053 import CHUNK_BYTES, PART_MAX, read_camt053
-from gateways.stripe.report_file import SettlementFileError
+from gateways.settlement_file import SettlementFileError
 
 if TYPE_CHECKING:
     from tests.gateways.conftest import Account

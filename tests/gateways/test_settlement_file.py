@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.money import exponent, to_major
-from domain.psp import PspLine, PspLineKind
-from gateways.stripe.report_file import RECORD_CHARS_MAX, SettlementFileError, minor_units, read_itemized
+from domain.reconciliation.lines import PspLine, PspLineKind
+from gateways.settlement_file import SettlementFileError, minor_units
+from gateways.stripe.report_file import RECORD_CHARS_MAX, read_itemized
 
 ROW: dict[str, str] = {
     "balance_transaction_id": "txn_1",

@@ -8,7 +8,8 @@ from urllib.parse import unquote_plus
 
 import pytest
 
-from domain.psp import CaptureRequest, PspLine, PspLineKind, PspLines, ReversalRequest, TransferRequest
+from domain.psp import CaptureRequest, ReversalRequest, TransferRequest
+from domain.reconciliation.lines import PspLine, PspLineKind, PspLines
 from gateways.stripe.gateway import StripePsp
 from gateways.stripe.line_objects import NO_CURRENCY, line_kind, line_of
 from gateways.stripe.report_file import read_itemized
@@ -419,7 +420,7 @@ async def test_a_reversal_made_by_hand_names_our_payout(account: "Account") -> N
 
 
 async def test_page_after_page(account: "Account", monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateways.stripe_lines.PAGE_SIZE", 2)
+    monkeypatch.setattr("gateways.stripe.lines.PAGE_SIZE", 2)
     for _ in range(5):
         await account.psp.charge(account.request(), timeout_s=T)
     lines = await all_lines(account)

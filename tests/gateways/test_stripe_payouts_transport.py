@@ -387,7 +387,7 @@ async def test_which_transfer_is_ours(found: list[Any], reference: str | None) -
 
 
 async def test_a_look_up_that_does_not_end_is_incomplete(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateways.stripe_wire.PAGES_MAX", 3)
+    monkeypatch.setattr("gateways.stripe.wire.PAGES_MAX", 3)
     other = {"id": "x_1", "metadata": {}}
     server = Server(page(other, more=True))
     async with served(server) as psp:

@@ -303,22 +303,22 @@ async def test_a_wrong_currency_is_told_as_it_is(account: "Account") -> None:
 
 
 async def test_found_among_many_pages(account: "Account", monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateways.stripe_wire.PAGE_SIZE", 2)
+    monkeypatch.setattr("gateways.stripe.wire.PAGE_SIZE", 2)
     requests = [account.request() for _ in range(7)]
     results = [await account.psp.charge(request, timeout_s=T) for request in requests]
     for request, result in zip(requests, results, strict=True):
         assert await account.psp.find_charge(window(request), timeout_s=T) == result
     stranger = account.request()
     assert (await account.psp.find_charge(window(stranger), timeout_s=T)).outcome is ChargeOutcome.NOT_FOUND
-    monkeypatch.setattr("gateways.stripe_wire.PAGES_MAX", 2)
+    monkeypatch.setattr("gateways.stripe.wire.PAGES_MAX", 2)
     assert unknown(await account.psp.find_charge(window(stranger), timeout_s=T)) == "incomplete"
 
 
 async def test_a_charge_that_a_busy_account_buried_is_found_near_the_start_of_the_window(
     account: "Account", monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateways.stripe_wire.PAGE_SIZE", 2)
-    monkeypatch.setattr("gateways.stripe_wire.PAGES_MAX", 2)
+    monkeypatch.setattr("gateways.stripe.wire.PAGE_SIZE", 2)
+    monkeypatch.setattr("gateways.stripe.wire.PAGES_MAX", 2)
     request = account.request()
     result = await account.psp.charge(request, timeout_s=T)
     await account.control("POST", "clock/advance", {"seconds": 3600})

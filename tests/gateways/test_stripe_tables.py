@@ -22,13 +22,13 @@ from domain.psp import (
     EvidenceRequest,
     RefundOutcome,
 )
+from gateways.call import Refusal, Unanswered, verdict_of
 from gateways.guard import Guard, Verdict
 from gateways.protocol import Psp
-from gateways.stripe import gateway as adapter
-from gateways.stripe import objects
+from gateways.stripe import charges, disputes, failures, results
+from gateways.stripe.amounts import from_stripe, to_stripe
 from gateways.stripe.gateway import StripePsp
-from gateways.stripe.objects import from_stripe, to_stripe
-from gateways.stripe.wire import ERRORS, REFUSAL, Refusal, Unanswered, _verdict, translate
+from gateways.stripe.wire import ERRORS, REFUSAL, translate
 
 # The SDK leaves these constructors without types.
 API_CONNECTION: Any = stripe.APIConnectionError
@@ -121,7 +121,7 @@ def test_a_refusal_needs_stripes_definite_word() -> None:
     ],
 )
 def test_what_the_guard_learns(trouble: Unanswered | Refusal, verdict: Verdict) -> None:
-    assert _verdict(trouble) is verdict
+    assert verdict_of(trouble) is verdict
 
 
 # --- failures ---
@@ -148,29 +148,29 @@ INVALID = {"type": "invalid_request_error"}
     ],
 )
 def test_failure_codes(error: dict[str, Any], code: str, psp_code: str | None) -> None:
-    failure = objects.failure_of({**error, "message": "No such token: tok_secret"})
+    failure = failures.failure_of({**error, "message": "No such token: tok_secret"})
     assert (failure.code, failure.psp_code) == (code, psp_code)
     assert "tok_secret" not in failure.message
 
 
 def test_an_attempt_was_declined_whatever_its_error_is_called() -> None:
-    assert objects.failure_of(INVALID | {"code": "new_word"}, attempted=True).code == "card_declined"
+    assert failures.failure_of(INVALID | {"code": "new_word"}, attempted=True).code == "card_declined"
     failed = intent("requires_payment_method", last_payment_error=INVALID | {"code": "account_closed"})
-    result = objects.charge_result(failed)
+    result = results.charge_result(failed)
     assert result.failure is not None
     assert (result.failure.code, result.failure.psp_code) == ("payment_method_declined", "account_closed")
 
 
 def test_every_code_that_is_given_out_has_words() -> None:
-    given_out = {*objects._FAILURE_CODES.values(), "evidence_refused"}
-    without = given_out - objects._MESSAGES.keys()
+    given_out = {*failures._FAILURE_CODES.values(), "evidence_refused"}
+    without = given_out - failures._MESSAGES.keys()
     # Told in the words of any decline: see the comment on _MESSAGES.
     assert without == {"lost_or_stolen_card", "fraud_suspected"}
 
 
 def test_an_authorisation_that_ran_out_has_a_code_of_its_own() -> None:
     for code in ("charge_expired_for_capture", "capture_charge_authorization_expired"):
-        assert objects.failure_of(INVALID | {"code": code}).code == "authorization_expired"
+        assert failures.failure_of(INVALID | {"code": code}).code == "authorization_expired"
 
 
 # --- amounts ---
@@ -293,7 +293,7 @@ def intent(status: str, **more: Any) -> dict[str, Any]:
     ],
 )
 def test_states_of_a_charge(status: str, outcome: ChargeOutcome) -> None:
-    result = objects.charge_result(intent(status))
+    result = results.charge_result(intent(status))
     assert (result.outcome, result.reference) == (outcome, "pi_1")
     assert result.reason == ("unrecognised" if outcome is ChargeOutcome.UNKNOWN else None)
 
@@ -302,22 +302,22 @@ def test_states_of_a_charge(status: str, outcome: ChargeOutcome) -> None:
 def test_a_success_that_took_nothing_is_no_success(received: dict[str, Any]) -> None:
     thing = intent("succeeded")
     del thing["amount_received"]
-    result = objects.charge_result(thing | received)
+    result = results.charge_result(thing | received)
     assert (result.outcome, result.reason, result.amount) == (ChargeOutcome.UNKNOWN, "malformed", None)
 
 
 def test_a_cancelled_charge_still_says_why_it_was_declined() -> None:
     error = CARD | {"decline_code": "insufficient_funds"}
-    result = objects.charge_result(intent("canceled", last_payment_error=error))
-    assert (result.outcome, result.failure) == (ChargeOutcome.VOIDED, objects.failure_of(error))
-    assert objects.charge_result(intent("canceled", last_payment_error=None)).failure is None
+    result = results.charge_result(intent("canceled", last_payment_error=error))
+    assert (result.outcome, result.failure) == (ChargeOutcome.VOIDED, failures.failure_of(error))
+    assert results.charge_result(intent("canceled", last_payment_error=None)).failure is None
     # An earlier decline does not matter to a charge that was paid after all.
-    assert objects.charge_result(intent("succeeded", last_payment_error=error)).failure is None
+    assert results.charge_result(intent("succeeded", last_payment_error=error)).failure is None
 
 
 def test_amount_is_what_was_really_taken_and_the_fee_comes_along() -> None:
     entry = {"id": "txn_1", "fee": 45, "currency": "usd", "available_on": 1_700_000_000}
-    result = objects.charge_result(
+    result = results.charge_result(
         intent("succeeded", amount_received=499, latest_charge={"balance_transaction": entry})
     )
     assert (result.amount, result.currency) == (499, "USD")
@@ -332,7 +332,7 @@ def test_amount_is_what_was_really_taken_and_the_fee_comes_along() -> None:
 
 @pytest.mark.parametrize("charge", [None, "ch_1", {"balance_transaction": None}, {"balance_transaction": {"fee": "x"}}])
 def test_a_charge_does_not_depend_on_its_fee(charge: Any) -> None:
-    result = objects.charge_result(intent("succeeded", amount_received=500, latest_charge=charge))
+    result = results.charge_result(intent("succeeded", amount_received=500, latest_charge=charge))
     assert (result.outcome, result.fee) == (ChargeOutcome.SUCCEEDED, None)
 
 
@@ -353,7 +353,7 @@ def test_a_charge_does_not_depend_on_its_fee(charge: Any) -> None:
     ],
 )
 def test_a_broken_charge_is_unknown(thing: Any, reference: str | None) -> None:
-    result = objects.charge_result(thing)
+    result = results.charge_result(thing)
     assert (result.outcome, result.reference) == (ChargeOutcome.UNKNOWN, reference)
     assert result.reason in ("malformed", "unrecognised")
 
@@ -370,7 +370,7 @@ def test_a_broken_charge_is_unknown(thing: Any, reference: str | None) -> None:
     ],
 )
 def test_where_the_buyer_is_sent(action: Any, url: str | None) -> None:
-    result = objects.charge_result(intent("requires_action", next_action=action))
+    result = results.charge_result(intent("requires_action", next_action=action))
     assert result.outcome is ChargeOutcome.REQUIRES_ACTION
     assert (result.next_action.url if result.next_action else None) == url
 
@@ -382,9 +382,9 @@ def test_a_refusal_is_not_believed_against_its_own_payment_intent() -> None:
         ("succeeded", ChargeOutcome.SUCCEEDED),
         ("processing", ChargeOutcome.PENDING),
     ]:
-        result = adapter._declined(Refusal({**card_error, "payment_intent": intent(status)}))
+        result = charges._declined(Refusal({**card_error, "payment_intent": intent(status)}))
         assert (result.outcome, result.reference) == (outcome, "pi_1")
-    assert adapter._declined(Refusal(card_error)).failure == objects.failure_of(card_error)
+    assert charges._declined(Refusal(card_error)).failure == failures.failure_of(card_error)
 
 
 @pytest.mark.parametrize(
@@ -399,7 +399,7 @@ def test_a_refusal_is_not_believed_against_its_own_payment_intent() -> None:
     ],
 )
 def test_states_of_a_refund(status: str, outcome: RefundOutcome, code: str | None) -> None:
-    result = objects.refund_result(
+    result = results.refund_result(
         {"object": "refund", "id": "re_1", "status": status, "amount": 5, "currency": "isk"}
         | {"amount": 500, "failure_reason": "lost_or_stolen_card"}
     )
@@ -409,7 +409,7 @@ def test_states_of_a_refund(status: str, outcome: RefundOutcome, code: str | Non
 
 @pytest.mark.parametrize("thing", [{}, None, [], {"object": "charge"}, {"object": "refund", "status": "succeeded"}])
 def test_a_broken_refund_is_unknown(thing: Any) -> None:
-    result = objects.refund_result(thing)
+    result = results.refund_result(thing)
     assert (result.outcome, result.reason) == (RefundOutcome.UNKNOWN, "malformed")
 
 
@@ -431,7 +431,7 @@ CHARGE = {
 
 
 def read(status: str, charge: Any) -> ChargeResult:
-    return objects.charge_result(intent(status, latest_charge=charge))
+    return results.charge_result(intent(status, latest_charge=charge))
 
 
 def with_card(**more: Any) -> dict[str, Any]:
@@ -524,13 +524,13 @@ def dispute(status: str = "needs_response", **more: Any) -> dict[str, Any]:
     ],
 )
 def test_states_of_a_dispute(status: str, outcome: DisputeOutcome) -> None:
-    result = objects.dispute_result(dispute(status))
+    result = results.dispute_result(dispute(status))
     assert (result.outcome, result.reference, len(result.money)) == (outcome, "du_1", 1)
     assert result.reason == ("unrecognised" if outcome is DisputeOutcome.UNKNOWN else None)
 
 
 def test_all_of_a_dispute() -> None:
-    result = objects.dispute_result(dispute(balance_transactions=[WITHDRAWN, REINSTATED]))
+    result = results.dispute_result(dispute(balance_transactions=[WITHDRAWN, REINSTATED]))
     assert result.model_dump(exclude_none=True) == {
         "outcome": DisputeOutcome.NEEDS_RESPONSE,
         "reference": "du_1",
@@ -549,7 +549,7 @@ def test_all_of_a_dispute() -> None:
 
 def test_money_of_a_dispute_is_in_the_currency_of_the_settlement() -> None:
     entry = {"id": "txn_1", "amount": -500, "fee": 0, "currency": "isk"}
-    result = objects.dispute_result(dispute(balance_transactions=[entry]))
+    result = results.dispute_result(dispute(balance_transactions=[entry]))
     assert (result.amount, result.currency) == (500, "USD")
     assert [(money.amount, money.currency) for money in result.money] == [(-5, "ISK")]
 
@@ -558,7 +558,7 @@ def test_money_of_a_dispute_is_in_the_currency_of_the_settlement() -> None:
     "details", [None, {}, {"due_by": None}, {"due_by": 0}, {"due_by": None, "submission_count": 0}]
 )
 def test_a_dispute_that_takes_no_answer(details: Any) -> None:
-    result = objects.dispute_result(dispute(evidence_details=details, payment_intent=None, balance_transactions=[]))
+    result = results.dispute_result(dispute(evidence_details=details, payment_intent=None, balance_transactions=[]))
     assert (result.outcome, result.evidence_due_at, result.submissions) == (DisputeOutcome.NEEDS_RESPONSE, None, 0)
     assert (result.charge_reference, result.money) == ("ch_1", ())
 
@@ -591,11 +591,11 @@ def test_a_dispute_that_takes_no_answer(details: Any) -> None:
 )
 def test_a_broken_dispute_is_unknown(thing: Any, reference: str | None) -> None:
     expected = DisputeResult(outcome=DisputeOutcome.UNKNOWN, reason="malformed", reference=reference)
-    assert objects.dispute_result(thing) == expected
+    assert results.dispute_result(thing) == expected
 
 
 def evidence(**fields: str) -> dict[str, Any]:
-    params = adapter._evidence_params(EvidenceRequest(key="k", reference="du_1", fields=fields))
+    params = disputes._evidence_params(EvidenceRequest(key="k", reference="du_1", fields=fields))
     assert params["submit"] is True
     told: dict[str, Any] = params["evidence"]
     return told

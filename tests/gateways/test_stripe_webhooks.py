@@ -11,7 +11,8 @@ import stripe
 
 from domain.psp import PspEventKind, WebhookRejected
 from gateways.guard import Guard
-from gateways.stripe.gateway import WEBHOOK_TOLERANCE_S, StripePsp
+from gateways.stripe.gateway import StripePsp
+from gateways.stripe.webhooks import WEBHOOK_TOLERANCE_S
 
 SECRETS = ("whsec_new", "whsec_old")
 INTENT = {"object": "payment_intent", "id": "pi_1", "metadata": {"paysaga_charge": "ch_ours"}}

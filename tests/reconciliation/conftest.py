@@ -7,7 +7,7 @@ import pytest
 
 from db.core.database import Database
 from embedded.stack import EmbeddedStack
-from tests.reconciliation.world import World
+from tests.reconciliation.scenario import Scenario
 from tests.support.deployment import TEMPLATE
 
 NAME = "reconciliation"
@@ -27,10 +27,10 @@ async def books(servers: EmbeddedStack) -> AsyncIterator[tuple[Database, "asyncp
 
 
 @pytest.fixture
-async def world(books: tuple[Database, "asyncpg.Pool[asyncpg.Record]"]) -> World:
+async def scenario(books: tuple[Database, "asyncpg.Pool[asyncpg.Record]"]) -> Scenario:
     database, owner = books
     await empty(owner)
-    made = World(database, owner)
+    made = Scenario(database, owner)
     await made.seller()
     return made
 

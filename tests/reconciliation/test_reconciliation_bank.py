@@ -9,9 +9,9 @@ from db.reconciliation import run as runs
 from domain import ledger as books
 from domain.calendar import working_days_after
 from domain.ledger import Kind
-from domain.psp import BankLine
+from domain.reconciliation.lines import BankLine
 from domain.reconciliation.reconciliation import LineClass, Source, Subject
-from tests.reconciliation.world import DAY, LATER, NOON, Found, World, hours
+from tests.reconciliation.scenario import DAY, LATER, NOON, Found, Scenario, hours
 
 MONTH = (DAY - timedelta(days=5), DAY + timedelta(days=20))
 
@@ -20,116 +20,116 @@ def entry(reference: str = "bank-1", *names: str, amount: int = 90_000, at: date
     return BankLine(reference=reference, amount=amount, currency="INR", booked_at=at, references=names)
 
 
-async def booked(world: World, payout: str = "po_1", amount: int = 90_000, at: datetime = NOON) -> None:
+async def booked(scenario: Scenario, payout: str = "po_1", amount: int = 90_000, at: datetime = NOON) -> None:
     kind = Kind.BANK_PAYOUT if amount > 0 else Kind.BANK_PAYOUT_REVERSAL
-    await world.post(kind, f"stripe:{payout}", books.bank_payout("stripe", amount, "INR"), at)
+    await scenario.post(kind, f"stripe:{payout}", books.bank_payout("stripe", amount, "INR"), at)
 
 
-async def statement(world: World, *lines: BankLine, at: datetime = LATER, **fields: object) -> Found:
+async def statement(scenario: Scenario, *lines: BankLine, at: datetime = LATER, **fields: object) -> Found:
     more = {"source": Source.FILE, "subject": Subject.BANK, "window": MONTH} | fields
-    return await world.run(*lines, at=at, **more)
+    return await scenario.run(*lines, at=at, **more)
 
 
-async def test_by_the_payouts_name(world: World) -> None:
-    await booked(world)
-    item = (await statement(world, entry("bank-1", "X", "po_1"))).one(LineClass.MATCHED)
+async def test_by_the_payouts_name(scenario: Scenario) -> None:
+    await booked(scenario)
+    item = (await statement(scenario, entry("bank-1", "X", "po_1"))).one(LineClass.MATCHED)
     assert (item["how"], item["object_id"], item["line_no"]) == ("psp_id", "po_1", 1)
-    assert (await statement(world)).items == [], "confirmed once is confirmed"
+    assert (await statement(scenario)).items == [], "confirmed once is confirmed"
 
 
-async def test_by_a_guess(world: World) -> None:
-    await booked(world)
-    item = (await statement(world, entry(at=NOON + timedelta(days=3)))).one(LineClass.MATCHED)
+async def test_by_a_guess(scenario: Scenario) -> None:
+    await booked(scenario)
+    item = (await statement(scenario, entry(at=NOON + timedelta(days=3)))).one(LineClass.MATCHED)
     assert item["how"] == "guess"
 
 
-async def test_no_guess_between_two(world: World) -> None:
-    await booked(world)
-    await booked(world, "po_2")
-    assert (await statement(world, entry())).classes == ["missing_here", "timing", "timing"]
+async def test_no_guess_between_two(scenario: Scenario) -> None:
+    await booked(scenario)
+    await booked(scenario, "po_2")
+    assert (await statement(scenario, entry())).classes == ["missing_here", "timing", "timing"]
 
 
-async def test_amount_and_currency(world: World) -> None:
-    await booked(world)
-    item = (await statement(world, entry("bank-1", "po_1", amount=80_000))).one(LineClass.AMOUNT)
-    assert item["reason"] == "The bank lists 800.00 INR for po_1, and we booked 900.00 INR."
+async def test_amount_and_currency(scenario: Scenario) -> None:
+    await booked(scenario)
+    item = (await statement(scenario, entry("bank-1", "po_1", amount=80_000))).one(LineClass.AMOUNT)
+    assert item["reason"] == "The bank lists 800.00 INR for the PSP's po_1, and we booked 900.00 INR."
 
 
 @pytest.mark.parametrize("names", [("po_unknown",), ("Stripe", "PAYOUT"), ("txn_1",)])
-async def test_an_entry_of_the_psp_that_is_not_booked(world: World, names: tuple[str, ...]) -> None:
-    (await statement(world, entry("bank-1", *names, amount=-123))).one(LineClass.MISSING_HERE)
-    (disc,) = await world.open_ones()
+async def test_an_entry_of_the_psp_that_is_not_booked(scenario: Scenario, names: tuple[str, ...]) -> None:
+    (await statement(scenario, entry("bank-1", *names, amount=-123))).one(LineClass.MISSING_HERE)
+    (disc,) = await scenario.open_ones()
     assert (disc["subject"], disc["tenant_id"], disc["difference"]) == ("bank", "platform", -123)
 
 
-async def test_an_entry_that_is_nothing_of_the_psps(world: World) -> None:
+async def test_an_entry_that_is_nothing_of_the_psps(scenario: Scenario) -> None:
     """Rent, salaries: it is in the log, in no total, and nobody is asked about it."""
-    await booked(world)
+    await booked(scenario)
     rent = entry("bank-2", "RENT", "shop", amount=-120_000)
-    found = await statement(world, entry("bank-1", "po_1"), rent)
+    found = await statement(scenario, entry("bank-1", "po_1"), rent)
     assert found.counts == {"matched": 1, "unrelated": 1}
     (item,) = [item for item in found.items if item["class"] == "unrelated"]
     assert (item["discrepancy_id"], item["reason"][:12]) == (None, "Not of the P")
-    assert await world.open_ones(None) == []
-    run = await world.database.read(lambda c: runs.get(c, found.run_id))
-    assert (await report.summary(world.database, run, None, LATER)).totals == [report.Total("INR", 90_000, 90_000)]
-    assert (await statement(world)).items == [], "it is told once"
+    assert await scenario.open_ones(None) == []
+    run = await scenario.database.read(lambda c: runs.get(c, found.run_id))
+    assert (await report.summary(scenario.database, run, None, LATER)).totals == [report.Total("INR", 90_000, 90_000)]
+    assert (await statement(scenario)).items == [], "it is told once"
 
 
-async def test_an_entry_whose_payout_is_booked_later_and_that_only_its_amount_names(world: World) -> None:
-    (await statement(world, entry())).one(LineClass.UNRELATED)
-    await booked(world)
+async def test_an_entry_whose_payout_is_booked_later_and_that_only_its_amount_names(scenario: Scenario) -> None:
+    (await statement(scenario, entry())).one(LineClass.UNRELATED)
+    await booked(scenario)
     next_day = (DAY + timedelta(days=2), DAY + timedelta(days=3))
-    assert (await statement(world, window=next_day)).one(LineClass.MATCHED)["how"] == "guess"
+    assert (await statement(scenario, window=next_day)).one(LineClass.MATCHED)["how"] == "guess"
 
 
-async def test_a_statement_is_of_one_currency(world: World) -> None:
-    await booked(world)
-    await world.post(Kind.BANK_PAYOUT, "stripe:po_usd", books.bank_payout("stripe", 500, "USD"))
+async def test_a_statement_is_of_one_currency(scenario: Scenario) -> None:
+    await booked(scenario)
+    await scenario.post(Kind.BANK_PAYOUT, "stripe:po_usd", books.bank_payout("stripe", 500, "USD"))
     much_later = NOON + timedelta(days=30)
-    assert (await statement(world, entry("bank-1", "po_1"), at=much_later)).counts == {"matched": 1}
-    found = await statement(world, entry("bank-2", "RENT").model_copy(update={"currency": "USD"}), at=much_later)
+    assert (await statement(scenario, entry("bank-1", "po_1"), at=much_later)).counts == {"matched": 1}
+    found = await statement(scenario, entry("bank-2", "RENT").model_copy(update={"currency": "USD"}), at=much_later)
     assert found.classes == ["missing_at_psp", "unrelated"]
 
 
-async def test_the_same_entry_in_the_statement_of_the_day_and_of_the_month(world: World) -> None:
-    await booked(world)
+async def test_the_same_entry_in_the_statement_of_the_day_and_of_the_month(scenario: Scenario) -> None:
+    await booked(scenario)
     line = entry("entry:1234:1", "po_1")
-    assert (await statement(world, line)).counts == {"matched": 1}
-    assert (await statement(world, line)).counts == {"matched": 1}
+    assert (await statement(scenario, line)).counts == {"matched": 1}
+    assert (await statement(scenario, line)).counts == {"matched": 1}
 
 
-async def test_an_entry_whose_payout_is_booked_later(world: World) -> None:
-    (await statement(world, entry("bank-1", "po_1"))).one(LineClass.MISSING_HERE)
-    await booked(world)
-    found = await statement(world, window=(DAY + timedelta(days=2), DAY + timedelta(days=3)))
+async def test_an_entry_whose_payout_is_booked_later(scenario: Scenario) -> None:
+    (await statement(scenario, entry("bank-1", "po_1"))).one(LineClass.MISSING_HERE)
+    await booked(scenario)
+    found = await statement(scenario, window=(DAY + timedelta(days=2), DAY + timedelta(days=3)))
     assert (found.classes, found.matched.closed) == (["matched"], 1)
 
 
-async def test_not_on_the_statement_within_five_working_days(world: World) -> None:
-    await booked(world)
+async def test_not_on_the_statement_within_five_working_days(scenario: Scenario) -> None:
+    await booked(scenario)
     due_at = working_days_after(NOON, 5)
-    item = (await statement(world, at=due_at - hours(0.1))).one(LineClass.TIMING)
+    item = (await statement(scenario, at=due_at - hours(0.1))).one(LineClass.TIMING)
     assert item["due_at"] == due_at == NOON + timedelta(days=7), "a weekend lies between"
-    item = (await statement(world, at=due_at)).one(LineClass.MISSING_AT_PSP)
-    assert item["reason"] == "We booked a payout of 900.00 INR for po_1, and the bank does not list it."
-    found = await statement(world, entry("bank-1", "po_1"), at=due_at + hours(1))
+    item = (await statement(scenario, at=due_at)).one(LineClass.MISSING_AT_PSP)
+    assert item["reason"] == "We booked a payout of 900.00 INR for the PSP's po_1, and the bank does not list it."
+    found = await statement(scenario, entry("bank-1", "po_1"), at=due_at + hours(1))
     assert (found.classes, found.matched.closed) == (["matched"], 1)
 
 
-async def test_twice(world: World) -> None:
-    await booked(world)
+async def test_twice(scenario: Scenario) -> None:
+    await booked(scenario)
     line = entry("bank-1", "po_1")
-    assert (await statement(world, line, line)).classes == ["duplicate", "matched"]
-    again = await statement(world, entry("bank-2", "po_1"), window=(DAY, DAY + timedelta(days=2)))
+    assert (await statement(scenario, line, line)).classes == ["duplicate", "matched"]
+    again = await statement(scenario, entry("bank-2", "po_1"), window=(DAY, DAY + timedelta(days=2)))
     assert again.one(LineClass.DUPLICATE)["line_reference"] == "bank-2"
 
 
-async def test_a_payout_that_came_back(world: World) -> None:
-    await booked(world)
-    await booked(world, amount=-90_000, at=NOON + hours(30))
+async def test_a_payout_that_came_back(scenario: Scenario) -> None:
+    await booked(scenario)
+    await booked(scenario, amount=-90_000, at=NOON + hours(30))
     lines = entry("bank-1", "po_1"), entry("bank-2", "po_1", amount=-90_000, at=NOON + hours(48))
-    assert (await statement(world, *lines)).counts == {"matched": 2}
+    assert (await statement(scenario, *lines)).counts == {"matched": 2}
 
 
 def test_working_days() -> None:

@@ -10,121 +10,123 @@ from db.audit.audit import audit_database
 from db.payout import release
 from domain.errors import Conflict
 from domain.payout import ReleaseFundsStep
-from domain.psp import PspLineKind
+from domain.reconciliation.lines import PspLineKind
 from domain.reconciliation.reconciliation import Decision, ResolveStep
 from runtime.workflow_client import WorkflowClient
+from tests.reconciliation.scenario import AMOUNT, FEE, LATER, NOON, Scenario
 from tests.reconciliation.test_reconciliation_classes import other
-from tests.reconciliation.world import AMOUNT, FEE, LATER, NOON, World
 
 MUCH_LATER = NOON + timedelta(days=30)
 
 
 @pytest.fixture
-async def fixer(world: World) -> Fixer:
-    return Fixer(world.database, cast(WorkflowClient, None))
+async def fixer(scenario: Scenario) -> Fixer:
+    return Fixer(scenario.database, cast(WorkflowClient, None))
 
 
-async def balances(world: World) -> dict[str, int]:
-    rows = await world.sql(
+async def balances(scenario: Scenario) -> dict[str, int]:
+    rows = await scenario.sql(
         "SELECT account, sum(amount)::int AS s FROM ledger_posting GROUP BY 1 HAVING sum(amount) <> 0"
     )
     return {row["account"]: row["s"] for row in rows}
 
 
-async def violations(world: World) -> list[str]:
+async def violations(scenario: Scenario) -> list[str]:
     """But for what should have been released by now: these books are of a day long ago."""
-    return [found.problem for found in await audit_database(world.database) if found.code != "P13"]
+    return [found.problem for found in await audit_database(scenario.database) if found.code != "P13"]
 
 
-async def order_of(world: World, payment_id: str) -> Any:
-    return (await world.sql("SELECT * FROM payment_order WHERE payment_id = $1", payment_id))[0]
+async def order_of(scenario: Scenario, payment_id: str) -> Any:
+    return (await scenario.sql("SELECT * FROM payment_order WHERE payment_id = $1", payment_id))[0]
 
 
-async def test_a_fee_is_booked_once(world: World, fixer: Fixer) -> None:
-    paid = await world.paid(fee=None)
+async def test_a_fee_is_booked_once(scenario: Scenario, fixer: Fixer) -> None:
+    paid = await scenario.paid(fee=None)
     line = paid.line(available_on=MUCH_LATER)
-    await world.run(line)
-    (disc,) = await world.open_ones()
+    await scenario.run(line)
+    (disc,) = await scenario.open_ones()
     for _ in range(2):
         assert await fixer.fix(disc, LATER)
-    (fixed,) = await world.open_ones(None)
+    (fixed,) = await scenario.open_ones(None)
     assert (fixed["status"], fixed["resolution"], fixed["resolved_by"]) == ("FIXED", "book_fee", "reconciliation")
     assert fixed["ledger_transaction_id"] is not None
-    assert (await balances(world))["psp_fees"] == FEE
-    assert (await order_of(world, paid.payment_id))["available_at"] == MUCH_LATER, "not before the PSP lets us have it"
-    (known,) = await world.sql("SELECT fee ->> 'reference' AS txn FROM charge")
+    assert (await balances(scenario))["psp_fees"] == FEE
+    assert (await order_of(scenario, paid.payment_id))["available_at"] == MUCH_LATER, (
+        "not before the PSP lets us have it"
+    )
+    (known,) = await scenario.sql("SELECT fee ->> 'reference' AS txn FROM charge")
     assert known["txn"] == paid.txn
-    assert (await world.run(line)).items == []
-    assert await violations(world) == []
+    assert (await scenario.run(line)).items == []
+    assert await violations(scenario) == []
 
 
-async def test_the_seller_bears_it_from_pending(world: World, fixer: Fixer) -> None:
-    await world.sql("UPDATE merchant SET psp_fee_payer = 'seller'")
-    paid = await world.paid(fee=None)
-    await world.run(paid.line())
-    (disc,) = await world.open_ones()
+async def test_the_seller_bears_it_from_pending(scenario: Scenario, fixer: Fixer) -> None:
+    await scenario.sql("UPDATE merchant SET psp_fee_payer = 'seller'")
+    paid = await scenario.paid(fee=None)
+    await scenario.run(paid.line())
+    (disc,) = await scenario.open_ones()
     await fixer.fix(disc, LATER)
-    found = await balances(world)
+    found = await balances(scenario)
     assert (found["wallet:anna:pending"], found.get("psp_fees", 0)) == (-(AMOUNT - FEE), 0)
-    assert (await order_of(world, paid.payment_id))["pending_amount"] == AMOUNT - FEE
-    assert await violations(world) == []
+    assert (await order_of(scenario, paid.payment_id))["pending_amount"] == AMOUNT - FEE
+    assert await violations(scenario) == []
 
 
 @pytest.mark.parametrize("left", [AMOUNT, FEE // 2, 0])
-async def test_the_seller_bears_it_from_what_is_available(world: World, fixer: Fixer, left: int) -> None:
+async def test_the_seller_bears_it_from_what_is_available(scenario: Scenario, fixer: Fixer, left: int) -> None:
     """The order was released before its fee was known; of what has been refunded since, nothing can be taken."""
-    await world.sql("UPDATE merchant SET psp_fee_payer = 'seller'")
-    paid = await world.paid(fee=None)
-    await world.database.run(lambda c: release.release(c, ReleaseFundsStep(due_at=MUCH_LATER, at=MUCH_LATER)))
+    await scenario.sql("UPDATE merchant SET psp_fee_payer = 'seller'")
+    paid = await scenario.paid(fee=None)
+    await scenario.database.run(lambda c: release.release(c, ReleaseFundsStep(due_at=MUCH_LATER, at=MUCH_LATER)))
     lines = [paid.line()]
     if left < AMOUNT:
-        await world.refund(paid, AMOUNT - left)
-    await world.run(*lines)
-    (disc,) = [d for d in await world.open_ones() if d["class"] == "fee"]
+        await scenario.refund(paid, AMOUNT - left)
+    await scenario.run(*lines)
+    (disc,) = [d for d in await scenario.open_ones() if d["class"] == "fee"]
     await fixer.fix(disc, LATER)
-    found = await balances(world)
+    found = await balances(scenario)
     assert found.get("psp_fees", 0) == FEE - min(FEE, left)
     assert found.get("wallet:anna:available", 0) == -(left - min(FEE, left))
-    assert await violations(world) == []
+    assert await violations(scenario) == []
 
 
-async def test_a_payout_to_our_bank_and_back(world: World, fixer: Fixer) -> None:
+async def test_a_payout_to_our_bank_and_back(scenario: Scenario, fixer: Fixer) -> None:
     there = other("txn_1", kind=PspLineKind.PAYOUT, amount=-90_000, source_reference="po_1")
     back = other("txn_2", kind=PspLineKind.PAYOUT_REVERSAL, amount=90_000, source_reference="po_1")
-    await world.run(there)
-    (disc,) = await world.open_ones()
+    await scenario.run(there)
+    (disc,) = await scenario.open_ones()
     for _ in range(2):
         await fixer.fix(disc, LATER)
-    assert await balances(world) == {"bank": 90_000, "psp_clearing:stripe": -90_000}
-    found = await world.run(there, back)
+    assert await balances(scenario) == {"bank": 90_000, "psp_clearing:stripe": -90_000}
+    found = await scenario.run(there, back)
     assert found.classes == ["matched", "missing_here"]
-    (disc,) = await world.open_ones()
+    (disc,) = await scenario.open_ones()
     await fixer.fix(disc, LATER)
-    assert await balances(world) == {}
-    assert (await world.run(there, back)).counts == {"matched": 2}
+    assert await balances(scenario) == {}
+    assert (await scenario.run(there, back)).counts == {"matched": 2}
 
 
-async def test_a_person_applies_it(world: World, fixer: Fixer) -> None:
-    await world.run(other("txn_1", kind=PspLineKind.FEE, amount=-300))
-    (disc,) = await world.open_ones()
+async def test_a_person_applies_it(scenario: Scenario, fixer: Fixer) -> None:
+    await scenario.run(other("txn_1", kind=PspLineKind.FEE, amount=-300))
+    (disc,) = await scenario.open_ones()
     step = ResolveStep(discrepancy_id=disc["id"], decision=Decision.APPLY_FIX, by="kim", note="ok", at=LATER)
     row = await fixer.resolve(step)
     assert (row["status"], row["resolution"], row["resolved_by"], row["note"]) == ("FIXED", "book_fee", "kim", "ok")
-    (entry,) = await world.sql("SELECT actor, action FROM audit_log")
+    (entry,) = await scenario.sql("SELECT actor, action FROM audit_log")
     assert tuple(entry) == ("kim", "discrepancy.resolve")
     with pytest.raises(Conflict):
         await fixer.resolve(step)
 
 
-async def test_a_fix_that_does_not_fit_any_more(world: World, fixer: Fixer) -> None:
+async def test_a_fix_that_does_not_fit_any_more(scenario: Scenario, fixer: Fixer) -> None:
     """The dashboard's refund is of a payment that was undone meanwhile."""
-    paid = await world.paid()
+    paid = await scenario.paid()
     line = other("txn_re", kind=PspLineKind.REFUND, source_reference="re_1", charge_reference=paid.intent)
-    await world.run(paid.line(), line)
-    (disc,) = await world.open_ones()
-    await world.sql("UPDATE payment_order SET captured_amount = 0, pending_amount = 0")
+    await scenario.run(paid.line(), line)
+    (disc,) = await scenario.open_ones()
+    await scenario.sql("UPDATE payment_order SET captured_amount = 0, pending_amount = 0")
     step = ResolveStep(discrepancy_id=disc["id"], decision=Decision.APPLY_FIX, by="kim", at=LATER)
     with pytest.raises(Conflict) as refused:
         await fixer.resolve(step)
     assert refused.value.code == "fix_refused"
-    assert len(await world.open_ones()) == 1
+    assert len(await scenario.open_ones()) == 1

@@ -17,83 +17,86 @@ from db.reconciliation import log
 from db.reconciliation import run as runs
 from domain.reconciliation.reconciliation import LineClass, Source
 from embedded.errors import StackError
+from tests.reconciliation.scenario import AMOUNT, DAY, FEE, Scenario
 from tests.reconciliation.test_reconciliation_classes import other
-from tests.reconciliation.world import AMOUNT, DAY, FEE, World
 
 
-async def entries(world: World, run_id: str, tenant: str | None = None) -> list[log.Entry]:
-    run = await world.database.read(lambda c: runs.get(c, run_id))
-    shown = await log.view(world.database, run, tenant)
-    return [entry async for entry in log.entries(world.database, run, shown)]
+async def entries(scenario: Scenario, run_id: str, tenant: str | None = None) -> list[log.Entry]:
+    run = await scenario.database.read(lambda c: runs.get(c, run_id))
+    shown = await log.view(scenario.database, run, tenant)
+    return [entry async for entry in log.entries(scenario.database, run, shown)]
 
 
-async def a_run(world: World) -> str:
+async def a_run(scenario: Scenario) -> str:
     """Two items of one line, a line that comes again, one around the window, and records without a line."""
-    paid = [await world.paid() for _ in range(5)]
+    paid = [await scenario.paid() for _ in range(5)]
     lines = [paid[0].line(), paid[1].line(amount=AMOUNT - 1, fee=FEE + 1), paid[0].line(), other()]
     lines += [other("txn_early", occurred_at=DAY - timedelta(minutes=1)), paid[2].line()]
-    return (await world.run(*lines)).run_id
+    return (await scenario.run(*lines)).run_id
 
 
 @pytest.mark.parametrize("page", [1, 2, 3])
-async def test_pages_are_nothing_but_pages(world: World, monkeypatch: pytest.MonkeyPatch, page: int) -> None:
-    run_id = await a_run(world)
-    whole = await entries(world, run_id)
+async def test_pages_are_nothing_but_pages(scenario: Scenario, monkeypatch: pytest.MonkeyPatch, page: int) -> None:
+    run_id = await a_run(scenario)
+    whole = await entries(scenario, run_id)
     assert [entry.line_no for entry in whole] == [1, 2, 2, 4, 6, None, None]
     assert [entry.cls for entry in whole[:5]] == ["matched", "amount", "fee", "missing_here", "matched"]
     monkeypatch.setattr(log, "PAGE", page)
-    assert await entries(world, run_id) == whole
+    assert await entries(scenario, run_id) == whole
 
 
 @pytest.mark.parametrize("page", [1, 100])
 async def test_pages_of_a_tenant_that_shares_the_account(
-    world: World, monkeypatch: pytest.MonkeyPatch, page: int
+    scenario: Scenario, monkeypatch: pytest.MonkeyPatch, page: int
 ) -> None:
-    await world.seller("rival", "rita")
-    run_id = await a_run(world)
+    await scenario.seller("rival", "rita")
+    run_id = await a_run(scenario)
     monkeypatch.setattr(log, "PAGE", page)
-    assert [entry.line_no for entry in await entries(world, run_id, "shop")] == [2, 2, None, None]
-    assert await entries(world, run_id, "rival") == []
+    assert [entry.line_no for entry in await entries(scenario, run_id, "shop")] == [2, 2, None, None]
+    assert await entries(scenario, run_id, "rival") == []
 
 
-async def test_what_comes_again_in_a_file_is_in_the_log(world: World) -> None:
-    paid = await world.paid()
-    run_id = (await world.run(paid.line(), paid.line(), source=Source.FILE)).run_id
-    assert [(entry.line_no, entry.cls) for entry in await entries(world, run_id)] == [(1, "matched"), (2, "duplicate")]
+async def test_what_comes_again_in_a_file_is_in_the_log(scenario: Scenario) -> None:
+    paid = await scenario.paid()
+    run_id = (await scenario.run(paid.line(), paid.line(), source=Source.FILE)).run_id
+    assert [(entry.line_no, entry.cls) for entry in await entries(scenario, run_id)] == [
+        (1, "matched"),
+        (2, "duplicate"),
+    ]
 
 
 # --- on the terminal ---
 
 
-async def shown(world: World, run_id: str, cls: LineClass | None = None, after: int = 0, limit: int = 50) -> str:
+async def shown(scenario: Scenario, run_id: str, cls: LineClass | None = None, after: int = 0, limit: int = 50) -> str:
     console = Console(file=io.StringIO(), width=300)
-    console.print(await items_page(world.database, run_id, cls=cls, after=after, limit=limit))
+    console.print(await items_page(scenario.database, run_id, cls=cls, after=after, limit=limit))
     return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]
 
 
-async def test_items_by_class_and_in_pages(world: World) -> None:
-    run_id = await a_run(world)
-    items = await world.database.read(lambda c: runs.items(c, None, run_id))
-    every = await shown(world, run_id)
+async def test_items_by_class_and_in_pages(scenario: Scenario) -> None:
+    run_id = await a_run(scenario)
+    items = await scenario.database.read(lambda c: runs.items(c, None, run_id))
+    every = await shown(scenario, run_id)
     assert all(item["reason"] in every for item in items)
-    amount = await shown(world, run_id, LineClass.AMOUNT)
+    amount = await shown(scenario, run_id, LineClass.AMOUNT)
     assert "499.99 INR" in amount
     assert "missing" not in amount
-    assert "None." in await shown(world, run_id, LineClass.CURRENCY)
-    first = await shown(world, run_id, limit=1)
+    assert "None." in await shown(scenario, run_id, LineClass.CURRENCY)
+    first = await shown(scenario, run_id, limit=1)
     assert f"--after {items[0]['seq']}" in first
-    rest = await shown(world, run_id, after=items[0]["seq"])
+    rest = await shown(scenario, run_id, after=items[0]["seq"])
     assert items[0]["reason"] not in rest
     assert items[1]["reason"] in rest
     with pytest.raises(StackError, match="is STAGING"):
-        await shown(world, await world.open())
+        await shown(scenario, await scenario.open())
 
 
-async def test_the_log_as_csv_and_as_json_lines(world: World, tmp_path: Path) -> None:
-    run_id = await a_run(world)
+async def test_the_log_as_csv_and_as_json_lines(scenario: Scenario, tmp_path: Path) -> None:
+    run_id = await a_run(scenario)
     files = tmp_path / "log.csv", tmp_path / "log.jsonl"
     for file, as_json in zip(files, (False, True), strict=True):
-        await write_log(world.database, run_id, file, as_json=as_json)
+        await write_log(scenario.database, run_id, file, as_json=as_json)
     rows = list(csv.DictReader(io.StringIO(files[0].read_text())))
     lines = [json.loads(line) for line in files[1].read_text().splitlines()]
     assert [(row["class"], row["reason"]) for row in rows] == [(line["class"], line["reason"]) for line in lines]

@@ -23,12 +23,12 @@ from db.reconciliation import report
 from db.reconciliation import run as runs
 from db.reconciliation.stage import stage
 from domain.errors import Unavailable
-from domain.psp import PspLine, PspLines
+from domain.reconciliation.lines import PspLine, PspLines
 from domain.reconciliation.reconciliation import IMPOSSIBLE, NewRun, RunStep, Source, StageStep, Subject
 from embedded.stack import EmbeddedStack
 from runtime.workflow_client import WorkflowClient
+from tests.reconciliation.scenario import DAY, LATER, Scenario
 from tests.reconciliation.test_reconciliation_classes import other
-from tests.reconciliation.world import DAY, LATER, World
 
 
 class Killed(BaseException):
@@ -52,9 +52,9 @@ class Lister:
         return PspLines(lines=tuple(self.pages[number]), cursor=following)
 
 
-def worker(world: World, psp: Any = None) -> ReconciliationActivities:
+def worker(scenario: Scenario, psp: Any = None) -> ReconciliationActivities:
     return ReconciliationActivities(
-        world.database,
+        scenario.database,
         {"stripe": psp},
         cast(WorkflowClient, None),
         here_s=3600,
@@ -65,46 +65,46 @@ def worker(world: World, psp: Any = None) -> ReconciliationActivities:
     )
 
 
-async def references(world: World, run_id: str) -> list[str]:
-    rows = await world.sql("SELECT reference FROM reconciliation_line WHERE run_id = $1 ORDER BY line_no", run_id)
+async def references(scenario: Scenario, run_id: str) -> list[str]:
+    rows = await scenario.sql("SELECT reference FROM reconciliation_line WHERE run_id = $1 ORDER BY line_no", run_id)
     return [row["reference"] for row in rows]
 
 
 @pytest.mark.parametrize("dies_at", range(4))
-async def test_killed_at_any_page(world: World, dies_at: int) -> None:
+async def test_killed_at_any_page(scenario: Scenario, dies_at: int) -> None:
     pages = [[other(f"txn_{n}_{i}") for i in range(3)] for n in range(4)]
     psp = Lister(pages, dies_at)
-    run_id = await world.open()
-    steps = worker(world, psp)
+    run_id = await scenario.open()
+    steps = worker(scenario, psp)
     with pytest.raises(Killed):
         await ActivityEnvironment().run(steps.stage_from_psp, StageStep(run_id=run_id))
     staged = await ActivityEnvironment().run(steps.stage_from_psp, StageStep(run_id=run_id))
     assert (staged.done, staged.lines) == (True, 12)
-    assert await references(world, run_id) == [line.reference for page in pages for line in page]
+    assert await references(scenario, run_id) == [line.reference for page in pages for line in page]
     assert len(psp.asked) == 5, "no page that was kept is asked for again"
     again = await ActivityEnvironment().run(steps.stage_from_psp, StageStep(run_id=run_id))
     assert (again, len(psp.asked)) == (staged, 5)
 
 
-async def test_so_many_pages_at_a_time(world: World) -> None:
+async def test_so_many_pages_at_a_time(scenario: Scenario) -> None:
     psp = Lister([[other(f"txn_{n}")] for n in range(5)])
-    run_id = await world.open()
+    run_id = await scenario.open()
     step = StageStep(run_id=run_id, pages=2)
-    done = [(await ActivityEnvironment().run(worker(world, psp).stage_from_psp, step)).done for _ in range(3)]
+    done = [(await ActivityEnvironment().run(worker(scenario, psp).stage_from_psp, step)).done for _ in range(3)]
     assert done == [False, False, True]
 
 
-async def test_two_workers_at_one_run(world: World) -> None:
+async def test_two_workers_at_one_run(scenario: Scenario) -> None:
     """One was taken for dead and is not: the lines are here once."""
     pages = [[other(f"txn_{n}_{i}") for i in range(3)] for n in range(6)]
-    run_id = await world.open()
-    workers = [worker(world, Lister(pages)) for _ in range(2)]
+    run_id = await scenario.open()
+    workers = [worker(scenario, Lister(pages)) for _ in range(2)]
     await asyncio.gather(
         *(ActivityEnvironment().run(w.stage_from_psp, StageStep(run_id=run_id)) for w in workers),
         return_exceptions=True,
     )
     await ActivityEnvironment().run(workers[0].stage_from_psp, StageStep(run_id=run_id))
-    assert await references(world, run_id) == [line.reference for page in pages for line in page]
+    assert await references(scenario, run_id) == [line.reference for page in pages for line in page]
 
 
 # --- what can never be kept ---
@@ -121,20 +121,20 @@ async def never(step: Any) -> str:
 @pytest.mark.parametrize(
     "changes", [{"amount": 10**20}, {"description": "a\0b"}, {"description": "\ud800"}, {"our_reference": "a\0"}]
 )
-async def test_lines_that_cannot_be_kept_are_not_tried_for_ever(world: World, changes: dict[str, Any]) -> None:
+async def test_lines_that_cannot_be_kept_are_not_tried_for_ever(scenario: Scenario, changes: dict[str, Any]) -> None:
     """No reader makes such lines; should one, the run ends."""
-    run_id = await world.open()
-    steps = worker(world, Lister([[other("txn_0")], [other("txn_1", **changes)]]))
+    run_id = await scenario.open()
+    steps = worker(scenario, Lister([[other("txn_0")], [other("txn_1", **changes)]]))
     why = await never(ActivityEnvironment().run(steps.stage_from_psp, StageStep(run_id=run_id)))
     assert why.startswith("The lines after 1 cannot be kept: ")
-    assert await references(world, run_id) == ["txn_0"]
+    assert await references(scenario, run_id) == ["txn_0"]
 
 
-async def test_lines_that_cannot_be_matched_are_not_tried_for_ever(world: World) -> None:
-    run_id = await world.open(window=(DAY, datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)))
-    await world.staged(run_id, [other()])
+async def test_lines_that_cannot_be_matched_are_not_tried_for_ever(scenario: Scenario) -> None:
+    run_id = await scenario.open(window=(DAY, datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)))
+    await scenario.staged(run_id, [other()])
     step = RunStep(run_id=run_id, at=LATER)
-    why = await never(ActivityEnvironment().run(worker(world).match_lines, step))
+    why = await never(ActivityEnvironment().run(worker(scenario).match_lines, step))
     assert why.startswith("The lines cannot be matched: ")
 
 
@@ -148,18 +148,18 @@ def test_what_may_work_later_is_tried_again() -> None:
     assert why_impossible(value) == "value out of int64 range", "however the driver's error was taken"
 
 
-async def test_a_run_that_has_failed_is_not_staged_any_more(world: World) -> None:
-    run_id = await world.open()
-    await world.database.run(lambda c: runs.fail(c, run_id, "line 3: broken", LATER))
-    staged = await ActivityEnvironment().run(worker(world).stage_from_psp, StageStep(run_id=run_id))
+async def test_a_run_that_has_failed_is_not_staged_any_more(scenario: Scenario) -> None:
+    run_id = await scenario.open()
+    await scenario.database.run(lambda c: runs.fail(c, run_id, "line 3: broken", LATER))
+    staged = await ActivityEnvironment().run(worker(scenario).stage_from_psp, StageStep(run_id=run_id))
     assert (staged.done, staged.failure) == (False, "line 3: broken")
 
 
-async def test_totals_are_larger_than_any_amount(world: World) -> None:
+async def test_totals_are_larger_than_any_amount(scenario: Scenario) -> None:
     lines = [other(f"txn_{n}", amount=9 * 10**18, fee=0) for n in range(2)]
-    run_id = (await world.run(*lines, source=Source.FILE)).run_id
-    run = await world.database.read(lambda c: runs.get(c, run_id))
-    totals = (await report.summary(world.database, run, None, LATER)).totals
+    run_id = (await scenario.run(*lines, source=Source.FILE)).run_id
+    run = await scenario.database.read(lambda c: runs.get(c, run_id))
+    totals = (await report.summary(scenario.database, run, None, LATER)).totals
     assert totals == [report.Total("INR", 18 * 10**18, 0)]
 
 
@@ -175,18 +175,18 @@ def itemized(lines: int) -> bytes:
     return text.getvalue().encode()
 
 
-async def stored(world: World, content: bytes, name: str = "march.csv", subject: Subject = Subject.PSP) -> str:
+async def stored(scenario: Scenario, content: bytes, name: str = "march.csv", subject: Subject = Subject.PSP) -> str:
     async def chunks() -> AsyncIterator[bytes]:
         for start in range(0, len(content), 700):
             yield content[start : start + 700]
 
-    return (await files.store(world.database, world.tenant, subject, name, "kim", chunks()))[0]
+    return (await files.store(scenario.database, scenario.tenant, subject, name, "kim", chunks()))[0]
 
 
-async def file_run(world: World, file_id: str, subject: Subject = Subject.PSP) -> str:
+async def file_run(scenario: Scenario, file_id: str, subject: Subject = Subject.PSP) -> str:
     new = NewRun(
         key=file_id,
-        tenant_id=world.tenant,
+        tenant_id=scenario.tenant,
         psp="stripe",
         subject=subject,
         source=Source.FILE,
@@ -195,13 +195,13 @@ async def file_run(world: World, file_id: str, subject: Subject = Subject.PSP) -
         by="kim",
         at=LATER,
     )
-    return str((await world.database.run(lambda c: runs.open_run(c, new)))["id"])
+    return str((await scenario.database.run(lambda c: runs.open_run(c, new)))["id"])
 
 
-async def test_a_file_that_was_killed_in_the_middle(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_file_that_was_killed_in_the_middle(scenario: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "FILE_PAGE", 10)
-    run_id = await file_run(world, await stored(world, itemized(35)))
-    steps, kept, calls = worker(world), stage, 0
+    run_id = await file_run(scenario, await stored(scenario, itemized(35)))
+    steps, kept, calls = worker(scenario), stage, 0
 
     async def dying(*arguments: Any, **more: Any) -> Any:
         nonlocal calls
@@ -213,45 +213,47 @@ async def test_a_file_that_was_killed_in_the_middle(world: World, monkeypatch: p
     monkeypatch.setattr(module, "stage", dying)
     with pytest.raises(Killed):
         await ActivityEnvironment().run(steps.stage_from_file, StageStep(run_id=run_id))
-    assert len(await references(world, run_id)) == 20
+    assert len(await references(scenario, run_id)) == 20
     staged = await ActivityEnvironment().run(steps.stage_from_file, StageStep(run_id=run_id))
     assert (staged.done, staged.lines) == (True, 35)
-    assert await references(world, run_id) == [f"txn_{n}" for n in range(35)]
-    row = await world.database.read(lambda c: runs.get(c, run_id))
+    assert await references(scenario, run_id) == [f"txn_{n}" for n in range(35)]
+    row = await scenario.database.read(lambda c: runs.get(c, run_id))
     assert (row["file_name"], row["window_from"]) == ("march.csv", DAY.replace(hour=12))
 
 
-async def test_the_same_bytes_are_the_same_file(world: World) -> None:
+async def test_the_same_bytes_are_the_same_file(scenario: Scenario) -> None:
     content = itemized(3)
-    first = await stored(world, content)
-    assert await stored(world, content, "again.csv") == first
-    assert await stored(world, content, subject=Subject.BANK) != first
-    both = await asyncio.gather(stored(world, content + b"\n"), stored(world, content + b"\n"))
+    first = await stored(scenario, content)
+    assert await stored(scenario, content, "again.csv") == first
+    assert await stored(scenario, content, subject=Subject.BANK) != first
+    both = await asyncio.gather(stored(scenario, content + b"\n"), stored(scenario, content + b"\n"))
     assert len(set(both)) == 1
     whole = b"".join(
         [
             row["data"]
-            for row in await world.sql("SELECT data FROM settlement_file_chunk WHERE file_id = $1 ORDER BY no", first)
+            for row in await scenario.sql(
+                "SELECT data FROM settlement_file_chunk WHERE file_id = $1 ORDER BY no", first
+            )
         ]
     )
     assert whole == content
-    found = await world.database.read(lambda c: files.find(c, world.tenant, first))
+    found = await scenario.database.read(lambda c: files.find(c, scenario.tenant, first))
     assert found is not None
     assert (found["name"], found["size"], found["actor"]) == ("march.csv", len(content), "kim")
-    assert await world.database.read(lambda c: files.find(c, "rival", first)) is None
+    assert await scenario.database.read(lambda c: files.find(c, "rival", first)) is None
 
 
-async def test_a_file_that_cannot_be_read(world: World) -> None:
-    run_id = await file_run(world, await stored(world, itemized(3) + b"broken\n"))
-    staged = await ActivityEnvironment().run(worker(world).stage_from_file, StageStep(run_id=run_id))
+async def test_a_file_that_cannot_be_read(scenario: Scenario) -> None:
+    run_id = await file_run(scenario, await stored(scenario, itemized(3) + b"broken\n"))
+    staged = await ActivityEnvironment().run(worker(scenario).stage_from_file, StageStep(run_id=run_id))
     assert (staged.done, staged.failure) == (False, "line 5: 1 fields, and not 12")
 
 
-async def test_an_empty_file(world: World) -> None:
-    run_id = await file_run(world, await stored(world, itemized(0)))
-    staged = await ActivityEnvironment().run(worker(world).stage_from_file, StageStep(run_id=run_id))
+async def test_an_empty_file(scenario: Scenario) -> None:
+    run_id = await file_run(scenario, await stored(scenario, itemized(0)))
+    staged = await ActivityEnvironment().run(worker(scenario).stage_from_file, StageStep(run_id=run_id))
     assert staged.done
-    assert (await world.match(run_id)).counts == {"matched": 0}
+    assert (await scenario.match(run_id)).counts == {"matched": 0}
 
 
 # --- the bench ---

@@ -6,19 +6,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.ids import PREFIXES, is_client_id, is_id, new_id
+from domain.ids import PREFIXES, is_client_id, is_id, is_ours, new_id
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)
 def test_ours_are_recognised_and_refused_to_clients(prefix: str) -> None:
     name = new_id(prefix)
     assert is_id(prefix, name)
+    assert is_ours(name)
     assert not is_client_id(name)
     assert not is_client_id(f"{prefix}_")
     assert is_client_id(f"{prefix}-1")
     assert not is_id(prefix, name[:-1])
     assert not is_id(prefix, name + "0")
     assert not is_id(prefix, name[:-1] + "u")
+
+
+@pytest.mark.parametrize("name", ["re_3QabcDEFghiJKL0mnopQRstu", "po_1", "txn_1", f"acct_{'0' * 26}", "", "pay"])
+def test_the_name_of_a_psp_is_not_taken_for_ours(name: str) -> None:
+    assert not is_ours(name)
 
 
 def test_they_sort_by_time_and_differ() -> None:

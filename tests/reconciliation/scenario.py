@@ -26,18 +26,10 @@ from domain import ledger as books
 from domain.ids import new_id
 from domain.ledger import Kind, Transaction
 from domain.payment import SettleStep
-from domain.psp import (
-    BankLine,
-    ChargeOutcome,
-    ChargeResult,
-    PspFee,
-    PspLine,
-    PspLineKind,
-    RefundOutcome,
-    RefundResult,
-)
+from domain.psp import ChargeOutcome, ChargeResult, PspFee, RefundOutcome, RefundResult
+from domain.reconciliation.lines import BankLine, PspLine, PspLineKind
+from domain.reconciliation.pair import Terms
 from domain.reconciliation.reconciliation import LineClass, Matching, NewRun, Source, Subject
-from domain.reconciliation.rules import Terms
 from domain.refund import BookRefundStep
 
 DAY = datetime(2026, 3, 10, tzinfo=UTC)
@@ -81,7 +73,7 @@ class Paid:
         )
 
 
-class World:
+class Scenario:
     """`tenant` is the shop whose books they are."""
 
     def __init__(self, database: Database, owner: "asyncpg.Pool[asyncpg.Record]") -> None:
@@ -252,9 +244,9 @@ class Found:
         return self.items[0]
 
 
-async def know_refund(world: World, disc: dict[str, Any]) -> str:
+async def know_refund(scenario: Scenario, disc: dict[str, Any]) -> str:
     """A refund that was made in the PSP's dashboard becomes our record; its id."""
-    _, made = await world.database.run(lambda c: fixing.know_refund(c, disc))
+    _, made = await scenario.database.run(lambda c: fixing.know_refund(c, disc))
     return made
 
 

@@ -1,6 +1,6 @@
-"""What a load process can send: a payment through HTTP, and the things that a payment is measured against.
+"""The requests that a load process can send: a payment through HTTP, and the things that it is measured against.
 
-Each is an async context manager whose `fire` does one of them and says in a few words how it ended.
+Each kind is an async context manager whose `send` does one of them and says in a few words how it ended.
 """
 
 import json
@@ -20,9 +20,9 @@ from bench.plan import Plan
 from config.settings import DEVELOPMENT_API_KEY, Settings
 from domain.ids import charge_key, new_id
 from domain.psp import ChargeOutcome, ChargeRequest
-from gateways.stripe.gateway import StripePsp
+from gateways.registry import open_psp
 from runtime.temporal import connect
-from runtime.wiring import stripe_psp
+from runtime.wiring import psp_accounts
 
 CURRENCY = "INR"
 AMOUNT = "500.00"
@@ -30,7 +30,7 @@ _AMOUNT_MINOR = 50_000
 _TIMEOUT_S = 30.0
 
 
-class Shots:
+class Requests:
     """The base of all: what is opened lives as long as the block."""
 
     def __init__(self, plan: Plan) -> None:
@@ -51,7 +51,7 @@ class Shots:
     async def open(self) -> None:
         """Connect."""
 
-    async def fire(self) -> str:
+    async def send(self) -> str:
         """One request; how it ended. A word that starts with `error` is a failure."""
         raise NotImplementedError
 
@@ -61,7 +61,7 @@ class Shots:
         return f"{self.plan.name}-{self._run}-{self._sent}"
 
 
-class _Http(Shots):
+class _Http(Requests):
     async def open(self) -> None:
         _require_loopback(self.plan.url)
         self._session = await self._stack.enter_async_context(
@@ -77,7 +77,7 @@ class _Http(Shots):
 class Payments(_Http):
     """`POST /v1/payments`, as a checkout sends it. Answers such as `201 SUCCESS`, `202 EXECUTING`, `503 overloaded`."""
 
-    async def fire(self) -> str:
+    async def send(self) -> str:
         name = self._next()
         body = json.dumps(self._checkout(name))
         headers = {"Idempotency-Key": name}
@@ -112,22 +112,22 @@ class Payments(_Http):
 class Healthz(_Http):
     """`GET /healthz`: what the API's HTTP layer takes by itself."""
 
-    async def fire(self) -> str:
+    async def send(self) -> str:
         async with self._session.get(f"{self.plan.url}/healthz") as response:
             await response.read()
         return str(response.status)
 
 
-class PspAlone(Shots):
+class PspAlone(Requests):
     """One charge through the gateway: the PSP call of a payment without the payment."""
 
     async def open(self) -> None:
         settings = Settings()
         _require_loopback(settings.stripe_base_url or "")
-        self._psp: StripePsp = stripe_psp(settings)
+        self._psp = open_psp("stripe", psp_accounts(settings)["stripe"])
         self._stack.push_async_callback(self._psp.close)
 
-    async def fire(self) -> str:
+    async def send(self) -> str:
         payment_id = new_id("pay")
         request = ChargeRequest(
             key=charge_key(payment_id, 1),
@@ -146,7 +146,7 @@ class PspAlone(Shots):
         return f"error {result.outcome} {result.reason or ''}"
 
 
-class NoOps(Shots):
+class NoOps(Requests):
     """A workflow that does nothing, on the same server with the same client."""
 
     async def open(self) -> None:
@@ -155,12 +155,12 @@ class NoOps(Shots):
         self._temporal: Client = await connect(settings)
         await self._stack.enter_async_context(noop_worker(self._temporal))
 
-    async def fire(self) -> str:
+    async def send(self) -> str:
         await run_noop(self._temporal, self._next())
         return "completed"
 
 
-class Commits(Shots):
+class Commits(Requests):
     """One row and a COMMIT, each client on a connection of its own, in a database beside the application's."""
 
     async def open(self) -> None:
@@ -173,7 +173,7 @@ class Commits(Shots):
             "CREATE TABLE IF NOT EXISTS line (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, text text NOT NULL)"
         )
 
-    async def fire(self) -> str:
+    async def send(self) -> str:
         connection = self._idle.pop()  # as many as there are clients
         try:
             await connection.fetchval("INSERT INTO line (text) VALUES ($1) RETURNING id", self._next())
@@ -182,7 +182,7 @@ class Commits(Shots):
         return "committed"
 
 
-SHOTS: dict[str, Callable[[Plan], Shots]] = {
+REQUESTS: dict[str, Callable[[Plan], Requests]] = {
     "payments": Payments,
     "healthz": Healthz,
     "psp": PspAlone,

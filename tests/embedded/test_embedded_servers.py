@@ -24,14 +24,14 @@ Eventually = Callable[[Callable[[], object]], Awaitable[None]]
 
 SERVERS = {"postgres", "temporal"}
 
-# The session of `paysaga run` without the programs that are tested elsewhere.
-SESSION = """
+# `paysaga run` without the programs that are tested elsewhere.
+RUN = """
 import asyncio, os, sys
 from pathlib import Path
 from rich.console import Console
 from config.settings import Settings
-from embedded.run import run_session
-asyncio.run(run_session(Settings(), Console(), pieces={"postgres", "temporal"}))
+from embedded.run import run_stack
+asyncio.run(run_stack(Settings(), Console(), pieces={"postgres", "temporal"}))
 sys.stdout.flush()
 os._exit(0)
 """
@@ -117,9 +117,9 @@ def test_what_has_an_address_is_not_started(home_path: Path) -> None:
     assert EmbeddedStack(owned).pieces == {"temporal", "sandbox", "migrations", "worker", "api"}
 
 
-def start_session(home: Path) -> subprocess.Popen[bytes]:
+def start_run(home: Path) -> subprocess.Popen[bytes]:
     env = {**os.environ, **settings_environment(free_settings(home))}
-    command = [sys.executable, "-c", SESSION]
+    command = [sys.executable, "-c", RUN]
     return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
@@ -127,13 +127,13 @@ def start_session(home: Path) -> subprocess.Popen[bytes]:
 async def test_a_signal_leaves_no_process(
     home_path: Path, eventually: Eventually, processes_of: Callable[[Path], list[str]], signum: signal.Signals
 ) -> None:
-    with start_session(home_path) as session:
+    with start_run(home_path) as run:
         await eventually(lambda: running_environment(home_path))
         children = Home(home_path).read_children()
         assert {record.name for record in children} == SERVERS
-        session.send_signal(signum)
-        output, _ = await asyncio.to_thread(session.communicate, timeout=30)
-    assert session.returncode == 0, output
+        run.send_signal(signum)
+        output, _ = await asyncio.to_thread(run.communicate, timeout=30)
+    assert run.returncode == 0, output
     assert b"Traceback" not in output
     assert not any(record.is_alive() for record in children)
     assert processes_of(home_path) == []
@@ -142,12 +142,12 @@ async def test_a_signal_leaves_no_process(
 async def test_an_impatient_person_during_the_start(
     home_path: Path, eventually: Eventually, processes_of: Callable[[Path], list[str]]
 ) -> None:
-    with start_session(home_path) as session:
+    with start_run(home_path) as run:
         await eventually(lambda: Home(home_path).read_children())
-        session.send_signal(signal.SIGINT)
-        session.send_signal(signal.SIGINT)
-        output, _ = await asyncio.to_thread(session.communicate, timeout=30)
-    assert session.returncode == 0, output
+        run.send_signal(signal.SIGINT)
+        run.send_signal(signal.SIGINT)
+        output, _ = await asyncio.to_thread(run.communicate, timeout=30)
+    assert run.returncode == 0, output
     assert processes_of(home_path) == []
 
 
@@ -155,11 +155,11 @@ async def test_an_impatient_person_during_the_start(
 async def test_even_a_killed_supervisor_leaves_no_process(
     home_path: Path, eventually: Eventually, processes_of: Callable[[Path], list[str]]
 ) -> None:
-    with start_session(home_path) as session:
+    with start_run(home_path) as run:
         await eventually(lambda: running_environment(home_path))
-        session.kill()
+        run.kill()
         await eventually(lambda: not processes_of(home_path))
-        session.communicate()
+        run.communicate()
 
 
 def paysaga(*arguments: str, **variables: object) -> subprocess.CompletedProcess[str]:

@@ -1,0 +1,79 @@
+"""The common ground of settlement files, bank statements and lists of movements: the error, how amounts and times are
+read, and the bounds of a line. Past these it is no real movement, and would not fit the columns that keep lines."""
+
+import re
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from domain.money import exponent
+
+N = TypeVar("N", str, str | None)
+
+AMOUNT_MAX = 10**16
+"""Minor units, either way: a hundred trillion dollars."""
+NAME_MAX = 255
+"""Characters of what names something; every name is looked up by an index."""
+YEARS = range(2000, 2200)
+
+_DECIMAL = re.compile(r"(-?)([0-9]{1,18})(?:\.([0-9]{0,18}))?", re.ASCII)
+
+
+class SettlementFileError(ValueError):
+    """A settlement file or bank statement that cannot be relied on; `line_no` counts from 1."""
+
+    def __init__(self, line_no: int, reason: str) -> None:
+        super().__init__(f"line {line_no}: {reason}")
+        self.line_no = line_no
+        self.reason = reason
+
+
+def minor_units(text: str, currency: str) -> int:
+    """`"-500.00"`, INR → -50000, without a float. Digits past the currency's own must be 0. Raises ValueError, also
+    for more than anybody moves."""
+    match = _DECIMAL.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text[:50]!r} is not an amount")
+    sign, whole, fraction = match[1], match[2], match[3] or ""
+    digits = exponent(currency)
+    if fraction[digits:].strip("0"):
+        raise ValueError(f"{text!r} is finer than {currency} is")
+    number: int = int(whole) * 10**digits + int(fraction[:digits].ljust(digits, "0") or "0")
+    return bounded_amount(-number if sign else number)
+
+
+def utc(text: str) -> datetime:
+    """An ISO 8601 time of our age; one without a zone is UTC. Raises ValueError."""
+    try:
+        time = datetime.fromisoformat(text)
+        time = time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        raise ValueError(f"{text[:50]!r} is not a time") from None
+    return bounded_time(time)
+
+
+def bounded_amount(amount: int) -> int:
+    """The amount itself. Raises ValueError past AMOUNT_MAX."""
+    if abs(amount) > AMOUNT_MAX:
+        raise ValueError(f"an amount of {len(str(abs(amount)))} digits, which nobody moves")
+    return amount
+
+
+def bounded_time(time: datetime) -> datetime:
+    """The time itself. Raises ValueError outside YEARS."""
+    if time.year not in YEARS:
+        raise ValueError(f"a time in the year {time.year}")
+    return time
+
+
+def bounded_name(name: N) -> N:
+    """The name itself. Raises ValueError for one that is too long, or has a character that no text has."""
+    if name is not None and len(name) > NAME_MAX:
+        raise ValueError(f"a name of {len(name)} characters, {name[:20]!r}…")
+    if name is not None and clean(name) != name:
+        raise ValueError("a character that no text has")
+    return name
+
+
+def clean(text: str) -> str:
+    """The text without characters that JSON can escape and no database keeps."""
+    return text.replace("\0", "").encode(errors="replace").decode()

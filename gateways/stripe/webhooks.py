@@ -1,0 +1,139 @@
+"""Webhooks of Stripe: the signature is verified, the event read. No I/O."""
+
+import json
+
+import stripe
+
+from domain.psp import PspEvent, PspEventKind, WebhookRejected
+from gateways.stripe.amounts import from_stripe
+from gateways.stripe.objects import UNREADABLE, Object, inside, text_or_none, time_of
+
+WEBHOOK_TOLERANCE_S = 300
+
+
+class StripeWebhooks:
+    """The part of the adapter that takes events in.
+
+    `_webhook_secrets` are all accepted, for rotation; `_account_id` is the Connect account whose events are taken; of
+    every other one only those of payouts. `_live`: the key is of live mode, whose events are never mixed with test
+    ones.
+    """
+
+    _webhook_secrets: tuple[str, ...]
+    _account_id: str | None
+    _live: bool
+
+    def read_webhook(self, body: bytes, headers: dict[str, str]) -> PspEvent:
+        signature = next((value for name, value in headers.items() if name.lower() == "stripe-signature"), None)
+        if not signature:
+            raise WebhookRejected("webhook_signature_missing", "The Stripe-Signature header is missing.")
+        self._verify(body, signature)
+        event = parse_event(body)
+        if event["livemode"] is not self._live:
+            raise WebhookRejected("webhook_wrong_mode", "Live and test events are not mixed.")
+        if event.get("account") not in (None, self._account_id) and not is_of_seller(event):
+            raise WebhookRejected("webhook_wrong_account", "The event is another account's.")
+        try:
+            return read_event(event)
+        except UNREADABLE:
+            raise WebhookRejected("webhook_malformed", "The event's object cannot be read.") from None
+
+    def _verify(self, body: bytes, signature: str) -> None:
+        """The signature first, then the age: only a genuine event can be stale."""
+        secret = next((s for s in self._webhook_secrets if _is_signed(body, signature, s, tolerance_s=None)), None)
+        if secret is None:
+            raise WebhookRejected("webhook_signature_invalid", "The signature matches none of the secrets.")
+        if not _is_signed(body, signature, secret, tolerance_s=WEBHOOK_TOLERANCE_S):
+            raise WebhookRejected("webhook_stale", f"The event was signed over {WEBHOOK_TOLERANCE_S} s ago.")
+
+
+def _is_signed(body: bytes, signature: str, secret: str, *, tolerance_s: int | None) -> bool:
+    try:
+        stripe.WebhookSignature.verify_header(body, signature, secret, tolerance_s)
+    except (stripe.SignatureVerificationError, TypeError, ValueError):
+        return False  # TypeError, ValueError: characters outside ASCII, a body that is no UTF-8
+    return True
+
+
+# --- The event ---
+
+
+def parse_event(body: bytes) -> Object:
+    """The event, with the members that every event has. Raises WebhookRejected `webhook_malformed`."""
+    try:
+        event = json.loads(body)
+    except (ValueError, RecursionError):
+        event = None
+    shape = {"object": str, "id": str, "type": str, "created": int, "livemode": bool, "data": dict}
+    if not isinstance(event, dict) or any(not isinstance(event.get(name), kind) for name, kind in shape.items()):
+        raise WebhookRejected("webhook_malformed", "The body is not an event.")
+    if event["object"] != "event" or not isinstance(event["data"].get("object"), dict):
+        raise WebhookRejected("webhook_malformed", "The body is not an event.")
+    return event
+
+
+_EVENT_KINDS = {
+    "payment_intent": PspEventKind.CHARGE,
+    "charge": PspEventKind.CHARGE,
+    "refund": PspEventKind.REFUND,
+    "dispute": PspEventKind.DISPUTE,
+}
+
+_PAYOUT_TYPES = {"payout.paid": False, "payout.failed": True, "payout.canceled": True, "transfer.reversed": True}
+"""What tells something new of a payout, and whether that is that it did not reach, or left, the seller's bank. That it
+was created or is on its way is the answer to our own call, which a message in the midst of it would disturb."""
+
+_PAID_TYPES = frozenset({"payment_intent.succeeded", "charge.succeeded", "charge.captured"})
+
+
+def is_of_seller(event: Object) -> bool:
+    """True if a connected account's event is one that we take: about a payout from there to the seller's bank."""
+    kind: str = event["type"]
+    return kind.startswith("payout.") and inside(event, "data", "object", "object") == "payout"
+
+
+def read_event(event: Object) -> PspEvent:
+    """Our event of a Stripe event. Raises one of UNREADABLE for what cannot be read."""
+    thing = event["data"]["object"]
+    is_charge = thing.get("object") == "charge"
+    metadata = thing.get("metadata") or {}
+    kind = _EVENT_KINDS.get(thing.get("object"), PspEventKind.OTHER)
+    is_payout = thing.get("object") == "payout" or (
+        thing.get("object") == "transfer" and metadata.get("paysaga_payout")
+    )
+    if is_payout and event["type"] in _PAYOUT_TYPES:
+        kind = PspEventKind.PAYOUT
+    of_charge = kind in (PspEventKind.REFUND, PspEventKind.DISPUTE)
+    amount, currency = _amount_of(thing) if of_charge else (None, None)
+    if kind is PspEventKind.DISPUTE and (amount is None or not thing.get("id")):
+        raise ValueError("not a Dispute")
+    return PspEvent(
+        event_id=event["id"],
+        type=event["type"],
+        kind=kind,
+        created_at=time_of(event["created"]),
+        # Our charges are PaymentIntents: an event on the charge inside one names the PaymentIntent.
+        reference=(thing.get("payment_intent") if is_charge else None) or thing.get("id"),
+        charge_reference=(text_or_none(thing.get("payment_intent")) or text_or_none(thing.get("charge")))
+        if of_charge
+        else None,
+        amount=amount,
+        currency=currency,
+        charge_id=metadata.get("paysaga_charge"),
+        refund_id=metadata.get("paysaga_refund"),
+        payout_id=metadata.get("paysaga_payout"),
+        # charge.succeeded also tells of a mere authorisation, which took nothing yet.
+        paid=event["type"] in _PAID_TYPES and thing.get("captured", True) is True,
+        payout_failed=kind is PspEventKind.PAYOUT and _PAYOUT_TYPES[event["type"]],
+        refund_failed=thing.get("object") == "refund" and thing.get("status") in ("failed", "canceled"),
+        payload=event,
+    )
+
+
+def _amount_of(thing: Object) -> tuple[int, str] | tuple[None, None]:
+    """Both or neither: an amount without its currency is none."""
+    try:
+        currency = thing["currency"].upper()
+        return from_stripe(thing["amount"], currency), currency
+    except UNREADABLE:
+        return None, None
