@@ -5,8 +5,9 @@ from collections.abc import Mapping
 
 from temporalio import activity
 
-from activities.charge import CACHED_ERROR, try_again
 from activities.heartbeat import heartbeating
+from activities.queues import Queue, on
+from activities.retry import CACHED_ERROR, try_again
 from db.core.database import Database, clock
 from db.core.keyring import Keyring
 from db.dispute import booking, evidence, find
@@ -34,6 +35,7 @@ class DisputeActivities:
         self._timeout_s = timeout_s
 
     @activity.defn
+    @on(Queue.PSP)
     @heartbeating
     async def check_dispute(self, step: DisputeStep) -> DisputeResult:
         """The PSP's word on it now; UNKNOWN means look again later."""
@@ -43,6 +45,7 @@ class DisputeActivities:
         return result.model_copy(update={"asked_at": asked_at})
 
     @activity.defn
+    @on(Queue.PSP)
     @heartbeating
     async def submit_evidence(self, step: EvidenceStep) -> DisputeResult:
         """Submit until the PSP's word is known, always under the same key. Its answer says how the dispute stands, and
@@ -70,13 +73,16 @@ class DisputeActivities:
         return result.model_copy(update={"asked_at": asked_at})
 
     @activity.defn
+    @on(Queue.OWN)
     async def book_dispute(self, step: BookDisputeStep) -> DisputeState:
         return await self._database.run(lambda c: booking.book(c, step))
 
     @activity.defn
+    @on(Queue.OWN)
     async def book_evidence(self, step: BookEvidenceStep) -> None:
         await self._database.run(lambda c: evidence.book(c, step))
 
     @activity.defn
+    @on(Queue.OWN)
     async def warn_of_deadline(self, step: EvidenceWarningStep) -> None:
         await self._database.run(lambda c: evidence.warn(c, step))

@@ -2,6 +2,7 @@
 
 from temporalio import activity
 
+from activities.queues import Queue, on
 from db import risk
 from db.core.database import Database
 from db.payment import capture, compensation, lifecycle, settlement
@@ -15,13 +16,13 @@ from domain.payment import (
     CompensateStep,
     Compensation,
     HoldStep,
-    Released,
-    ReleaseStep,
-    RestState,
-    RestStep,
+    Resumed,
+    ResumeStep,
     ReviewStep,
     Settlement,
     SettleStep,
+    WaitState,
+    WaitStep,
 )
 from domain.risk import ReviewDecision
 from domain.status import Status
@@ -33,40 +34,46 @@ class PaymentActivities:
 
     def __init__(self, database: Database, notifier: CompletionNotifier, *, send_for_s: float) -> None:
         self._database = database
-        self._handover = notifier
+        self._notifier = notifier
         self._send_for_s = send_for_s
 
     @activity.defn
-    async def await_confirmation(self, step: RestStep) -> RestState:
+    @on(Queue.OWN)
+    async def await_confirmation(self, step: WaitStep) -> WaitState:
         """Start to wait for the confirm message, unless the row says that it has come."""
         assert step.deadline_s is not None, "an unconfirmed payment has a deadline"
         deadline_s = step.deadline_s
         state = await self._database.run(
             lambda c: lifecycle.await_confirmation(c, step.payment_id, deadline_s, step.at)
         )
-        self._handover.announce(step.payment_id)
+        self._notifier.announce(step.payment_id)
         return state
 
     @activity.defn
+    @on(Queue.OWN)
     async def close_unconfirmed(self, step: CloseStep) -> Status:
         status = await self._database.run(lambda c: lifecycle.close_unconfirmed(c, step))
-        self._handover.announce(step.payment_id)
+        self._notifier.announce(step.payment_id)
         return status
 
     @activity.defn
+    @on(Queue.OWN)
     async def settle(self, step: SettleStep) -> Settlement:
         """Credit the wallet and post the ledger for one order; the last one ends the payment."""
         settled = await self._database.run(lambda c: settlement.settle(c, step))
-        self._handover.announce(step.payment_id)
+        self._notifier.announce(step.payment_id)
         return settled
 
-    @activity.defn
-    async def rest(self, step: RestStep) -> RestState:
-        state = await self._database.run(lambda c: lifecycle.let_wait(c, step))
-        self._handover.announce(step.payment_id)
+    @activity.defn(name="rest")
+    @on(Queue.OWN)
+    async def wait_in_status(self, step: WaitStep) -> WaitState:
+        """Let the payment wait; what came for it before this is in the answer."""
+        state = await self._database.run(lambda c: lifecycle.wait_in_status(c, step))
+        self._notifier.announce(step.payment_id)
         return state
 
     @activity.defn
+    @on(Queue.OWN)
     async def request_cancel(self, step: CancelStep) -> bool:
         """Mark a cancel that came through Temporal. False: too late, everything is settled."""
         try:
@@ -76,18 +83,21 @@ class PaymentActivities:
         return True
 
     @activity.defn
+    @on(Queue.OWN)
     async def mark_capture(self, step: CaptureStep) -> CaptureMark:
-        """From now on the PSP may be asked to capture."""
+        """Write down that the PSP may be asked to capture from now on."""
         return await self._database.run(lambda c: capture.mark(c, step))
 
     @activity.defn
+    @on(Queue.OWN)
     async def expire_authorization(self, step: CaptureStep) -> CaptureMark:
-        """From now on it is void, unless a capture was requested before."""
+        """Write down that it is void from now on, unless a capture was requested before."""
         return await self._database.run(lambda c: capture.expire(c, step))
 
     @activity.defn
+    @on(Queue.OWN)
     async def review(self, step: ReviewStep) -> bool:
-        """A person's decision that came through Temporal. False: there is nothing to decide (any more)."""
+        """Write down a person's decision that came through Temporal. False: there is nothing to decide (any more)."""
         try:
             await self._database.run(lambda c: risk.review(c, step))
         except Conflict:
@@ -95,32 +105,38 @@ class PaymentActivities:
         return True
 
     @activity.defn
+    @on(Queue.OWN)
     async def review_by_default(self, step: ReviewStep) -> ReviewDecision:
-        """Nobody decided in time: what holds now."""
+        """Decide as the rules say for when nobody did in time."""
         return await self._database.run(lambda c: risk.review_by_default(c, step))
 
-    @activity.defn
-    async def release(self, step: ReleaseStep) -> Released:
-        """An approved payment goes on to its charge."""
+    @activity.defn(name="release")
+    @on(Queue.OWN)
+    async def resume(self, step: ResumeStep) -> Resumed:
+        """Let a payment whose review was approved go on to its charge."""
         return await self._database.run(lambda c: risk.resume_approved(c, step, self._send_for_s))
 
     @activity.defn
+    @on(Queue.OWN)
     async def begin_compensation(self, step: CompensateStep) -> Compensation:
         begun = await self._database.run(lambda c: compensation.begin_compensation(c, step, self._send_for_s))
-        self._handover.announce(step.payment_id)
+        self._notifier.announce(step.payment_id)
         return begun
 
     @activity.defn
+    @on(Queue.OWN)
     async def hold(self, step: HoldStep) -> None:
         await self._database.run(lambda c: compensation.hold(c, step))
 
     @activity.defn
+    @on(Queue.OWN)
     async def close(self, step: CloseStep) -> Status:
         status = await self._database.run(lambda c: lifecycle.close(c, step))
-        self._handover.announce(step.payment_id)
+        self._notifier.announce(step.payment_id)
         return status
 
     @activity.defn
+    @on(Queue.OWN)
     async def record_resolution(self, step: ResolutionStep) -> None:
-        """A person's decision, written down with a name before it is acted on."""
+        """Write down a person's decision, with a name, before it is acted on."""
         await self._database.run(lambda c: lifecycle.record_resolution(c, step))

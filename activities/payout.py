@@ -7,8 +7,9 @@ from typing import TypeVar
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from activities.charge import DEAD_KEYS, try_again
 from activities.heartbeat import heartbeating
+from activities.queues import Queue, on
+from activities.retry import DEAD_KEYS, try_again
 from db.core.database import Database, clock
 from db.payout import lifecycle as payout_lifecycle
 from db.payout import payout
@@ -44,7 +45,7 @@ from runtime.notifier import CompletionNotifier
 R = TypeVar("R", TransferResult, PayoutResult)
 
 _CLOCK_SLACK = timedelta(minutes=10)
-"""How far the PSP's clock may be from the database's when a payout is looked up by its time of creation."""
+"""Tolerance: so far may the PSP's clock be from the database's when a payout is looked up by its time of creation."""
 
 
 class PayoutActivities:
@@ -64,7 +65,7 @@ class PayoutActivities:
     ) -> None:
         self._database = database
         self._psps = psps
-        self._handover = notifier
+        self._notifier = notifier
         self._fast_timeout_s = fast_timeout_s
         self._timeout_s = timeout_s
         self._send_for_s = send_for_s
@@ -73,17 +74,20 @@ class PayoutActivities:
     # --- the seller's account at the PSP ---
 
     @activity.defn
+    @on(Queue.OWN)
     async def transfer_once(self, step: PayoutStep) -> TransferResult:
         """The first request, as a local activity: one call, bounded below its own timeout, which RETURNS unknown."""
         return await self._transfer(step, self._fast_timeout_s)
 
     @activity.defn
+    @on(Queue.PSP)
     @heartbeating
     async def transfer_until_known(self, step: PayoutStep) -> TransferResult:
         """Ask until the PSP's word is known, always under the same key; past its time, look it up."""
         return self._known(await self._transfer(step, self._timeout_s))
 
     @activity.defn
+    @on(Queue.PSP)
     @heartbeating
     async def reverse_transfer(self, step: PayoutStep) -> TransferResult:
         """Take back what lies on the seller's account. Past its key's time it is only looked whether that was done."""
@@ -132,15 +136,18 @@ class PayoutActivities:
     # --- the seller's bank ---
 
     @activity.defn
+    @on(Queue.OWN)
     async def pay_out_once(self, step: PayoutStep) -> PayoutResult:
         return await self._pay_out(step, self._fast_timeout_s)
 
     @activity.defn
+    @on(Queue.PSP)
     @heartbeating
     async def pay_out_until_known(self, step: PayoutStep) -> PayoutResult:
         return self._known(await self._pay_out(step, self._timeout_s))
 
     @activity.defn
+    @on(Queue.PSP)
     @heartbeating
     async def check_payout(self, step: PayoutStep) -> PayoutResult:
         """One look; UNKNOWN means look again later."""
@@ -153,6 +160,7 @@ class PayoutActivities:
         return await _payout_named(self._psps[row.psp], row, row.reference, timeout_s)
 
     @activity.defn
+    @on(Queue.PSP)
     @heartbeating
     async def cancel_payout(self, step: PayoutStep) -> PayoutResult:
         """Stop it if the bank has not got it yet; else its present state, with why not."""
@@ -175,7 +183,8 @@ class PayoutActivities:
         return result.model_copy(update={"asked_at": now})
 
     async def _made(self, row: Payout, call: Call, now: datetime, timeout_s: float) -> PayoutResult | None:
-        """What is at the PSP already, where this attempt must not be sent, or not before that is known; else None."""
+        """The payout that is at the PSP already, where this attempt must not be sent, or not before that is known; else
+        None."""
         is_over = now >= call.send_until
         if not is_over and call.attempt == 1:
             return None
@@ -210,26 +219,30 @@ class PayoutActivities:
     # --- our own database ---
 
     @activity.defn
+    @on(Queue.OWN)
     async def book_transfer(self, step: BookTransferStep) -> PayoutState:
         state = await self._database.run_patiently(lambda c: payout_lifecycle.book_transfer(c, step, self._send_for_s))
-        self._handover.announce(step.payout_id)
+        self._notifier.announce(step.payout_id)
         return state
 
     @activity.defn
+    @on(Queue.OWN)
     async def book_payout(self, step: BookPayoutStep) -> PayoutState:
         state = await self._database.run_patiently(
             lambda c: payout_lifecycle.book_payout(c, step, self._send_for_s, self._bank)
         )
-        self._handover.announce(step.payout_id)
+        self._notifier.announce(step.payout_id)
         return state
 
     @activity.defn
+    @on(Queue.OWN)
     async def look_at_payout(self, step: PayoutStep) -> PayoutState:
         """Where it stands by its row."""
         row, _ = await self._row(step)
         return payout_lifecycle.state_of(row)
 
     @activity.defn
+    @on(Queue.PSP)
     @heartbeating
     async def check_reference(self, step: PayoutResolutionStep) -> None:
         """Before a person's decision is taken: what cannot be so is said, not tried again."""
@@ -240,6 +253,7 @@ class PayoutActivities:
             raise ApplicationError(error.detail, type=error.code, non_retryable=True) from error
 
     @activity.defn
+    @on(Queue.OWN)
     async def resolve_payout(self, step: PayoutResolutionStep) -> PayoutState:
         """A person's decision that came through Temporal. What cannot be decided so is said, not tried again."""
         try:
@@ -293,8 +307,8 @@ async def _payout_named(psp: Psp, row: Payout, reference: str, timeout_s: float)
 
 
 def _as_asked(row: Payout, found: R) -> R:
-    """What a look finds carries our id, or none. Of another amount it is not what was asked for: NOT_FOUND, with what
-    it is instead, for a person to decide."""
+    """The answer of a look, which carries our id, or none. Of another amount it is not what was asked for: NOT_FOUND,
+    with what it is instead, for a person to decide."""
     unclear = (TransferOutcome.UNKNOWN, TransferOutcome.NOT_FOUND, PayoutOutcome.UNKNOWN, PayoutOutcome.NOT_FOUND)
     if found.outcome in unclear or (found.amount, found.currency) == (row.amount, row.currency):
         return found

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 from temporalio import activity
 
+from activities.queues import Queue, on
 from db import task
 from db.core.database import Database
 from db.payout import payout, release
@@ -40,7 +41,7 @@ _DETAIL_MAX = 500
 
 
 class PayoutRunActivities:
-    """`psp`: where sellers are paid from. `fit`: the most that it can move of an amount, in minor units."""
+    """`psp`: where sellers are paid from. `payable`: the most that it can pay out of an amount, in minor units."""
 
     def __init__(
         self,
@@ -48,16 +49,17 @@ class PayoutRunActivities:
         workflow_client: WorkflowClient,
         *,
         psp: str,
-        fit: Callable[[int, str], int],
+        payable: Callable[[int, str], int],
         send_for_s: float,
     ) -> None:
         self._database = database
-        self._starter = workflow_client
+        self._workflows = workflow_client
         self._psp = psp
-        self._fit = fit
+        self._payable = payable
         self._send_for_s = send_for_s
 
     @activity.defn
+    @on(Queue.OWN)
     async def open_payout_run(self, step: OpenRunStep) -> OpenedRun:
         """The run of the business date: the given one, or the day of `at` where the business is. A scheduled one also
         says which dates before it were left out, for a person to run."""
@@ -73,6 +75,7 @@ class PayoutRunActivities:
         return OpenedRun(run_id=await self._database.run(once), business_date=day)
 
     @activity.defn
+    @on(Queue.OWN)
     async def close_payout_run(self, step: RunStep) -> None:
         async def once(connection: Any) -> None:
             day = await payout_run.close_run(connection, step.run_id, step.at)
@@ -81,6 +84,7 @@ class PayoutRunActivities:
         await self._database.run(once)
 
     @activity.defn
+    @on(Queue.OWN)
     async def release_funds(self, step: ReleaseFundsStep) -> ReleasedFunds:
         """Make available what is due, page after page. What another transaction holds (a webhook is being stored) is
         tried again for a moment, then left for the next time."""
@@ -96,6 +100,7 @@ class PayoutRunActivities:
                 await asyncio.sleep(_LOOK_S)
 
     @activity.defn
+    @on(Queue.OWN)
     async def pay_due(self, step: PayDueStep) -> PaidDue:
         """The payouts of one page of sellers, at most `rate_per_s`. Made again after a crash it finds those that it
         made; one whose workflow was not started is taken up by the sweeper."""
@@ -129,7 +134,7 @@ class PayoutRunActivities:
             psp=self._psp,
             actor=f"run of {step.business_date}",
             send_for_s=self._send_for_s,
-            fit=self._fit,
+            fit=self._payable,
             run_id=step.run_id,
             business_date=step.business_date,
         )
@@ -137,7 +142,7 @@ class PayoutRunActivities:
         if row is None:
             return False
         try:
-            await self._starter.start_payout(row, fresh=True)
+            await self._workflows.start_payout(row, fresh=True)
         except PaysagaError as error:  # it is stored: the sweeper starts it
             activity.logger.warning("payout run: %s: %s", row.id, error)
         return True

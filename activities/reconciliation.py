@@ -6,7 +6,7 @@ transaction, a fix is booked once.
 
 import asyncio
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from itertools import islice
 from typing import Any, BinaryIO, NoReturn
@@ -16,10 +16,11 @@ from prometheus_client import Counter
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from activities.charge import try_again
 from activities.heartbeat import heartbeating
+from activities.queues import Queue, on
 from activities.reconciliation_alarm import alarm
 from activities.reconciliation_fix import Fixer
+from activities.retry import try_again
 from db.core.database import Database
 from db.core.permanent_errors import why_impossible
 from db.reconciliation import discrepancy as discrepancies
@@ -57,6 +58,8 @@ FILE_PAGE = 5_000
 _SPOOL_BYTES = 8_000_000
 """Of a file in memory; what is above waits on this worker's disk while it is read."""
 
+_ENDED = (RunStatus.COMPLETED, RunStatus.FAILED)
+
 RUNS = Counter("paysaga_reconciliations", "Runs that ended", ["psp", "subject", "status"])
 LINES = Counter("paysaga_reconciliation_lines", "Lines and records by what they turned out to be", ["psp", "class"])
 
@@ -90,6 +93,7 @@ class ReconciliationActivities:
         return Terms(step.at, self._here_s, self._there_s, self._bank_days)
 
     @activity.defn
+    @on(Queue.OWN)
     async def open_reconciliation(self, new: NewRun) -> str:
         """Store a run, once; its id."""
         return str((await self._database.run(lambda c: runs.open_run(c, new)))["id"])
@@ -97,6 +101,7 @@ class ReconciliationActivities:
     # --- staging ---
 
     @activity.defn
+    @on(Queue.PSP)
     @heartbeating
     async def stage_from_psp(self, step: StageStep) -> Staged:
         """Copy up to so many pages of the PSP's list, from where the last ended."""
@@ -122,6 +127,7 @@ class ReconciliationActivities:
         return Staged(lines=place.lines, done=place.done)
 
     @activity.defn
+    @on(Queue.OWN)
     @heartbeating
     async def stage_from_file(self, step: StageStep) -> Staged:
         """Copy a file's lines, from where the last worker ended. A file that cannot be read ends the run: what was
@@ -167,6 +173,7 @@ class ReconciliationActivities:
     # --- matching ---
 
     @activity.defn
+    @on(Queue.OWN)
     @heartbeating
     async def match_lines(self, step: RunStep) -> Matching:
         """Match what was staged, in one transaction of its own."""
@@ -180,6 +187,7 @@ class ReconciliationActivities:
     # --- fixes ---
 
     @activity.defn
+    @on(Queue.OWN)
     @heartbeating
     async def apply_fixes(self, step: FixStep) -> Fixed:
         """Do what is proposed for a page of the run's open discrepancies. What cannot be done now stays open."""
@@ -200,12 +208,12 @@ class ReconciliationActivities:
                 refused += 1
                 continue
             booked, asked = booked + done, asked + (not done)
-        if booked or asked:
-            await self._database.run(lambda c: runs.count(c, step.run_id, fixed=booked, asked=asked))
+        await self._database.run(lambda c: runs.count_fixes(c, step.run_id, step.at))
         after = page[-1]["id"] if len(page) == step.limit else None
         return Fixed(booked=booked, asked=asked, refused=refused, after=after)
 
     @activity.defn
+    @on(Queue.OWN)
     @heartbeating
     async def verify_fixes(self, step: RunStep) -> int:
         """Look again at what a workflow was asked for: what is there by now is closed. How many."""
@@ -229,13 +237,11 @@ class ReconciliationActivities:
     # --- the end ---
 
     @activity.defn
+    @on(Queue.OWN)
     async def complete_reconciliation(self, step: RunStep) -> ReconciliationReport:
         """End the run, and tell a person of whatever is open past its deadline, this run's or not."""
-        run = await self._database.run(lambda c: runs.complete(c, step.run_id, step.at))
+        run = await self._end(step.run_id, lambda c: runs.complete(c, step.run_id, step.at))
         overdue = await alarm(self._database, step.at)
-        RUNS.labels(run["psp"], run["subject"], run["status"]).inc()
-        for cls, number in (run["counts"] or {}).items():
-            LINES.labels(run["psp"], cls).inc(number)
         return ReconciliationReport(
             run_id=run["id"],
             status=RunStatus(run["status"]),
@@ -246,20 +252,36 @@ class ReconciliationActivities:
         )
 
     @activity.defn
+    @on(Queue.OWN)
     async def fail_reconciliation(self, step: FailStep) -> ReconciliationReport:
         """End a run that cannot be carried out, in words for a person; of a scheduled one, somebody is told."""
-        await self._database.run(lambda c: runs.fail(c, step.run_id, step.failure, step.at))
-        run = await self._database.read(lambda c: runs.get(c, step.run_id))
-        RUNS.labels(run["psp"], run["subject"], run["status"]).inc()
+        run = await self._end(step.run_id, lambda c: runs.fail(c, step.run_id, step.failure, step.at))
         log.error("reconciliation failed", run=step.run_id, why=step.failure)
         return ReconciliationReport(
             run_id=run["id"], status=RunStatus(run["status"]), lines=run["lines"], failure=step.failure
         )
 
+    async def _end(self, run_id: str, end: Callable[[Any], Awaitable[object]]) -> dict[str, Any]:
+        """The run's row once it has ended. A run is counted by the one transaction that ends it: an activity that is
+        carried out again counts nothing."""
+
+        async def work(connection: Any) -> tuple[dict[str, Any], bool]:
+            before = await runs.get(connection, run_id, lock=True)
+            await end(connection)
+            return await runs.get(connection, run_id), before["status"] not in _ENDED
+
+        run, ended_now = await self._database.run(work)
+        if ended_now:
+            RUNS.labels(run["psp"], run["subject"], run["status"]).inc()
+            for cls, number in (run["counts"] or {}).items():
+                LINES.labels(run["psp"], cls).inc(number)
+        return run
+
 
 @contextmanager
 def _possible(otherwise: str) -> Iterator[None]:
-    """What can never succeed is not tried again: the workflow ends the run as FAILED and says why."""
+    """Turn an error that no repetition helps into one that is not tried again: the workflow ends the run as FAILED and
+    says why."""
     try:
         yield
     except Exception as error:
@@ -275,7 +297,7 @@ def _reader(run: Mapping[str, Any]) -> Callable[[BinaryIO], Any]:
 
 
 def _skip(lines: Iterator[Any], number: int) -> None:
-    """What an earlier worker copied."""
+    """Pass over the lines that an earlier worker copied."""
     for _ in islice(lines, number):
         pass
 

@@ -1,5 +1,5 @@
-"""Who is told of what stays open: a task for a person past the deadline, and the gauges that alerts are made of. Both a
-run's end and the sweeper look, so a run that hangs or fails keeps nobody from hearing of it."""
+"""The alarm about open discrepancies: a task for a person past the deadline, and the gauges that alerts are made of.
+Both a run's end and the sweeper look, so a run that hangs or fails keeps nobody from hearing of it."""
 
 from datetime import datetime
 

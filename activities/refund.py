@@ -5,8 +5,9 @@ from datetime import datetime
 
 from temporalio import activity
 
-from activities.charge import CACHED_ERROR, try_again
 from activities.heartbeat import heartbeating
+from activities.queues import Queue, on
+from activities.retry import CACHED_ERROR, try_again
 from db.core.database import Database, clock
 from db.payment import compensation, payment
 from db.payment.record import Payment
@@ -36,16 +37,18 @@ class RefundActivities:
     ) -> None:
         self._database = database
         self._psps = psps
-        self._handover = notifier
+        self._notifier = notifier
         self._fast_timeout_s = fast_timeout_s
         self._timeout_s = timeout_s
         self._send_for_s = send_for_s
 
     @activity.defn
+    @on(Queue.OWN)
     async def begin_late_charge(self, step: LateChargeStep) -> Compensation:
         return await self._database.run(lambda c: compensation.begin_late_charge(c, step, self._send_for_s))
 
     @activity.defn
+    @on(Queue.OWN)
     async def refund_once(self, step: RefundStep) -> RefundResult:
         """The first request, as a local activity: one call, bounded below its own timeout, which RETURNS unknown."""
         row, owner = await self._read(step)
@@ -54,6 +57,7 @@ class RefundActivities:
         return result.model_copy(update={"asked_at": asked_at})
 
     @activity.defn
+    @on(Queue.PSP)
     @heartbeating
     async def refund_until_known(self, step: RefundStep) -> RefundResult:
         """Ask for the refund until the PSP's word is known, always under the same key; past its time, look it up."""
@@ -66,6 +70,7 @@ class RefundActivities:
         return result.model_copy(update={"asked_at": asked_at})
 
     @activity.defn
+    @on(Queue.PSP)
     @heartbeating
     async def check_refund(self, step: RefundStep) -> RefundResult:
         """Poll a refund; UNKNOWN means look again later."""
@@ -78,14 +83,16 @@ class RefundActivities:
         return result.model_copy(update={"asked_at": asked_at})
 
     @activity.defn
+    @on(Queue.OWN)
     async def book_refund(self, step: BookRefundStep) -> RefundState:
         state = await self._database.run(lambda c: booking.book(c, step))
         row = await self._database.read(lambda c: find.get(c, step.refund_id))
-        self._handover.announce(row.payment_id)
-        self._handover.announce(row.id)
+        self._notifier.announce(row.payment_id)
+        self._notifier.announce(row.id)
         return state
 
     @activity.defn
+    @on(Queue.OWN)
     async def retry_refund(self, step: RefundStep) -> None:
         """A person wants a failed refund tried again: a new attempt with a key of its own."""
         await self._database.run(lambda c: attempt.next_attempt(c, step.refund_id, self._send_for_s))

@@ -1,9 +1,10 @@
-"""The risk check: what the PSP tells of the card, and the decision that is stored."""
+"""The risk check: the card's facts from the PSP, and the decision that is stored."""
 
 from collections.abc import Mapping
 
 from temporalio import activity
 
+from activities.queues import Queue, on
 from db import risk
 from db.core.database import Database
 from db.core.keyring import Keyring
@@ -25,6 +26,7 @@ class RiskActivities:
         self._look_timeout_s = look_timeout_s
 
     @activity.defn
+    @on(Queue.OWN)
     async def assess(self, step: AssessStep) -> RiskDecision:
         """Judge a payment once per stage; a second run finds what the first decided."""
         row = await self._database.read(lambda c: payment.get(c, step.payment_id))
@@ -36,7 +38,7 @@ class RiskActivities:
         return await self._database.run(lambda c: risk.decide(c, step, card, expected))
 
     async def _card(self, row: Payment) -> CardFacts | None:
-        """What the PSP knows of the card, if a rule asks and nothing is decided yet. No transaction is open here."""
+        """The PSP's facts about the card, if a rule asks and nothing is decided yet. No transaction is open here."""
         rules = await self._database.read(lambda c: risk.rules(c, row.tenant_id, row.risk_version))
         assert rules is not None, "a payment's rule set is never deleted"
         rule_set: RuleSet = rules.rules

@@ -2,6 +2,7 @@
 
 from temporalio import activity
 
+from activities.queues import Queue, on
 from db.core.database import Database
 from db.ledger import seal
 from domain.seal import SealReport, SealStep
@@ -14,6 +15,7 @@ class SealActivities:
         self._database = database
 
     @activity.defn
+    @on(Queue.OWN)
     async def seal_ledger(self, step: SealStep) -> SealReport:
         """Seal until nothing is left that can be sealed. Each page is a transaction of its own: what was sealed stays
         so when a later page fails. Raises Unavailable."""

@@ -1,4 +1,4 @@
-"""The sweeper: finds what fell between two stools and puts it back on its way. It never touches money itself."""
+"""The sweeper: finds what no workflow takes care of and starts one. It never touches money itself."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from temporalio import activity
 
+from activities.queues import Queue, on
 from activities.reconciliation_alarm import alarm
 from db import webhook
 from db.core.database import Database
@@ -50,11 +51,12 @@ class SweepActivities:
         after_s: float,
     ) -> None:
         self._database = database
-        self._starter = workflow_client
+        self._workflows = workflow_client
         self._reconcile = reconcile
         self._after_s = after_s
 
     @activity.defn
+    @on(Queue.OWN)
     async def sweep_payments(self) -> SweepReport:
         """Start again every open payment whose workflow is missing, failed or was terminated: it goes on from its rows.
 
@@ -75,7 +77,7 @@ class SweepActivities:
         id_of: Callable[[T], str],
         take_up: Callable[[T], Awaitable[bool]],
     ) -> int:
-        """How many were taken up, of all pages. `page` reads those after an id, at most _PAGE of them."""
+        """The number that was taken up, of all pages. `page` reads those after an id, at most _PAGE of them."""
         count, after_id = 0, ""
         while True:
             rows = await self._database.read(lambda c, after=after_id: page(c, after))  # type: ignore[misc]
@@ -94,12 +96,13 @@ class SweepActivities:
         row = await self._database.read(lambda c: payment.get(c, payment_id))
         if row is None or not row.open:
             return False
-        if await self._starter.is_running(payment_workflow_id(payment_id)):
-            await self._starter.tell(row, Nudge(reason="sweep"))
+        if await self._workflows.is_running(payment_workflow_id(payment_id)):
+            await self._workflows.tell(row, Nudge(reason="sweep"))
             return False
-        return await self._starter.start_payment(self._starter.input_of(row), row.checkout_id, again=True)
+        return await self._workflows.start_payment(self._workflows.input_of(row), row.checkout_id, again=True)
 
     @activity.defn
+    @on(Queue.OWN)
     async def sweep_refunds(self) -> SweepReport:
         """Take up the refunds of ended payments whose workflow was lost (a late charge's, or one that came back)."""
         refunds = await self._each(
@@ -110,14 +113,15 @@ class SweepActivities:
     async def _refund(self, row: Refund) -> bool:
         carers = (late_charge_workflow_id(row.charge_id), refund_workflow_id(row.id))
         for workflow_id in carers:
-            if await self._starter.is_running(workflow_id):
+            if await self._workflows.is_running(workflow_id):
                 return False
         owner = await self._database.read(lambda c: payment.get(c, row.payment_id))
         assert owner is not None, "a refund has a payment"
-        await self._starter.start_refund(owner, row.id)
+        await self._workflows.start_refund(owner, row.id)
         return True
 
     @activity.defn
+    @on(Queue.OWN)
     async def sweep_disputes(self) -> SweepReport:
         """Take up the disputes whose workflow was lost."""
         disputes = await self._each(
@@ -126,14 +130,15 @@ class SweepActivities:
         return SweepReport(disputes=disputes)
 
     async def _dispute(self, row: Dispute) -> bool:
-        if await self._starter.is_running(dispute_workflow_id(row.id)):
+        if await self._workflows.is_running(dispute_workflow_id(row.id)):
             return False
         owner = await self._database.read(lambda c: payment.get(c, row.payment_id))
         assert owner is not None, "a dispute has a payment"
-        await self._starter.start_dispute(owner, row.id)
+        await self._workflows.start_dispute(owner, row.id)
         return True
 
     @activity.defn
+    @on(Queue.OWN)
     async def sweep_payouts(self) -> SweepReport:
         """Take up the payouts whose workflow was lost, or never started."""
         payouts = await self._each(
@@ -142,12 +147,13 @@ class SweepActivities:
         return SweepReport(payouts=payouts)
 
     async def _payout(self, row: Payout) -> bool:
-        if await self._starter.is_running(payout_workflow_id(row.id)):
+        if await self._workflows.is_running(payout_workflow_id(row.id)):
             return False
-        await self._starter.start_payout(row)
+        await self._workflows.start_payout(row)
         return True
 
     @activity.defn
+    @on(Queue.OWN)
     async def sweep_reconciliations(self) -> SweepReport:
         """Take up the runs whose workflow was lost, or never started; and tell of what is overdue, whatever the runs
         are at: one that waits for the PSP for days must not keep it quiet."""
@@ -169,11 +175,12 @@ class SweepActivities:
         """A run that a schedule began is carried out by the workflow that its key names, one that was taken up or asked
         for by its own."""
         by_schedule, slash, _ = row["key"].rpartition("/")
-        if slash and await self._starter.is_running(by_schedule):
+        if slash and await self._workflows.is_running(by_schedule):
             return True
-        return await self._starter.is_running(reconciliation_workflow_id(row["id"]))
+        return await self._workflows.is_running(reconciliation_workflow_id(row["id"]))
 
     @activity.defn
+    @on(Queue.OWN)
     async def sweep_inbox(self) -> SweepReport:
         """Deliver again what was stored and not taken notice of."""
         report = SweepReport()
@@ -182,7 +189,7 @@ class SweepActivities:
             activity.heartbeat(inbox_id)
             try:
                 stored = await self._database.run(lambda c, i=inbox_id: webhook.redeliver(c, i))  # type: ignore[misc]
-                report = await deliver(self._database, self._starter, stored, report)
+                report = await deliver(self._database, self._workflows, stored, report)
             except Exception:  # noqa: BLE001 - whatever ails one event, it must not keep us from the others
                 activity.logger.exception("sweep: event %s", inbox_id)
                 await self._database.run(lambda c, i=inbox_id: webhook.count_attempt(c, i))  # type: ignore[misc]

@@ -28,7 +28,7 @@ from api.strict import BodyLimit
 from config.settings import Settings
 from runtime.temporal import register_search_attributes
 from runtime.wiring import open_runtime
-from workers.worker import ActivitySet, payment_worker, running
+from workers.worker import payment_worker, running
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -42,7 +42,7 @@ def create_app(settings: Settings) -> FastAPI:
             app.state.principals = Principals()
             app.state.admission = Admission(settings.api_payments_max)
             app.state.uploads = Admission(UPLOADS_MAX, "files")
-            workers = [payment_worker(runtime, ActivitySet(runtime))] if settings.api_worker else []
+            workers = [payment_worker(runtime)] if settings.api_worker else []
             async with running(workers):
                 yield
 

@@ -28,8 +28,8 @@ from db.core.database import Database
 from domain.payout import PAYOUT_RUN_WORKFLOW
 from embedded.errors import StackError
 from embedded.stack import EmbeddedStack, free_settings
+from runtime.runs import payout_run_input
 from runtime.temporal import connect
-from workers.schedules import payout_run_input
 
 DATE = date(2026, 1, 31)
 RAISED = {

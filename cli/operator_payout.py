@@ -49,7 +49,7 @@ from domain.payout import (
 from domain.statement import csv_line, moment, plain
 from domain.status import PayoutStatus
 from embedded.errors import StackError
-from runtime.wiring import Runtime, bank_patience
+from runtime.wiring import Runtime, bank_wait_policy
 
 _PATIENCE_S = 8.0
 _LOOK_S = 0.2
@@ -145,7 +145,7 @@ async def resolve_payout(runtime: Runtime, payout_id: str, resolution: PayoutRes
     step = PayoutResolutionStep(payout_id=row.id, resolution=resolution, at=datetime.now(UTC))
 
     async def work(connection: Any) -> PayoutState:
-        bank = bank_patience(runtime.settings)
+        bank = bank_wait_policy(runtime.settings)
         return await payout_lifecycle.resolve(connection, step, runtime.send_for_s, bank)
 
     with refusals(row.id):

@@ -18,8 +18,8 @@ from db.schema.base import PLATFORM_TENANT
 from domain.payout import PayoutRunReport
 from domain.status import PayoutStatus
 from embedded.errors import StackError
+from runtime.runs import start_payout_run
 from runtime.wiring import Runtime
-from workers.schedules import start_payout_run
 
 _LOOK_S_MIN = 0.3
 _AT_THE_PSP_S = 30.0

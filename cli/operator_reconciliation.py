@@ -42,8 +42,8 @@ from domain.reconciliation.reconciliation import (
 )
 from domain.statement import csv_line
 from embedded.errors import StackError
+from runtime.runs import reconciliation_input, start_reconciliation
 from runtime.wiring import Runtime
-from workers.schedules import reconciliation_input, start_reconciliation
 
 _LOOK_S = 0.2
 _READ_BYTES = 1_000_000

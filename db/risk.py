@@ -16,7 +16,7 @@ from db.schema.payment import charge, payment_order, risk_decision, risk_rule_se
 from db.schema.payment import payment as payment_table
 from domain.errors import Conflict
 from domain.model import Failure, Frozen
-from domain.payment import AssessStep, Released, ReleaseStep, ReviewStep, RiskDecision
+from domain.payment import AssessStep, Resumed, ResumeStep, ReviewStep, RiskDecision
 from domain.psp import CardFacts
 from domain.risk import (
     BLOCKED,
@@ -328,7 +328,7 @@ async def refusal(connection: AsyncConnection, locked: Payment) -> Failure | Non
     return None
 
 
-async def resume_approved(connection: AsyncConnection, step: ReleaseStep, send_for_s: float) -> Released:
+async def resume_approved(connection: AsyncConnection, step: ResumeStep, send_for_s: float) -> Resumed:
     """An approved payment goes on to its charge. Nothing was sent under its key while it was IN_REVIEW, so the key's
     time begins now: once, since a second run may have sent something. A cancel, or a seller that was frozen meanwhile,
     stops it before the PSP hears of it; afterwards the settlement obeys them."""
@@ -336,12 +336,12 @@ async def resume_approved(connection: AsyncConnection, step: ReleaseStep, send_f
     decision = await _stored(connection, locked.id, Stage.BEFORE)
     assert decision is not None, "a review was decided before it is acted on"
     if decision.released_at is not None:
-        return Released(released=True, status=locked.status)
+        return Resumed(resumed=True, status=locked.status)
     if not locked.open or locked.cancel_requested_at is not None:
-        return Released(released=False, status=locked.status)
+        return Resumed(resumed=False, status=locked.status)
     refusal = await inactive_seller(connection, locked, [order.id for order in locked.orders])
     if refusal is not None:
-        return Released(released=False, status=locked.status, failure=refusal)
+        return Resumed(resumed=False, status=locked.status, failure=refusal)
     of_payment = (risk_decision.c.payment_id == locked.id, risk_decision.c.stage == Stage.BEFORE.value)
     await connection.execute(update(risk_decision).where(*of_payment).values(released_at=step.at))
     await connection.execute(
@@ -358,7 +358,7 @@ async def resume_approved(connection: AsyncConnection, step: ReleaseStep, send_f
         at=step.at,
         fields={"deadline_at": None, "next_check_at": None},
     )
-    return Released(released=True, status=status)
+    return Resumed(resumed=True, status=status)
 
 
 class OpenReview(Frozen):

@@ -1,4 +1,5 @@
-"""Dispute: TODO docstring."""
+"""The models that travel between the dispute's workflow and its activities. Versioned by addition: a new field has a
+default."""
 
 from datetime import datetime
 
@@ -26,6 +27,8 @@ class DisputeStep(Frozen):
 
 
 class BookDisputeStep(Frozen):
+    """Carry the PSP's word on a dispute into the row and the ledger."""
+
     dispute_id: str
     result: DisputeResult
     next_check_at: datetime

@@ -1,4 +1,5 @@
-"""Late charge: TODO docstring."""
+"""The models of a late charge: a payment that had ended unpaid and was paid after all. Versioned by addition: a new
+field has a default."""
 
 from datetime import datetime
 
@@ -22,6 +23,8 @@ class LateChargeInput(Frozen):
 
 
 class LateChargeStep(Frozen):
+    """Book a late charge to suspense and record the refunds that it needs."""
+
     payment_id: str
     charge_id: str
     result: ChargeResult

@@ -1,4 +1,4 @@
-"""Messages: TODO docstring."""
+"""Messages to the workflows: from the API, the terminal, webhooks and Temporal's UI."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -28,7 +28,7 @@ class CaptureCommand(Frozen):
 
 
 class Decision(StrEnum):
-    """What a person can decide about a payment that needs attention."""
+    """A person's choices about a payment, or a refund, that needs attention."""
 
     RETRY = "retry"
     """Ask the PSP again now; a refund that failed is tried again under a new key."""

@@ -1,9 +1,10 @@
-"""What travels between a payment's workflow and its activities. Versioned by addition: a new field has a default."""
+"""The models that travel between a payment's workflow and its activities. Versioned by addition: a new field has a
+default."""
 
 from datetime import datetime
 from enum import StrEnum
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from domain.model import Failure, Frozen
 from domain.psp import ChargeResult
@@ -37,7 +38,7 @@ class PaymentInput(Frozen):
 
 
 class PaymentEnd(Frozen):
-    """How a payment's workflow ends."""
+    """The end of a payment's workflow."""
 
     status: Status
     failure: Failure | None = None
@@ -50,8 +51,8 @@ class ChargeStep(Frozen):
     reference: str | None = None
 
 
-class RestStep(Frozen):
-    """Put the payment into a resting status. A deadline that is already recorded for that status stays."""
+class WaitStep(Frozen):
+    """Let the payment wait in a status. A deadline that is already recorded for that status stays."""
 
     payment_id: str
     status: Status
@@ -64,8 +65,8 @@ class RestStep(Frozen):
     at: datetime
 
 
-class RestState(Frozen):
-    """What the row said when the payment came to rest: a message that arrived before is not lost."""
+class WaitState(Frozen):
+    """The payment's row when it began to wait: a message that arrived before is not lost."""
 
     status: Status
     deadline_at: datetime | None = None
@@ -85,7 +86,7 @@ class AssessStep(Frozen):
 
 
 class RiskDecision(Frozen):
-    """What was decided, and, where that was a review, by when a person has to decide and what holds otherwise."""
+    """The verdict, and, where that is a review, by when a person has to decide and what holds otherwise."""
 
     verdict: Verdict
     reasons: tuple[str, ...] = ()
@@ -111,17 +112,19 @@ class ReviewStep(Frozen):
     at: datetime
 
 
-class ReleaseStep(Frozen):
+class ResumeStep(Frozen):
     """Let an approved payment go on to its charge."""
 
     payment_id: str
     at: datetime
 
 
-class Released(Frozen):
-    """`released`: go on and charge. Else it ends: because of `failure`, a cancel, or it has ended already."""
+class Resumed(Frozen):
+    """`resumed`: go on and charge. Else it ends: because of `failure`, a cancel, or it has ended already."""
 
-    released: bool
+    model_config = ConfigDict(validate_by_name=True)
+
+    resumed: bool = Field(alias="released", description="under the name that stored histories have")
     status: Status
     failure: Failure | None = None
 
@@ -172,7 +175,7 @@ class SettleOutcome(StrEnum):
     COMPENSATING = "COMPENSATING"
     """A compensation of this order had begun: its refund knows how it ends."""
     HELD = "HELD"
-    """What the PSP took is held in suspense, for a person to decide."""
+    """The money that the PSP took is held in suspense, for a person to decide."""
     REFUSED = "REFUSED"
     """The wallet cannot be credited: the seller is frozen or closed."""
 

@@ -122,6 +122,12 @@ class ChargeResult(Frozen):
     card: CardFacts | None = None
     checks: CardChecks | None = None
     reason: str | None = None
+    answered_at: datetime | None = Field(default=None, description="of an unclear answer, which is counted once")
+
+    @property
+    def unclear(self) -> bool:
+        """Whether it leaves open what has become of the charge."""
+        return self.outcome in (ChargeOutcome.UNKNOWN, ChargeOutcome.NOT_FOUND)
 
 
 class ChargeLookup(Frozen):

@@ -1,4 +1,5 @@
-"""Refund: TODO docstring."""
+"""The models that travel between the refund's workflow and its activities. Versioned by addition: a new field has a
+default."""
 
 from datetime import datetime
 
@@ -15,6 +16,8 @@ class RefundStep(Frozen):
 
 
 class BookRefundStep(Frozen):
+    """Carry the PSP's word on a refund into the row and the ledger."""
+
     refund_id: str
     result: RefundResult
     at: datetime

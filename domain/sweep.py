@@ -1,4 +1,4 @@
-"""Sweep: TODO docstring."""
+"""The sweeper's report."""
 
 from domain.model import Frozen
 
@@ -6,6 +6,8 @@ SWEEP_WORKFLOW = "sweep"
 
 
 class SweepReport(Frozen):
+    """Numbers of what was started again, nudged or shown to a person."""
+
     restarted: int = 0
     nudged: int = 0
     late_charges: int = 0

@@ -1,4 +1,4 @@
-"""In-process hand-over: an activity that committed a change tells whoever waits in the same process for it.
+"""The completion notifier: an activity that committed a change tells whoever waits in the same process for it.
 
 It says only that there is something to read; the database has the truth. A payment that another process works on is
 not announced here, so whoever waits also looks by itself now and then.

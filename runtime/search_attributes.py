@@ -1,8 +1,6 @@
-"""Search attributes: TODO docstring."""
+"""Search attributes of the workflows: what operators filter by in the Temporal UI."""
 
-from temporalio.common import (
-    SearchAttributeKey,
-)
+from temporalio.common import SearchAttributeKey
 
 TENANT = SearchAttributeKey.for_keyword("PaysagaTenant")
 CHECKOUT = SearchAttributeKey.for_keyword("PaysagaCheckout")

@@ -1,14 +1,11 @@
-"""Temporal: TODO docstring."""
+"""The connection to Temporal, and the search attributes that its server has to know."""
 
 import contextlib
 from pathlib import Path
 
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
-from temporalio.client import (
-    Client,
-    TLSConfig,
-)
+from temporalio.client import Client, TLSConfig
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 from temporalio.service import RPCError
@@ -46,7 +43,8 @@ def _bytes(path: Path | None) -> bytes | None:
 
 
 async def register_search_attributes(client: Client) -> None:
-    """Idempotent. A server that reserves this to its administrators is told apart from one where they are missing."""
+    """Register those that are missing. A server that reserves this to its administrators is told apart from one where
+    they are missing."""
     listing = await client.operator_service.list_search_attributes(
         ListSearchAttributesRequest(namespace=client.namespace)
     )

@@ -5,15 +5,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from pydantic import SecretStr
-from temporalio.client import (
-    Client,
-)
+from temporalio.client import Client
 
 from config.settings import SANDBOX_STRIPE_KEY, SANDBOX_WEBHOOK_SECRET, Settings
 from db.core.database import Database
 from db.core.keyring import Keyring
 from domain.payout import BankWaitPolicy
-from domain.waiting import WaitPolicy
+from domain.waiting import WaitPolicies, WaitPolicy
 from gateways.protocol import Psp, PspAccount
 from gateways.registry import open_psp
 from runtime.notifier import CompletionNotifier
@@ -27,7 +25,7 @@ class SettingMissing(Exception):
 
 @dataclass(frozen=True)
 class Runtime:
-    """What the API and the workers share. One per process and event loop."""
+    """The objects that the API and the workers share. One per process and event loop."""
 
     settings: Settings
     database: Database
@@ -49,7 +47,7 @@ class Runtime:
 
     @property
     def send_for_s(self) -> float:
-        """How long a request may be sent under its key: the PSP's key lifetime less our margin."""
+        """Seconds for which a request may be sent under its key: the PSP's key lifetime less our margin."""
         return max(0.0, self.psp.key_life_s - self.settings.stripe_key_margin_s)
 
 
@@ -79,10 +77,8 @@ async def open_runtime(settings: Settings, *, application: str, lazy: bool = Fal
             workflow_client=WorkflowClient(
                 temporal,
                 settings.temporal_task_queue,
-                patience(settings),
-                payout_patience=WaitPolicy(
-                    poll_first_s=settings.payout_poll_first_s, poll_max_s=settings.payout_poll_max_s
-                ),
+                wait_policies(settings),
+                payout_wait_policy=payout_wait_policy(settings),
                 task_timeout_s=settings.workflow_task_timeout_s,
             ),
             notifier=CompletionNotifier(),
@@ -115,23 +111,26 @@ def psp_accounts(settings: Settings) -> dict[str, PspAccount]:
     return {"stripe": stripe}
 
 
-def patience(settings: Settings) -> WaitPolicy:
-    return WaitPolicy(
-        confirm_s=settings.confirm_deadline_s,
-        action_s=settings.action_deadline_s,
-        pending_s=settings.pending_deadline_s,
-        authorization_s=settings.authorization_deadline_s,
-        authorization_margin_s=settings.authorization_margin_s,
-        evidence_warning_s=settings.evidence_warning_s,
-        poll_first_s=settings.poll_first_s,
-        poll_max_s=settings.poll_max_s,
+def wait_policies(settings: Settings) -> WaitPolicies:
+    """Of each payment method; all of them wait alike."""
+    return WaitPolicies(
+        default=WaitPolicy(
+            confirm_s=settings.confirm_deadline_s,
+            action_s=settings.action_deadline_s,
+            pending_s=settings.pending_deadline_s,
+            authorization_s=settings.authorization_deadline_s,
+            authorization_margin_s=settings.authorization_margin_s,
+            evidence_warning_s=settings.evidence_warning_s,
+            poll_first_s=settings.poll_first_s,
+            poll_max_s=settings.poll_max_s,
+        )
     )
 
 
-def payout_patience(settings: Settings) -> WaitPolicy:
+def payout_wait_policy(settings: Settings) -> WaitPolicy:
     return WaitPolicy(poll_first_s=settings.payout_poll_first_s, poll_max_s=settings.payout_poll_max_s)
 
 
-def bank_patience(settings: Settings) -> BankWaitPolicy:
+def bank_wait_policy(settings: Settings) -> BankWaitPolicy:
     days = tuple(int(day) for day in settings.payout_return_look_days.split(","))
     return BankWaitPolicy(days=settings.payout_bank_days, return_look_days=days)

@@ -1,4 +1,4 @@
-"""Starting and nudging workflows: the only place that knows their ids, names and start options."""
+"""The client that starts and signals the workflows of payments, refunds, disputes and payouts, by their ids."""
 
 from datetime import timedelta
 from typing import Any
@@ -33,7 +33,7 @@ from domain.payment import PAYMENT_WORKFLOW, PaymentInput
 from domain.payout import PAYOUT_WORKFLOW, PayoutInput, PayoutResolution
 from domain.refund import REFUND_WORKFLOW, RefundInput
 from domain.status import Status
-from domain.waiting import WaitPolicy
+from domain.waiting import WaitPolicies, WaitPolicy
 from runtime.search_attributes import CHECKOUT, TENANT
 
 _RPC_TIMEOUT = timedelta(seconds=5)
@@ -52,19 +52,19 @@ class WorkflowClient:
         self,
         client: Client,
         task_queue: str,
-        patience: WaitPolicy,
+        wait_policies: WaitPolicies,
         *,
-        payout_patience: WaitPolicy,
+        payout_wait_policy: WaitPolicy,
         task_timeout_s: float,
     ) -> None:
         self._client = client
         self._task_queue = task_queue
-        self._patience = patience
-        self._payout_patience = payout_patience
+        self._wait_policies = wait_policies
+        self._payout_wait_policy = payout_wait_policy
         self._task_timeout = timedelta(seconds=task_timeout_s)
 
     def input_of(self, row: Payment) -> PaymentInput:
-        """What starts a payment's workflow, the first time or again: all of it is in the rows."""
+        """The input of a payment's workflow, the first time or again: all of it is in the rows."""
         return self._input(row, row.to_capture, confirmed=row.status is not Status.NOT_STARTED)
 
     def input_of_new(self, new: NewPayment) -> PaymentInput:
@@ -86,7 +86,7 @@ class WorkflowClient:
             capture_by_request=of.capture_by_request,
             capture_on_expiry=of.capture_on_expiry,
             task_queue=self._task_queue,
-            patience=self._patience,
+            patience=self._wait_policies.of(of.method),
         )
 
     async def start_payment(self, inp: PaymentInput, checkout_id: str | None, *, again: bool = False) -> bool:
@@ -126,11 +126,11 @@ class WorkflowClient:
             reference=reference,
             psp=row.psp,
             task_queue=self._task_queue,
-            patience=self._patience,
+            patience=self._wait_policies.of(row.method),
         )
         workflow_id = late_charge_workflow_id(charge_id)
         summary = f"{row.id} was paid after it had ended"
-        await self._start_aftermath(LATE_CHARGE_WORKFLOW, inp, workflow_id, row, summary)
+        await self._start_or_nudge(LATE_CHARGE_WORKFLOW, inp, workflow_id, row, summary)
 
     async def start_refund(self, row: Payment, refund_id: str, *, fresh: bool = False) -> None:
         """Take care of a refund whose payment has ended; while that runs, a repetition nudges it. `fresh`: it was
@@ -141,10 +141,10 @@ class WorkflowClient:
             refund_id=refund_id,
             psp=row.psp,
             task_queue=self._task_queue,
-            patience=self._patience,
+            patience=self._wait_policies.of(row.method),
         )
         workflow_id, summary = refund_workflow_id(refund_id), f"refund of {row.id}"
-        await self._start_aftermath(REFUND_WORKFLOW, inp, workflow_id, row, summary, fresh=fresh)
+        await self._start_or_nudge(REFUND_WORKFLOW, inp, workflow_id, row, summary, fresh=fresh)
 
     async def start_dispute(self, row: Payment, dispute_id: str) -> None:
         """Take care of a dispute; while that runs, a repetition nudges it."""
@@ -153,9 +153,9 @@ class WorkflowClient:
             payment_id=row.id,
             psp=row.psp,
             task_queue=self._task_queue,
-            patience=self._patience,
+            patience=self._wait_policies.of(row.method),
         )
-        await self._start_aftermath(DISPUTE_WORKFLOW, inp, dispute_workflow_id(dispute_id), row, f"dispute of {row.id}")
+        await self._start_or_nudge(DISPUTE_WORKFLOW, inp, dispute_workflow_id(dispute_id), row, f"dispute of {row.id}")
 
     async def start_payout(self, row: Payout, *, fresh: bool = False) -> None:
         """Take care of a payout; while that runs, a repetition nudges it. Behind payments where a worker has to choose.
@@ -166,10 +166,10 @@ class WorkflowClient:
             psp=row.psp,
             status=row.status,
             task_queue=self._task_queue,
-            patience=self._payout_patience,
+            patience=self._payout_wait_policy,
         )
         summary = f"{Money(amount=row.amount, currency=row.currency)} to {row.seller_account}"
-        await self._start_aftermath(PAYOUT_WORKFLOW, inp, payout_workflow_id(row.id), row, summary, fresh=fresh)
+        await self._start_or_nudge(PAYOUT_WORKFLOW, inp, payout_workflow_id(row.id), row, summary, fresh=fresh)
 
     async def resolve_payout(self, payout_id: str, message: PayoutResolution) -> str:
         """Hand a person's decision to the payout that waits for it; it answers what it made of it."""
@@ -177,7 +177,7 @@ class WorkflowClient:
         answer: str = await handle.execute_update("resolve", message, result_type=str)
         return answer
 
-    async def _start_aftermath(
+    async def _start_or_nudge(
         self,
         name: str,
         inp: LateChargeInput | RefundInput | DisputeInput | PayoutInput,
@@ -188,7 +188,7 @@ class WorkflowClient:
         fresh: bool = False,
     ) -> None:
         """One at a time per id, started or nudged. Raises Unavailable."""
-        nudge: dict[str, Any] = {"start_signal": "nudge", "start_signal_args": [Nudge(reason="aftermath")]}
+        nudge: dict[str, Any] = {"start_signal": "nudge", "start_signal_args": [Nudge(reason="start")]}
         try:
             await self._client.start_workflow(
                 name,

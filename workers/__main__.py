@@ -14,7 +14,7 @@ from runtime.logs import configure_logs
 from runtime.temporal import register_search_attributes
 from runtime.wiring import SettingMissing, open_runtime
 from workers.schedules import ensure_schedules
-from workers.worker import ActivitySet, payment_worker, psp_worker, running
+from workers.worker import payment_worker, psp_worker, running
 
 
 async def main(settings: Settings) -> None:
@@ -27,8 +27,7 @@ async def main(settings: Settings) -> None:
         await ensure_schedules(runtime.temporal, settings)
         if settings.worker_metrics_port is not None:
             prometheus_client.start_http_server(settings.worker_metrics_port)
-        activities = ActivitySet(runtime)
-        workers = [payment_worker(runtime, activities), *(psp_worker(runtime, activities, p) for p in runtime.psps)]
+        workers = [payment_worker(runtime), *(psp_worker(runtime, psp) for psp in runtime.psps)]
         async with running(workers):
             ready = os.environ.get("PAYSAGA_READY_FILE")
             if ready:

@@ -1,9 +1,8 @@
-"""What runs by itself: every schedule, brought to what the settings say whenever a worker starts."""
+"""The schedules, brought to what the settings say whenever a worker starts."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, timedelta
-from typing import Any
+from datetime import timedelta
+from typing import NamedTuple
 
 from temporalio.client import (
     Client,
@@ -18,25 +17,23 @@ from temporalio.client import (
     ScheduleSpec,
     ScheduleUpdate,
     ScheduleUpdateInput,
-    WorkflowHandle,
 )
-from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.service import RPCError, RPCStatusCode
 
 from config.settings import Settings
-from domain.ids import reconciliation_workflow_id
-from domain.payout import PAYOUT_RUN_WORKFLOW, RELEASE_WORKFLOW, PayoutPace, PayoutRunInput, PayoutRunReport
-from domain.reconciliation.reconciliation import (
-    RECONCILIATION_WORKFLOW,
-    Occasion,
-    ReconciliationInput,
-    ReconciliationReport,
-)
+from domain.payout import PAYOUT_RUN_WORKFLOW, RELEASE_WORKFLOW
+from domain.reconciliation.reconciliation import RECONCILIATION_WORKFLOW, Occasion
 from domain.seal import SEAL_WORKFLOW
 from domain.sweep import SWEEP_WORKFLOW
+from runtime.runs import payout_run_input, reconciliation_input
 
 _CATCH_UP = timedelta(days=10)
-"""How late a run is still made after an outage; older dates are for a person."""
+"""A run that is later than this after an outage is not made: older dates are for a person."""
+
+
+class Timing(NamedTuple):
+    spec: ScheduleSpec
+    policy: SchedulePolicy
 
 
 @dataclass(frozen=True)
@@ -46,8 +43,7 @@ class Job:
     name: str
     workflow: str
     summary: str
-    spec: ScheduleSpec
-    policy: SchedulePolicy
+    timing: Timing
     argument: object = None
 
 
@@ -57,36 +53,29 @@ def jobs(settings: Settings) -> list[Job]:
             name="sweep",
             workflow=SWEEP_WORKFLOW,
             summary="looks for payments without a workflow and webhooks without a reader",
-            **_every(settings.sweep_every_s),
+            timing=_every(settings.sweep_every_s),
         ),
         Job(
             name="seal",
             workflow=SEAL_WORKFLOW,
             summary="seals what was posted to the ledger since the last time",
-            **_every(settings.seal_every_s),
+            timing=_every(settings.seal_every_s),
         ),
         Job(
             name="release",
             workflow=RELEASE_WORKFLOW,
             summary="pending becomes available",
-            **_every(settings.release_every_s),
+            timing=_every(settings.release_every_s),
         ),
         Job(
             name="payout-run",
             workflow=PAYOUT_RUN_WORKFLOW,
             summary="pays every seller who is due",
             argument=payout_run_input(settings),
-            **_daily(settings, settings.payout_run_at),
+            timing=_daily(settings, settings.payout_run_at),
         ),
         *_reconciliations(settings),
     ]
-
-
-def payout_run_input(settings: Settings) -> PayoutRunInput:
-    pace = PayoutPace(
-        page=settings.payout_page, rate_per_s=settings.payout_rate_per_s, unsent_max=settings.payout_unsent_max
-    )
-    return PayoutRunInput(zone=settings.business_zone, pace=pace)
 
 
 def _reconciliations(settings: Settings) -> list[Job]:
@@ -100,93 +89,36 @@ def _reconciliations(settings: Settings) -> list[Job]:
             workflow=RECONCILIATION_WORKFLOW,
             summary="matches what the PSP lists of the last hours",
             argument=recent,
-            spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=every)]),
-            policy=one_by_one,
+            timing=Timing(ScheduleSpec(intervals=[ScheduleIntervalSpec(every=every)]), one_by_one),
         ),
         Job(
             name="reconcile-day",
             workflow=RECONCILIATION_WORKFLOW,
             summary="matches what the PSP lists of the day before",
             argument=recent.model_copy(update={"occasion": Occasion.DAY}),
-            spec=_daily(settings, settings.reconcile_at)["spec"],
-            policy=one_by_one,
+            timing=Timing(_daily(settings, settings.reconcile_at).spec, one_by_one),
         ),
     ]
 
 
-def reconciliation_input(settings: Settings, **fields: Any) -> ReconciliationInput:
-    """What starts a reconciliation, scheduled or asked for; `fields`: what is special about it."""
-    return ReconciliationInput(
-        recent_s=settings.reconcile_every_s,
-        zone=settings.business_zone,
-        margin_s=settings.reconcile_margin_s,
-        verify_s=settings.reconcile_verify_s,
-        task_queue=settings.temporal_task_queue,
-        **fields,
-    )
-
-
-async def start_reconciliation(client: Client, inp: ReconciliationInput) -> WorkflowHandle[Any, ReconciliationReport]:
-    """Carry out a run that is stored (`db.reconciliation.open_run`); starting it again is following it."""
-    assert inp.run_id is not None, "it is stored first"
-    handle: WorkflowHandle[Any, ReconciliationReport] = await client.start_workflow(
-        RECONCILIATION_WORKFLOW,
-        inp,
-        id=reconciliation_workflow_id(inp.run_id),
-        task_queue=inp.task_queue,
-        id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-        static_summary=f"{inp.subject} lines from the {inp.source}, by {inp.by}",
-        result_type=ReconciliationReport,
-    )
-    return handle
-
-
-async def carry_out(client: Client, settings: Settings, row: Mapping[str, Any]) -> None:
-    """Start the workflow of a stored run, from its row."""
-    same = {name: row[name] for name in ("tenant_id", "psp", "subject", "source", "apply")}
-    inp = reconciliation_input(settings, run_id=row["id"], by=row["actor"], **same)
-    await start_reconciliation(client, inp)
-
-
-async def start_payout_run(
-    client: Client, settings: Settings, business_date: date, by: str
-) -> WorkflowHandle[Any, PayoutRunReport]:
-    """Run the payouts of a date now, beside the schedule. While it runs, starting it again is following it."""
-    handle: WorkflowHandle[Any, PayoutRunReport] = await client.start_workflow(
-        PAYOUT_RUN_WORKFLOW,
-        payout_run_input(settings).model_copy(update={"business_date": business_date, "by": by}),
-        # Of this Paysaga: another one in the namespace has runs of its own.
-        id=f"payout_run:{settings.temporal_task_queue}:{business_date}",
-        task_queue=settings.temporal_task_queue,
-        id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-        static_summary=f"pays every seller who is due on {business_date}, by {by}",
-        result_type=PayoutRunReport,
-    )
-    return handle
-
-
-def _every(seconds: float) -> dict[str, Any]:
+def _every(seconds: float) -> Timing:
     """One at a time; what was missed is not made up for, since each run looks at everything."""
     every = timedelta(seconds=seconds)
-    return {
-        "spec": ScheduleSpec(intervals=[ScheduleIntervalSpec(every=every)], jitter=every / 10),
-        "policy": SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP, catchup_window=every),
-    }
+    return Timing(
+        ScheduleSpec(intervals=[ScheduleIntervalSpec(every=every)], jitter=every / 10),
+        SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP, catchup_window=every),
+    )
 
 
-def _daily(settings: Settings, at: str) -> dict[str, Any]:
+def _daily(settings: Settings, at: str) -> Timing:
     """For a business date, one after the other and none left out; a run that failed is looked at before the next one
     begins."""
     hour, minute = (int(part) for part in at.split(":"))
     moment = ScheduleCalendarSpec(hour=[ScheduleRange(hour)], minute=[ScheduleRange(minute)])
-    return {
-        "spec": ScheduleSpec(calendars=[moment], time_zone_name=settings.business_zone),
-        "policy": SchedulePolicy(
-            overlap=ScheduleOverlapPolicy.BUFFER_ALL, catchup_window=_CATCH_UP, pause_on_failure=True
-        ),
-    }
+    return Timing(
+        ScheduleSpec(calendars=[moment], time_zone_name=settings.business_zone),
+        SchedulePolicy(overlap=ScheduleOverlapPolicy.BUFFER_ALL, catchup_window=_CATCH_UP, pause_on_failure=True),
+    )
 
 
 def schedule_id(task_queue: str, name: str) -> str:
@@ -209,8 +141,8 @@ async def _ensure(client: Client, task_queue: str, job: Job) -> None:
             task_queue=task_queue,
             static_summary=job.summary,
         ),
-        spec=job.spec,
-        policy=job.policy,
+        spec=job.timing.spec,
+        policy=job.timing.policy,
     )
     try:
         await client.create_schedule(name, schedule)

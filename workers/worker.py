@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
-from functools import partial
 from importlib.metadata import version
 
 from temporalio.common import WorkerDeploymentVersion
@@ -21,154 +20,23 @@ from temporalio.worker import (
 )
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
-from activities.charge import ChargeActivities
-from activities.dispute import DisputeActivities
-from activities.payment import PaymentActivities
-from activities.payout import PayoutActivities
-from activities.payout_run import PayoutRunActivities
-from activities.reconciliation import ReconciliationActivities
-from activities.refund import RefundActivities
-from activities.risk import RiskActivities
-from activities.seal import SealActivities
-from activities.sweep import SweepActivities
+from activities.queues import Queue, served_on
 from domain.waiting import psp_queue
-from runtime.wiring import Runtime, bank_patience
-from workers.schedules import carry_out
-from workflows.dispute import DisputeWorkflow
-from workflows.late_charge import LateChargeWorkflow
-from workflows.payment import PaymentWorkflow
-from workflows.payout import PayoutWorkflow
-from workflows.payout_run import PayoutRunWorkflow, ReleaseWorkflow
-from workflows.reconciliation import ReconciliationWorkflow
-from workflows.refund import RefundWorkflow
-from workflows.seal import SealWorkflow
-from workflows.sweep import SweepWorkflow
+from runtime.wiring import Runtime
+from workers.registry import WORKFLOWS, activity_holders
 
 SHUTDOWN_TIMEOUT = timedelta(seconds=5)
 """A step of our own ends within it; a PSP call that does not is made again by another worker, under the same key."""
 
-WORKFLOWS = [
-    PaymentWorkflow, LateChargeWorkflow, RefundWorkflow, DisputeWorkflow, PayoutWorkflow, PayoutRunWorkflow,
-    ReleaseWorkflow, SealWorkflow, ReconciliationWorkflow, SweepWorkflow,
-]  # fmt: skip
 
-
-class ActivitySet:
-    """The activities of a process, with everything they need handed in."""
-
-    def __init__(self, runtime: Runtime) -> None:
-        settings = runtime.settings
-        self.charge = ChargeActivities(
-            runtime.database,
-            runtime.psps,
-            runtime.keyring,
-            fast_timeout_s=settings.stripe_fast_timeout_s,
-            timeout_s=settings.stripe_timeout_s,
-        )
-        self.payment = PaymentActivities(runtime.database, runtime.notifier, send_for_s=runtime.send_for_s)
-        self.refund = RefundActivities(
-            runtime.database,
-            runtime.psps,
-            runtime.notifier,
-            fast_timeout_s=settings.stripe_fast_timeout_s,
-            timeout_s=settings.stripe_timeout_s,
-            send_for_s=runtime.send_for_s,
-        )
-        self.dispute = DisputeActivities(
-            runtime.database, runtime.psps, runtime.keyring, timeout_s=settings.stripe_timeout_s
-        )
-        self.risk = RiskActivities(
-            runtime.database, runtime.psps, runtime.keyring, look_timeout_s=settings.stripe_look_timeout_s
-        )
-        self.payout = PayoutActivities(
-            runtime.database,
-            runtime.psps,
-            runtime.notifier,
-            fast_timeout_s=settings.stripe_fast_timeout_s,
-            timeout_s=settings.stripe_timeout_s,
-            send_for_s=runtime.send_for_s,
-            bank=bank_patience(settings),
-        )
-        self.payout_run = PayoutRunActivities(
-            runtime.database,
-            runtime.workflow_client,
-            psp=runtime.psp.name,
-            fit=runtime.payable,
-            send_for_s=runtime.send_for_s,
-        )
-        self.seal = SealActivities(runtime.database)
-        self.reconciliation = ReconciliationActivities(
-            runtime.database,
-            runtime.psps,
-            runtime.workflow_client,
-            here_s=settings.reconcile_here_grace_s,
-            there_s=settings.reconcile_grace_s,
-            bank_days=settings.reconcile_bank_days,
-            page_timeout_s=settings.stripe_timeout_s,
-            match_timeout_s=settings.reconcile_timeout_s,
-        )
-        self.sweep = SweepActivities(
-            runtime.database,
-            runtime.workflow_client,
-            partial(carry_out, runtime.temporal, settings),
-            after_s=settings.sweep_after_s,
-        )
-
-    def database_steps(self) -> list:  # type: ignore[type-arg]
-        p, r, d, o, run = self.payment, self.refund, self.dispute, self.payout, self.payout_run
-        return [
-            p.await_confirmation, p.close_unconfirmed, p.settle, p.rest, p.request_cancel, p.begin_compensation,
-            p.hold, p.close, p.record_resolution, p.mark_capture, p.expire_authorization, p.review,
-            p.review_by_default, p.release, r.begin_late_charge, r.book_refund, r.retry_refund, d.book_dispute,
-            d.book_evidence, d.warn_of_deadline, o.book_transfer, o.book_payout, o.look_at_payout, o.resolve_payout,
-            run.open_payout_run, run.close_payout_run, run.release_funds, run.pay_due, self.seal.seal_ledger,
-        ]  # fmt: skip
-
-    def psp_steps(self) -> list:  # type: ignore[type-arg]
-        c, r, d, o = self.charge, self.refund, self.dispute, self.payout
-        return [
-            c.charge_until_known, c.check_charge, c.capture_charge, c.void_charge, r.refund_until_known,
-            r.check_refund, d.check_dispute, d.submit_evidence, o.transfer_until_known, o.pay_out_until_known,
-            o.check_payout, o.cancel_payout, o.reverse_transfer, o.check_reference, self.reconciliation.stage_from_psp,
-        ]  # fmt: skip
-
-    def local_steps(self) -> list:  # type: ignore[type-arg]
-        """PSP steps that also run inside a workflow task."""
-        c = self.charge
-        return [
-            c.charge_once, c.capture_charge, c.void_charge, self.refund.refund_once, self.risk.assess,
-            self.payout.transfer_once, self.payout.pay_out_once,
-        ]  # fmt: skip
-
-    def reconciliation_steps(self) -> list:  # type: ignore[type-arg]
-        """All but the PSP's list, which is asked for on the PSP's queue."""
-        r = self.reconciliation
-        return [
-            r.open_reconciliation, r.stage_from_file, r.match_lines, r.apply_fixes, r.verify_fixes,
-            r.complete_reconciliation, r.fail_reconciliation,
-        ]  # fmt: skip
-
-    def sweep_steps(self) -> list:  # type: ignore[type-arg]
-        s = self.sweep
-        return [
-            s.sweep_payments, s.sweep_inbox, s.sweep_refunds, s.sweep_disputes, s.sweep_payouts,
-            s.sweep_reconciliations,
-        ]  # fmt: skip
-
-
-def payment_worker(runtime: Runtime, activities: ActivitySet) -> Worker:
-    """Workflow tasks and database steps."""
+def payment_worker(runtime: Runtime) -> Worker:
+    """Workflow tasks, and the activities of our own queue."""
     settings = runtime.settings
     return Worker(
         runtime.temporal,
         task_queue=settings.temporal_task_queue,
         workflows=WORKFLOWS,
-        activities=[
-            *activities.database_steps(),
-            *activities.local_steps(),
-            *activities.reconciliation_steps(),
-            *activities.sweep_steps(),
-        ],
+        activities=served_on(Queue.OWN, activity_holders(runtime)),
         workflow_runner=_runner(strict=settings.worker_strict_sandbox),
         max_cached_workflows=settings.worker_max_cached_workflows,
         tuner=_tuner(),
@@ -194,7 +62,7 @@ def _tuner() -> WorkerTuner:
     )
 
 
-def psp_worker(runtime: Runtime, activities: ActivitySet, psp: str) -> Worker:
+def psp_worker(runtime: Runtime, psp: str) -> Worker:
     """The durable PSP calls of one PSP: a queue of its own, so that a slow PSP holds up no other.
 
     The rate is the same on every worker of the queue: for Temporal the last poller wins.
@@ -203,7 +71,7 @@ def psp_worker(runtime: Runtime, activities: ActivitySet, psp: str) -> Worker:
     return Worker(
         runtime.temporal,
         task_queue=psp_queue(settings.temporal_task_queue, psp),
-        activities=activities.psp_steps(),
+        activities=served_on(Queue.PSP, activity_holders(runtime)),
         max_concurrent_activities=settings.stripe_concurrency_max,
         max_task_queue_activities_per_second=settings.stripe_rate_per_s,
         graceful_shutdown_timeout=SHUTDOWN_TIMEOUT,

@@ -1,4 +1,4 @@
-"""How a step becomes an activity: where it runs, its timeouts, and who decides "retry?"."""
+"""Calls of activities: where a step runs, its timeouts, and who decides "retry?"."""
 
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
@@ -34,35 +34,41 @@ DATABASE_TIMEOUT = timedelta(seconds=15)
 
 
 class Calls:
-    """`task_queue` is the workflow's own; PSP calls that wait go to the PSP's queue."""
+    """The ways to call an activity. `summary` is what operators read of the step in Temporal's UI.
+
+    `task_queue` is the workflow's own; PSP calls that wait go to the PSP's queue.
+    """
 
     def __init__(self, task_queue: str, psp: str) -> None:
+        self.psp = psp
         self._task_queue = task_queue
-        self._psp = psp
         self._psp_queue = psp_queue(task_queue, psp)
 
-    async def _local(self, method: Callable[[Any, S], Awaitable[R]], step: S, summary: str) -> R:
+    async def local(self, method: Callable[[Any, S], Awaitable[R]], step: S, summary: str) -> R:
         """In the workflow's own task, once. Raises FailureError."""
         return await workflow.execute_local_activity_method(
             method, step, start_to_close_timeout=LOCAL_TIMEOUT, retry_policy=ONCE, summary=summary
         )
 
-    async def _durable(self, method: Callable[[Any, S], Awaitable[R]], step: S, summary: str) -> R:
-        """At the PSP, until there is an answer."""
+    async def durable(
+        self, method: Callable[[Any, S], Awaitable[R]], step: S, summary: str, *, within: timedelta | None = None
+    ) -> R:
+        """At the PSP, until there is an answer; with `within` for so long at most, which raises FailureError."""
         return await workflow.execute_activity_method(
             method,
             step,
             task_queue=self._psp_queue,
             start_to_close_timeout=PSP_TIMEOUT,
             heartbeat_timeout=HEARTBEAT_TIMEOUT,
+            schedule_to_close_timeout=within,
             retry_policy=FOR_EVER,
             summary=summary,
         )
 
-    async def _commit(self, method: Callable[[Any, S], Awaitable[R]], step: S, summary: str) -> R:
+    async def commit(self, method: Callable[[Any, S], Awaitable[R]], step: S, summary: str) -> R:
         """In our own database: in the task first, as an activity of its own if that fails."""
         try:
-            return await self._local(method, step, summary)
+            return await self.local(method, step, summary)
         except FailureError:
             return await workflow.execute_activity_method(
                 method,
@@ -75,7 +81,8 @@ class Calls:
 
 
 def reason(error: FailureError) -> str:
-    """Of an attempt in the task without an answer. Live an ActivityError around a TimeoutError, on replay the bare
-    TimeoutError: both are FailureErrors. The request may have left this machine, so nothing is known."""
+    """The reason of an UNKNOWN answer: an attempt in the task that failed. Live it is an ActivityError around a
+    TimeoutError, on replay the bare TimeoutError: both are FailureErrors. The request may have left this machine, so
+    nothing is known."""
     cause = error.cause or error
     return f"not_answered: {type(cause).__name__}"

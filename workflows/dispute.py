@@ -4,9 +4,11 @@ from datetime import datetime, timedelta
 
 from temporalio import workflow
 
-from workflows.aftermath import Aftermath
+from workflows.calls import Calls
+from workflows.pending_messages import PendingMessages
 
 with workflow.unsafe.imports_passed_through():
+    from activities.dispute import DisputeActivities
     from domain.dispute import (
         DISPUTE_WORKFLOW,
         BookDisputeStep,
@@ -17,23 +19,30 @@ with workflow.unsafe.imports_passed_through():
         EvidenceStep,
         EvidenceWarningStep,
     )
+    from domain.messages import Nudge
     from domain.psp import DisputeResult
     from domain.status import DisputeStatus
 
 
 @workflow.defn(name=DISPUTE_WORKFLOW)
-class DisputeWorkflow(Aftermath):
+class DisputeWorkflow:
     @workflow.init
     def __init__(self, inp: DisputeInput) -> None:
-        super().__init__(inp.payment_id, inp.task_queue, inp.psp)
         self._inp = inp
-        self._gap = timedelta(seconds=inp.patience.poll_first_s)
+        self._calls = Calls(inp.task_queue, inp.psp)
+        self._messages = PendingMessages()
+        self._polls = inp.patience.polls
+        self._gap = self._polls.first
         self._warned = False
+
+    @workflow.signal(description="Ask the PSP now.")
+    def nudge(self, message: Nudge) -> None:
+        self._messages.nudge(message)
 
     @workflow.run
     async def run(self, inp: DisputeInput) -> str:
         """A webhook is only a nudge: the PSP is asked, and what it says is booked, until the bank has decided."""
-        state = await self._look()
+        state = await self._check()
         while not state.ended:
             if state.evidence_id is not None:
                 state = await self._submit(state.evidence_id)
@@ -42,23 +51,29 @@ class DisputeWorkflow(Aftermath):
             await self._messages.wait(self._gap, warn_at, "next look at the dispute")
             if warn_at is not None and workflow.now() >= warn_at and state.evidence_due_at is not None:
                 self._warned = True
-                await self._steps.warn_of_deadline(
-                    EvidenceWarningStep(dispute_id=inp.dispute_id, due_at=state.evidence_due_at)
+                await self._calls.commit(
+                    DisputeActivities.warn_of_deadline,
+                    EvidenceWarningStep(dispute_id=inp.dispute_id, due_at=state.evidence_due_at),
+                    "evidence is due soon",
                 )
-            self._gap = min(self._gap * 2, timedelta(seconds=inp.patience.poll_max_s))
-            state = await self._look()
+            self._gap = self._polls.after(self._gap)
+            state = await self._check()
             if workflow.info().is_continue_as_new_suggested():
                 workflow.continue_as_new(inp)
         await workflow.wait_condition(workflow.all_handlers_finished)
         return f"{inp.dispute_id} is {state.status}"
 
-    async def _look(self) -> DisputeState:
-        return await self._book(await self._steps.check_dispute(DisputeStep(dispute_id=self._inp.dispute_id)))
+    async def _check(self) -> DisputeState:
+        step = DisputeStep(dispute_id=self._inp.dispute_id)
+        summary = f"look at the dispute at {self._calls.psp}"
+        return await self._book(await self._calls.durable(DisputeActivities.check_dispute, step, summary))
 
     async def _book(self, result: DisputeResult) -> DisputeState:
         now = workflow.now()
-        state = await self._steps.book_dispute(
-            BookDisputeStep(dispute_id=self._inp.dispute_id, result=result, next_check_at=now + self._gap, at=now)
+        state = await self._calls.commit(
+            DisputeActivities.book_dispute,
+            BookDisputeStep(dispute_id=self._inp.dispute_id, result=result, next_check_at=now + self._gap, at=now),
+            f"book dispute: {result.outcome}",
         )
         due = f" · evidence due {state.evidence_due_at:%Y-%m-%d %H:%M} UTC" if state.evidence_due_at else ""
         workflow.set_current_details(f"**{state.status}** · looks again in {self._gap.total_seconds():.0f} s{due}")
@@ -67,11 +82,17 @@ class DisputeWorkflow(Aftermath):
     async def _submit(self, evidence_id: str) -> DisputeState:
         """Once: whatever the PSP makes of it, the next piece is for a person to send."""
         dispute_id = self._inp.dispute_id
-        answer = await self._steps.submit_evidence(EvidenceStep(dispute_id=dispute_id, evidence_id=evidence_id))
-        await self._steps.book_evidence(
-            BookEvidenceStep(dispute_id=dispute_id, evidence_id=evidence_id, failure=answer.failure, at=workflow.now())
+        answer = await self._calls.durable(
+            DisputeActivities.submit_evidence,
+            EvidenceStep(dispute_id=dispute_id, evidence_id=evidence_id),
+            f"submit evidence to {self._calls.psp}",
         )
-        self._gap = timedelta(seconds=self._inp.patience.poll_first_s)
+        await self._calls.commit(
+            DisputeActivities.book_evidence,
+            BookEvidenceStep(dispute_id=dispute_id, evidence_id=evidence_id, failure=answer.failure, at=workflow.now()),
+            "note the evidence",
+        )
+        self._gap = self._polls.first
         return await self._book(answer)
 
     def _warn_at(self, state: DisputeState) -> datetime | None:

@@ -10,11 +10,14 @@ from datetime import datetime, timedelta
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
-from workflows.compensation import make_refund
 from workflows.pending_messages import PendingMessages
-from workflows.steps import Steps
+from workflows.psp_calls import PspCalls
+from workflows.refunding import make_refund
 
 with workflow.unsafe.imports_passed_through():
+    from activities.charge import ChargeActivities
+    from activities.payment import PaymentActivities
+    from activities.risk import RiskActivities
     from domain.messages import CancelRequest, CaptureCommand, Decision, Nudge, Resolution, ResolutionStep
     from domain.model import Failure
     from domain.money import Money
@@ -30,18 +33,18 @@ with workflow.unsafe.imports_passed_through():
         HoldStep,
         PaymentEnd,
         PaymentInput,
-        ReleaseStep,
-        RestState,
-        RestStep,
+        ResumeStep,
         Review,
         ReviewStep,
         RiskDecision,
         SettleOutcome,
         SettleStep,
+        WaitState,
+        WaitStep,
     )
     from domain.psp import ChargeOutcome, ChargeResult
     from domain.risk import BLOCKED, REJECTED, ReviewDecision, Stage, Verdict
-    from domain.status import TERMINAL, Status
+    from domain.status import TERMINAL, RefundStatus, Status
     from runtime.search_attributes import STATUS
 
 
@@ -59,8 +62,9 @@ class PaymentWorkflow:
     @workflow.init
     def __init__(self, inp: PaymentInput) -> None:
         self._inp = inp
-        self._patience = inp.patience
-        self._steps = Steps(inp.task_queue, inp.psp)
+        self._waits = inp.patience
+        self._polls = inp.patience.polls
+        self._calls = PspCalls(inp.task_queue, inp.psp)
         self._messages = PendingMessages()
         self._status = Status.EXECUTING if inp.confirmed else Status.NOT_STARTED
         self._in_first_task = True
@@ -102,7 +106,8 @@ class PaymentWorkflow:
     async def resolve(self, message: Resolution) -> str:
         if message.decision is Decision.REFERENCE and not self._compensating:
             await self._verify(message.reference)
-        await self._steps.record_resolution(ResolutionStep(payment_id=self._inp.payment_id, resolution=message))
+        step = ResolutionStep(payment_id=self._inp.payment_id, resolution=message)
+        await self._calls.commit(PaymentActivities.record_resolution, step, f"resolved by {message.by}")
         if message.decision is Decision.CANCEL:
             self._messages.request_cancel(CancelRequest(by=message.by))
         self._messages.resolution = message
@@ -118,7 +123,7 @@ class PaymentWorkflow:
     @workflow.update(description="Decide about a payment IN_REVIEW: approve or reject, and by whom.")
     async def review(self, message: Review) -> str:
         step = ReviewStep(payment_id=self._inp.payment_id, review=message, at=workflow.now())
-        if not await self._steps.review(step):
+        if not await self._calls.commit(PaymentActivities.review, step, f"review: {message.decision}"):
             raise ApplicationError("The review was decided already.", type="NotWaiting")
         self._messages.nudged = True
         return f"{message.decision} noted"
@@ -133,7 +138,7 @@ class PaymentWorkflow:
     @workflow.update(description="Capture an AUTHORIZED payment in full, and by whom.")
     async def capture(self, message: CaptureCommand) -> str:
         step = CaptureStep(payment_id=self._inp.payment_id, by=message.by, at=workflow.now())
-        mark = await self._steps.mark_capture(step)
+        mark = await self._calls.commit(PaymentActivities.mark_capture, step, f"mark capture by {message.by}")
         if mark.outcome is not CaptureOutcome.MARKED:
             why = mark.failure.message if mark.failure else mark.outcome
             raise ApplicationError(f"It is not captured: {why}.", type="NotWaiting")
@@ -149,8 +154,8 @@ class PaymentWorkflow:
 
     async def _verify(self, reference: str | None) -> None:
         """That the PSP's object is this payment's own. Raises ApplicationError, which refuses the update."""
-        seen = await self._steps.check_charge(ChargeStep(payment_id=self._inp.payment_id, reference=reference))
-        if seen.outcome in (ChargeOutcome.UNKNOWN, ChargeOutcome.NOT_FOUND):
+        seen = await self._calls.check_charge(ChargeStep(payment_id=self._inp.payment_id, reference=reference))
+        if seen.unclear:
             why = "does not exist" if seen.outcome is ChargeOutcome.NOT_FOUND else seen.reason
             raise ApplicationError(f"{reference} is not taken for this payment's charge: {why}.", type="NotOurs")
 
@@ -160,7 +165,7 @@ class PaymentWorkflow:
         stopped = await self._may_charge()
         if stopped is not None:
             return stopped
-        result = await self._steps.charge_once(self._charge_step(None))
+        result = await self._calls.charge_once(self._charge_step(None))
         if result.outcome is ChargeOutcome.UNKNOWN:
             result = await self._resolve_unknown(result)
         while True:
@@ -174,7 +179,7 @@ class PaymentWorkflow:
                 case ChargeOutcome.AUTHORIZED if self._inp.authorize_only:
                     after = await self._authorized(result)
                 case _:
-                    after = await self._wait(result)
+                    after = await self._wait_for_psp(result)
             if isinstance(after, PaymentEnd):
                 return after
             result = after
@@ -188,30 +193,29 @@ class PaymentWorkflow:
 
     async def _confirmation(self) -> PaymentEnd | None:
         """Wait to be confirmed. None: go on and charge."""
-        step = RestStep(
+        step = WaitStep(
             payment_id=self._inp.payment_id,
             status=Status.NOT_STARTED,
-            deadline_s=self._patience.confirm_s,
-            next_check_s=self._patience.confirm_s,
+            deadline_s=self._waits.confirm_s,
+            next_check_s=self._waits.confirm_s,
             reason="waiting for confirm",
             at=workflow.now(),
         )
-        state = await self._steps.await_confirmation(step)
+        state = await self._calls.commit(PaymentActivities.await_confirmation, step, "wait for confirm")
         while state.status is Status.NOT_STARTED:
             expired = _is_past(state.deadline_at)
             if state.cancel_requested or self._messages.cancel is not None or expired:
                 failure = Failure(code="confirmation_expired", message="The payment was not confirmed in time.")
-                await self._steps.close_unconfirmed(
-                    CloseStep(
-                        payment_id=self._inp.payment_id,
-                        status=Status.CANCELLED,
-                        failure=failure if expired else None,
-                        at=workflow.now(),
-                    )
+                close = CloseStep(
+                    payment_id=self._inp.payment_id,
+                    status=Status.CANCELLED,
+                    failure=failure if expired else None,
+                    at=workflow.now(),
                 )
+                await self._calls.commit(PaymentActivities.close_unconfirmed, close, "cancel unconfirmed")
             else:
                 await self._messages.wait(timedelta(days=1), state.deadline_at, "deadline of the confirmation")
-            state = await self._steps.await_confirmation(step)
+            state = await self._calls.commit(PaymentActivities.await_confirmation, step, "wait for confirm")
         self._status = state.status
         return PaymentEnd(status=state.status) if state.status in TERMINAL else None
 
@@ -227,18 +231,18 @@ class PaymentWorkflow:
                 return await self._close(Status.CANCELLED, None, None)
             case Verdict.ALLOW:
                 return None
-        released = await self._steps.release(ReleaseStep(payment_id=self._inp.payment_id, at=workflow.now()))
-        if released.failure is not None:
-            return await self._close(Status.FAILED, released.failure, None)
-        if not released.released:  # a cancel came first
+        step = ResumeStep(payment_id=self._inp.payment_id, at=workflow.now())
+        approved = await self._calls.commit(PaymentActivities.resume, step, "approved: go on to the charge")
+        if approved.failure is not None:
+            return await self._close(Status.FAILED, approved.failure, None)
+        if not approved.resumed:  # a cancel came first
             return await self._close(Status.CANCELLED, None, None)
-        self._show(released.status)
+        self._show(approved.status)
         return None
 
     async def _assess(self, stage: Stage, result: ChargeResult | None) -> RiskDecision:
-        return await self._steps.assess(
-            AssessStep(payment_id=self._inp.payment_id, stage=stage, result=result, at=workflow.now())
-        )
+        step = AssessStep(payment_id=self._inp.payment_id, stage=stage, result=result, at=workflow.now())
+        return await self._calls.commit(RiskActivities.assess, step, f"risk: {stage}")
 
     async def _verdict(
         self, stage: Stage, decision: RiskDecision, result: ChargeResult | None
@@ -249,12 +253,12 @@ class PaymentWorkflow:
         return decision.review or await self._review(stage, decision, result)
 
     async def _review(self, stage: Stage, decision: RiskDecision, result: ChargeResult | None) -> ReviewDecision | None:
-        """Rest until a person decides; at the deadline the default holds. An authorisation does not wait for longer
+        """Wait until a person decides; at the deadline the default holds. An authorisation does not wait for longer
         than the PSP keeps it. None: cancelled, or ended in a task that the server had run again."""
-        gap = timedelta(seconds=self._patience.poll_max_s)
+        gap = self._polls.longest
         deadline_s = decision.deadline_s if result is None else min(decision.deadline_s, self._held_for_s(result))
         while True:
-            state = await self._rest(
+            state = await self._wait_as(
                 Status.IN_REVIEW,
                 result,
                 gap_s=gap.total_seconds(),
@@ -270,13 +274,15 @@ class PaymentWorkflow:
             if _is_past(state.deadline_at):
                 by_default = Review(decision=decision.on_deadline, by="deadline")
                 step = ReviewStep(payment_id=self._inp.payment_id, review=by_default, stage=stage, at=workflow.now())
-                return await self._steps.review_by_default(step)
+                return await self._calls.commit(PaymentActivities.review_by_default, step, "review: nobody decided")
             await self._messages.wait(gap, state.deadline_at, "a person decides")
 
     async def _resolve_unknown(self, result: ChargeResult) -> ChargeResult:
         """The charge was sent, or was not: nobody knows. PENDING until the PSP's word is known, never FAILED."""
-        await self._rest(Status.PENDING, result, gap_s=0, reason=f"psp_unknown: {result.reason}")
-        return await self._steps.charge_until_known(self._charge_step(None))
+        await self._wait_as(Status.PENDING, result, gap_s=0, reason=f"psp_unknown: {result.reason}")
+        return await self._calls.durable(
+            ChargeActivities.charge_until_known, self._charge_step(None), f"charge at {self._inp.psp} until known"
+        )
 
     async def _decline(self, result: ChargeResult) -> ChargeResult | PaymentEnd:
         """FAILED is written only once the PSP's object can no longer be paid: it is voided first."""
@@ -304,12 +310,12 @@ class PaymentWorkflow:
         return await self._capture(result, "workflow")
 
     async def _await_capture(self, result: ChargeResult) -> ChargeResult | PaymentEnd:
-        """Rest until somebody captures or cancels. Before the PSP lets go, the payment's own policy decides."""
+        """Wait until somebody captures or cancels. Before the PSP lets go, the payment's own policy decides."""
         self._if_voided = (Status.CANCELLED, NOT_CAPTURED)
-        gap = timedelta(seconds=self._patience.poll_first_s)
+        gap = self._polls.first
         first_look = True
         while True:
-            state = await self._rest(
+            state = await self._wait_as(
                 Status.AUTHORIZED,
                 result,
                 gap_s=gap.total_seconds(),
@@ -325,12 +331,12 @@ class PaymentWorkflow:
             if _is_past(state.deadline_at):
                 return await self._expire(result)
             if not first_look or state.nudged:
-                newer = await self._steps.check_charge(self._charge_step(result))
-                if newer.outcome not in (ChargeOutcome.AUTHORIZED, ChargeOutcome.UNKNOWN, ChargeOutcome.NOT_FOUND):
+                newer = await self._calls.check_charge(self._charge_step(result))
+                if newer.outcome is not ChargeOutcome.AUTHORIZED and not newer.unclear:
                     return newer
             first_look = False
             await self._messages.wait(gap, state.deadline_at, f"next look at {self._inp.psp}")
-            gap = min(gap * 2, timedelta(seconds=self._patience.poll_max_s))
+            gap = self._polls.after(gap)
             self._continue_as_new_if_long()
 
     async def _expire(self, result: ChargeResult) -> ChargeResult | PaymentEnd:
@@ -338,7 +344,7 @@ class PaymentWorkflow:
         if self._inp.capture_on_expiry:
             return await self._capture(result, "policy")
         step = CaptureStep(payment_id=self._inp.payment_id, by="authorization expiry", at=workflow.now())
-        mark = await self._steps.expire_authorization(step)
+        mark = await self._calls.commit(PaymentActivities.expire_authorization, step, "mark void: not captured in time")
         if mark.outcome is CaptureOutcome.MARKED:  # a capture was requested at the last moment
             return await self._capture(result, "request")
         return await self._let_go(result, Status.CANCELLED, NOT_CAPTURED)
@@ -346,7 +352,7 @@ class PaymentWorkflow:
     async def _capture(self, result: ChargeResult, by: str) -> ChargeResult | PaymentEnd:
         """Mark it, then take it. Returns what the charge has become: what was taken is settled like any other."""
         step = CaptureStep(payment_id=self._inp.payment_id, by=by, at=workflow.now())
-        mark = await self._steps.mark_capture(step)
+        mark = await self._calls.commit(PaymentActivities.mark_capture, step, f"mark capture by {by}")
         match mark.outcome:
             case CaptureOutcome.CLOSED:
                 return PaymentEnd(status=mark.status)
@@ -356,18 +362,22 @@ class PaymentWorkflow:
                 return await self._let_go(result, Status.FAILED, mark.failure)
         self._amount = mark.amount
         self._if_voided = (Status.FAILED, NOT_CAPTURED)
-        taken = await self._steps.capture_charge(self._charge_step(result))
+        taken = await self._calls.capture_once(self._charge_step(result))
         if taken.outcome is ChargeOutcome.UNKNOWN:
-            await self._rest(Status.PENDING, result, gap_s=0, reason=f"psp_unknown: {taken.reason}")
-            taken = await self._steps.capture_until_known(self._charge_step(result))
+            await self._wait_as(Status.PENDING, result, gap_s=0, reason=f"psp_unknown: {taken.reason}")
+            taken = await self._calls.durable(
+                ChargeActivities.capture_charge,
+                self._charge_step(result),
+                f"capture at {self._inp.psp} until known",
+            )
         return await self._capture_refused(taken) if taken.outcome is ChargeOutcome.AUTHORIZED else taken
 
     async def _capture_refused(self, result: ChargeResult) -> ChargeResult | PaymentEnd:
         """The PSP would not capture what it still holds: a person has it tried again, or cancels."""
-        gap = timedelta(seconds=self._patience.poll_max_s)
+        gap = self._polls.longest
         why = result.failure.message if result.failure else "the PSP does not say why"
         while True:
-            state = await self._rest(
+            state = await self._wait_as(
                 Status.NEEDS_ATTENTION,
                 result,
                 gap_s=gap.total_seconds(),
@@ -380,8 +390,8 @@ class PaymentWorkflow:
                 return await self._let_go(result, Status.CANCELLED, None)
             await self._messages.wait(gap, None, "a person decides")
             resolution = self._messages.take_resolution()
-            newer = await self._steps.check_charge(self._charge_step(result))
-            if newer.outcome not in (ChargeOutcome.AUTHORIZED, ChargeOutcome.UNKNOWN, ChargeOutcome.NOT_FOUND):
+            newer = await self._calls.check_charge(self._charge_step(result))
+            if newer.outcome is not ChargeOutcome.AUTHORIZED and not newer.unclear:
                 return newer
             if resolution is not None and resolution.decision is Decision.RETRY:
                 return await self._capture(result, resolution.by)
@@ -392,18 +402,18 @@ class PaymentWorkflow:
         return await self._void(result)
 
     def _held_for_s(self, result: ChargeResult) -> float:
-        """How long the PSP keeps an authorisation, less our margin."""
+        """Seconds for which the PSP keeps an authorisation, less our margin."""
         if result.capture_before is None:
-            return self._patience.authorization_s
+            return self._waits.authorization_s
         left = (result.capture_before - workflow.now()).total_seconds()
-        return max(0.0, left - self._patience.authorization_margin_s)
+        return max(0.0, left - self._waits.authorization_margin_s)
 
     # --- paid ---
 
     async def _paid(self, result: ChargeResult) -> PaymentEnd:
         """The PSP has the money: is it the right sum, and will every seller's wallet take it?"""
         if not self._as_asked(result):
-            result = await self._look_twice(result)
+            result = await self._check_twice(result)
             # Of a capture the row knows what was asked for, and the settlement compares; it may be newer than this run.
             if not self._as_asked(result) and not self._inp.authorize_only:
                 return await self._hold(result)
@@ -411,7 +421,11 @@ class PaymentWorkflow:
         status = Status.SUCCESS
         refused: list[tuple[str, Failure | None]] = []
         for order_id in self._inp.order_ids:
-            settlement = await self._steps.settle(self._settle_step(order_id, result))
+            settlement = await self._calls.commit(
+                PaymentActivities.settle,
+                self._settle_step(order_id, result),
+                f"credit wallet, post ledger: {order_id}",
+            )
             status = settlement.status
             match settlement.outcome:
                 case SettleOutcome.HELD:
@@ -427,14 +441,14 @@ class PaymentWorkflow:
         self._show(status)
         return PaymentEnd(status=status)
 
-    async def _look_twice(self, result: ChargeResult) -> ChargeResult:
+    async def _check_twice(self, result: ChargeResult) -> ChargeResult:
         """A second answer before a person is asked: it may be the first one that was wrong, not the charge."""
-        gap = timedelta(seconds=self._patience.poll_first_s)
-        again = await self._steps.check_charge(self._charge_step(result))
+        gap = self._polls.first
+        again = await self._calls.check_charge(self._charge_step(result))
         while again.outcome is ChargeOutcome.UNKNOWN:
             await self._messages.wait(gap, None, f"look at {self._inp.psp} again")
-            gap = min(gap * 2, timedelta(seconds=self._patience.poll_max_s))
-            again = await self._steps.check_charge(self._charge_step(result))
+            gap = self._polls.after(gap)
+            again = await self._calls.check_charge(self._charge_step(result))
         return again if again.outcome is ChargeOutcome.SUCCEEDED else result
 
     def _settle_step(self, order_id: str, result: ChargeResult) -> SettleStep:
@@ -455,40 +469,54 @@ class PaymentWorkflow:
         """In reverse: take back what was posted, refund each order's share, end it. Nothing from outside stops this."""
         self._in_first_task = False
         self._compensating = True
-        compensation = await self._steps.begin_compensation(
-            CompensateStep(
-                payment_id=self._inp.payment_id,
-                order_ids=order_ids,
-                result=result,
-                ends_as=ends_as,
-                failure=failure,
-                at=workflow.now(),
-            )
+        step = CompensateStep(
+            payment_id=self._inp.payment_id,
+            order_ids=order_ids,
+            result=result,
+            ends_as=ends_as,
+            failure=failure,
+            at=workflow.now(),
+        )
+        compensation = await self._calls.commit(
+            PaymentActivities.begin_compensation, step, "compensate: reverse and hold in suspense"
         )
         status = ends_as
         for refund_id in compensation.refund_ids:
             status = await make_refund(
-                self._steps,
+                self._calls,
                 self._messages,
-                self._patience,
-                self._inp.payment_id,
+                self._polls,
                 refund_id,
                 before_booking=self._mark_cancel,
-                show=self._show,
+                waiting=self._wait_for_refund,
             )
         self._show(status)
         return PaymentEnd(status=status, failure=failure)
 
+    async def _wait_for_refund(self, refund: RefundStatus, gap: timedelta) -> None:
+        """The payment waits while its refund does."""
+        failed = refund in (RefundStatus.FAILED, RefundStatus.NEEDS_ATTENTION)
+        step = WaitStep(
+            payment_id=self._inp.payment_id,
+            status=Status.NEEDS_ATTENTION if failed else Status.PENDING,
+            next_check_s=gap.total_seconds(),
+            reason="refund_failed" if failed else "refund_pending",
+            at=workflow.now(),
+        )
+        await self._calls.commit(PaymentActivities.wait_in_status, step, f"wait: {step.status}")
+        self._show(step.status)
+
     async def _hold(self, result: ChargeResult) -> PaymentEnd:
         """The PSP took another sum than we asked for: book what came, credit nobody, ask a person."""
-        await self._steps.hold(HoldStep(payment_id=self._inp.payment_id, result=result, at=workflow.now()))
+        step = HoldStep(payment_id=self._inp.payment_id, result=result, at=workflow.now())
+        await self._calls.commit(PaymentActivities.hold, step, "hold in suspense")
         got = Money(amount=result.amount or 0, currency=result.currency or self._inp.currency)
         asked = Money(amount=self._amount, currency=self._inp.currency)
         while True:
-            state = await self._rest(
+            state = await self._wait_as(
                 Status.NEEDS_ATTENTION,
                 result,
-                gap_s=self._patience.poll_max_s,
+                gap_s=self._polls.max_s,
                 reason=f"amount_mismatch: asked for {asked}, the PSP took {got}",
                 task="amount_mismatch",
             )
@@ -497,19 +525,19 @@ class PaymentWorkflow:
             if state.cancel_requested or await self._mark_cancel():
                 failure = Failure(code="amount_mismatch", message=f"The PSP took {got} instead of {asked}.")
                 return await self._compensate((), result, Status.CANCELLED, failure)
-            await self._messages.wait(timedelta(seconds=self._patience.poll_max_s), None, "a person decides")
+            await self._messages.wait(self._polls.longest, None, "a person decides")
             self._messages.take_resolution()
 
     # --- waiting for the PSP ---
 
-    async def _wait(self, result: ChargeResult) -> ChargeResult | PaymentEnd:
-        """Rest until the PSP says something new: by webhook or by poll, whichever is first; at the deadline, or when a
+    async def _wait_for_psp(self, result: ChargeResult) -> ChargeResult | PaymentEnd:
+        """Wait until the PSP says something new: by webhook or by poll, whichever is first; at the deadline, or when a
         cancel is wanted, void it there. Returns what the charge has become."""
-        status, deadline_s = self._resting_as(result)
-        gap = timedelta(seconds=self._patience.poll_first_s)
+        status, deadline_s = self._waiting_as(result)
+        gap = self._polls.first
         overdue = status is Status.NEEDS_ATTENTION
         while True:
-            state = await self._rest(
+            state = await self._wait_as(
                 Status.NEEDS_ATTENTION if overdue else status,
                 result,
                 gap_s=gap.total_seconds(),
@@ -521,22 +549,24 @@ class PaymentWorkflow:
                 return PaymentEnd(status=state.status)
             if not state.nudged and not (state.cancel_requested and not self._void_tried):
                 await self._messages.wait(gap, None if overdue else state.deadline_at, f"next look at {self._inp.psp}")
-            gap = min(gap * 2, timedelta(seconds=self._patience.poll_max_s))
-            newer = await self._look(result, state, overdue=overdue)
+            gap = self._polls.after(gap)
+            newer = await self._check_or_void(result, state, overdue=overdue)
             decided = self._decided(result, newer)
             if decided is not None:
                 return decided
-            if newer.outcome not in (result.outcome, ChargeOutcome.UNKNOWN, ChargeOutcome.NOT_FOUND):
+            if newer.outcome is not result.outcome and not newer.unclear:
                 return newer
+            if newer.outcome is result.outcome and newer.answered_at is not None:
+                result = result.model_copy(update={"answered_at": newer.answered_at})  # one more unclear answer
             overdue = overdue or _is_past(state.deadline_at)
             self._continue_as_new_if_long()
 
-    async def _look(self, result: ChargeResult, state: RestState, *, overdue: bool) -> ChargeResult:
+    async def _check_or_void(self, result: ChargeResult, state: WaitState, *, overdue: bool) -> ChargeResult:
         """Ask the PSP what has become of it; void it if it is not wanted any more."""
         expired = overdue or _is_past(state.deadline_at)
         wanted = not (await self._mark_cancel() or state.cancel_requested)
         if result.reference is None or (wanted and not expired):
-            return await self._steps.check_charge(self._charge_step(result))
+            return await self._calls.check_charge(self._charge_step(result))
         if not wanted:
             self._if_voided = (Status.CANCELLED, None)
         elif result.outcome is ChargeOutcome.REQUIRES_ACTION:
@@ -561,12 +591,12 @@ class PaymentWorkflow:
         self._if_voided = (Status.FAILED, failure)
         return ChargeResult(outcome=ChargeOutcome.VOIDED)
 
-    def _resting_as(self, result: ChargeResult) -> tuple[Status, float | None]:
+    def _waiting_as(self, result: ChargeResult) -> tuple[Status, float | None]:
         match result.outcome:
             case ChargeOutcome.REQUIRES_ACTION:
-                return Status.REQUIRES_ACTION, self._patience.action_s
+                return Status.REQUIRES_ACTION, self._waits.action_s
             case ChargeOutcome.PENDING:
-                return Status.PENDING, self._patience.pending_s
+                return Status.PENDING, self._waits.pending_s
             case _:
                 return Status.NEEDS_ATTENTION, None
 
@@ -585,11 +615,12 @@ class PaymentWorkflow:
     # --- small parts ---
 
     def _ending(self, voided: ChargeResult) -> tuple[Status, Failure | None]:
-        """What a run before this one declined has been voided since: the PSP still knows why."""
+        """The end of a payment whose charge is voided: one that a run before this one declined may have been voided
+        since, and the PSP still knows why."""
         declined_before = voided.failure is not None and self._if_voided == VOIDED_AT_PSP
         return (Status.FAILED, voided.failure) if declined_before else self._if_voided
 
-    async def _rest(
+    async def _wait_as(
         self,
         status: Status,
         result: ChargeResult | None,
@@ -599,21 +630,20 @@ class PaymentWorkflow:
         deadline_s: float | None = None,
         task: str | None = None,
         stage: Stage | None = None,
-    ) -> RestState:
+    ) -> WaitState:
         self._in_first_task = False
-        state = await self._steps.rest(
-            RestStep(
-                payment_id=self._inp.payment_id,
-                status=status,
-                result=result,
-                deadline_s=deadline_s,
-                next_check_s=gap_s,
-                reason=reason,
-                task=task,
-                stage=stage,
-                at=workflow.now(),
-            )
+        step = WaitStep(
+            payment_id=self._inp.payment_id,
+            status=status,
+            result=result,
+            deadline_s=deadline_s,
+            next_check_s=gap_s,
+            reason=reason,
+            task=task,
+            stage=stage,
+            at=workflow.now(),
         )
+        state = await self._calls.commit(PaymentActivities.wait_in_status, step, f"wait: {status}")
         self._show(state.status)
         deadline = f" · deadline {state.deadline_at:%Y-%m-%d %H:%M:%S} UTC" if state.deadline_at else ""
         workflow.set_current_details(f"**{state.status}** · {reason} · looks again in {gap_s:.0f} s{deadline}")
@@ -621,13 +651,14 @@ class PaymentWorkflow:
 
     async def _void(self, result: ChargeResult) -> ChargeResult:
         self._void_tried = True
-        return await self._steps.void_charge(self._charge_step(result))
+        return await self._calls.void_charge(self._charge_step(result))
 
     async def _close(self, status: Status, failure: Failure | None, result: ChargeResult | None) -> PaymentEnd:
         await self._mark_cancel()
-        ended = await self._steps.close(
-            CloseStep(payment_id=self._inp.payment_id, status=status, failure=failure, result=result, at=workflow.now())
+        step = CloseStep(
+            payment_id=self._inp.payment_id, status=status, failure=failure, result=result, at=workflow.now()
         )
+        ended = await self._calls.commit(PaymentActivities.close, step, f"end: {status}")
         self._show(ended)
         return PaymentEnd(status=ended, failure=failure)
 
@@ -637,9 +668,8 @@ class PaymentWorkflow:
         if request is None:
             return False
         if not self._cancel_marked:
-            self._cancel_marked = await self._steps.request_cancel(
-                CancelStep(payment_id=self._inp.payment_id, by=request.by, at=workflow.now())
-            )
+            step = CancelStep(payment_id=self._inp.payment_id, by=request.by, at=workflow.now())
+            self._cancel_marked = await self._calls.commit(PaymentActivities.request_cancel, step, "mark cancel")
         return True
 
     def _show(self, status: Status) -> None:

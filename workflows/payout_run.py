@@ -5,9 +5,9 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from temporalio import workflow
-from temporalio.common import SearchAttributeKey
 
 from workflows.calls import FOR_EVER
+from workflows.scheduled import business_moment
 
 with workflow.unsafe.imports_passed_through():
     from activities.payout_run import PayoutRunActivities
@@ -28,25 +28,16 @@ with workflow.unsafe.imports_passed_through():
 S = TypeVar("S")
 R = TypeVar("R")
 
-SCHEDULED_AT = SearchAttributeKey.for_datetime("TemporalScheduledStartTime")
-"""What the schedule meant; a backfill or a late start has another time of its own."""
-
 _STEP_TIMEOUT = timedelta(seconds=15)
 _PAGE_TIMEOUT = timedelta(hours=2)
 _HEARTBEAT_TIMEOUT = timedelta(seconds=15)
-
-
-def business_moment() -> datetime:
-    """The time for which a schedule started this, or, started by hand, when it was started."""
-    scheduled = workflow.info().typed_search_attributes.get(SCHEDULED_AT)
-    return scheduled or workflow.info().start_time
 
 
 @workflow.defn(name=RELEASE_WORKFLOW)
 class ReleaseWorkflow:
     @workflow.run
     async def run(self) -> ReleasedFunds:
-        """Pending becomes available, of every order whose time has come."""
+        """Make available what is pending, of every order whose time has come."""
         return await release_funds(business_moment())
 
 

@@ -1,4 +1,4 @@
-"""What reaches a saga from outside while it runs: a message only sets something that the saga reads when it waits."""
+"""Messages that reach a workflow while it runs: each only sets something that the workflow reads when it waits."""
 
 import contextlib
 from datetime import datetime, timedelta
@@ -10,7 +10,7 @@ with workflow.unsafe.imports_passed_through():
 
 
 class PendingMessages:
-    """Signals are not lost and not queued: ten nudges before the saga looks are one look at the PSP."""
+    """Signals are not lost and not queued: ten nudges before the workflow looks are one look at the PSP."""
 
     def __init__(self) -> None:
         self.nudged = False

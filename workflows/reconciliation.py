@@ -3,12 +3,15 @@
 Every step can be repeated; a worker that is killed leaves whole pages behind, and another goes on.
 """
 
-from datetime import datetime, timedelta
-from typing import Any
+from collections.abc import Awaitable, Callable
+from datetime import date, datetime, timedelta
+from typing import Any, TypeVar
 
 from temporalio import workflow
-from temporalio.common import RetryPolicy, SearchAttributeKey
+from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError
+
+from workflows.scheduled import business_moment
 
 with workflow.unsafe.imports_passed_through():
     from activities.reconciliation import ReconciliationActivities
@@ -16,7 +19,6 @@ with workflow.unsafe.imports_passed_through():
         IMPOSSIBLE,
         RECONCILIATION_WORKFLOW,
         FailStep,
-        Fixed,
         FixStep,
         Matching,
         NewRun,
@@ -31,8 +33,8 @@ with workflow.unsafe.imports_passed_through():
     )
     from domain.waiting import psp_queue
 
-SCHEDULED = SearchAttributeKey.for_datetime("TemporalScheduledStartTime")
-"""When the schedule meant to start this, also where it was late or is a backfill."""
+S = TypeVar("S")
+R = TypeVar("R")
 
 _HEARTBEAT = timedelta(seconds=10)
 _STAGE_TIMEOUT = timedelta(minutes=30)
@@ -54,16 +56,15 @@ class ReconciliationWorkflow:
 
     @workflow.run
     async def run(self, inp: ReconciliationInput) -> ReconciliationReport:
-        """What could not be carried out ends as FAILED, and says why; everything else is tried until it is done."""
+        """End as COMPLETED, or as FAILED with the reason where it can never be done; all else is tried until it is."""
         run_id = inp.run_id or await self._open()
         found = await self._find(run_id)
         if isinstance(found, str):
             failed = FailStep(run_id=run_id, failure=found, at=workflow.now())
-            ended: ReconciliationReport = await self._call(ReconciliationActivities.fail_reconciliation, failed)
-            return ended
+            return await self._call(ReconciliationActivities.fail_reconciliation, failed)
         if inp.apply and found.fixes:
             await self._fix(run_id)
-        report: ReconciliationReport = await self._call(
+        report = await self._call(
             ReconciliationActivities.complete_reconciliation, RunStep(run_id=run_id, at=workflow.now())
         )
         self._say(f"{report.opened} opened, {report.closed} closed, {report.overdue} past their deadline")
@@ -89,24 +90,18 @@ class ReconciliationWorkflow:
             by=inp.by,
             at=workflow.now(),
         )
-        run_id: str = await self._call(ReconciliationActivities.open_reconciliation, new)
-        return run_id
+        return await self._call(ReconciliationActivities.open_reconciliation, new)
 
-    def _window(self) -> tuple[Any, Any, Any]:
-        """From the time that was scheduled, never from the time that it happens to be: a late start, a trigger for
-        another day and a backfill look at what they are about."""
+    def _window(self) -> tuple[datetime | None, datetime | None, date | None]:
+        """(from, to, business date), reckoned from the time that was scheduled, never from the time that it happens to
+        be: a late start, a trigger for another day and a backfill look at what they are about."""
         inp = self._inp
-        scheduled = self._scheduled()
+        scheduled = business_moment()
         if inp.occasion is Occasion.RECENT:
             return scheduled - timedelta(seconds=inp.recent_s), scheduled, None
         if inp.occasion is Occasion.DAY or (inp.business_date is not None and inp.window_from is None):
             return day_window(inp.zone, scheduled, inp.business_date)
         return inp.window_from, inp.window_to, inp.business_date
-
-    @staticmethod
-    def _scheduled() -> datetime:
-        found = workflow.info().typed_search_attributes.get(SCHEDULED)
-        return found if found is not None else workflow.info().start_time
 
     # --- the steps ---
 
@@ -118,7 +113,7 @@ class ReconciliationWorkflow:
             if staged.failure is not None:
                 return staged.failure
             self._say(f"{staged.lines} lines; matching")
-            found: Matching = await self._call(
+            found = await self._call(
                 ReconciliationActivities.match_lines, RunStep(run_id=run_id, at=workflow.now()), long=True
             )
         except ActivityError as error:
@@ -131,7 +126,7 @@ class ReconciliationWorkflow:
         method = ReconciliationActivities.stage_from_psp if listed else ReconciliationActivities.stage_from_file
         queue = psp_queue(self._inp.task_queue, self._inp.psp) if listed else self._inp.task_queue
         while True:
-            staged: Staged = await workflow.execute_activity_method(
+            staged = await workflow.execute_activity_method(
                 method,
                 StageStep(run_id=run_id, pages=self._inp.pages),
                 task_queue=queue,
@@ -149,9 +144,7 @@ class ReconciliationWorkflow:
         asked, after = 0, ""
         now = workflow.now()
         while True:
-            fixed: Fixed = await self._call(
-                ReconciliationActivities.apply_fixes, FixStep(run_id=run_id, after=after, at=now)
-            )
+            fixed = await self._call(ReconciliationActivities.apply_fixes, FixStep(run_id=run_id, after=after, at=now))
             asked += fixed.asked
             self._say(f"fixes: {fixed.booked} booked, {fixed.asked} asked for, {fixed.refused} refused")
             if fixed.after is None:
@@ -163,7 +156,7 @@ class ReconciliationWorkflow:
                 return
             await workflow.sleep(timedelta(seconds=gap), summary="let the workflows do it")
             try:
-                closed: int = await self._call(
+                closed = await self._call(
                     ReconciliationActivities.verify_fixes, RunStep(run_id=run_id, at=workflow.now()), long=True
                 )
             except ActivityError as error:
@@ -172,7 +165,7 @@ class ReconciliationWorkflow:
             asked -= closed
             gap *= 3
 
-    async def _call(self, method: Any, step: Any, *, long: bool = False) -> Any:
+    async def _call(self, method: Callable[[Any, S], Awaitable[R]], step: S, *, long: bool = False) -> R:
         return await workflow.execute_activity_method(
             method,
             step,
@@ -180,7 +173,7 @@ class ReconciliationWorkflow:
             start_to_close_timeout=_MATCH_TIMEOUT if long else _SHORT,
             heartbeat_timeout=_HEARTBEAT if long else None,
             retry_policy=_FOR_EVER,
-            summary=method.__name__.replace("_", " "),
+            summary=getattr(method, "__name__", "").replace("_", " "),
         )
 
     def _say(self, text: str, *, last: bool = False) -> None:
@@ -191,7 +184,7 @@ class ReconciliationWorkflow:
 
 
 def _impossible(error: ActivityError) -> str:
-    """What an activity said that can never succeed; every other error of one is raised on."""
+    """The message of an activity's error that no repetition helps; every other error of one is raised on."""
     if isinstance(error.cause, ApplicationError) and error.cause.type == IMPOSSIBLE:
         return error.cause.message
     raise error

@@ -1,11 +1,8 @@
 """A refund of a payment whose own workflow has ended: asked for, made at the PSP, lost, or one that came back."""
 
-from datetime import timedelta
-
 from temporalio import workflow
 
-from workflows.aftermath import RefundAftermath
-from workflows.compensation import finish_refund
+from workflows.refunding import RefundingWorkflow, finish_refund
 
 with workflow.unsafe.imports_passed_through():
     from domain.psp import RefundOutcome, RefundResult
@@ -13,7 +10,7 @@ with workflow.unsafe.imports_passed_through():
 
 
 @workflow.defn(name=REFUND_WORKFLOW)
-class RefundWorkflow(RefundAftermath):
+class RefundWorkflow(RefundingWorkflow):
     """Ends when the money is with the buyer, or the PSP has refused a refund that was asked for."""
 
     @workflow.init
@@ -25,23 +22,21 @@ class RefundWorkflow(RefundAftermath):
         """The PSP is asked, under the same key always: for the refund, or, where it has one, what became of it."""
         step = RefundStep(refund_id=inp.refund_id)
         if inp.version >= 2:
-            result = await self._steps.refund_once(step)
+            result = await self._calls.refund_once(step)
             if result.outcome is RefundOutcome.UNKNOWN:
-                result = await self._steps.refund_until_known(step)
+                result = await self._calls.refund_until_known(step)
         else:
             result = await self._look_first(inp, step)
-        await finish_refund(
-            self._steps, self._messages, inp.patience, inp.payment_id, inp.refund_id, result, resting=False
-        )
+        await finish_refund(self._calls, self._messages, inp.patience.polls, inp.refund_id, result)
         await workflow.wait_condition(workflow.all_handlers_finished)
         return f"{inp.refund_id} is done"
 
     async def _look_first(self, inp: RefundInput, step: RefundStep) -> RefundResult:
-        """How version 1 began; some of those may still run."""
-        result = await self._steps.check_refund(step)
+        """The beginning of version 1; some of those may still run."""
+        result = await self._calls.check_refund(step)
         while result.outcome is RefundOutcome.UNKNOWN:
-            await self._messages.wait(timedelta(seconds=inp.patience.poll_first_s), None, "look again")
-            result = await self._steps.check_refund(step)
+            await self._messages.wait(inp.patience.polls.first, None, "look again")
+            result = await self._calls.check_refund(step)
         if result.outcome is RefundOutcome.NOT_FOUND:
-            result = await self._steps.refund_until_known(step)
+            result = await self._calls.refund_until_known(step)
         return result

@@ -45,7 +45,8 @@ class SweepWorkflow:
 
     @staticmethod
     async def _sweep(method: Any) -> SweepReport:
-        """What one of them finds too hard must not keep the others from their work: the next run tries again."""
+        """The report of one of them. An activity that fails must not keep the others from their work: the next run
+        tries again."""
         try:
             report: SweepReport = await workflow.execute_activity_method(
                 method,

@@ -53,8 +53,8 @@ from domain.errors import BadRequest, Conflict, Forbidden, NotFound, Unavailable
 from domain.ids import CLIENT_ID, new_id
 from domain.reconciliation.reconciliation import LineClass, NewRun, RunStatus, Source, Subject
 from domain.statement import csv_line
+from runtime.runs import start_stored_reconciliation
 from runtime.wiring import Runtime
-from workers.schedules import carry_out
 
 router = APIRouter(prefix="/v1/reconciliations", tags=["reconciliation"], route_class=StrictRoute)
 
@@ -165,7 +165,7 @@ async def _start(runtime: Runtime, row: dict[str, Any]) -> None:
         return
     try:
         async with asyncio.timeout(_START_TIMEOUT_S):
-            await carry_out(runtime.temporal, runtime.settings, row)
+            await start_stored_reconciliation(runtime.temporal, runtime.settings, row)
     except (RPCError, TimeoutError) as error:
         detail = "Temporal does not answer; the run is stored, and will be started: the same request starts it too."
         raise Unavailable(detail) from error

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import case, func, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -91,13 +91,16 @@ async def book(connection: AsyncConnection, step: BookDisputeStep) -> DisputeSta
 
 async def _looked_at(connection: AsyncConnection, row: Dispute, step: BookDisputeStep) -> None:
     unknown = step.result.outcome in (DisputeOutcome.UNKNOWN, DisputeOutcome.NOT_FOUND)
+    # A step that is carried out again names the same next look: its answer is counted once.
+    again = dispute.c.next_check_at == step.next_check_at
+    count = case((again, dispute.c.unknown_count), else_=dispute.c.unknown_count + 1)
     await connection.execute(
         update(dispute)
         .where(dispute.c.id == row.id)
         .values(
             next_check_at=step.next_check_at,
             updated_at=func.now(),
-            **({"unknown_count": dispute.c.unknown_count + 1} if unknown else {}),
+            **({"unknown_count": count} if unknown else {}),
         )
     )
 

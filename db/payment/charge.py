@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import case, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db.core.database import clock
@@ -18,13 +18,15 @@ async def may_send(connection: AsyncConnection, send_until: datetime) -> bool:
 
 
 async def record(connection: AsyncConnection, charge_id: str, result: ChargeResult, *, booked: bool = False) -> None:
-    """Keep the PSP's word. What is known stays known: an UNKNOWN after a reference does not erase it."""
+    """Keep the PSP's word. What is known stays known: an UNKNOWN after a reference does not erase it. An unclear answer
+    that is recorded twice is counted once: it is known by its time."""
     values: dict[str, Any] = {
-        "last_answer": result.model_dump(mode="json", exclude_none=True, exclude={"next_action"}),
-        "last_answer_at": func.now(),
+        "last_answer": result.model_dump(mode="json", exclude_none=True, exclude={"next_action", "answered_at"}),
+        "last_answer_at": result.answered_at or func.now(),
     }
-    if result.outcome in (ChargeOutcome.UNKNOWN, ChargeOutcome.NOT_FOUND):
-        values["unknown_count"] = charge.c.unknown_count + 1
+    if result.unclear:
+        again = charge.c.last_answer_at == result.answered_at
+        values["unknown_count"] = case((again, charge.c.unknown_count), else_=charge.c.unknown_count + 1)
     else:
         values["outcome"] = result.outcome.value
     if result.reference is not None:

@@ -16,20 +16,20 @@ from db.schema.payment import charge
 from db.schema.refund import refund
 from domain.errors import Conflict, Unprocessable
 from domain.messages import Decision, ResolutionStep
-from domain.payment import CancelStep, CloseStep, RestState, RestStep
+from domain.payment import CancelStep, CloseStep, WaitState, WaitStep
 from domain.status import RESTING, TERMINAL, RefundStatus, Status
 
 _ASKED_ABOUT = (RefundStatus.FAILED, RefundStatus.NEEDS_ATTENTION)
 
 
-async def let_wait(connection: AsyncConnection, step: RestStep) -> RestState:
+async def wait_in_status(connection: AsyncConnection, step: WaitStep) -> WaitState:
     """Let the payment wait in a status. From this commit on webhooks are signalled to the workflow; those that came
     before are reported as `nudged`, so that none falls between the two."""
     locked = await payment.lock(connection, step.payment_id)
     review = await risk.reviewed(connection, locked.id, step.stage) if step.stage is not None else None
     if review is not None or not locked.open:
         # Decided: a second run of what followed must not bring the payment back into review.
-        return RestState(status=locked.status, review=review)
+        return WaitState(status=locked.status, review=review)
     if step.result is not None:
         await charges.record(connection, locked.charge.id, step.result)
     waiting = [order for order in locked.orders if order.open]
@@ -55,7 +55,7 @@ async def let_wait(connection: AsyncConnection, step: RestStep) -> RestState:
     if step.task is not None:
         await task.open_task(connection, locked.tenant_id, locked.id, step.task, step.reason)
     nudged = await payment.inbox_done(connection, locked.id, "read when the payment came to rest")
-    return RestState(
+    return WaitState(
         status=step.status,
         deadline_at=deadline,
         nudged=nudged,
@@ -133,14 +133,14 @@ async def confirm(connection: AsyncConnection, payment_id: str, send_for_s: floa
 
 async def await_confirmation(
     connection: AsyncConnection, payment_id: str, deadline_s: float, at: datetime
-) -> RestState:
+) -> WaitState:
     """An unconfirmed payment starts to wait; its deadline is fixed the first time. Any other status says go on."""
     locked = await payment.lock(connection, payment_id)
     deadline = locked.deadline_at
     if locked.status is Status.NOT_STARTED and deadline is None:
         deadline = at + timedelta(seconds=deadline_s)
         await payment.touch(connection, payment_id, deadline_at=deadline, next_check_at=deadline)
-    return RestState(
+    return WaitState(
         status=locked.status, deadline_at=deadline, cancel_requested=locked.cancel_requested_at is not None
     )
 

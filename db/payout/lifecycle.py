@@ -408,6 +408,9 @@ async def _change(connection: AsyncConnection, row: Payout, **values: Any) -> Pa
 
 
 async def _unknown(connection: AsyncConnection, row: Payout, **values: Any) -> PayoutState:
+    next_check_at = values.get("next_check_at")
+    if next_check_at is not None and next_check_at == row.next_check_at:
+        return state_of(row)  # the same step once more, which names the same next look: its answer is counted
     return await _change(connection, row, unknown_count=payout.c.unknown_count + 1, **values)
 
 

@@ -14,7 +14,15 @@ from db.schema.base import PLATFORM_TENANT
 from db.schema.reconciliation import discrepancy, reconciliation_item, reconciliation_run, settlement_file
 from db.schema.tenant import tenant
 from domain.ids import new_id
-from domain.reconciliation.reconciliation import BY_ITSELF, FAILED_KIND, NewRun, RunStatus, Subject, run_event
+from domain.reconciliation.reconciliation import (
+    BOOKING_FIXES,
+    BY_ITSELF,
+    FAILED_KIND,
+    NewRun,
+    RunStatus,
+    Subject,
+    run_event,
+)
 
 _ENDED = (RunStatus.COMPLETED.value, RunStatus.FAILED.value)
 
@@ -91,8 +99,25 @@ async def complete(connection: AsyncConnection, run_id: str, at: datetime) -> di
     return row
 
 
+async def count_fixes(connection: AsyncConnection, run_id: str, at: datetime) -> None:
+    """Write down how many of the run's discrepancies were booked by rule, and of how many a workflow was asked, as of
+    `at`: from the rows, so that a step that is carried out again counts nothing twice."""
+    d = discrepancy.c
+    of_run = select(func.count()).select_from(discrepancy).where(d.last_run_id == run_id)
+    booked = (d.resolution.in_([fix.value for fix in BOOKING_FIXES]), d.resolved_by == BY_ITSELF, d.resolved_at == at)
+    await connection.execute(
+        update(reconciliation_run)
+        .where(reconciliation_run.c.id == run_id)
+        .values(
+            fixed=of_run.where(*booked).scalar_subquery(),
+            asked=of_run.where(d.fix_asked_at == at).scalar_subquery(),
+            updated_at=func.now(),
+        )
+    )
+
+
 async def count(connection: AsyncConnection, run_id: str, **more: int) -> None:
-    """Add to the run's `fixed`, `asked`, `closed`."""
+    """Add to the run's `closed`, in the transaction that closes."""
     columns = reconciliation_run.c
     await connection.execute(
         update(reconciliation_run)

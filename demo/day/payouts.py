@@ -16,8 +16,8 @@ from demo.day.plan import ABROAD, DAILY, SMALL, WEEKLY
 from demo.shop import Psp, Shop, Unexpected, eventually
 from domain.money import parse_major
 from domain.payout import WEEKDAYS, ReleaseFundsStep
+from runtime.runs import start_payout_run
 from runtime.wiring import Runtime
-from workers.schedules import start_payout_run
 
 _AVAILABLE_DAYS = 2
 """How long the PSP keeps a charge before it can be moved."""

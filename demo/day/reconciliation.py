@@ -25,8 +25,8 @@ from domain.reconciliation.reconciliation import (
     Source,
     Subject,
 )
+from runtime.runs import reconciliation_input, start_reconciliation
 from runtime.wiring import Runtime
-from workers.schedules import reconciliation_input, start_reconciliation
 
 _BY = "demo"
 _ROWS_MAX = 500

@@ -12,7 +12,7 @@ from domain.ids import new_id
 from domain.messages import Nudge
 from domain.payment import Review, ReviewStep
 from domain.risk import ReviewDecision, RuleSet
-from runtime.wiring import patience
+from runtime.wiring import payout_wait_policy, wait_policies
 from runtime.workflow_client import WorkflowClient
 from tests.support.deployment import Deployment
 from tests.support.eventually import eventually
@@ -24,8 +24,13 @@ class Flows:
 
     def __init__(self, paysaga: Deployment, shop: Shop) -> None:
         self.paysaga, self.shop = paysaga, shop
-        waits = patience(paysaga.settings)
-        self._starter = WorkflowClient(paysaga.temporal, paysaga.name, waits, payout_patience=waits, task_timeout_s=10)
+        self._starter = WorkflowClient(
+            paysaga.temporal,
+            paysaga.name,
+            wait_policies(paysaga.settings),
+            payout_wait_policy=payout_wait_policy(paysaga.settings),
+            task_timeout_s=10,
+        )
 
     async def seller(self, name: str, **terms: Any) -> None:
         values = {"seller_account": name, "name": name, "fee_percent": 3, "fee_fixed": 0} | terms

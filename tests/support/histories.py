@@ -13,7 +13,7 @@ from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHistory
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 
-from workers.worker import WORKFLOWS
+from workers.registry import WORKFLOWS
 
 HAPPY_EVENTS = 8
 ALIKE_MAX = 2

@@ -20,7 +20,7 @@ from embedded.stack import EmbeddedStack
 from runtime.search_attributes import SEARCH_ATTRIBUTES
 from tests.support import payouts
 from tests.support.deployment import Deployment
-from workers.worker import ActivitySet, psp_worker, running
+from workers.worker import psp_worker, running
 
 TEST_SERVER = Path(sysconfig.get_path("scripts")) / "temporal-test-server"
 
@@ -42,7 +42,7 @@ class Skipping(Deployment):
         self.http = httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://skipping", timeout=60)
         await self._open.enter_async_context(app.router.lifespan_context(app))  # with a worker in it
         runtime = app.state.runtime
-        await self._open.enter_async_context(running([psp_worker(runtime, ActivitySet(runtime), "stripe")]))
+        await self._open.enter_async_context(running([psp_worker(runtime, "stripe")]))
 
     async def __aexit__(self, *error: object) -> None:
         await self._open.aclose()

@@ -1,0 +1,110 @@
+"""Refunds, from the request until the money is back: of a compensation, of a late charge, or asked for."""
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+from temporalio import workflow
+
+from workflows.pending_messages import PendingMessages
+from workflows.psp_calls import PspCalls
+
+with workflow.unsafe.imports_passed_through():
+    from activities.payment import PaymentActivities
+    from activities.refund import RefundActivities
+    from domain.messages import Decision, Nudge, Resolution, ResolutionStep
+    from domain.psp import RefundOutcome, RefundResult
+    from domain.refund import BookRefundStep, RefundStep
+    from domain.status import RefundStatus, Status
+    from domain.waiting import Backoff
+
+
+class RefundingWorkflow:
+    """Base of the workflows that see refunds through once the payment's own has ended: a person may have to decide
+    about one. The payment's status stays as it is.
+
+    `refund_id`: the refund, where the workflow is about one alone.
+    """
+
+    def __init__(self, payment_id: str, task_queue: str, psp: str, refund_id: str | None = None) -> None:
+        self._payment_id = payment_id
+        self._refund_id = refund_id
+        self._calls = PspCalls(task_queue, psp)
+        self._messages = PendingMessages()
+
+    @workflow.signal(description="Ask the PSP now.")
+    def nudge(self, message: Nudge) -> None:
+        self._messages.nudge(message)
+
+    @workflow.update(
+        description="Decide about a refund that needs attention: retry, reference (made by hand) or accept (another "
+        "amount than was asked for), and by whom."
+    )
+    async def resolve(self, message: Resolution) -> str:
+        step = ResolutionStep(
+            payment_id=self._payment_id, resolution=message, refund_id=self._refund_id, at=workflow.now()
+        )
+        await self._calls.commit(PaymentActivities.record_resolution, step, f"resolved by {message.by}")
+        self._messages.resolution = message
+        return f"{message.decision} noted"
+
+
+async def _do_nothing(*_: object) -> None:
+    pass
+
+
+async def make_refund(
+    calls: PspCalls,
+    messages: PendingMessages,
+    polls: Backoff,
+    refund_id: str,
+    *,
+    before_booking: Callable[[], Awaitable[object]] = _do_nothing,
+    waiting: Callable[[RefundStatus, timedelta], Awaitable[None]] = _do_nothing,
+) -> Status:
+    """Ask for the refund and see it through; see `finish_refund`."""
+    result = await calls.refund_until_known(RefundStep(refund_id=refund_id))
+    return await finish_refund(
+        calls, messages, polls, refund_id, result, before_booking=before_booking, waiting=waiting
+    )
+
+
+async def finish_refund(
+    calls: PspCalls,
+    messages: PendingMessages,
+    polls: Backoff,
+    refund_id: str,
+    result: RefundResult,
+    *,
+    before_booking: Callable[[], Awaitable[object]] = _do_nothing,
+    waiting: Callable[[RefundStatus, timedelta], Awaitable[None]] = _do_nothing,
+) -> Status:
+    """Book the PSP's word on a refund, and go on until that is the last: what undoes a charge and is refused or fails
+    waits for a person, who may have it tried again; a refund that was asked for ends.
+
+    `before_booking` lets the saga mark a cancel that came meanwhile; `waiting` is called before each wait, with the
+    refund's status and the time until the next look. Returns the payment's status.
+    """
+    step = RefundStep(refund_id=refund_id)
+    gap = polls.first
+    retry = False
+    while True:
+        await before_booking()
+        state = await calls.commit(
+            RefundActivities.book_refund,
+            BookRefundStep(refund_id=refund_id, result=result, at=workflow.now()),
+            f"book refund: {result.outcome}",
+        )
+        if state.status is RefundStatus.SUCCEEDED or state.ended:
+            return state.payment_status
+        await waiting(state.status, gap)
+        await messages.wait(gap, None, "next look at the refund")
+        gap = polls.after(gap)
+        resolution = messages.take_resolution()
+        retry = retry or (resolution is not None and resolution.decision is Decision.RETRY)
+        # A fresh look before anything new is asked for: what the person saw may be older.
+        result = await calls.check_refund(step)
+        if retry and result.outcome in (RefundOutcome.FAILED, RefundOutcome.NOT_FOUND):
+            await calls.commit(RefundActivities.retry_refund, step, "new refund attempt")
+            result = await calls.refund_until_known(step)
+        # The person's decision holds for what the PSP says now, not for what it may say one day.
+        retry = retry and result.outcome is RefundOutcome.UNKNOWN
