@@ -19,16 +19,15 @@ from temporalio.exceptions import ApplicationError
 from activities.heartbeat import heartbeating
 from activities.queues import Queue, on
 from activities.reconciliation_alarm import alarm
-from activities.reconciliation_fix import Fixer
 from activities.retry import try_again
 from db.core.database import Database
 from db.core.permanent_errors import why_impossible
 from db.reconciliation import discrepancy as discrepancies
 from db.reconciliation import file as files
-from db.reconciliation import fix as fixing
 from db.reconciliation import match as matching
 from db.reconciliation import run as runs
-from db.reconciliation.stage import Place, bounds, place_of, stage
+from db.reconciliation.fix import Refused
+from db.reconciliation.stage import Position, bounds, position_of, stage
 from domain.errors import PaysagaError
 from domain.reconciliation.lines import BankLine, PspLine
 from domain.reconciliation.pair import Terms
@@ -51,12 +50,13 @@ from gateways.protocol import Psp
 from gateways.registry import ADAPTERS
 from gateways.settlement_file import SettlementFileError
 from runtime.workflow_client import WorkflowClient
+from services.discrepancy import apply_fix
 
 FILE_PAGE = 5_000
 """Lines of a file that are copied in one transaction."""
 
 _SPOOL_BYTES = 8_000_000
-"""Of a file in memory; what is above waits on this worker's disk while it is read."""
+"""Bytes of a file that are held in memory; what is above waits on this worker's disk while it is read."""
 
 _ENDED = (RunStatus.COMPLETED, RunStatus.FAILED)
 
@@ -67,8 +67,8 @@ log = structlog.get_logger("paysaga.reconciliation")
 
 
 class ReconciliationActivities:
-    """`here_s`, `there_s`, `bank_days`: the terms of `Terms`. `match_timeout_s` bounds each statement of the matching,
-    `page_timeout_s` the PSP's answer to one page."""
+    """`booking_grace_s`, `listing_grace_s`, `bank_days`: the terms of `Terms`. `match_timeout_s` bounds each statement
+    of the matching, `page_timeout_s` the PSP's answer to one page."""
 
     def __init__(
         self,
@@ -76,21 +76,21 @@ class ReconciliationActivities:
         psps: Mapping[str, Psp],
         workflow_client: WorkflowClient,
         *,
-        here_s: float,
-        there_s: float,
+        booking_grace_s: float,
+        listing_grace_s: float,
         bank_days: int,
         page_timeout_s: float,
         match_timeout_s: float,
     ) -> None:
         self._database = database
         self._psps = psps
-        self._fixer = Fixer(database, workflow_client)
-        self._here_s, self._there_s, self._bank_days = here_s, there_s, bank_days
+        self._workflow_client = workflow_client
+        self._booking_grace_s, self._listing_grace_s, self._bank_days = booking_grace_s, listing_grace_s, bank_days
         self._page_timeout_s = page_timeout_s
         self._match_timeout_s = match_timeout_s
 
     def _terms(self, step: RunStep | FixStep) -> Terms:
-        return Terms(step.at, self._here_s, self._there_s, self._bank_days)
+        return Terms(step.at, self._booking_grace_s, self._listing_grace_s, self._bank_days)
 
     @activity.defn
     @on(Queue.OWN)
@@ -106,25 +106,25 @@ class ReconciliationActivities:
     async def stage_from_psp(self, step: StageStep) -> Staged:
         """Copy up to so many pages of the PSP's list, from where the last ended."""
         run = await self._database.read(lambda c: runs.get(c, step.run_id))
-        place = place_of(run)
+        position = position_of(run)
         if run["status"] == RunStatus.FAILED:
-            return Staged(lines=place.lines, done=False, failure=run["failure"])
+            return Staged(lines=position.lines, done=False, failure=run["failure"])
         with _possible("The window cannot be asked for"):
             created_from, created_to = bounds(run)
         for _ in range(step.pages):
-            if place.done:
+            if position.done:
                 break
             page = await self._psps[run["psp"]].list_lines(
                 created_from=created_from,
                 created_to=created_to,
-                cursor=place.cursor,
+                cursor=position.cursor,
                 otherwise_at=run["window_from"],  # not the margin's: that is judged in no run
                 timeout_s=self._page_timeout_s,
             )
             if page.reason is not None:
                 raise try_again(page.reason)
-            place = await self._keep(step.run_id, place, page.lines, page.cursor, last=page.cursor is None)
-        return Staged(lines=place.lines, done=place.done)
+            position = await self._keep(step.run_id, position, page.lines, page.cursor, last=page.cursor is None)
+        return Staged(lines=position.lines, done=position.done)
 
     @activity.defn
     @on(Queue.OWN)
@@ -133,16 +133,16 @@ class ReconciliationActivities:
         """Copy a file's lines, from where the last worker ended. A file that cannot be read ends the run: what was
         copied of it stays as evidence, and is never matched."""
         run = await self._database.read(lambda c: runs.get(c, step.run_id))
-        place = place_of(run)
-        if place.done or run["status"] == RunStatus.FAILED:
-            return Staged(lines=place.lines, done=place.done, failure=run["failure"])
+        position = position_of(run)
+        if position.done or run["status"] == RunStatus.FAILED:
+            return Staged(lines=position.lines, done=position.done, failure=run["failure"])
         with tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES) as spool:
             await self._fetch(run["file_id"], spool)
             try:
-                place = await self._stage_file(run, place, spool)  # type: ignore[arg-type]
+                position = await self._stage_file(run, position, spool)  # type: ignore[arg-type]
             except SettlementFileError as error:
-                return Staged(lines=place.lines, done=False, failure=str(error))
-        return Staged(lines=place.lines, done=place.done)
+                return Staged(lines=position.lines, done=False, failure=str(error))
+        return Staged(lines=position.lines, done=position.done)
 
     async def _fetch(self, file_id: str, spool: Any) -> None:
         no = 0
@@ -151,22 +151,22 @@ class ReconciliationActivities:
             no += 1
         spool.seek(0)
 
-    async def _stage_file(self, run: dict[str, Any], place: Place, file: BinaryIO) -> Place:
+    async def _stage_file(self, run: dict[str, Any], position: Position, file: BinaryIO) -> Position:
         with closing(_reader(run)(file)) as lines:  # before the file that it reads is
-            await asyncio.to_thread(_skip, lines, place.lines)
-            while not place.done:
+            await asyncio.to_thread(_skip, lines, position.lines)
+            while not position.done:
                 page = await asyncio.to_thread(lambda: list(islice(lines, FILE_PAGE)))
-                place = await self._keep(run["id"], place, page, None, last=len(page) < FILE_PAGE)
-        return place
+                position = await self._keep(run["id"], position, page, None, last=len(page) < FILE_PAGE)
+        return position
 
     async def _keep(
-        self, run_id: str, place: Place, lines: Sequence[PspLine | BankLine], following: str | None, *, last: bool
-    ) -> Place:
-        with _possible(f"The lines after {place.lines} cannot be kept"):
+        self, run_id: str, position: Position, lines: Sequence[PspLine | BankLine], following: str | None, *, last: bool
+    ) -> Position:
+        with _possible(f"The lines after {position.lines} cannot be kept"):
             kept = await self._database.run(
-                lambda c: stage(c, run_id, lines, read=place.pages, following=following, last=last)
+                lambda c: stage(c, run_id, lines, read=position.pages, following=following, last=last)
             )
-        if not kept.done and kept.pages != place.pages + 1:
+        if not kept.done and kept.pages != position.pages + 1:
             _overtaken(run_id)
         return kept
 
@@ -196,20 +196,20 @@ class ReconciliationActivities:
         )
         booked = asked = refused = 0
         for row in page:
-            if row["fix_asked_at"] == step.at:  # by this very step, before its worker died
+            if row.fix_asked_at == step.at:  # by this very step, before its worker died
                 asked += 1
                 continue
             try:
-                done = await self._fixer.fix(row, step.at)
+                done = await apply_fix(self._database, self._workflow_client, row, step.at)
             except Exception as error:
-                if not isinstance(error, (PaysagaError, fixing.Refused)) and why_impossible(error) is None:
+                if not isinstance(error, (PaysagaError, Refused)) and why_impossible(error) is None:
                     raise
-                log.warning("fix refused", discrepancy=row["id"], fix=row["fix"], why=str(error))
+                log.warning("fix refused", discrepancy=row.id, fix=row.fix, why=str(error))
                 refused += 1
                 continue
             booked, asked = booked + done, asked + (not done)
         await self._database.run(lambda c: runs.count_fixes(c, step.run_id, step.at))
-        after = page[-1]["id"] if len(page) == step.limit else None
+        after = page[-1].id if len(page) == step.limit else None
         return Fixed(booked=booked, asked=asked, refused=refused, after=after)
 
     @activity.defn
@@ -222,7 +222,7 @@ class ReconciliationActivities:
             page = await self._database.read(
                 lambda c, a=after: discrepancies.to_fix(c, step.run_id, after=a, limit=1_000, asked=True)  # type: ignore[misc]
             )
-            ids = [row["id"] for row in page]
+            ids = [row.id for row in page]
 
             async def work(connection: Any, ids: list[str] = ids) -> int:
                 return await matching.look_again(connection, step.run_id, ids, self._terms(step))

@@ -15,7 +15,7 @@ OVERDUE = Gauge("paysaga_discrepancies_overdue", "Open discrepancies past their 
 _shown: set[tuple[str, str, str]] = set()
 """The labels that the gauges have: a class of which none is left shows zero."""
 
-_NAMED = ("id", "tenant_id", "psp", "subject", "class", "object_id", "line_reference", "reason")
+_NAMED = {"id", "tenant_id", "psp", "subject", "cls", "object_id", "line_reference", "reason"}
 
 log = structlog.get_logger("paysaga.reconciliation")
 
@@ -26,12 +26,12 @@ async def alarm(database: Database, at: datetime) -> int:
     while page := await database.run(lambda c: discrepancies.alert(c, at)):
         overdue += len(page)
         for late in page:
-            log.error("unmatched past its deadline", **{name: late[name] for name in _NAMED})
+            log.error("unmatched past its deadline", **late.model_dump(mode="json", include=_NAMED, by_alias=True))
     counts = await database.read(lambda c: discrepancies.open_counts(c, at))
-    now = {(row["psp"], row["subject"], row["class"]): row for row in counts}
+    now = {(row.psp, row.subject, row.cls): row for row in counts}
     _shown.update(now)
     for labels in _shown:
         row = now.get(labels)
-        OPEN.labels(*labels).set(row["open"] if row else 0)
-        OVERDUE.labels(*labels).set(row["overdue"] if row else 0)
+        OPEN.labels(*labels).set(row.open if row else 0)
+        OVERDUE.labels(*labels).set(row.overdue if row else 0)
     return overdue

@@ -1,5 +1,6 @@
 """The sweeper: finds what no workflow takes care of and starts one. It never touches money itself."""
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -8,7 +9,7 @@ from temporalio import activity
 
 from activities.queues import Queue, on
 from activities.reconciliation_alarm import alarm
-from db import webhook
+from db import webhook as inbox
 from db.core.database import Database
 from db.dispute.find import unfinished as unfinished_disputes
 from db.dispute.record import Dispute
@@ -31,6 +32,7 @@ from domain.ids import (
 from domain.messages import Nudge
 from domain.sweep import SweepReport
 from runtime.workflow_client import WorkflowClient
+from services import webhook
 
 T = TypeVar("T")
 
@@ -183,42 +185,25 @@ class SweepActivities:
     @on(Queue.OWN)
     async def sweep_inbox(self) -> SweepReport:
         """Deliver again what was stored and not taken notice of."""
-        report = SweepReport()
-        ids = await self._database.read(lambda c: webhook.undelivered(c, self._after_s, _PAGE))
+        told: Counter[str] = Counter()
+        ids = await self._database.read(lambda c: inbox.undelivered(c, self._after_s, _PAGE))
         for inbox_id in ids:
             activity.heartbeat(inbox_id)
             try:
-                stored = await self._database.run(lambda c, i=inbox_id: webhook.redeliver(c, i))  # type: ignore[misc]
-                report = await deliver(self._database, self._workflows, stored, report)
+                recipient = await webhook.deliver_again(self._database, self._workflows, inbox_id)
             except Exception:  # noqa: BLE001 - whatever ails one event, it must not keep us from the others
                 activity.logger.exception("sweep: event %s", inbox_id)
-                await self._database.run(lambda c, i=inbox_id: webhook.count_attempt(c, i))  # type: ignore[misc]
-        return report
+                await self._database.run(lambda c, i=inbox_id: inbox.count_attempt(c, i))  # type: ignore[misc]
+            else:
+                told.update(() if recipient is None else [_COUNTED_AS[type(recipient)]])
+        return SweepReport(**told)
 
 
-async def deliver(
-    database: Database, workflow_client: WorkflowClient, stored: webhook.Stored, report: SweepReport | None = None
-) -> SweepReport:
-    """Tell whoever has to hear of a stored event. The event stays in the inbox until a transaction has read it, so a
-    failure here loses nothing: the sweeper comes again. Raises Unavailable."""
-    report = report or SweepReport()
-    if stored.delivery is webhook.Delivery.PAYOUT and stored.payout_id is not None:
-        await workflow_client.start_payout(await database.read(lambda c: payout.get(c, stored.payout_id or "")))
-        return report.model_copy(update={"payouts": report.payouts + 1})
-    if stored.payment_id is None or stored.delivery is webhook.Delivery.NOTHING:
-        return report
-    row = await database.read(lambda c: payment.get(c, stored.payment_id or ""))
-    assert row is not None, "the event was stored with its payment"
-    if stored.delivery is webhook.Delivery.REFUND and stored.refund_id is not None:
-        await workflow_client.start_refund(row, stored.refund_id)
-        return report.model_copy(update={"refunds": report.refunds + 1})
-    if stored.delivery is webhook.Delivery.DISPUTE and stored.dispute_id is not None:
-        await workflow_client.start_dispute(row, stored.dispute_id)
-        return report.model_copy(update={"disputes": report.disputes + 1})
-    if stored.delivery is webhook.Delivery.SIGNAL:
-        await workflow_client.tell(row, Nudge(reason="webhook", event_id=stored.inbox_id))
-        return report.model_copy(update={"nudged": report.nudged + 1})
-    if stored.charge_id is not None and stored.reference is not None:
-        await workflow_client.start_late_charge(row, stored.charge_id, stored.reference)
-        return report.model_copy(update={"late_charges": report.late_charges + 1})
-    return report
+_COUNTED_AS: Mapping[type[webhook.Recipient], str] = {
+    webhook.ToPayment: "nudged",
+    webhook.ToLateCharge: "late_charges",
+    webhook.ToRefund: "refunds",
+    webhook.ToDispute: "disputes",
+    webhook.ToPayout: "payouts",
+}
+"""The number of the report in which an event's recipient is counted."""

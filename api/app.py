@@ -23,6 +23,8 @@ from api import (
 )
 from api.context import UPLOADS_MAX, Admission, Principals
 from api.payment import routes as payment
+from api.reconciliation import files as settlement_files
+from api.reconciliation import report as reconciliation_report
 from api.reconciliation import routes as reconciliation
 from api.strict import BodyLimit
 from config.settings import Settings
@@ -71,6 +73,8 @@ def create_app(settings: Settings) -> FastAPI:
         payout,
         statement,
         reconciliation,
+        settlement_files,
+        reconciliation_report,
         discrepancy,
         history,
         webhook,

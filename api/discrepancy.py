@@ -1,28 +1,126 @@
 """`/v1/discrepancies`: what differs between the PSP or the bank and us, and what is decided about it."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Path, Query, Request, Response
+from pydantic import Field
 
-from activities.reconciliation_fix import Fixer, Refused
 from api import examples
-from api.context import IdempotencyKey, ReconciliationReader, ReconciliationWriter, RuntimeOf, keyed
+from api.context import IdempotencyKey, ReconciliationReader, ReconciliationWriter, RuntimeOf, caller, keyed
 from api.cursor import LIMIT_DEFAULT, Cursor, Limit, decode, encode
+from api.fields import In, Out
 from api.problems import READ_PROBLEMS, WRITE_PROBLEMS
 from api.reconciliation.routes import HEADERS, answer
-from api.reconciliation.schemas import DiscrepancyDetail, DiscrepancyList, DiscrepancyResolveIn
-from api.reconciliation.views import discrepancy_detail, discrepancy_out
+from api.reconciliation.shapes import Named, Sides, sides_of
 from api.strict import StrictRoute
-from db.api_key import Principal
-from db.core import idempotency
-from db.core.database import LockTimeout
 from db.reconciliation import discrepancy as discrepancies
-from db.reconciliation import report as reconciliation_report
-from domain.errors import Conflict, NotFound
-from domain.ids import CLIENT_ID
-from domain.reconciliation.reconciliation import Decision, DiscrepancyStatus, LineClass, ResolveStep
+from db.reconciliation import report as reports
+from db.reconciliation.report import Seen
+from domain.limits import Note
+from domain.reconciliation.discrepancy import Discrepancy, allowed_decisions
+from domain.reconciliation.reconciliation import (
+    Decision,
+    DiscrepancyStatus,
+    Fix,
+    LineClass,
+    MatchedBy,
+    Subject,
+    shown,
+)
 from runtime.wiring import Runtime
+from services import discrepancy
+
+
+class DiscrepancyOut(Named):
+    """A break between the other side and us: one, however many runs find it."""
+
+    id: str = Field(examples=["disc_01kafm6e8x7f5h9k3n1p4r6t8w"])
+    object: Literal["discrepancy"] = "discrepancy"
+    psp: str
+    subject: Subject
+    cls: LineClass = Field(alias="class")
+    kind: str
+    status: DiscrepancyStatus
+    reason: str = Field(examples=["The PSP lists 490.00 INR for ch_…, and we booked 500.00 INR."])
+    object_id: str | None
+    payment_id: str | None
+    record_status: str | None
+    line_reference: str | None
+    matched_by: MatchedBy | None
+    sides: Sides
+    difference: str | None = Field(description="what is there, less what the ledger says")
+    currency: str | None
+    occurred_at: datetime | None
+    due_at: datetime | None = Field(description="a person is called when it is open after this")
+    overdue: bool
+    proposed_fix: Fix | None
+    fix_asked_at: datetime | None
+    first_run_id: str
+    last_run_id: str
+    resolution: str | None
+    note: str | None
+    resolved_by: str | None
+    resolved_at: datetime | None
+    ledger_transaction_id: str | None = Field(description="what was booked to settle it")
+    opened_at: datetime
+
+
+class DiscrepancySeen(Named):
+    """A discrepancy as one run saw it."""
+
+    run_id: str
+    at: datetime
+    cls: LineClass = Field(alias="class")
+    reason: str
+
+
+class DiscrepancyDetail(DiscrepancyOut):
+    allowed_decisions: list[Decision]
+    history: list[DiscrepancySeen] = Field(description="the latest first")
+
+
+class DiscrepancyList(Out):
+    object: Literal["list"] = "list"
+    data: list[DiscrepancyOut]
+    next_cursor: str | None
+
+
+class DiscrepancyResolveIn(In):
+    decision: Literal["apply_fix", "adjust", "to_suspense", "accept"] = Field(
+        description="apply_fix: do what is proposed. adjust: book the difference against `adjustments`. to_suspense: "
+        "hold money that came for nobody. accept: book nothing, and the note says why."
+    )
+    note: Note = Field(default="", examples=["Stripe confirmed by mail, ticket 4711"])
+
+
+def discrepancy_out(row: Discrepancy, at: datetime) -> DiscrepancyOut:
+    return DiscrepancyOut(**_discrepancy(row, at))
+
+
+def discrepancy_detail(row: Discrepancy, seen: Sequence[Seen], at: datetime) -> DiscrepancyDetail:
+    history = [DiscrepancySeen(**s._asdict()) for s in seen]
+    return DiscrepancyDetail(**_discrepancy(row, at), allowed_decisions=allowed_decisions(row), history=history)
+
+
+def _discrepancy(row: Discrepancy, at: datetime) -> dict[str, Any]:
+    same = (
+        "id", "psp", "subject", "kind", "status", "reason", "object_id", "payment_id", "record_status",
+        "line_reference", "currency", "occurred_at", "due_at", "fix_asked_at", "first_run_id", "last_run_id",
+        "resolution", "note", "resolved_by", "resolved_at", "ledger_transaction_id", "opened_at",
+    )  # fmt: skip
+    return {name: getattr(row, name) for name in same} | {
+        "cls": row.cls,
+        "matched_by": row.how,
+        "sides": sides_of(row),
+        "difference": shown(row.difference, row.currency),
+        "overdue": row.overdue(at),
+        "proposed_fix": row.fix if row.open else None,
+    }
+
+
+# --- routes ---
 
 router = APIRouter(prefix="/v1/discrepancies", tags=["reconciliation"], route_class=StrictRoute)
 
@@ -52,7 +150,7 @@ async def list_discrepancies(
             limit=limit + 1,
         )
     )
-    following = encode("discrepancy", rows[limit - 1]["seq"]) if len(rows) > limit else None
+    following = encode("discrepancy", rows[limit - 1].seq) if len(rows) > limit else None
     return answer(DiscrepancyList(data=[discrepancy_out(row, now) for row in rows[:limit]], next_cursor=following))
 
 
@@ -61,19 +159,11 @@ async def list_discrepancies(
 )
 async def show_discrepancy(discrepancy_id: DiscrepancyId, who: ReconciliationReader, runtime: RuntimeOf) -> Response:
     """What each side says and why it is a break, what is proposed, what can be decided, and what each run saw."""
-    return await _shown(runtime, await _find(runtime, who, discrepancy_id))
+    return await _shown(runtime, await discrepancy.find(runtime.database, who.tenant_id, discrepancy_id))
 
 
-async def _find(runtime: Runtime, who: Principal, discrepancy_id: str) -> dict[str, Any]:
-    known = CLIENT_ID.fullmatch(discrepancy_id) is not None
-    row = await runtime.database.read(lambda c: discrepancies.find(c, who.tenant_id, discrepancy_id)) if known else None
-    if row is None:
-        raise NotFound("There is no such discrepancy.", code="discrepancy_not_found")
-    return row
-
-
-async def _shown(runtime: Runtime, row: dict[str, Any], headers: dict[str, str] | None = None) -> Response:
-    seen = await runtime.database.read(lambda c: reconciliation_report.history(c, row["id"]))
+async def _shown(runtime: Runtime, row: Discrepancy, headers: dict[str, str] | None = None) -> Response:
+    seen = await runtime.database.read(lambda c: reports.history(c, row.id))
     return answer(discrepancy_detail(row, seen, datetime.now(UTC)), headers=headers)
 
 
@@ -94,67 +184,16 @@ async def resolve_discrepancy(
     """Once: a second decision is 409 `discrepancy_closed` and says who decided and when. One that does not fit is 422
     `decision_not_allowed` and names those that do. After `apply_fix` that asks a workflow it stays OPEN until the fact
     is there."""
-    row = await _find(runtime, who, discrepancy_id)
-    step = ResolveStep(
-        discrepancy_id=row["id"],
-        decision=Decision(body.decision),
-        by=who.key_id,
-        note=body.note,
-        at=datetime.now(UTC),
+    decided = await discrepancy.resolve(
+        runtime.database,
+        runtime.workflow_client,
+        caller(who),
+        discrepancy_id,
+        Decision(body.decision),
+        body.note,
+        request=keyed(request, key, body),
     )
-    try:
-        replayed = await _decide(runtime, who, step, key, keyed(request, key, body).hash)
-    except LockTimeout as error:
-        raise idempotency.in_progress(error) from error
-    except Conflict as error:
-        raise await _by_whom(runtime, who, error, row["id"]) from error
-    headers = {"Location": f"/v1/discrepancies/{row['id']}"} | ({"Idempotent-Replayed": "true"} if replayed else {})
-    return await _shown(runtime, await _find(runtime, who, discrepancy_id), headers)
-
-
-async def _decide(runtime: Runtime, who: Principal, step: ResolveStep, key: str, hash_: bytes) -> bool:
-    """The key commits with the decision. Whether this is a replay; a fix that was not carried out then, is now: twice
-    is as once."""
-    apply = step.decision is Decision.APPLY_FIX
-
-    async def once(connection: Any) -> bool:
-        claim = await idempotency.claim(connection, who.tenant_id, key, hash_, step.discrepancy_id)
-        if claim.replayed:
-            return True
-        if apply:
-            row = await discrepancies.check(connection, step, who.tenant_id)
-            await discrepancies.audit(connection, row, step, None)
-        else:
-            await discrepancies.resolve(connection, step, who.tenant_id)
-        return False
-
-    replayed = await runtime.database.run(once)
-    if apply:
-        row = await runtime.database.read(lambda c: discrepancies.get(c, step.discrepancy_id))
-        if row["status"] == DiscrepancyStatus.OPEN and not (replayed and row["fix_asked_at"]):
-            await _fix(runtime, row, step)
-    return replayed
-
-
-async def _fix(runtime: Runtime, row: dict[str, Any], step: ResolveStep) -> None:
-    try:
-        await Fixer(runtime.database, runtime.workflow_client).fix(row, step.at, by=step.by, note=step.note or None)
-    except Refused as error:
-        raise Conflict(f"The fix does not fit any more: {error}.", code="fix_refused") from error
-
-
-async def _by_whom(runtime: Runtime, who: Principal, error: Conflict, discrepancy_id: str) -> Conflict:
-    """A second decision is told of the first."""
-    if error.code != "discrepancy_closed":
-        return error
-    row = await runtime.database.read(lambda c: discrepancies.find(c, who.tenant_id, discrepancy_id))
-    if row is None or row["resolved_at"] is None:
-        return error
-    when = row["resolved_at"].isoformat()
-    return Conflict(
-        error.detail,
-        code=error.code,
-        resolved_by=row["resolved_by"],
-        resolved_at=when,
-        resolution=row["resolution"],
-    )
+    headers = {"Location": f"/v1/discrepancies/{decided.row.id}"}
+    if decided.replayed:
+        headers["Idempotent-Replayed"] = "true"
+    return await _shown(runtime, decided.row, headers)

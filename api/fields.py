@@ -1,6 +1,7 @@
 """Fields that several shapes of the HTTP contract share. Amounts are decimal strings in major units; unknown fields
 of a request are refused."""
 
+from datetime import UTC, date, datetime
 from typing import Annotated
 
 from pydantic import (
@@ -88,3 +89,32 @@ class FailureOut(Out):
 def failure_out(failure: Failure | None) -> FailureOut | None:
     """The shape of a failure."""
     return FailureOut(**failure.model_dump()) if failure else None
+
+
+_YEARS = range(2000, 2200)
+"""Of a time that anybody may mean."""
+
+
+def _moment(value: object) -> object:
+    """RFC 3339 with a zone, in UTC; a number is no time here."""
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+        if moment is not None and moment.tzinfo is not None and moment.year in _YEARS:
+            return moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise PydanticCustomError("time", "a time with its zone, such as 2026-11-20T00:00:00Z", {"code": "time_invalid"})
+
+
+def _day(value: object) -> object:
+    try:
+        day = date.fromisoformat(value) if isinstance(value, str) else None
+        if day is not None and day.year in _YEARS:
+            return day
+    except ValueError:
+        pass
+    raise PydanticCustomError("date", "a day such as 2026-11-20", {"code": "date_invalid"})
+
+
+MomentIn = Annotated[datetime, BeforeValidator(_moment)]
+DayIn = Annotated[date, BeforeValidator(_day)]

@@ -21,11 +21,10 @@ from api.context import (
     keyed,
 )
 from api.cursor import LIMIT_DEFAULT, Cursor, Limit, decode, encode
-from api.fields import ClientId
+from api.fields import ClientId, DayIn
 from api.merchant import SellerAccount, find_merchant
 from api.paths import parameter
 from api.problems import READ_PROBLEMS, WRITE_PROBLEMS
-from api.reconciliation.schemas import DayIn
 from api.schemas.payout import PayoutDetail, PayoutIn, PayoutItemList, PayoutList, PayoutScheduleIn, PayoutScheduleOut
 from api.strict import StrictRoute
 from api.views.merchant import schedule_out

@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from rich.console import Console
 from rich.table import Table
@@ -28,6 +28,7 @@ from db.core.database import Database
 from db.core.migrate import grant_login, migrate
 from db.reconciliation import file as reconciliation_file
 from db.reconciliation import run as reconciliation
+from db.reconciliation.record import Item
 from domain.reconciliation.reconciliation import LineClass, NewRun, RunStep, Source, Staged, StageStep, Subject
 from embedded.errors import StackError
 from embedded.stack import EmbeddedStack, free_settings
@@ -126,8 +127,8 @@ async def _measure(database: Database, path: Path, planted: books.Planted, *, na
         database,
         {},
         cast(WorkflowClient, None),  # nothing is fixed here
-        here_s=books.BOOKING_GRACE_S,
-        there_s=books.LISTING_GRACE_S,
+        booking_grace_s=books.BOOKING_GRACE_S,
+        listing_grace_s=books.LISTING_GRACE_S,
         bank_days=5,
         page_timeout_s=1,
         match_timeout_s=_TIMEOUT_S,
@@ -169,18 +170,18 @@ async def _found(database: Database, run_id: str) -> tuple[frozenset[tuple[str, 
     found: set[tuple[str, str]] = set()
     after, items = 0, 0
     while page := await database.read(lambda c, a=after: reconciliation.items(c, None, run_id, after=a, limit=500)):  # type: ignore[misc]
-        broken = [(row["class"], _name(row)) for row in page if row["class"] != LineClass.MATCHED]
+        broken = [(row.cls.value, _name(row)) for row in page if row.cls is not LineClass.MATCHED]
         items += len(broken)
         found |= set(broken)
-        after = page[-1]["seq"]
+        after = page[-1].seq
     assert items == len(found), f"{items} items for {len(found)} breaks"
     counts: dict[str, int] = (await database.read(lambda c: reconciliation.get(c, run_id)))["counts"]
     return frozenset(found), counts
 
 
-def _name(row: dict[str, Any]) -> str:
-    by_line = row["class"] == LineClass.DUPLICATE or row["object_id"] is None
-    return str(row["line_reference"] if by_line else row["object_id"])
+def _name(row: Item) -> str:
+    by_line = row.cls is LineClass.DUPLICATE or row.object_id is None
+    return str(row.line_reference if by_line else row.object_id)
 
 
 async def run(sizes: list[int], breaks: int, console: Console) -> Report:

@@ -12,7 +12,7 @@ from db.payout import payout
 from db.reconciliation import discrepancy as reconciliation_discrepancy
 from db.refund.find import unmade
 from domain.card_data import require_text
-from domain.reconciliation.reconciliation import TASK_KIND, DiscrepancyStatus
+from domain.reconciliation.reconciliation import TASK_KIND
 from domain.status import PayoutStatus, Status
 from embedded.errors import StackError
 
@@ -50,7 +50,7 @@ async def _left_behind(database: Database, found: dict[str, Any]) -> bool:
 
 async def _settled(database: Database, discrepancy_id: str) -> bool:
     row = await database.read(lambda c: reconciliation_discrepancy.find(c, None, discrepancy_id))
-    return row is None or row["status"] != DiscrepancyStatus.OPEN
+    return row is None or not row.open
 
 
 async def _payout_goes_on(database: Database, payout_id: str) -> bool:

@@ -59,18 +59,18 @@ def reconcile_run(
 
     Exit code 0 when it ran, whatever it found; 1 when it could not; with --strict also 1 where something is open.
     """
-    from cli.operator_reconciliation import Wanted, run_now
+    from cli.pages.reconciliation_run import run_now
+    from services.command import Caller
+    from services.reconciliation.run import Wanted
 
-    if day is not None and (since is not None or until is not None):
-        raise typer.BadParameter("--date, or --from and --to; not both")
-    if (since is None) != (until is None):
-        raise typer.BadParameter("--from needs --to, and --to needs --from")
-    wanted = Wanted(day, since, until, file, subject, apply, by)
+    if subject is None:
+        subject = Subject.BANK if file is not None and file.suffix.lower() == ".xml" else Subject.PSP
+    wanted = Wanted(subject=subject, since=since, until=until, business_date=day, apply=apply)
     still_open = 0
 
     async def run(runtime: "Runtime") -> str:
         nonlocal still_open
-        still_open = await run_now(runtime, console(), wanted)
+        still_open = await run_now(runtime, console(), Caller(by), wanted, file)
         return f"{still_open} open." if still_open else "Nothing of it is open."
 
     steer(run)
@@ -119,7 +119,7 @@ def reconcile_log(
     json: Annotated[bool, typer.Option("--json", help="As JSON lines, on the terminal.")] = False,
 ) -> None:
     """Every line of a run with its class, our ids, three amounts and the reason, as CSV or JSON lines."""
-    from cli.operator_reconciliation import write_log
+    from cli.pages.reconciliation_log import write_log
 
     if json and csv is not None:
         raise typer.BadParameter("--csv, or --json; not both")
@@ -135,7 +135,7 @@ def reconcile_report(
     open_it: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,
 ) -> None:
     """Write a run's report as a page for people, and the log that it links to as CSV beside it."""
-    from cli.operator_reconciliation import write_report
+    from cli.pages.reconciliation_log import write_report
 
     async def work(database: "Database") -> "RenderableType":
         return await write_report(database, run_id, html or Path(f"{run_id}.html"), open_it=open_it)
@@ -154,7 +154,7 @@ def reconcile_discrepancies(
     limit: Limit = 50,
 ) -> None:
     """What differs, newest first: one entry a break, however many runs find it."""
-    from cli.pages.reconciliation import discrepancies_page
+    from cli.pages.discrepancy import discrepancies_page
 
     show(
         lambda database: discrepancies_page(
@@ -166,7 +166,7 @@ def reconcile_discrepancies(
 @reconcile.command("discrepancy")
 def reconcile_discrepancy(discrepancy_id: DiscrepancyId) -> None:
     """What differs and why, what each of the three sides says, what is proposed, and what can be decided."""
-    from cli.pages.reconciliation import discrepancy_page
+    from cli.pages.discrepancy import discrepancy_page
 
     show(lambda database: discrepancy_page(database, discrepancy_id))
 
@@ -185,6 +185,19 @@ def reconcile_resolve(
     note: Note = "",
 ) -> None:
     """Decide about a discrepancy, once."""
-    from cli.operator_reconciliation import resolve
+    from cli.refusals import refusals
+    from services import discrepancy
+    from services.command import Caller
 
-    steer(lambda runtime: resolve(runtime, discrepancy_id, decision, by, note))
+    async def resolve(runtime: "Runtime") -> str:
+        with refusals(discrepancy_id):
+            decided = await discrepancy.resolve(
+                runtime.database, runtime.workflow_client, Caller(by), discrepancy_id, decision, note
+            )
+        row = decided.row
+        if row.open:
+            return f"{row.id}: {row.fix_note}. It closes when a run, or its fix, finds the fact."
+        booked = f", booked as {row.ledger_transaction_id}" if row.ledger_transaction_id else ""
+        return f"{row.id} is {row.status}: {str(row.resolution).replace('_', ' ')}{booked}."
+
+    steer(resolve)

@@ -1,4 +1,4 @@
-"""Webhook: TODO docstring."""
+"""The commands about webhooks: events that were given up."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -7,12 +7,9 @@ import typer
 from cli.command_line import By, Limit, change, show
 
 if TYPE_CHECKING:
-    pass
+    from db.core.database import Database
 
 webhooks = typer.Typer(help="Events that were given up.", no_args_is_help=True)
-
-
-# --- webhooks ---
 
 
 @webhooks.command("dead")
@@ -26,6 +23,11 @@ def webhooks_dead(limit: Limit = 20) -> None:
 @webhooks.command("replay")
 def webhooks_replay(inbox_id: Annotated[str, typer.Argument(metavar="ID", help="whk_…")], by: By) -> None:
     """Have the sweeper deliver a dead event again."""
-    from cli.operator_webhook import replay_webhook
+    from services import webhook
+    from services.command import Caller
 
-    change(lambda database: replay_webhook(database, inbox_id, by))
+    async def replay(database: "Database") -> str:
+        event = await webhook.replay(database, Caller(by), inbox_id)
+        return f"{event.id} is delivered again at the next sweep: `paysaga sweep` does it now."
+
+    change(replay)

@@ -1,9 +1,9 @@
 """The money invariants, each as one query that returns what violates it: no rows is a clean audit.
 
 All of them are read in one snapshot (repeatable read, read only), so that a running system audits clean: what belongs
-together is committed together. What takes its time is given it: the graces are in `invariant`, each with its reason.
-The I's are those of the design; the P's are what else the rows promise each other.
-I13, the seal of the ledger, is computed over all of it and is a function in the place of a query.
+together is committed together. What takes its time is given it: the graces are in `db.audit.invariant`, each with its
+reason. The I's are those of the design; the P's are what else the rows promise each other; the R's are of the
+reconciliation. I13, the seal of the ledger, is computed over all of it and is a function in the place of a query.
 """
 
 # ruff: noqa: S608 - what is put into the queries are the constants of this file and of those with the invariants
@@ -22,6 +22,7 @@ from db.audit.disputes import DISPUTES
 from db.audit.invariant import Answer, Finder, Invariant, Violation
 from db.audit.payments import PAYMENTS
 from db.audit.payouts import PAYOUTS
+from db.audit.reconciliation import RECONCILIATION
 from db.audit.refunds import REFUNDS
 from db.audit.seal import SEAL_CODE, seal_invariant
 from db.core.database import Database
@@ -62,7 +63,17 @@ class Checked:
 
 INVARIANTS: tuple[Invariant, ...] = tuple(
     sorted(
-        (*BOOKS, seal_invariant(), *CHARGES, *PAYMENTS, *AUTHORISATIONS, *REFUNDS, *DISPUTES, *PAYOUTS),
+        (
+            *BOOKS,
+            seal_invariant(),
+            *CHARGES,
+            *PAYMENTS,
+            *AUTHORISATIONS,
+            *REFUNDS,
+            *DISPUTES,
+            *PAYOUTS,
+            *RECONCILIATION,
+        ),
         key=lambda invariant: (invariant.code[0], int(invariant.code[1:])),
     )
 )

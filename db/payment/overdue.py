@@ -1,4 +1,4 @@
-"""What the sweeper looks for: payments without progress."""
+"""Payments, refunds, disputes and payouts without progress, which the sweeper looks for."""
 
 from datetime import datetime, timedelta
 
@@ -68,7 +68,7 @@ async def open_tasks_for_stuck(connection: AsyncConnection, *, after_s: float) -
 
 
 def _attended(payment_id: ColumnElement[str]) -> ColumnElement[bool]:
-    """Whether a person was told of what holds up this payment, or its refund."""
+    """Tell whether a person was told of what holds up this payment, or its refund."""
     return exists().where(
         operator_task.c.payment_id == payment_id,
         operator_task.c.closed_at.is_(None),

@@ -14,16 +14,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db.reconciliation import finding as reconciliation_finding
 from db.reconciliation.finding import Tally
-from db.reconciliation.sql import table
+from db.reconciliation.sql.facts import table
 from domain.ledger import BANK
 from domain.reconciliation.pair import Terms
 from domain.reconciliation.reconciliation import Subject
 
 GUESS_DAYS = 10
-"""How far apart a payout and its entry may be where only the amount says that they belong together."""
+"""The most days between a payout and its entry where only the amount says that they belong together."""
 
 PAYOUT_NAME = "^(po|txn)_"
-"""How the PSP names payouts and their movements; one that is not booked here is on a statement all the same."""
+"""The PSP's names of payouts and their movements: one that is not booked here is on a statement all the same."""
 
 LOOK_BACK_DAYS = 60
 """A payout that no statement has confirmed is looked for in each, for so long before the statement's window."""
@@ -147,7 +147,7 @@ _LACKING = dict.fromkeys(
         "source_reference", "charge_reference", "our_reference", "fee_amount", "part_no",
     )
 )  # fmt: skip
-"""What a bank knows nothing of."""
+"""Columns of a pair that a bank knows nothing of."""
 
 _DAY_S = 86_400
 _PAGE = 1_000

@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Select, func, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from db import audit_log
 from db.core import outbox
 from db.ledger import posting as ledger
 from db.reconciliation import finding as reconciliation_finding
@@ -16,18 +15,16 @@ from db.reconciliation import run as reconciliation
 from db.schema.reconciliation import discrepancy
 from db.schema.tenant import operator_task
 from domain import ledger as books
-from domain.errors import Conflict, NotFound, Unprocessable
 from domain.ids import new_id
 from domain.ledger import Kind, Posting, Transaction
+from domain.reconciliation.discrepancy import Discrepancy
 from domain.reconciliation.reconciliation import (
     TASK_KIND,
     Decision,
     DiscrepancyStatus,
     ResolveStep,
     Subject,
-    allowed_decisions,
     discrepancy_event,
-    refusal,
 )
 
 _OPEN = DiscrepancyStatus.OPEN.value
@@ -36,19 +33,24 @@ _OPEN = DiscrepancyStatus.OPEN.value
 # --- reading ---
 
 
-async def get(connection: AsyncConnection, discrepancy_id: str, *, lock: bool = False) -> dict[str, Any]:
+async def get(connection: AsyncConnection, discrepancy_id: str, *, lock: bool = False) -> Discrepancy:
+    """The discrepancy of a stored id, under its row lock if told."""
     query = select(discrepancy).where(discrepancy.c.id == discrepancy_id)
-    return dict((await connection.execute(query.with_for_update() if lock else query)).mappings().one())
+    return _of((await connection.execute(query.with_for_update() if lock else query)).mappings().one())
 
 
-async def find(connection: AsyncConnection, tenant_id: str | None, discrepancy_id: str) -> dict[str, Any] | None:
-    """Of this tenant (None: of any), or None."""
+def _of(row: Mapping[Any, Any]) -> Discrepancy:
+    return Discrepancy.model_validate(dict(row))
+
+
+async def find(connection: AsyncConnection, tenant_id: str | None, discrepancy_id: str) -> Discrepancy | None:
+    """The discrepancy, if it is of this tenant (None: of any), or None."""
     query = select(discrepancy).where(discrepancy.c.id == discrepancy_id)
     shown = await reconciliation.tenants_shown(connection, tenant_id)
     if shown is not None:
         query = query.where(discrepancy.c.tenant_id.in_(shown))
     row = (await connection.execute(query)).mappings().one_or_none()
-    return None if row is None else dict(row)
+    return None if row is None else _of(row)
 
 
 async def page(
@@ -62,7 +64,7 @@ async def page(
     overdue_at: datetime | None = None,
     before: int | None = None,
     limit: int,
-) -> list[dict[str, Any]]:
+) -> list[Discrepancy]:
     """Newest first; `before` is the `seq` that a page ended with; `run_id`: the last run that found it; `overdue_at`:
     open past their deadline then."""
     d = discrepancy.c
@@ -76,11 +78,21 @@ async def page(
         query = query.where(d.status == _OPEN, d.due_at <= overdue_at)
     if before is not None:
         query = query.where(d.seq < before)
-    return [dict(row) for row in (await connection.execute(query)).mappings()]
+    return [_of(row) for row in (await connection.execute(query)).mappings()]
 
 
-async def open_counts(connection: AsyncConnection, at: datetime, tenant_id: str | None = None) -> list[dict[str, Any]]:
-    """`{psp, subject, class, open, overdue}` of what is open at `at`."""
+class OpenCount(NamedTuple):
+    """The number of open discrepancies of a class, and of those past their deadline."""
+
+    psp: str
+    subject: str
+    cls: str
+    open: int
+    overdue: int
+
+
+async def open_counts(connection: AsyncConnection, at: datetime, tenant_id: str | None = None) -> list[OpenCount]:
+    """Count what is open at `at`, by PSP, subject and class."""
     d = discrepancy.c
     query = (
         select(
@@ -97,12 +109,12 @@ async def open_counts(connection: AsyncConnection, at: datetime, tenant_id: str 
     shown = await reconciliation.tenants_shown(connection, tenant_id)
     if shown is not None:
         query = query.where(d.tenant_id.in_(shown))
-    return [dict(row) for row in (await connection.execute(query)).mappings()]
+    return [OpenCount(*row) for row in await connection.execute(query)]
 
 
 async def to_fix(
     connection: AsyncConnection, run_id: str, *, after: str, limit: int, asked: bool = False
-) -> list[dict[str, Any]]:
+) -> list[Discrepancy]:
     """Open ones of a run with a proposed fix, by id, as far as the run may settle them. `asked`: those whose workflow
     was told, to look at again."""
     d = discrepancy.c
@@ -117,14 +129,14 @@ async def to_fix(
         query = query.where(d.fix_asked_at.is_not(None))
     if tenants is not None:
         query = query.where(d.tenant_id.in_(tenants))
-    return [dict(row) for row in (await connection.execute(query)).mappings()]
+    return [_of(row) for row in (await connection.execute(query)).mappings()]
 
 
 # --- fixed by rule ---
 
 
 async def asked(connection: AsyncConnection, discrepancy_id: str, note: str, at: datetime) -> None:
-    """A workflow was told. It stays open until the fact is there."""
+    """Note that a workflow was told. It stays open until the fact is there."""
     await connection.execute(
         update(discrepancy)
         .where(discrepancy.c.id == discrepancy_id, discrepancy.c.status == _OPEN)
@@ -134,7 +146,7 @@ async def asked(connection: AsyncConnection, discrepancy_id: str, note: str, at:
 
 async def end(
     connection: AsyncConnection,
-    row: Mapping[str, Any],
+    row: Discrepancy,
     status: DiscrepancyStatus,
     resolution: str,
     *,
@@ -142,11 +154,11 @@ async def end(
     note: str | None,
     transaction_id: str | None,
     at: datetime,
-) -> dict[str, Any]:
-    """Close an open one, with its task and its event; the row. It is locked by the caller."""
+) -> None:
+    """Close an open one, whose row lock the caller has, with its task and its event."""
     ended = await connection.execute(
         update(discrepancy)
-        .where(discrepancy.c.id == row["id"], discrepancy.c.status == _OPEN)
+        .where(discrepancy.c.id == row.id, discrepancy.c.status == _OPEN)
         .values(
             status=status.value,
             resolution=resolution,
@@ -161,90 +173,33 @@ async def end(
     changed = dict(ended.mappings().one())
     await reconciliation_finding.close_tasks(connection, [changed["id"]], by, resolution)
     await outbox.add(connection, [discrepancy_event("resolved", changed, at)])
-    return changed
 
 
 # --- a person's decision ---
 
 
-async def resolve(connection: AsyncConnection, step: ResolveStep, tenant_id: str | None = None) -> dict[str, Any]:
-    """Do what a person decided, but for `apply_fix`, which is the activities': the row.
-
-    Raises NotFound; Conflict `discrepancy_closed`; Unprocessable `decision_not_allowed`, `note_required`.
-    """
-    row = await check(connection, step, tenant_id)
-    transaction_id = None
-    if step.decision in (Decision.ADJUST, Decision.TO_SUSPENSE):
-        transaction_id = await _book(connection, row, step)
-    changed = await end(
-        connection,
-        row,
-        DiscrepancyStatus.RESOLVED,
-        step.decision.value,
-        by=step.by,
-        note=step.note or None,
-        transaction_id=transaction_id,
-        at=step.at,
-    )
-    await audit(connection, row, step, transaction_id)
-    return changed
-
-
-async def check(connection: AsyncConnection, step: ResolveStep, tenant_id: str | None = None) -> dict[str, Any]:
-    """The discrepancy under its lock, if this can be decided about it now. Raises as `resolve`."""
-    found = await find(connection, tenant_id, step.discrepancy_id)
-    if found is None:
-        raise NotFound("There is no such discrepancy.", code="discrepancy_not_found")
-    row = await get(connection, step.discrepancy_id, lock=True)
-    if row["status"] != _OPEN:
-        detail = f"It is {row['status']} by {row['resolved_by']}: {row['resolution']}."
-        raise Conflict(detail, code="discrepancy_closed")
-    allowed = allowed_decisions(row)
-    if step.decision not in allowed:
-        names = ", ".join(allowed)
-        why = refusal(row, step.decision)
-        detail = f"{why} A discrepancy of the class {row['class']} like this one takes: {names}."
-        raise Unprocessable(detail, code="decision_not_allowed", allowed=names)
-    if step.decision is Decision.ACCEPT and not step.note.strip():
-        raise Unprocessable("Nothing is booked: the note has to explain it.", code="note_required")
-    return row
-
-
-async def audit(
-    connection: AsyncConnection, row: Mapping[str, Any], step: ResolveStep, transaction_id: str | None
-) -> None:
-    detail = {
-        "decision": step.decision.value,
-        "note": step.note,
-        "class": row["class"],
-        "reason": row["reason"],
-        "ledger_transaction": transaction_id,
-    }
-    await audit_log.record(connection, row["tenant_id"], step.by, "discrepancy.resolve", row["id"], detail)
-
-
-async def _book(connection: AsyncConnection, row: Mapping[str, Any], step: ResolveStep) -> str | None:
-    """Bring the ledger to what the other side says, in each currency; the transaction's source is the discrepancy, so
-    it is booked once."""
-    account = books.BANK if row["subject"] == Subject.BANK else books.psp_clearing(row["psp"])
+async def book_decision(connection: AsyncConnection, row: Discrepancy, step: ResolveStep) -> str | None:
+    """Book `adjust` or `to_suspense`: the transaction's id. It brings the ledger to what the other side says, in each
+    currency; its source is the discrepancy, so it is booked once."""
+    account = books.BANK if row.subject is Subject.BANK else books.psp_clearing(row.psp)
     suspense = step.decision is Decision.TO_SUSPENSE
     against = books.SUSPENSE if suspense else books.ADJUSTMENTS
     kind = Kind.SUSPENSE if suspense else Kind.ADJUSTMENT
     postings: list[Posting] = []
-    for currency, amount in row["differences"].items():
+    for currency, amount in (row.differences or {}).items():
         postings += [
             Posting(account=account, currency=currency, amount=amount),
             Posting(account=against, currency=currency, amount=-amount),
         ]
-    transaction = Transaction(kind=kind, source_id=row["id"], postings=tuple(postings))
-    await ledger.post(connection, row["tenant_id"], [transaction], step.at)
-    return await ledger.transaction_id(connection, kind, row["id"])
+    transaction = Transaction(kind=kind, source_id=row.id, postings=tuple(postings))
+    await ledger.post(connection, row.tenant_id, [transaction], step.at)
+    return await ledger.transaction_id(connection, kind, row.id)
 
 
 # --- the alarm ---
 
 
-async def alert(connection: AsyncConnection, at: datetime, limit: int = 1_000) -> list[dict[str, Any]]:
+async def alert(connection: AsyncConnection, at: datetime, limit: int = 1_000) -> list[Discrepancy]:
     """Open a task for each that is open past its deadline and has none, with its event; a page of those that it was
     opened for."""
     d, k = discrepancy.c, operator_task.c
@@ -256,7 +211,7 @@ async def alert(connection: AsyncConnection, at: datetime, limit: int = 1_000) -
     if late:
         await connection.execute(upsert(operator_task).on_conflict_do_nothing(), [_task(row) for row in late])
         await outbox.add(connection, [discrepancy_event("overdue", row, at) for row in late])
-    return late
+    return [_of(row) for row in late]
 
 
 def _task(row: Mapping[str, Any]) -> dict[str, Any]:

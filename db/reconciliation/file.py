@@ -2,13 +2,14 @@
 
 import hashlib
 from collections.abc import AsyncIterator
-from typing import Any
 
 from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from db import audit_log
 from db.core.database import Database
+from db.reconciliation.record import SettlementFile
 from db.schema.reconciliation import settlement_file, settlement_file_chunk
 from domain.ids import new_id
 from domain.reconciliation.reconciliation import Subject
@@ -28,8 +29,10 @@ class _Known(Exception):
 async def store(
     database: Database, tenant_id: str, kind: Subject, name: str, actor: str, content: AsyncIterator[bytes]
 ) -> tuple[str, bool]:
-    """Keep a file as it comes in, in memory never more than a chunk of it. Returns its id, and whether it is new: the
-    same bytes are the same file, whatever their name. Raises Unavailable."""
+    """Keep a file as it comes in, in memory never more than a chunk of it, with an entry in the audit log.
+
+    Returns its id, and whether it is new: the same bytes are the same file, whatever their name. Raises Unavailable.
+    """
 
     async def work(connection: AsyncConnection) -> str:
         return await _store(connection, tenant_id, kind, name, actor, content)
@@ -65,11 +68,13 @@ async def _store(
         )
     except IntegrityError:  # it came in twice at once
         raise _Known(digest.digest()) from None
+    detail = {"kind": kind.value, "name": name, "sha256": digest.hexdigest(), "size": size}
+    await audit_log.record(connection, tenant_id, actor, "settlement_file.upload", file_id, detail)
     return file_id
 
 
 async def _even(content: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The same bytes in chunks of CHUNK_BYTES, whatever the network made of them."""
+    """Cut the same bytes into chunks of CHUNK_BYTES, whatever the network made of them."""
     held = bytearray()
     async for part in content:
         held += part
@@ -101,10 +106,10 @@ async def chunk(connection: AsyncConnection, file_id: str, no: int) -> bytes | N
     return found
 
 
-async def find(connection: AsyncConnection, tenant_id: str | None, file_id: str) -> dict[str, Any] | None:
-    """`{id, tenant_id, kind, name, sha256, size, actor, created_at}`, of this tenant (None: of any), or None."""
+async def find(connection: AsyncConnection, tenant_id: str | None, file_id: str) -> SettlementFile | None:
+    """The file, if it is of this tenant (None: of any), or None."""
     query = select(settlement_file).where(settlement_file.c.id == file_id)
     if tenant_id is not None:
         query = query.where(settlement_file.c.tenant_id == tenant_id)
     row = (await connection.execute(query)).mappings().one_or_none()
-    return None if row is None else dict(row)
+    return None if row is None else SettlementFile(**row)

@@ -1,23 +1,21 @@
-"""What matching found, page by page: judged, kept as items of the run, and carried over to the discrepancies, which
-outlive it. The same break found again is the same discrepancy; one that is gone is closed."""
+"""Findings of the matching, page by page: judged, kept as items of the run, and carried over to the discrepancies,
+which outlive it. The same break found again is the same discrepancy; one that is gone is closed."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Text, any_, bindparam, case, func, insert, literal, select, update
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import bindparam, case, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db.core import outbox
+from db.reconciliation.corrections import among, with_corrections
 from db.schema.base import PLATFORM_TENANT
-from db.schema.ledger import ledger_posting
 from db.schema.reconciliation import discrepancy, reconciliation_item
 from db.schema.tenant import operator_task
 from domain.ids import new_id
-from domain.ledger import BANK, psp_clearing
 from domain.reconciliation.lines import PspLineKind
 from domain.reconciliation.pair import Booked, Finding, Line, Pair, Terms, fingerprints
 from domain.reconciliation.reconciliation import (
@@ -37,7 +35,7 @@ _SIDES = tuple(f"{side}_{what}" for side in ("there", "record", "ledger") for wh
 
 @dataclass
 class Tally:
-    """What a matching comes to. `closing_only`: it was to see what is gone, and writes nothing else."""
+    """The numbers of a matching. `closing_only`: it was to see what is gone, and writes nothing else."""
 
     closing_only: bool = False
     counts: Counter[str] = field(default_factory=Counter)
@@ -46,7 +44,7 @@ class Tally:
 
 
 def pair_of(row: dict[str, Any], subject: Subject = Subject.PSP) -> Pair:
-    """From a row of the second pass, or of the bank's."""
+    """The pair of a row of the second pass, or of the bank's."""
     line = booked = fee = None
     if row["reference"] is not None:
         names = ("run_id", "line_no", "reference", "fee", "occurred_at", "source_reference", "charge_reference")
@@ -89,7 +87,7 @@ async def record(
     """Judge a page of pairs and write what they are. Of the row, `line_no` or `part_no` is the run's own line."""
     found: list[tuple[Finding, Pair, int | None]] = []
     gone: list[str] = []
-    for pair, row in await _with_corrections(connection, run, pairs):
+    for pair, row in await with_corrections(connection, run, pairs):
         findings = judge(pair, terms)
         if not findings:
             tally.counts[LineClass.MATCHED] += 1
@@ -108,7 +106,8 @@ async def record(
 
 
 async def _copy(connection: AsyncConnection, items: list[dict[str, Any]]) -> None:
-    """By COPY: a line that only the PSP's names matched is an item as well, and there may be a million of them."""
+    """Write items by COPY: a line that only the PSP's names matched is an item as well, and there may be a million of
+    them."""
     raw = await connection.get_raw_connection()
     driver: Any = raw.driver_connection
     records = [tuple(item.values()) for item in items]
@@ -129,63 +128,6 @@ def _gone(pair: Pair, findings: Sequence[Finding]) -> list[str]:
         for name in fingerprints(pair)
         if name not in broken and (name in parts or (fee_seen if name.startswith("fee:") else movement_fine))
     ]
-
-
-def _among(column: Any, names: Iterable[str]) -> Any:
-    """One parameter, however many there are."""
-    return column == any_(literal(list(names), ARRAY(Text)))
-
-
-# --- what people have corrected ---
-
-
-async def _with_corrections(
-    connection: AsyncConnection, run: dict[str, Any], pairs: Sequence[tuple[Pair, dict[str, Any]]]
-) -> list[tuple[Pair, dict[str, Any]]]:
-    """The pairs with what was booked by decisions about them, under whatever name they had then. Of several facts of
-    one name the first has it."""
-    # What has no second of its name comes from the bank.
-    names = {name for pair, row in pairs if _first(pair, row) for name in fingerprints(pair)}
-    booked = await _corrections(connection, run, names) if names else {}
-    if not booked:
-        return list(pairs)
-    return [(_corrected(pair, booked) if _first(pair, row) else pair, row) for pair, row in pairs]
-
-
-def _first(pair: Pair, row: dict[str, Any]) -> bool:
-    return pair.duplicate_of is not None or (row.get("n") or 1) == 1
-
-
-def _corrected(pair: Pair, booked: dict[str, Counter[str]]) -> Pair:
-    main, fee = Counter[str](), Counter[str]()
-    for name in fingerprints(pair):
-        side = fee if name.startswith("fee:") else main
-        for currency, amount in booked.get(name, {}).items():
-            side[currency] += amount
-    return replace(pair, corrected=main, fee_corrected=fee)
-
-
-async def _corrections(
-    connection: AsyncConnection, run: dict[str, Any], names: Iterable[str]
-) -> dict[str, Counter[str]]:
-    """Fingerprint → currency → what was booked on the other side's account by resolving it."""
-    d, p = discrepancy.c, ledger_posting.c
-    account = BANK if run["subject"] == Subject.BANK else psp_clearing(run["psp"])
-    rows = await connection.execute(
-        select(d.fingerprint, p.currency, p.amount)
-        .join(ledger_posting, p.transaction_id == d.ledger_transaction_id)
-        .where(
-            d.psp == run["psp"],
-            d.subject == run["subject"],
-            d.status == DiscrepancyStatus.RESOLVED.value,
-            p.account == account,
-            _among(d.fingerprint, names),
-        )
-    )
-    booked: dict[str, Counter[str]] = {}
-    for row in rows:
-        booked.setdefault(row.fingerprint, Counter())[row.currency] += row.amount
-    return booked
 
 
 # --- discrepancies ---
@@ -227,19 +169,19 @@ async def _carry_over(
 async def _known(
     connection: AsyncConnection, run: dict[str, Any], broken: dict[str, tuple[Finding, Pair]]
 ) -> dict[str, dict[str, Any]]:
-    """By fingerprint: the open discrepancy, or else the latest one."""
+    """Fingerprint → the open discrepancy, or else the latest one."""
     names = {*broken, *(_line_name(finding, pair) for finding, pair in broken.values())}
     d = discrepancy.c
     rows = await connection.execute(
         select(discrepancy)
-        .where(d.psp == run["psp"], d.subject == run["subject"], _among(d.fingerprint, names))
+        .where(d.psp == run["psp"], d.subject == run["subject"], among(d.fingerprint, names))
         .order_by(d.status == _OPEN, d.seq)
     )
     return {row["fingerprint"]: dict(row) for row in rows.mappings()}
 
 
 def _line_name(finding: Finding, pair: Pair) -> str:
-    """What was nobody's when it was found first may have become somebody's."""
+    """The other fingerprint of a break: what was nobody's when it was found first may have become somebody's."""
     own = finding.fingerprint.startswith(("fee:", "duplicate:")) or pair.line is None
     return finding.fingerprint if own or pair.line is None else f"line:{pair.line.reference}"
 
@@ -290,7 +232,7 @@ async def _write(connection: AsyncConnection, new: list[dict[str, Any]], again: 
 
 
 def _seen(pair: Pair) -> dict[str, Any]:
-    """What the three sides say, as far as they do."""
+    """The words of the three sides, as columns."""
     line, booked, fee = pair.line, pair.booked, pair.fee
     return {
         "tenant_id": pair.tenant_id,
@@ -362,7 +304,7 @@ async def _close_named(
             d.psp == run["psp"],
             d.subject == run["subject"],
             d.status == _OPEN,
-            _among(d.fingerprint, names),
+            among(d.fingerprint, names),
         )
     )
     await close(connection, run, list(found.scalars()), at, tally)
@@ -412,7 +354,7 @@ async def close_tasks(connection: AsyncConnection, ids: Iterable[str], by: str, 
 
 
 async def fixes(connection: AsyncConnection, run_id: str, tenants: Sequence[str] | None) -> int:
-    """How many open discrepancies of the run, and of these tenants (None: of all), have a fix proposed."""
+    """The number of open discrepancies of the run, and of these tenants (None: of all), with a proposed fix."""
     d = discrepancy.c
     theirs = [] if tenants is None else [d.tenant_id.in_(tenants)]
     count = await connection.scalar(

@@ -1,4 +1,4 @@
-"""What is booked by rule, and what has to be in the rows before a workflow can be told.
+"""Fixes that are booked by rule, and rows that are made ready before a workflow can be told.
 
 Each is safe to repeat: the ledger knows each fact by (kind, source), and a row that says it already is left alone.
 """
@@ -25,6 +25,7 @@ from domain import ledger as books
 from domain.ledger import Bucket, Kind, Posting, Transaction
 from domain.money import allocate
 from domain.psp import PspFee
+from domain.reconciliation.discrepancy import Discrepancy
 from domain.reconciliation.lines import PspLineKind
 from domain.reconciliation.reconciliation import BY_ITSELF, DiscrepancyStatus, Fix
 from domain.status import Status
@@ -34,11 +35,11 @@ class Refused(Exception):
     """The fix does not fit any more; the message says why, and it is a person's."""
 
 
-async def line_of(connection: AsyncConnection, row: Mapping[str, Any]) -> dict[str, Any]:
+async def line_of(connection: AsyncConnection, row: Discrepancy) -> dict[str, Any]:
     """The line that is the evidence."""
     found = await connection.execute(
         select(reconciliation_line).where(
-            reconciliation_line.c.run_id == row["line_run_id"], reconciliation_line.c.line_no == row["line_no"]
+            reconciliation_line.c.run_id == row.line_run_id, reconciliation_line.c.line_no == row.line_no
         )
     )
     line = found.mappings().one_or_none()
@@ -57,19 +58,20 @@ async def book(
     already. Raises Refused."""
     row = await discrepancies.get(connection, discrepancy_id)
     line = await line_of(connection, row)
-    locked = await payment.lock(connection, row["payment_id"]) if row["payment_id"] else None
+    locked = await payment.lock(connection, row.payment_id) if row.payment_id else None
     row = await discrepancies.get(connection, discrepancy_id, lock=True)
-    if row["status"] != DiscrepancyStatus.OPEN.value:
+    if not row.open:
         return False
-    if row["fix"] == Fix.BOOK_FEE:
-        kind, source = await _book_fee(connection, row["psp"], line, locked, at)
+    assert row.fix is not None, "it is proposed"
+    if row.fix is Fix.BOOK_FEE:
+        kind, source = await _book_fee(connection, row.psp, line, locked, at)
     else:
-        kind, source = await _book_bank_payout(connection, row["psp"], line, at)
+        kind, source = await _book_bank_payout(connection, row.psp, line, at)
     await discrepancies.end(
         connection,
         row,
         DiscrepancyStatus.FIXED,
-        row["fix"],
+        row.fix,
         by=by,
         note=note or "booked",
         transaction_id=await ledger.transaction_id(connection, kind, source),
@@ -81,7 +83,8 @@ async def book(
 async def _book_fee(
     connection: AsyncConnection, psp: str, line: Mapping[str, Any], locked: Payment | None, at: datetime
 ) -> tuple[Kind, str]:
-    """As a settlement that knows the fee: once per movement at the PSP, and the sellers' shares where they bear it."""
+    """Book a fee as a settlement does that knows it: once per movement at the PSP, and the sellers' shares where they
+    bear it."""
     amount = line["fee"] - (line["amount"] if line["kind"] == PspLineKind.FEE else 0)
     source = f"{psp}:{line['reference']}"
     fact = Transaction(
@@ -204,17 +207,17 @@ async def _book_bank_payout(
 # --- made ready for a workflow ---
 
 
-async def name_charge(connection: AsyncConnection, row: Mapping[str, Any]) -> tuple[Payment, str]:
+async def name_charge(connection: AsyncConnection, row: Discrepancy) -> tuple[Payment, str]:
     """The payment behind a charge, and the PSP's name of the charge: a line says which object our charge became, so
     from now on it is asked for by that name. Raises Refused."""
-    if row["payment_id"] is None:
+    if row.payment_id is None:
         raise Refused("it has no payment")
     reference = None
-    if row["line_no"] is not None:  # else our record alone speaks of it
+    if row.line_no is not None:  # else our record alone speaks of it
         line = await line_of(connection, row)
         reference = line["charge_reference"] or line["source_reference"]
-    locked = await payment.lock(connection, row["payment_id"])
-    if locked.charge.id != row["object_id"]:
+    locked = await payment.lock(connection, row.payment_id)
+    if locked.charge.id != row.object_id:
         raise Refused(f"it is not the latest charge of {locked.id}")
     if locked.charge.reference is None and reference is not None:
         await connection.execute(
@@ -228,26 +231,26 @@ async def name_charge(connection: AsyncConnection, row: Mapping[str, Any]) -> tu
     return locked, known
 
 
-async def know_refund(connection: AsyncConnection, row: Mapping[str, Any]) -> tuple[Payment, str]:
+async def know_refund(connection: AsyncConnection, row: Discrepancy) -> tuple[Payment, str]:
     """The refund behind a line; one that somebody made in the PSP's dashboard becomes our record. Raises Refused."""
     line = await line_of(connection, row)
-    if row["payment_id"] is None:
+    if row.payment_id is None:
         raise Refused("it has no payment")
-    locked = await payment.lock(connection, row["payment_id"])
-    if row["object_id"] is not None:
-        return locked, row["object_id"]
+    locked = await payment.lock(connection, row.payment_id)
+    if row.object_id is not None:
+        return locked, row.object_id
     if not locked.captured or line["source_reference"] is None:
         raise Refused(f"{locked.id} is {locked.status}, so a person looks at it")
     made = await refunds.made_at_psp(connection, locked, line["source_reference"], -line["amount"], line["currency"])
     return locked, made
 
 
-async def know_dispute(connection: AsyncConnection, row: Mapping[str, Any], at: datetime) -> tuple[Payment, str]:
+async def know_dispute(connection: AsyncConnection, row: Discrepancy, at: datetime) -> tuple[Payment, str]:
     """The dispute behind a line, which becomes our record if we had not heard of it. Raises Refused."""
     line = await line_of(connection, row)
-    if row["payment_id"] is None or line["source_reference"] is None:
+    if row.payment_id is None or line["source_reference"] is None:
         raise Refused("the line does not name the dispute and its charge")
-    locked = await payment.lock(connection, row["payment_id"])
+    locked = await payment.lock(connection, row.payment_id)
     opened = await disputes.opened(
         connection, locked, line["source_reference"], abs(line["amount"]), line["currency"], at
     )

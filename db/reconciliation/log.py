@@ -56,8 +56,9 @@ class Entry:
 
 @dataclass(frozen=True)
 class View:
-    """What of a run is shown to whom: `tenants` None is everything. Of an account that several share, the lines that
-    our own reference matched plainly are not told apart by tenant, so nobody but the operator sees them (`whole`)."""
+    """The part of a run that somebody sees: `tenants` None is everything. Of an account that several share, the lines
+    that our own reference matched plainly are not told apart by tenant, so nobody but the operator sees them
+    (`whole`)."""
 
     tenants: Collection[str] | None
     repeated: Collection[int] = ()
@@ -92,9 +93,9 @@ async def _repeated(connection: AsyncConnection, run_id: str) -> frozenset[int]:
 
 
 async def entries(database: Database, run: dict[str, Any], shown: View) -> AsyncIterator[Entry]:
-    """Of a run whose lines were matched: in the order in which they were listed, then what was not. Each page is a
-    read of its own, along a key, so a run of a million lines takes no more memory, and no longer statement, than one
-    of a thousand."""
+    """The entries of a run whose lines were matched: in the order in which they were listed, then what was not. Each
+    page is a read of its own, along a key, so a run of a million lines takes no more memory, and no longer statement,
+    than one of a thousand."""
     listed = _whole_lines if shown.whole else _own_lines
     for part in (listed, _loose):
         after: _Key | None = _START
@@ -155,7 +156,7 @@ def _inside(run: dict[str, Any], line: dict[str, Any]) -> bool:
 
 
 def _named(line: Mapping[str, Any]) -> dict[str, Any]:
-    """By the line's own name and time: an item may be about another line that this one is a part of."""
+    """The line's own name and time: an item may be about another line that this one is a part of."""
     return {"line_reference": line["reference"], "occurred_at": line["occurred_at"]}
 
 

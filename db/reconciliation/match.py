@@ -15,8 +15,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from db.reconciliation import bank as reconciliation_bank
 from db.reconciliation import finding as reconciliation_finding
 from db.reconciliation import run as reconciliation
-from db.reconciliation import sql as reconciliation_sql
 from db.reconciliation.finding import Tally
+from db.reconciliation.sql.facts import OTHER_KINDS
+from db.reconciliation.sql.first_pass import PLAIN, PLAIN_COUNTS
+from db.reconciliation.sql.pairs import PAIRS, REST, TABLES
 from db.reconciliation.stage import bounds
 from db.schema.reconciliation import reconciliation_run
 from domain.ledger import psp_clearing
@@ -30,12 +32,12 @@ _WORK_MEM = "128MB"
 """For the hash tables of the first pass; what does not fit goes to disk in batches, and stays linear."""
 
 GUESS_S = 3_600.0
-"""How far apart in time a line and its record may be, where nothing but the amount says that they belong together."""
+"""The most seconds between a line and its record where nothing but the amount says that they belong together."""
 
 
 @dataclass(frozen=True)
 class _Scope:
-    """What a matching looks at. `only`: these open discrepancies alone, and no window."""
+    """The part of the books that a matching looks at. `only`: these open discrepancies alone, and no window."""
 
     run: dict[str, Any]
     window: tuple[datetime, datetime]
@@ -57,7 +59,7 @@ class _Scope:
             "until": self.listed[1],
             "only": list(self.only) if self.only is not None else None,
             "guess_s": self.guess_s,
-            "kinds": reconciliation_sql.OTHER_KINDS,
+            "kinds": OTHER_KINDS,
         }
 
 
@@ -96,7 +98,7 @@ async def match(
 
 
 async def look_again(connection: AsyncConnection, run_id: str, discrepancies: Sequence[str], terms: Terms) -> int:
-    """Whether these open discrepancies of a PSP run are gone by now; those that are, are closed. How many."""
+    """Close those of these open discrepancies of a PSP run that are gone by now; how many."""
     run = await reconciliation.get(connection, run_id)
     if not discrepancies or run["subject"] != Subject.PSP:
         return 0
@@ -124,22 +126,22 @@ def _scope(run: dict[str, Any], at: datetime, guess_s: float, watch: Callable[[s
 
 async def _match_psp(connection: AsyncConnection, scope: _Scope, terms: Terms, tally: Tally) -> None:
     values = scope.values()
-    for statement in reconciliation_sql.PLAIN:
+    for statement in PLAIN:
         await _execute(connection, statement, values, scope.watch)
-    plain = (await connection.execute(text(reconciliation_sql.PLAIN_COUNTS))).one()
+    plain = (await connection.execute(text(PLAIN_COUNTS))).one()
     tally.counts[LineClass.MATCHED] += plain.judged
-    for statement in reconciliation_sql.REST:
+    for statement in REST:
         await _execute(connection, statement, values, scope.watch)
     after = 0
     while True:
-        rows = await connection.execute(text(reconciliation_sql.PAIRS), {"after": after, "limit": PAGE})
+        rows = await connection.execute(text(PAIRS), {"after": after, "limit": PAGE})
         page = [dict(row) for row in rows.mappings()]
         pairs = [(reconciliation_finding.pair_of(row), row) for row in page]
         await reconciliation_finding.record(connection, scope.run, pairs, terms, tally)
         if len(page) < PAGE:
             break
         after = page[-1]["pair_no"]
-    for table in reconciliation_sql.TABLES:  # a second matching in the same transaction begins anew
+    for table in TABLES:  # a second matching in the same transaction begins anew
         await connection.exec_driver_sql(f"DROP TABLE {table}")
 
 

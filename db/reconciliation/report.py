@@ -1,8 +1,8 @@
-"""What a run comes to, for people: how much of each class, the totals of both sides, and what is open of it now."""
+"""The report of a run, for people: how much of each class, the totals of both sides, and what is open of it now."""
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, case, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -11,6 +11,7 @@ from db.core.database import Database
 from db.reconciliation import run as reconciliation
 from db.reconciliation.log import View, view
 from db.schema.reconciliation import discrepancy, reconciliation_item, reconciliation_run
+from domain.reconciliation.discrepancy import Discrepancy
 from domain.reconciliation.reconciliation import BREAKS, DiscrepancyStatus, LineClass
 
 OPEN_MAX = 500
@@ -23,7 +24,8 @@ _EVERYBODYS = ("lines", "opened", "closed", "fixed", "asked")
 
 @dataclass(frozen=True)
 class Total:
-    """Of one currency, in minor units, fees taken off: what the other side moved, and what the ledger did."""
+    """The totals of one currency, in minor units, fees taken off: what the other side moved, and what the ledger
+    did."""
 
     currency: str
     there: int
@@ -36,7 +38,7 @@ class Total:
 
 @dataclass(frozen=True)
 class Share:
-    """How many lines and records are of a class, and how much money is in question, by currency."""
+    """The number of lines and records of a class, and the money in question, by currency."""
 
     cls: LineClass
     count: int
@@ -45,17 +47,17 @@ class Share:
 
 @dataclass(frozen=True)
 class Summary:
-    """Of a run whose lines were matched. `lines` and `totals` are None where others share the account: they would be
-    everybody's. `open` and `settled` are discrepancies as they stand now."""
+    """The results of a run whose lines were matched. `lines` and `totals` are None where others share the account: they
+    would be everybody's. `open` and `settled` are discrepancies as they stand now."""
 
     run: dict[str, Any]
     at: datetime
     lines: int | None
     shares: list[Share]
     totals: list[Total] | None
-    open: list[dict[str, Any]]
+    open: list[Discrepancy]
     open_count: int
-    settled: list[dict[str, Any]]
+    settled: list[Discrepancy]
 
     @property
     def counts(self) -> dict[str, int]:
@@ -118,7 +120,8 @@ def _net(side: str) -> ColumnElement[int]:
 
 
 def _at_stake() -> ColumnElement[int]:
-    """What an item is about: the difference where there is one, else what is there, here, or in our record."""
+    """The money that an item is about: the difference where there is one, else what is there, here, or in our
+    record."""
     item = reconciliation_item.c
     fee = func.coalesce(item.there_fee, 0) - func.coalesce(item.ledger_fee, 0)
     alone = case((item.kind == "fee", func.coalesce(item.there_amount, 0)), else_=0)
@@ -205,16 +208,16 @@ async def _totals(connection: AsyncConnection, run: dict[str, Any], shown: View)
 # --- discrepancies, as they stand now ---
 
 
-async def _open(connection: AsyncConnection, run: dict[str, Any], shown: View) -> tuple[list[dict[str, Any]], int]:
-    """Of the run's: what is due first comes first."""
+async def _open(connection: AsyncConnection, run: dict[str, Any], shown: View) -> tuple[list[Discrepancy], int]:
+    """The run's open discrepancies, what is due first first, and how many there are."""
     d = discrepancy.c
     found = [d.id.in_(_found(run)), d.status == DiscrepancyStatus.OPEN.value, *_theirs(shown)]
     rows = await connection.execute(select(discrepancy).where(*found).order_by(d.due_at, d.seq).limit(OPEN_MAX))
     count = await connection.scalar(select(func.count()).select_from(discrepancy).where(*found))
-    return [dict(row) for row in rows.mappings()], int(count or 0)
+    return [Discrepancy.model_validate(dict(row)) for row in rows.mappings()], int(count or 0)
 
 
-async def _settled(connection: AsyncConnection, run: dict[str, Any], shown: View) -> list[dict[str, Any]]:
+async def _settled(connection: AsyncConnection, run: dict[str, Any], shown: View) -> list[Discrepancy]:
     """Closed by this run, or found by it and closed since; the latest first."""
     d = discrepancy.c
     of_run = d.id.in_(_found(run)) | (d.last_run_id == run["id"])
@@ -224,7 +227,7 @@ async def _settled(connection: AsyncConnection, run: dict[str, Any], shown: View
         .order_by(d.resolved_at.desc(), d.seq)
         .limit(OPEN_MAX)
     )
-    return [dict(row) for row in rows.mappings()]
+    return [Discrepancy.model_validate(dict(row)) for row in rows.mappings()]
 
 
 def _found(run: dict[str, Any]) -> Any:
@@ -236,14 +239,23 @@ def _theirs(shown: View) -> list[ColumnElement[bool]]:
     return [] if shown.tenants is None else [discrepancy.c.tenant_id.in_(shown.tenants)]
 
 
-async def history(connection: AsyncConnection, discrepancy_id: str) -> list[dict[str, Any]]:
-    """What each run saw of a discrepancy, the latest first: `{run_id, at, class, reason, …}`."""
+class Seen(NamedTuple):
+    """A discrepancy as one run saw it."""
+
+    run_id: str
+    at: datetime
+    cls: LineClass
+    reason: str
+
+
+async def history(connection: AsyncConnection, discrepancy_id: str) -> list[Seen]:
+    """A discrepancy as each run saw it, the latest first."""
     item, run = reconciliation_item.c, reconciliation_run.c
     rows = await connection.execute(
-        select(reconciliation_item, run.at, run.actor)
+        select(item.run_id, run.at, item["class"], item.reason)
         .join(reconciliation_run, run.id == item.run_id)
         .where(item.discrepancy_id == discrepancy_id)
         .order_by(item.seq.desc())
         .limit(OPEN_MAX)
     )
-    return [dict(row) for row in rows.mappings()]
+    return [Seen(run_id, at, LineClass(cls), reason) for run_id, at, cls, reason in rows]

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db import task
 from db.core import outbox
+from db.reconciliation.record import Item
 from db.schema.base import PLATFORM_TENANT
 from db.schema.reconciliation import discrepancy, reconciliation_item, reconciliation_run, settlement_file
 from db.schema.tenant import tenant
@@ -142,8 +143,8 @@ async def unfinished(connection: AsyncConnection, after_s: float, after_id: str,
 
 
 async def tenants_shown(connection: AsyncConnection, tenant_id: str | None) -> list[str] | None:
-    """Whose rows a tenant sees: its own, and what belongs to nobody where it is alone on this PSP account. None (an
-    operator): all."""
+    """The tenants whose rows a tenant sees: its own, and what belongs to nobody where it is alone on this PSP account.
+    None (an operator): all."""
     if tenant_id is None:
         return None
     others = await connection.scalar(
@@ -153,13 +154,13 @@ async def tenants_shown(connection: AsyncConnection, tenant_id: str | None) -> l
 
 
 async def tenants_fixed(connection: AsyncConnection, run: Mapping[str, Any]) -> list[str] | None:
-    """Whose discrepancies a run may settle: those of the tenant that asked for it, as it sees them. None (the
-    platform's): all."""
+    """The tenants whose discrepancies a run may settle: those of the tenant that asked for it, as it sees them. None
+    (the platform's): all."""
     return await tenants_shown(connection, None if run["tenant_id"] == PLATFORM_TENANT else run["tenant_id"])
 
 
 async def find(connection: AsyncConnection, tenant_id: str | None, run_id: str) -> dict[str, Any] | None:
-    """Of this tenant (None: of any), or None."""
+    """The run's row, if it is of this tenant (None: of any), or None."""
     query = select(reconciliation_run).where(reconciliation_run.c.id == run_id)
     shown = await tenants_shown(connection, tenant_id)
     if shown is not None:
@@ -198,9 +199,9 @@ async def items(
     cls: str | None = None,
     after: int = 0,
     limit: int = 100,
-) -> list[dict[str, Any]]:
-    """What a run did not plainly match, of the tenant's: items with the discrepancy's present `discrepancy_status`;
-    `after` is the `seq` that a page ended with."""
+) -> list[Item]:
+    """The items of a run that are the tenant's, which were not plainly matched; `discrepancy_status` is the present
+    one, `after` is the `seq` that a page ended with."""
     query: Select[Any] = (
         select(reconciliation_item, discrepancy.c.status.label("discrepancy_status"))
         .outerjoin(discrepancy, discrepancy.c.id == reconciliation_item.c.discrepancy_id)
@@ -213,4 +214,4 @@ async def items(
         query = query.where(reconciliation_item.c.tenant_id.in_(shown))
     if cls is not None:
         query = query.where(reconciliation_item.c["class"] == cls)
-    return [dict(row) for row in (await connection.execute(query)).mappings()]
+    return [Item.model_validate(dict(row)) for row in (await connection.execute(query)).mappings()]

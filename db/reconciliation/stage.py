@@ -1,5 +1,5 @@
-"""Staging: a run's lines are copied as they are listed, each page in one transaction with the place where the next one
-begins. Whoever is killed on the way leaves whole pages, and the next worker goes on behind them."""
+"""Staging: a run's lines are copied as they are listed, each page in one transaction with the position where the next
+one begins. Whoever is killed on the way leaves whole pages, and the next worker goes on behind them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,8 +23,9 @@ _COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where staging stands: `cursor` is the next page's, None at the beginning; `lines` are here; `pages` were read."""
+class Position:
+    """The position of a run's staging: `cursor` is the next page's, None at the beginning; `lines` are here; `pages`
+    were read."""
 
     cursor: str | None
     pages: int
@@ -32,8 +33,8 @@ class Place:
     done: bool
 
 
-def place_of(row: dict[str, Any]) -> Place:
-    return Place(row["cursor"], row["pages"], row["lines"], row["staged_at"] is not None)
+def position_of(row: dict[str, Any]) -> Position:
+    return Position(row["cursor"], row["pages"], row["lines"], row["staged_at"] is not None)
 
 
 async def stage(
@@ -44,25 +45,25 @@ async def stage(
     read: int,
     following: str | None,
     last: bool,
-) -> Place:
+) -> Position:
     """Keep a page and where the next one begins. `read`: the number of the page, from 0: one that is here already, or
     that does not follow the last one, changes nothing. Returns where staging stands now."""
     row = await reconciliation.get(connection, run_id, lock=True)
-    place = place_of(row)
-    if place.done or place.pages != read or row["status"] != RunStatus.STAGING.value:
-        return place
-    first = place.lines + 1
+    position = position_of(row)
+    if position.done or position.pages != read or row["status"] != RunStatus.STAGING.value:
+        return position
+    first = position.lines + 1
     records = [_record(run_id, number, line) for number, line in enumerate(lines, first)]
     if records:
         await _copy(connection, records)
-    values: dict[str, Any] = {"cursor": following, "pages": read + 1, "lines": place.lines + len(records)}
+    values: dict[str, Any] = {"cursor": following, "pages": read + 1, "lines": position.lines + len(records)}
     if last:
         values |= {"status": RunStatus.MATCHING.value, "staged_at": func.now()}
         values |= await _window(connection, row)
     await connection.execute(
         update(reconciliation_run).where(reconciliation_run.c.id == run_id).values(**values, updated_at=func.now())
     )
-    return Place(following, read + 1, place.lines + len(records), last)
+    return Position(following, read + 1, position.lines + len(records), last)
 
 
 async def _copy(connection: AsyncConnection, records: list[tuple[Any, ...]]) -> None:
@@ -101,6 +102,6 @@ def _record(run_id: str, number: int, line: PspLine | BankLine) -> tuple[Any, ..
 
 
 def bounds(row: dict[str, Any]) -> tuple[datetime, datetime]:
-    """What is asked of the PSP: the window and the margin on both sides of it."""
+    """The time that the PSP is asked for: the window and the margin on both sides of it."""
     margin = timedelta(seconds=row["margin_s"])
     return row["window_from"] - margin, row["window_to"] + margin

@@ -1,4 +1,4 @@
-"""Messages: TODO docstring."""
+"""The tables of messages: the inbox of PSP webhooks, and the outbox of our own events."""
 
 from sqlalchemy import (
     BigInteger,

@@ -134,7 +134,8 @@ reconciliation_line = Table(
 
 
 def _sides() -> list[Column[object]]:
-    """What each of the three sides says, where it says something: `there` (PSP or bank), our record, the ledger."""
+    """Columns for the word of each of the three sides, where it says something: `there` (PSP or bank), our record, the
+    ledger."""
     columns: list[Column[object]] = []
     for side in ("there", "record", "ledger"):
         columns += [

@@ -1,8 +1,7 @@
 """The tables of the demo's reconciliation: its runs, its counts by class, and what became of each finding."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -10,7 +9,8 @@ from rich.text import Text
 
 from demo.day.plants import Plant
 from demo.day.reconciliation import Reconciled
-from domain.reconciliation.labels import CLASS_WORDS
+from domain.reconciliation.discrepancy import Discrepancy, allowed_decisions
+from domain.reconciliation.labels import CLASS_LABELS
 from domain.reconciliation.reconciliation import (
     BREAKS,
     Decision,
@@ -18,7 +18,6 @@ from domain.reconciliation.reconciliation import (
     Fix,
     LineClass,
     ReconciliationReport,
-    allowed_decisions,
     shown,
 )
 
@@ -69,11 +68,11 @@ def _classes_table(done: Reconciled) -> RenderableType:
     for name in _COLUMNS:
         table.add_column(name, justify="right", no_wrap=True)
     planted = Counter(plant.cls for plant in done.plants)
-    found = Counter(LineClass(row["class"]) for row in done.rows)
-    ends = Counter((LineClass(row["class"]), _end(row)) for row in done.rows)
+    found = Counter(row.cls for row in done.rows)
+    ends = Counter((row.cls, _end(row)) for row in done.rows)
     for cls in BREAKS:
         numbers = (planted[cls], found[cls], *(ends[cls, end] for end in _COLUMNS[2:]))
-        words = Text(CLASS_WORDS[cls], "dim")
+        words = Text(CLASS_LABELS[cls], "dim")
         table.add_row(_mark(planted[cls] == found[cls] > 0), Text(cls, "bold"), words, *map(_number, numbers))
     matched = done.runs[0][1].counts.get(LineClass.MATCHED, 0)
     table.add_row(
@@ -82,15 +81,15 @@ def _classes_table(done: Reconciled) -> RenderableType:
     return table
 
 
-def _end(row: Mapping[str, Any]) -> str:
+def _end(row: Discrepancy) -> str:
     """The column that a discrepancy is counted in."""
-    match DiscrepancyStatus(row["status"]):
+    match row.status:
         case DiscrepancyStatus.OPEN:
             return "waits"
         case DiscrepancyStatus.RESOLVED:
             return "decided"
         case _:
-            return "fixed" if row["resolution"] in set(Fix) else "gone"
+            return "fixed" if row.resolution in set(Fix) else "gone"
 
 
 def _number(number: int) -> str:
@@ -126,33 +125,33 @@ def _lists(done: Reconciled) -> list[RenderableType]:
     return lists
 
 
-def _list(pairs: Sequence[tuple[Plant, Mapping[str, Any]]]) -> RenderableType:
+def _list(pairs: Sequence[tuple[Plant, Discrepancy]]) -> RenderableType:
     grid = Table.grid(padding=(0, 1))
     grid.add_column(width=2)
     grid.add_column(width=14, no_wrap=True)
     grid.add_column()
     for plant, row in pairs:
-        right = (row["status"], row["resolution"]) == plant.ends_as
-        waits = Text(" •", "bold yellow") if row["status"] == DiscrepancyStatus.OPEN else _mark(right)
+        right = (row.status, row.resolution) == plant.ends_as
+        waits = Text(" •", "bold yellow") if row.open else _mark(right)
         grid.add_row(waits if right else _mark(False), plant.cls.value, _sentence(plant, row))
     return grid
 
 
-def _sentence(plant: Plant, row: Mapping[str, Any]) -> Text:
-    """The planted error and what was done about it; of one that waits, the finding's own reason and its decisions."""
-    if row["status"] == DiscrepancyStatus.OPEN:
+def _sentence(plant: Plant, row: Discrepancy) -> Text:
+    """What was planted and what was done about it; of what waits, the finding's own words and what can be decided."""
+    if row.open:
         choices = ", ".join(allowed_decisions(row))
-        return Text.assemble(row["reason"], (f" To decide: {choices}.", "yellow"))
+        return Text.assemble(row.reason, (f" To decide: {choices}.", "yellow"))
     return Text.assemble(f"{plant.title}{_difference(row)}: ", (_what_was_done(plant, row), "dim"))
 
 
-def _what_was_done(plant: Plant, row: Mapping[str, Any]) -> str:
-    how = row["resolution"]
+def _what_was_done(plant: Plant, row: Discrepancy) -> str:
+    how = row.resolution or ""
     if how in set(Decision) and plant.decision is not None:
         return f"{_DECIDED.get(Decision(how), how)} (“{plant.note}”)"
     return _FIXED[Fix(how)] if how in set(Fix) else "the next run sees it listed"
 
 
-def _difference(row: Mapping[str, Any]) -> str:
-    amount = shown(row["difference"], row["currency"])
-    return f", {amount} {row['currency']}" if amount is not None else ""
+def _difference(row: Discrepancy) -> str:
+    amount = shown(row.difference, row.currency)
+    return f", {amount} {row.currency}" if amount is not None else ""

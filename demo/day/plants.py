@@ -9,6 +9,7 @@ from typing import Any
 from demo.day.checkouts import Day
 from demo.shop import Psp, Shop, Unexpected, eventually
 from demo.stories.story import Context
+from domain.reconciliation.discrepancy import Discrepancy
 from domain.reconciliation.reconciliation import Decision, DiscrepancyStatus, Fix, LineClass, Subject
 
 _QUIET_S = 15.0
@@ -29,10 +30,9 @@ class Plant:
     subject: Subject = Subject.PSP
     passing: bool = False
 
-    def is_found_as(self, row: Mapping[str, Any]) -> bool:
-        """True if this discrepancy is the planted error."""
-        names = (row["line_reference"], row["payment_id"], row["object_id"])
-        return self.name in names and row["class"] == self.cls and row["subject"] == self.subject
+    def is_found_as(self, row: Discrepancy) -> bool:
+        names = (row.line_reference, row.payment_id, row.object_id)
+        return self.name in names and row.cls == self.cls and row.subject == self.subject
 
     @property
     def ends_as(self) -> tuple[DiscrepancyStatus, str | None]:

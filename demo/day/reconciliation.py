@@ -2,31 +2,30 @@
 statement and the PSP's file; and whether what was found is what was planted, and nothing else."""
 
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
-from activities.reconciliation_fix import Fixer
-from cli.operator_reconciliation import write_report
+from cli.pages.reconciliation_log import write_report
 from db.reconciliation import discrepancy as reconciliation_discrepancy
 from db.reconciliation import file as reconciliation_file
 from db.reconciliation import run as reconciliation
 from db.schema.base import PLATFORM_TENANT
 from demo.day.plants import Plant
 from domain.ids import new_id
+from domain.reconciliation.discrepancy import Discrepancy
 from domain.reconciliation.reconciliation import (
     BREAKS,
-    DiscrepancyStatus,
     NewRun,
     ReconciliationReport,
-    ResolveStep,
     Source,
     Subject,
 )
 from runtime.runs import reconciliation_input, start_reconciliation
 from runtime.wiring import Runtime
+from services import discrepancy
+from services.command import Caller
 
 _BY = "demo"
 _ROWS_MAX = 500
@@ -38,11 +37,10 @@ class Reconciled:
 
     plants: list[Plant] = field(default_factory=list)
     runs: list[tuple[str, ReconciliationReport]] = field(default_factory=list)
-    rows: list[dict[str, Any]] = field(default_factory=list)
+    rows: list[Discrepancy] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
 
-    def row_of(self, plant: Plant) -> dict[str, Any] | None:
-        """The discrepancy that was found of a planted error."""
+    def row_of(self, plant: Plant) -> Discrepancy | None:
         return next((row for row in self.rows if plant.is_found_as(row)), None)
 
 
@@ -91,22 +89,20 @@ class Reconciler:
         """Write a run's page, and its log beside it. What was decided since is on it, too."""
         await write_report(self.runtime.database, run_id, path, open_it=False)
 
-    async def rows(self) -> list[dict[str, Any]]:
+    async def rows(self) -> list[Discrepancy]:
         """Every discrepancy that there is, the oldest first."""
         found = await self.runtime.database.read(lambda c: reconciliation_discrepancy.page(c, None, limit=_ROWS_MAX))
         return found[::-1]
 
     async def decide(self, plants: Sequence[Plant]) -> None:
         """As a person does: each decision with a note, in the audit log under the name of whoever made it."""
-        fixer = Fixer(self.runtime.database, self.runtime.workflow_client)
         for row in await self.rows():
             plant = next((p for p in plants if p.decision is not None and p.is_found_as(row)), None)
-            if plant is None or plant.decision is None or row["status"] != DiscrepancyStatus.OPEN:
+            if plant is None or plant.decision is None or not row.open:
                 continue
-            step = ResolveStep(
-                discrepancy_id=row["id"], decision=plant.decision, by=_BY, note=plant.note, at=datetime.now(UTC)
+            await discrepancy.resolve(
+                self.runtime.database, self.runtime.workflow_client, Caller(_BY), row.id, plant.decision, plant.note
             )
-            await fixer.resolve(step)
 
 
 def window_since(began: datetime) -> tuple[datetime, datetime]:
@@ -117,7 +113,7 @@ def window_since(began: datetime) -> tuple[datetime, datetime]:
 # --- what was planted and what was found ---
 
 
-def differences(plants: Sequence[Plant], rows: Sequence[Mapping[str, Any]]) -> list[str]:
+def differences(plants: Sequence[Plant], rows: Sequence[Discrepancy]) -> list[str]:
     """One sentence for each that was not found, was found twice, or is of nobody's making."""
     wrong = []
     for plant in plants:
@@ -125,7 +121,7 @@ def differences(plants: Sequence[Plant], rows: Sequence[Mapping[str, Any]]) -> l
         if found != 1:
             wrong.append(f"{plant.cls}: {plant.title} ({plant.name}) was found {found} times")
     wrong += [
-        f"{row['class']}: nobody planted {row['id']}: {row['reason']}"
+        f"{row.cls}: nobody planted {row.id}: {row.reason}"
         for row in rows
         if not any(plant.is_found_as(row) for plant in plants)
     ]
@@ -143,13 +139,13 @@ def miscounted(plants: Sequence[Plant], report: ReconciliationReport) -> list[st
     ]
 
 
-def unfinished(plants: Sequence[Plant], rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """One sentence for each discrepancy that did not end as it should."""
+def unfinished(plants: Sequence[Plant], rows: Sequence[Discrepancy]) -> list[str]:
+    """What did not become of a discrepancy what should have."""
     wrong = []
     for plant in plants:
         row = next((row for row in rows if plant.is_found_as(row)), None)
-        if row is not None and (row["status"], row["resolution"]) != plant.ends_as:
+        if row is not None and (row.status, row.resolution) != plant.ends_as:
             status, resolution = plant.ends_as
-            is_now = f"{row['status']} {row['resolution'] or ''}".strip()
+            is_now = f"{row.status} {row.resolution or ''}".strip()
             wrong.append(f"{plant.title} should be {status} {resolution or ''} and is {is_now}")
     return wrong

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from domain.reconciliation.reconciliation import Decision, Fix, LineClass, Subject
 
-CLASS_WORDS: Mapping[LineClass, str] = {
+CLASS_LABELS: Mapping[LineClass, str] = {
     LineClass.MATCHED: "matched",
     LineClass.MISSING_AT_PSP: "booked here, not listed there",
     LineClass.MISSING_HERE: "listed there, unknown here",
@@ -17,7 +17,7 @@ CLASS_WORDS: Mapping[LineClass, str] = {
     LineClass.UNRELATED: "nothing of the payment provider's",
 }
 
-FIX_WORDS: Mapping[Fix, str] = {
+FIX_LABELS: Mapping[Fix, str] = {
     Fix.ADVANCE_PAYMENT: "ask the payment provider again, and bring the payment up to date",
     Fix.ADVANCE_REFUND: "bring the refund up to date",
     Fix.ADVANCE_DISPUTE: "bring the dispute up to date",
@@ -26,7 +26,7 @@ FIX_WORDS: Mapping[Fix, str] = {
     Fix.BOOK_BANK_PAYOUT: "book what was paid to our bank",
 }
 
-DECISION_WORDS: Mapping[Decision, str] = {
+DECISION_LABELS: Mapping[Decision, str] = {
     Decision.APPLY_FIX: "do what is proposed",
     Decision.ADJUST: "book the difference as a correction",
     Decision.TO_SUSPENSE: "hold the money in suspense until somebody claims it",
@@ -42,3 +42,8 @@ def psp_name(psp: str) -> str:
 def other_side(subject: str, psp: str) -> str:
     """The side whose lines are compared with our books, by name."""
     return "the bank" if subject == Subject.BANK else psp_name(psp)
+
+
+def their_name(subject: str, psp: str, reference: str) -> str:
+    """A name that is not ours, and whose it is: the PSP's `po_…` is no payment order."""
+    return f"{other_side(subject, psp)}'s {reference}"

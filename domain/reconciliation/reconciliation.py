@@ -135,42 +135,6 @@ class Decision(StrEnum):
     """No booking: the note explains it."""
 
 
-DECISIONS: Mapping[Decision, frozenset[LineClass]] = {
-    Decision.APPLY_FIX: frozenset(BREAKS),
-    Decision.ADJUST: frozenset(BREAKS) - {LineClass.TIMING},
-    Decision.TO_SUSPENSE: frozenset({LineClass.MISSING_HERE, LineClass.DUPLICATE, LineClass.AMOUNT}),
-    Decision.ACCEPT: frozenset(BREAKS),
-}
-"""Beyond the class: `apply_fix` needs a proposed fix; the bookings a difference, and that no fix books it."""
-
-
-def allowed_decisions(row: Mapping[str, Any]) -> list[Decision]:
-    """The decisions that a discrepancy's row allows now; none once it is closed."""
-    if row["status"] != DiscrepancyStatus.OPEN:
-        return []
-    return [decision for decision in Decision if refusal(row, decision) is None]
-
-
-def refusal(row: Mapping[str, Any], decision: Decision) -> str | None:
-    """The reason why this cannot be decided about an open discrepancy, as a sentence; None if it can."""
-    if decision is Decision.ACCEPT:
-        return None
-    if decision is Decision.APPLY_FIX:
-        return None if row["fix"] is not None else "There is nothing that could be done by rule."
-    if row["class"] not in DECISIONS[decision]:
-        return f"{decision} is not for the class {row['class']}."
-    # A correction on top of what a rule or a workflow books is the same money twice.
-    if row["fix"] is not None:
-        return f"It is booked by {row['fix']}: apply that fix, or wait for it."
-    if row["fix_asked_at"] is not None and row["ledger_amount"] is None:
-        return "A workflow was asked for it and may still book it."
-    if not row["differences"]:
-        return "The two sides do not differ in money."
-    if decision is Decision.TO_SUSPENSE and (row["subject"] != Subject.PSP or (row["difference"] or 0) <= 0):
-        return "Only what came in at the PSP, in one currency, can be held in suspense."
-    return None
-
-
 # --- what starts a run ---
 
 

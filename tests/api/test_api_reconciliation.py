@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from api.reconciliation import page as reconciliation_page
-from api.reconciliation.log import LOG_COLUMNS
 from embedded.stack import EmbeddedStack
+from services.reconciliation import report_page
+from services.reconciliation.log_file import LOG_COLUMNS
 from tests.api.problem import refused
 from tests.support.deployment import Deployment
 from tests.support.reconciling import AT_ONCE, ended, falsify, lines, plant, reconciled, upload
@@ -584,7 +584,7 @@ def test_the_style_of_the_page_is_the_one_that_its_policy_allows() -> None:
         "actor": "olga", "created_at": datetime.now(UTC), "completed_at": None, "window_from": None, "window_to": None,
         "business_date": None,
     }  # fmt: skip
-    page = reconciliation_page.render(run, None, datetime.now(UTC), log_link=None)
+    page = report_page.render(run, None, datetime.now(UTC), log_link=None)
     assert "It is under way" in page
     assert "<i>" not in page
-    assert f'content="{reconciliation_page.POLICY.replace(chr(39), "&#39;")}"' in page
+    assert f'content="{report_page.POLICY.replace(chr(39), "&#39;")}"' in page

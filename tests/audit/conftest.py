@@ -12,6 +12,7 @@ from embedded.stack import EmbeddedStack
 from tests.audit.copies import Copy, Spoilt
 from tests.audit.flows import Flows
 from tests.audit.payouts import payouts, sealed
+from tests.audit.reconciled import reconciled
 from tests.support.deployment import Deployment
 from tests.support.shop import Shop
 
@@ -40,6 +41,7 @@ async def original(servers: EmbeddedStack, tmp_path_factory: pytest.TempPathFact
             async with asyncio.timeout(20):
                 await handle.result()
         names |= await payouts(flows, shop)
+        names |= await reconciled(paysaga, shop.tenant, names["paid"])
         names["head"] = str(await sealed(flows, block=20))
         names["sold_unsealed"] = await paid(shop, "sold_unsealed")
     # Nobody looks at them any more, and the tests take their time.

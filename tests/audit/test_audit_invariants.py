@@ -5,6 +5,7 @@ import pytest
 from db.audit.audit import INVARIANTS, audit_database, run_audit
 from tests.audit.copies import Copy, Spoilt
 from tests.audit.planted_payouts import PLANTED_PAYOUTS
+from tests.audit.planted_reconciliation import PLANTED_RECONCILIATION
 
 # (invariant, the damage, part of the sentence that must name it). `:'paid'` and the like are payments of the original.
 PLANTED = [
@@ -434,7 +435,7 @@ PLANTED = [
 ]
 
 
-PLANTED += PLANTED_PAYOUTS
+PLANTED += PLANTED_PAYOUTS + PLANTED_RECONCILIATION
 
 
 @pytest.mark.parametrize(("code", "damage", "sentence"), PLANTED, ids=[f"{p[0]}-{p[2]}" for p in PLANTED])

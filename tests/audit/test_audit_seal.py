@@ -102,7 +102,7 @@ async def test_a_change_that_balances_is_seen_by_the_seal_alone(copy: Copy) -> N
 
 
 async def test_more_is_counted_than_named(copy: Copy) -> None:
-    await copy.damage("UPDATE ledger_transaction SET tenant_id = 'platform'")
+    await copy.damage("UPDATE ledger_transaction SET tenant_id = 'nobody'")
     whole = await verify(copy.database)
     few = await in_snapshot(copy.database, lambda c: seal.verify(c, broken_max=3))
     assert few.violations == whole.violations == whole.transactions

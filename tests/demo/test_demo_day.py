@@ -1,5 +1,6 @@
 """The demo's day without a stack: what is planned for it, and that it notices whatever is not as planned."""
 
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -13,6 +14,7 @@ from demo.day.payouts import SellersPayout
 from demo.day.plan import CHECKOUTS, SMALLEST, plan
 from demo.day.plants import Plant
 from demo.day.reconciliation import differences, miscounted, unfinished
+from domain.reconciliation.discrepancy import Discrepancy
 from domain.reconciliation.reconciliation import (
     BREAKS,
     DiscrepancyStatus,
@@ -25,10 +27,12 @@ from domain.reconciliation.reconciliation import (
 PLANTS = [Plant(cls, f"a {cls}", f"txn_{cls}") for cls in BREAKS]
 
 
-def _row(plant: Plant, **changes: Any) -> dict[str, Any]:
+def _row(plant: Plant, **changes: Any) -> Discrepancy:
     """As the database has a discrepancy."""
-    row = {"id": "disc_1", "class": plant.cls, "subject": plant.subject, "line_reference": plant.name, "reason": "why"}
-    return row | {"payment_id": None, "object_id": None, "status": "OPEN", "resolution": None} | changes
+    of_any = {"seq": 1, "tenant_id": "platform", "psp": "stripe", "kind": "other", "fingerprint": plant.name}
+    of_any |= {"first_run_id": "rec_1", "last_run_id": "rec_1", "opened_at": datetime.now(UTC), "status": "OPEN"}
+    own = {"id": "disc_1", "cls": plant.cls, "subject": plant.subject, "line_reference": plant.name, "reason": "why"}
+    return Discrepancy.model_validate(dict.fromkeys(Discrepancy.model_fields) | of_any | own | changes)
 
 
 # --- the plan ---
@@ -77,7 +81,7 @@ def test_what_nobody_planted_is_said() -> None:
 
 def test_one_found_as_another_class_is_neither() -> None:
     rows = [_row(plant) for plant in PLANTS[1:]]
-    assert differences(PLANTS, [*rows, _row(PLANTS[0], **{"class": LineClass.TIMING})]) == [
+    assert differences(PLANTS, [*rows, _row(PLANTS[0], cls=LineClass.TIMING)]) == [
         "missing_at_psp: a missing_at_psp (txn_missing_at_psp) was found 0 times",
         "timing: nobody planted disc_1: why",
     ]

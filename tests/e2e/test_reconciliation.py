@@ -76,7 +76,8 @@ async def reconcile(paysaga: Deployment, **fields: Any) -> ReconciliationReport:
 
 
 async def open_ones(paysaga: Deployment, status: str | None = "OPEN") -> list[dict[str, Any]]:
-    return await paysaga.database.read(lambda c: discrepancies.page(c, None, status=status, limit=100))
+    found = await paysaga.database.read(lambda c: discrepancies.page(c, None, status=status, limit=100))
+    return [row.model_dump(by_alias=True) for row in found]
 
 
 async def deaf(paysaga: Deployment, checkout: str | None = None) -> str:

@@ -19,7 +19,7 @@ from db.reconciliation import fix as fixing
 from db.reconciliation import match as matching
 from db.reconciliation import run as runs
 from db.reconciliation.file import store
-from db.reconciliation.stage import place_of, stage
+from db.reconciliation.stage import position_of, stage
 from db.refund import booking, creation
 from db.refund.creation import NewRefund
 from domain import ledger as books
@@ -27,6 +27,7 @@ from domain.ids import new_id
 from domain.ledger import Kind, Transaction
 from domain.payment import SettleStep
 from domain.psp import ChargeOutcome, ChargeResult, PspFee, RefundOutcome, RefundResult
+from domain.reconciliation.discrepancy import Discrepancy
 from domain.reconciliation.lines import BankLine, PspLine, PspLineKind
 from domain.reconciliation.pair import Terms
 from domain.reconciliation.reconciliation import LineClass, Matching, NewRun, Source, Subject
@@ -201,8 +202,8 @@ class Scenario:
         return str((await self.database.run(lambda c: runs.open_run(c, new)))["id"])
 
     async def staged(self, run_id: str, lines: Sequence[PspLine | BankLine]) -> None:
-        place = place_of(await self.database.read(lambda c: runs.get(c, run_id)))
-        await self.database.run(lambda c: stage(c, run_id, lines, read=place.pages, following=None, last=True))
+        position = position_of(await self.database.read(lambda c: runs.get(c, run_id)))
+        await self.database.run(lambda c: stage(c, run_id, lines, read=position.pages, following=None, last=True))
 
     async def half_read(self, *lines: PspLine) -> None:
         """A file that could not be read to its end."""
@@ -219,10 +220,11 @@ class Scenario:
         await self.staged(run_id, lines)
         matched = await self.match(run_id, at)
         items = await self.database.read(lambda c: runs.items(c, None, run_id, limit=1000))
-        return Found(run_id, matched, items)
+        return Found(run_id, matched, [item.model_dump(by_alias=True) for item in items])
 
     async def open_ones(self, status: str | None = "OPEN", tenant: str | None = None) -> list[dict[str, Any]]:
-        return await self.database.read(lambda c: discrepancies.page(c, tenant, status=status, limit=1000))
+        found = await self.database.read(lambda c: discrepancies.page(c, tenant, status=status, limit=1000))
+        return [row.model_dump(by_alias=True) for row in found]
 
 
 @dataclass
@@ -246,7 +248,7 @@ class Found:
 
 async def know_refund(scenario: Scenario, disc: dict[str, Any]) -> str:
     """A refund that was made in the PSP's dashboard becomes our record; its id."""
-    _, made = await scenario.database.run(lambda c: fixing.know_refund(c, disc))
+    _, made = await scenario.database.run(lambda c: fixing.know_refund(c, Discrepancy.model_validate(disc)))
     return made
 
 

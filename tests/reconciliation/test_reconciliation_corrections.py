@@ -6,7 +6,8 @@ import pytest
 
 from domain.errors import Unprocessable
 from domain.psp import ChargeOutcome, ChargeResult, PspFee
-from domain.reconciliation.reconciliation import Decision, LineClass, allowed_decisions
+from domain.reconciliation.discrepancy import Discrepancy, allowed_decisions
+from domain.reconciliation.reconciliation import Decision, LineClass
 from tests.reconciliation.scenario import AMOUNT, DAY, FEE, LATER, NOON, Scenario, hours
 from tests.reconciliation.test_reconciliation_bank import booked, entry, statement
 from tests.reconciliation.test_reconciliation_classes import other
@@ -28,7 +29,7 @@ async def test_what_a_workflow_books_cannot_be_adjusted(scenario: Scenario) -> N
     made = await scenario.attempted()
     await scenario.run(made.line())
     disc = await only_one(scenario)
-    assert allowed_decisions(disc) == [Decision.APPLY_FIX, Decision.ACCEPT]
+    assert allowed_decisions(Discrepancy.model_validate(disc)) == [Decision.APPLY_FIX, Decision.ACCEPT]
     with pytest.raises(Unprocessable, match="booked by advance_payment: apply that fix"):
         await resolve(scenario, str(disc["id"]), Decision.ADJUST)
     assert await scenario.clearing() == {}

@@ -6,7 +6,6 @@ from typing import Any, cast
 import pytest
 from prometheus_client import REGISTRY
 from temporalio.testing import ActivityEnvironment
-from tests.reconciliation.scenario import LATER, NOON, Scenario
 
 from activities.dispute import DisputeActivities
 from activities.payout import PayoutActivities
@@ -21,6 +20,7 @@ from domain.psp import ChargeOutcome, ChargeResult, DisputeOutcome, DisputeResul
 from domain.reconciliation.reconciliation import FailStep, FixStep, RunStep
 from runtime.notifier import CompletionNotifier
 from runtime.workflow_client import WorkflowClient
+from tests.reconciliation.scenario import LATER, NOON, Scenario
 from tests.reconciliation.test_reconciliation_stage import Killed
 
 
@@ -36,8 +36,8 @@ def worker(scenario: Scenario) -> ReconciliationActivities:
         scenario.database,
         {},
         cast(WorkflowClient, Running()),
-        here_s=3600,
-        there_s=3600,
+        booking_grace_s=3600,
+        listing_grace_s=3600,
         bank_days=5,
         page_timeout_s=1,
         match_timeout_s=60,
@@ -89,7 +89,9 @@ async def test_a_run_ends_once_in_the_metrics(scenario: Scenario) -> None:
     before = counted("paysaga_reconciliations_total", **ended)
     lines = counted("paysaga_reconciliation_lines_total", **matched)
     for _ in range(2):
-        await ActivityEnvironment().run(worker(scenario).complete_reconciliation, RunStep(run_id=found.run_id, at=LATER))
+        await ActivityEnvironment().run(
+            worker(scenario).complete_reconciliation, RunStep(run_id=found.run_id, at=LATER)
+        )
     assert counted("paysaga_reconciliations_total", **ended) == before + 1
     assert counted("paysaga_reconciliation_lines_total", **matched) == lines + 1
 

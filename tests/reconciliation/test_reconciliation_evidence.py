@@ -5,16 +5,17 @@ from typing import cast
 
 import pytest
 
-from activities.reconciliation_fix import Fixer
 from db.reconciliation import fix as fixing
 from db.reconciliation import match as matching
 from domain import ledger as books
 from domain.ledger import Kind, Transaction
 from domain.psp import RefundOutcome
+from domain.reconciliation.discrepancy import Discrepancy
 from domain.reconciliation.lines import PspLine, PspLineKind
 from domain.reconciliation.pair import Terms
 from domain.reconciliation.reconciliation import Fix, LineClass, Source
 from runtime.workflow_client import WorkflowClient
+from services.discrepancy import apply_fix
 from tests.reconciliation.scenario import AMOUNT, DAY, FEE, LATER, NOON, Paid, Scenario, hours, know_refund
 from tests.reconciliation.test_reconciliation_classes import other, refund_line
 
@@ -38,7 +39,9 @@ async def test_a_payout_to_our_bank_that_is_booked_after_midnight(scenario: Scen
     line = other("txn_po", kind=PspLineKind.PAYOUT, amount=-90_000, source_reference="po_1", occurred_at=DAY - hours(3))
     await scenario.run(line, window=(DAY - hours(6), DAY), at=DAY)
     (disc,) = await scenario.open_ones()
-    await Fixer(scenario.database, cast(WorkflowClient, None)).fix(disc, DAY + timedelta(seconds=10))
+    await apply_fix(
+        scenario.database, cast(WorkflowClient, None), Discrepancy.model_validate(disc), DAY + timedelta(seconds=10)
+    )
     found = await scenario.run(window=day(0), at=DAY + hours(27))
     assert (found.classes, found.counts) == (["matched"], {"matched": 1})
     assert (await scenario.run(window=day(2), at=LATER)).items == []
@@ -266,7 +269,7 @@ async def test_the_fee_of_a_part(scenario: Scenario, fee: int) -> None:
     assert (item["line_reference"], item["line_no"]) == ("txn_back", 2)
     (disc,) = await scenario.open_ones()
     assert (disc["difference"], disc["fix"]) == (-fee, Fix.BOOK_FEE)
-    await Fixer(scenario.database, cast(WorkflowClient, None)).fix(disc, LATER)
+    await apply_fix(scenario.database, cast(WorkflowClient, None), Discrepancy.model_validate(disc), LATER)
     assert (await scenario.run(whole, back)).counts == {"matched": 2}
     (known,) = await scenario.sql("SELECT fee ->> 'reference' AS txn FROM charge")
     assert known["txn"] == paid.txn
@@ -318,5 +321,5 @@ async def test_what_our_record_alone_says_is_asked_for(scenario: Scenario) -> No
     (await scenario.run()).one(LineClass.STATUS)
     (disc,) = await scenario.open_ones()
     assert disc["fix"] == Fix.ADVANCE_PAYMENT
-    _, reference = await scenario.database.run(lambda c: fixing.name_charge(c, disc))
+    _, reference = await scenario.database.run(lambda c: fixing.name_charge(c, Discrepancy.model_validate(disc)))
     assert reference == made.intent

@@ -11,8 +11,8 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from cli.main import app
-from cli.operator_reconciliation import write_log
 from cli.pages.reconciliation import items_page
+from cli.pages.reconciliation_log import write_log
 from db.reconciliation import log
 from db.reconciliation import run as runs
 from domain.reconciliation.reconciliation import LineClass, Source
@@ -78,16 +78,16 @@ async def test_items_by_class_and_in_pages(scenario: Scenario) -> None:
     run_id = await a_run(scenario)
     items = await scenario.database.read(lambda c: runs.items(c, None, run_id))
     every = await shown(scenario, run_id)
-    assert all(item["reason"] in every for item in items)
+    assert all(item.reason in every for item in items)
     amount = await shown(scenario, run_id, LineClass.AMOUNT)
     assert "499.99 INR" in amount
     assert "missing" not in amount
     assert "None." in await shown(scenario, run_id, LineClass.CURRENCY)
     first = await shown(scenario, run_id, limit=1)
-    assert f"--after {items[0]['seq']}" in first
-    rest = await shown(scenario, run_id, after=items[0]["seq"])
-    assert items[0]["reason"] not in rest
-    assert items[1]["reason"] in rest
+    assert f"--after {items[0].seq}" in first
+    rest = await shown(scenario, run_id, after=items[0].seq)
+    assert items[0].reason not in rest
+    assert items[1].reason in rest
     with pytest.raises(StackError, match="is STAGING"):
         await shown(scenario, await scenario.open())
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import timedelta
+from typing import Any, cast
 
 import pytest
 
@@ -10,14 +11,23 @@ from db.reconciliation import run as runs
 from domain import ledger as books
 from domain.errors import Conflict, NotFound, Unprocessable
 from domain.ledger import Kind
-from domain.reconciliation.reconciliation import Decision, LineClass, ResolveStep, allowed_decisions
+from domain.reconciliation.discrepancy import Discrepancy, allowed_decisions
+from domain.reconciliation.reconciliation import Decision, LineClass
+from runtime.workflow_client import WorkflowClient
+from services import discrepancy
+from services.command import Caller
 from tests.reconciliation.scenario import AMOUNT, DAY, FEE, LATER, NOON, Scenario, hours
 from tests.reconciliation.test_reconciliation_classes import other
 
 
-async def resolve(scenario: Scenario, disc: str, decision: Decision, note: str = "seen") -> dict[str, object]:
-    step = ResolveStep(discrepancy_id=disc, decision=decision, by="kim", note=note, at=LATER)
-    return await scenario.database.run(lambda c: discrepancies.resolve(c, step))
+async def resolve(
+    scenario: Scenario, disc: str, decision: Decision, note: str = "seen", tenant: str | None = None
+) -> dict[str, Any]:
+    no_client = cast(WorkflowClient, None)
+    decided = await discrepancy.resolve(
+        scenario.database, no_client, Caller("kim", tenant), disc, decision, note, at=LATER
+    )
+    return decided.row.model_dump(by_alias=True)
 
 
 async def events(scenario: Scenario, kind: str) -> list[str]:
@@ -93,7 +103,7 @@ async def test_adjust(scenario: Scenario) -> None:
     paid = await scenario.paid()
     await scenario.run(paid.line(amount=AMOUNT - 1000))
     (disc,) = await scenario.open_ones()
-    assert allowed_decisions(disc) == [Decision.ADJUST, Decision.ACCEPT]
+    assert allowed_decisions(Discrepancy.model_validate(disc)) == [Decision.ADJUST, Decision.ACCEPT]
     row = await resolve(scenario, disc["id"], Decision.ADJUST, "chargeback by letter")
     assert (row["status"], row["resolved_by"], row["note"]) == ("RESOLVED", "kim", "chargeback by letter")
     posted = await scenario.sql(
@@ -189,12 +199,12 @@ async def test_a_task_once_it_is_overdue(scenario: Scenario) -> None:
     (disc,) = await scenario.open_ones()
     assert await scenario.database.run(lambda c: discrepancies.alert(c, disc["due_at"] - hours(0.1))) == []
     told = await scenario.database.run(lambda c: discrepancies.alert(c, disc["due_at"]))
-    assert [row["id"] for row in told] == [disc["id"]]
+    assert [row.id for row in told] == [disc["id"]]
     assert await scenario.database.run(lambda c: discrepancies.alert(c, LATER)) == [], "once"
     (task,) = await scenario.sql("SELECT tenant_id, object_id, kind, closed_at FROM operator_task")
     assert (task["tenant_id"], task["object_id"], task["kind"]) == ("shop", disc["id"], "unmatched")
     counts = await scenario.database.read(lambda c: discrepancies.open_counts(c, LATER))
-    assert [(row["class"], row["open"], row["overdue"]) for row in counts] == [("timing", 1, 1)]
+    assert [(row.cls, row.open, row.overdue) for row in counts] == [("timing", 1, 1)]
     await resolve(scenario, disc["id"], Decision.ACCEPT)
     (task,) = await scenario.sql("SELECT closed_by, resolution FROM operator_task WHERE closed_at IS NOT NULL")
     assert tuple(task) == ("kim", "accept")
@@ -211,12 +221,11 @@ async def test_each_tenant_sees_its_own(scenario: Scenario) -> None:
     assert seen == {"shop": {mine.charge_id}, "rival": {theirs.charge_id}}, "what is nobody's, neither sees"
     assert len(await scenario.open_ones()) == 3
     items = await scenario.database.read(lambda c: runs.items(c, "rival", found.run_id))
-    assert [item["object_id"] for item in items] == [theirs.charge_id]
+    assert [item.object_id for item in items] == [theirs.charge_id]
     assert await scenario.database.read(lambda c: runs.find(c, "rival", found.run_id)) is None
     (hers,) = await scenario.open_ones(tenant="rival")
-    step = ResolveStep(discrepancy_id=hers["id"], decision=Decision.ACCEPT, by="x", note="x", at=LATER)
     with pytest.raises(NotFound):
-        await scenario.database.run(lambda c: discrepancies.resolve(c, step, "shop"))
+        await resolve(scenario, hers["id"], Decision.ACCEPT, tenant="shop")
 
 
 async def test_a_tenant_that_is_alone_sees_what_is_nobodys(scenario: Scenario) -> None:

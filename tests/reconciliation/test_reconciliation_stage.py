@@ -57,8 +57,8 @@ def worker(scenario: Scenario, psp: Any = None) -> ReconciliationActivities:
         scenario.database,
         {"stripe": psp},
         cast(WorkflowClient, None),
-        here_s=3600,
-        there_s=3600,
+        booking_grace_s=3600,
+        listing_grace_s=3600,
         bank_days=5,
         page_timeout_s=1,
         match_timeout_s=60,
@@ -239,7 +239,7 @@ async def test_the_same_bytes_are_the_same_file(scenario: Scenario) -> None:
     assert whole == content
     found = await scenario.database.read(lambda c: files.find(c, scenario.tenant, first))
     assert found is not None
-    assert (found["name"], found["size"], found["actor"]) == ("march.csv", len(content), "kim")
+    assert (found.name, found.size, found.actor) == ("march.csv", len(content), "kim")
     assert await scenario.database.read(lambda c: files.find(c, "rival", first)) is None
 
 

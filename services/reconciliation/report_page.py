@@ -12,8 +12,9 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from db.reconciliation.report import Share, Summary, Total
-from domain.reconciliation.labels import CLASS_WORDS, FIX_WORDS, other_side, psp_name
-from domain.reconciliation.reconciliation import DiscrepancyStatus, Fix, LineClass, RunStatus, Source, shown
+from domain.reconciliation.discrepancy import Discrepancy
+from domain.reconciliation.labels import CLASS_LABELS, FIX_LABELS, other_side, psp_name, their_name
+from domain.reconciliation.reconciliation import DiscrepancyStatus, LineClass, RunStatus, Source, shown
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _STYLE = (_TEMPLATES / "reconciliation.css").read_text(encoding="utf-8")
@@ -111,8 +112,8 @@ def _found(summary: Summary, at: datetime) -> dict[str, Any]:
     judged = sum(share.count for share in summary.shares if share.cls is not LineClass.UNRELATED)
     matched = summary.counts.get(LineClass.MATCHED, 0)
     breaks = [share for share in summary.shares if share.cls is not LineClass.MATCHED]
-    waiting = [row for row in summary.open if row["fix"] is None]
-    by_rule = [row for row in summary.open if row["fix"] is not None]
+    waiting = [row for row in summary.open if row.fix is None]
+    by_rule = [row for row in summary.open if row.fix is not None]
     return {
         "lines": number(summary.lines) if summary.lines is not None else None,
         "judged": number(judged),
@@ -124,7 +125,7 @@ def _found(summary: Summary, at: datetime) -> dict[str, Any]:
         "totals": [_total(total) for total in summary.totals] if summary.totals is not None else None,
         "open": number(summary.open_count),
         "open_count": summary.open_count,
-        "overdue": sum(_overdue(row, at) for row in summary.open),
+        "overdue": sum(row.overdue(at) for row in summary.open),
         "more": summary.open_count - len(summary.open),
         "waiting": [_discrepancy(row, at) for row in waiting],
         "by_rule": [_discrepancy(row, at) for row in by_rule],
@@ -142,7 +143,7 @@ def _bars(shares: Sequence[Share]) -> list[Bar]:
     return [
         Bar(
             cls=share.cls.value,
-            words=CLASS_WORDS[share.cls],
+            words=CLASS_LABELS[share.cls],
             count=number(share.count),
             width=_width(share.count, longest),
             amounts=[(money(a, c), _width(a, largest[c])) for c, a in sorted(share.amounts.items())],
@@ -163,49 +164,50 @@ def _total(total: Total) -> dict[str, Any]:
     }
 
 
-def _overdue(row: Mapping[str, Any], at: datetime) -> bool:
-    return row["due_at"] is not None and bool(row["due_at"] <= at)
-
-
-def _discrepancy(row: Mapping[str, Any], at: datetime) -> dict[str, Any]:
+def _discrepancy(row: Discrepancy, at: datetime) -> dict[str, Any]:
     fix = None
-    if row["fix"] is not None:
-        asked = f"asked for at {moment(row['fix_asked_at'])}: {row['fix_note']}" if row["fix_asked_at"] else None
-        fix = asked or FIX_WORDS[Fix(row["fix"])]
+    if row.fix is not None:
+        asked = f"asked for at {moment(row.fix_asked_at)}: {row.fix_note}" if row.fix_asked_at else None
+        fix = asked or FIX_LABELS[row.fix]
     return {
-        "id": row["id"],
-        "cls": row["class"],
-        "words": CLASS_WORDS[LineClass(row["class"])],
-        "reason": row["reason"],
-        "about": [name for name in dict.fromkeys((row["payment_id"], row["object_id"], row["line_reference"])) if name],
+        "id": row.id,
+        "cls": row.cls.value,
+        "words": CLASS_LABELS[row.cls],
+        "reason": row.reason,
+        "about": _about(row),
         "difference": _difference(row),
-        "due": moment(row["due_at"]) if row["due_at"] else "–",
-        "left": left(row["due_at"], at),
-        "overdue": _overdue(row, at),
+        "due": moment(row.due_at) if row.due_at else "–",
+        "left": left(row.due_at, at),
+        "overdue": row.overdue(at),
         "fix": fix,
     }
 
 
-def _difference(row: Mapping[str, Any]) -> str:
-    if row["difference"] is None or row["currency"] is None:
+def _about(row: Discrepancy) -> list[str]:
+    ours = [name for name in dict.fromkeys((row.payment_id, row.object_id)) if name]
+    return ours + ([their_name(row.subject, row.psp, row.line_reference)] if row.line_reference else [])
+
+
+def _difference(row: Discrepancy) -> str:
+    if row.difference is None or row.currency is None:
         return "–"
-    sign = "+" if row["difference"] > 0 else ""
-    return f"{sign}{money(row['difference'], row['currency'])}"
+    sign = "+" if row.difference > 0 else ""
+    return f"{sign}{money(row.difference, row.currency)}"
 
 
-def _settled(row: Mapping[str, Any]) -> dict[str, Any]:
-    by_person = row["status"] == DiscrepancyStatus.RESOLVED
-    how = str(row["resolution"] or "").replace("_", " ")
+def _settled(row: Discrepancy) -> dict[str, Any]:
+    by_person = row.status is DiscrepancyStatus.RESOLVED
+    how = str(row.resolution or "").replace("_", " ")
     return {
-        "id": row["id"],
-        "cls": row["class"],
-        "words": CLASS_WORDS[LineClass(row["class"])],
-        "reason": row["reason"],
+        "id": row.id,
+        "cls": row.cls.value,
+        "words": CLASS_LABELS[row.cls],
+        "reason": row.reason,
         "difference": _difference(row),
         "how": how,
-        "note": row["note"] if by_person else None,
-        "by": row["resolved_by"] if by_person else "by rule",
-        "when": moment(row["resolved_at"]),
+        "note": row.note if by_person else None,
+        "by": row.resolved_by if by_person else "by rule",
+        "when": moment(row.resolved_at) if row.resolved_at else "–",
     }
 
 

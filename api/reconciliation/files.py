@@ -1,0 +1,69 @@
+"""`/v1/reconciliations/files`: settlement files and bank statements, which runs read."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+from starlette.requests import ClientDisconnect
+
+from api import examples
+from api.context import ReconciliationWriter, RuntimeOf, UploadsOf, caller
+from api.problems import WRITE_PROBLEMS
+from api.reconciliation.routes import answer
+from api.reconciliation.shapes import SettlementFileOut, file_out
+from api.strict import StrictRoute, UnsupportedMediaType
+from domain.errors import BadRequest
+from domain.reconciliation.reconciliation import Subject
+from services.reconciliation import run as reconciliation
+
+router = APIRouter(prefix="/v1/reconciliations/files", tags=["reconciliation"], route_class=StrictRoute)
+
+_MEDIA_TYPES = {Subject.PSP: ("text/csv",), Subject.BANK: ("application/xml", "text/xml")}
+FILE_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "text/csv": {
+                "examples": {"stripe": {"summary": "Stripe's itemized report", "value": examples.SETTLEMENT_FILE}},
+            },
+            "application/xml": {
+                "examples": {"camt": {"summary": "camt.053", "value": examples.BANK_STATEMENT}},
+            },
+        },
+    }
+}
+"""Without a schema: a file is any bytes, and what is wrong with them is said by the run that reads them."""
+
+
+@router.post(
+    "",
+    response_model=SettlementFileOut,
+    status_code=201,
+    responses={
+        **WRITE_PROBLEMS,
+        200: {"model": SettlementFileOut, "description": "These bytes were here already: the same file"},
+        201: {"description": "Stored"},
+    },
+    openapi_extra=FILE_BODY,
+    summary="Upload a settlement file or bank statement",
+)
+async def upload_settlement_file(
+    request: Request,
+    who: ReconciliationWriter,
+    runtime: RuntimeOf,
+    uploads: UploadsOf,
+    kind: Annotated[Subject, Query(description="whose lines it has", examples=["psp"])],
+    name: Annotated[
+        str, Query(min_length=1, max_length=200, description="as people know it", examples=["november.csv"])
+    ],
+) -> Response:
+    """The file itself is the body: Stripe's itemized balance report as `text/csv`, or a bank's camt.053 statement as
+    `application/xml`. It is read when a run uses it. Sending it again is the same file, whatever its name."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type not in _MEDIA_TYPES[kind]:
+        raise UnsupportedMediaType(f"A file of the kind {kind.value} is {' or '.join(_MEDIA_TYPES[kind])}.")
+    with uploads.place():
+        try:
+            row, new = await reconciliation.upload(runtime.database, caller(who), kind, name, request.stream())
+        except ClientDisconnect as error:
+            raise BadRequest("The file did not arrive whole.", code="body_incomplete") from error
+    return answer(file_out(row), 201 if new else 200)

@@ -1,0 +1,104 @@
+"""`/v1/reconciliations/{id}/log` and `…/report`: a run's log as a file, and its report as a page for people."""
+
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Header, Query, Response
+from fastapi.responses import StreamingResponse
+
+from api.context import ReconciliationReader, RuntimeOf
+from api.problems import READ_PROBLEMS
+from api.reconciliation.routes import ONE, RunId
+from api.strict import StrictRoute
+from db.reconciliation import log as logs
+from db.reconciliation import report as reports
+from db.reconciliation.log import Entry
+from domain.statement import csv_line
+from services.reconciliation import report_page
+from services.reconciliation import run as reconciliation
+from services.reconciliation.log_file import LOG_COLUMNS, ReconciliationLogEntry, log_csv, log_json
+
+router = APIRouter(prefix="/v1/reconciliations", tags=["reconciliation"], route_class=StrictRoute)
+
+_CSV, _JSON_LINES = "text/csv", "application/jsonl"
+_BATCH = 500
+"""Entries that are sent at once."""
+
+
+@router.get(
+    f"{ONE}/log",
+    response_model=ReconciliationLogEntry,
+    responses=READ_PROBLEMS
+    | {
+        200: {
+            "content": {
+                _CSV: {"schema": {"type": "string"}, "example": csv_line(LOG_COLUMNS)},
+                _JSON_LINES: {"schema": {"type": "string"}},
+            },
+            "description": "as CSV, or where `format=jsonl` or `Accept: application/jsonl` asks for it, as JSON lines",
+        },
+        409: READ_PROBLEMS[404] | {"description": "Not matched yet, or FAILED"},
+    },
+    response_class=StreamingResponse,
+    summary="The whole log of a run",
+)
+async def show_reconciliation_log(
+    reconciliation_id: RunId,
+    who: ReconciliationReader,
+    runtime: RuntimeOf,
+    form: Annotated[
+        Literal["csv", "jsonl"] | None,
+        Query(alias="format", description="left out, `Accept` decides", examples=["csv"]),
+    ] = None,
+    accept: Annotated[str, Header(include_in_schema=False)] = _CSV,
+) -> Response:
+    """Every line with its class, the name it was matched by, our ids, the amounts of the three sides, and why; then
+    every record of ours that has no line. It is sent as it is read, however long it is. Where others share the PSP
+    account it has what is yours, without what our own reference matched plainly."""
+    row = await reconciliation.find(runtime.database, who.tenant_id, reconciliation_id)
+    reconciliation.require_matched(row)
+    shown = await logs.view(runtime.database, row, who.tenant_id)
+    entries = logs.entries(runtime.database, row, shown)
+    as_json = form == "jsonl" or (form is None and _JSON_LINES in accept.lower() and _CSV not in accept.lower())
+    write, head = (log_json, "") if as_json else (log_csv, csv_line(LOG_COLUMNS))
+    name = f"reconciliation-{row['id']}.{'jsonl' if as_json else 'csv'}"
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return StreamingResponse(_written(head, entries, write), 200, headers, _JSON_LINES if as_json else _CSV)
+
+
+async def _written(head: str, entries: AsyncIterator[Entry], write: Callable[[Entry], str]) -> AsyncIterator[str]:
+    held = [head] if head else []
+    async for entry in entries:
+        held.append(write(entry))
+        if len(held) >= _BATCH:
+            yield "".join(held)
+            held = []
+    yield "".join(held)
+
+
+# --- the page ---
+
+
+@router.get(
+    f"{ONE}/report",
+    responses=READ_PROBLEMS
+    | {
+        200: {
+            "content": {"text/html": {"schema": {"type": "string"}}},
+            "description": "HTML without scripts, which loads nothing",
+        }
+    },
+    response_class=Response,
+    summary="The report of a run, for people",
+)
+async def show_reconciliation_report(
+    reconciliation_id: RunId, who: ReconciliationReader, runtime: RuntimeOf
+) -> Response:
+    """What was compared, how much of it fits, the totals of both sides, what is open and until when, and what was
+    settled. It can be printed. `paysaga reconcile report` writes the same page to a file."""
+    row = await reconciliation.find(runtime.database, who.tenant_id, reconciliation_id)
+    told = await runtime.database.read(lambda c: reports.brief(c, row, who.tenant_id))
+    summary = await reconciliation.summary(runtime.database, who.tenant_id, row)
+    page = report_page.render(told, summary, datetime.now(UTC), log_link="log?format=csv")
+    return Response(page, 200, report_page.HEADERS, "text/html; charset=utf-8")

@@ -1,0 +1,341 @@
+"""Webhooks: verify an event, store it, decide who has to hear of it, and tell them; later the same for what nobody took
+notice of.
+
+An event only says that there is something to look at: the workflow that is told asks the PSP itself. It stays in the
+inbox until a transaction has taken notice of it, so a message that is lost loses nothing: the sweeper delivers again.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from db import audit_log, task, webhook
+from db.core.database import Connection, Database
+from db.dispute import booking as disputes
+from db.payment import payment
+from db.payment.lifecycle import listens
+from db.payment.record import Payment
+from db.payout import payout
+from db.refund import creation, find
+from db.refund.record import Refund
+from db.webhook import ATTEMPTS_MAX, StoredEvent
+from domain.errors import BadRequest, NotFound, Unavailable
+from domain.ids import CLIENT_ID
+from domain.messages import Nudge
+from domain.psp import PspEvent, PspEventKind, WebhookRejected
+from domain.status import PAYOUT_GIVEN_BACK, PayoutStatus, RefundStatus
+from runtime.wiring import Runtime
+from runtime.workflow_client import WorkflowClient
+from services.command import Caller
+
+log = structlog.get_logger("paysaga.webhook")
+
+
+# --- who has to hear of an event ---
+
+
+@dataclass(frozen=True)
+class ToPayment:
+    """The payment's workflow waits: it asks the PSP now."""
+
+    payment_id: str
+    inbox_id: str
+
+
+@dataclass(frozen=True)
+class ToLateCharge:
+    """The payment had ended unpaid, and the event says that it was paid: the charge is refunded."""
+
+    payment_id: str
+    charge_id: str
+    reference: str
+
+
+@dataclass(frozen=True)
+class ToRefund:
+    """A refund that has a workflow of its own: asked for, made at the PSP, or one whose money came back."""
+
+    payment_id: str
+    refund_id: str
+
+
+@dataclass(frozen=True)
+class ToDispute:
+    payment_id: str
+    dispute_id: str
+
+
+@dataclass(frozen=True)
+class ToPayout:
+    payout_id: str
+
+
+Recipient = ToPayment | ToLateCharge | ToRefund | ToDispute | ToPayout
+
+
+# --- from the PSP ---
+
+
+async def receive(runtime: Runtime, psp: str, body: bytes, headers: dict[str, str]) -> None:
+    """Take in what came over HTTP; returns when it is stored, also a duplicate, an unknown type or an unknown object.
+    `headers`: by their names in lower case.
+
+    Raises NotFound `psp_not_found`; BadRequest `webhook_…` for what cannot be trusted; Unavailable where it cannot be
+    stored, so that the PSP sends it again.
+    """
+    event = _verified(runtime, psp, body, headers)
+    recipient = await runtime.database.run(lambda c: _store(c, psp, event))
+    try:
+        await _tell(runtime.database, runtime.workflow_client, recipient)
+    except Unavailable:
+        log.warning("webhook_delivery_delayed", event_id=event.event_id)  # the sweeper delivers it
+
+
+def _verified(runtime: Runtime, psp: str, body: bytes, headers: dict[str, str]) -> PspEvent:
+    gateway = runtime.psps.get(psp)
+    if gateway is None:
+        raise NotFound("There is no such PSP.", code="psp_not_found")
+    try:
+        event = gateway.read_webhook(body, headers)
+    except WebhookRejected as error:
+        raise BadRequest(str(error), code=error.code) from error
+    return PspEvent.model_validate(_storable(event.model_dump()))
+
+
+def _storable(value: Any) -> Any:
+    """The value with a replacement character for what JSONB refuses: refused, a genuine event would come for ever."""
+    if isinstance(value, str):
+        return value.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
+    if isinstance(value, float) and value - value != 0:  # NaN and infinity are no JSON
+        return None
+    if isinstance(value, dict):
+        return {_storable(name): _storable(member) for name, member in value.items()}
+    if isinstance(value, list):
+        return [_storable(item) for item in value]
+    return value
+
+
+async def _store(connection: Connection, psp: str, event: PspEvent) -> Recipient | None:
+    """Keep the event once and decide, under the lock of what it is about, who has to hear of it; None: nobody."""
+    if event.kind is PspEventKind.PAYOUT:
+        return await _store_payout(connection, psp, event)
+    charge = await webhook.charge_of(connection, psp, event)
+    owner = await payment.lock(connection, charge.payment_id) if charge else None
+    known = event.kind is not PspEventKind.OTHER and owner is not None
+    # A refund or dispute names the PSP's charge alone, which may be ours though we do not know its name yet.
+    early = owner is None and event.kind in (PspEventKind.REFUND, PspEventKind.DISPUTE) and event.charge_reference
+    stored = await webhook.insert(
+        connection,
+        psp,
+        event,
+        tenant_id=owner.tenant_id if owner else None,
+        payment_id=owner.id if owner else None,
+        charge_id=charge.id if charge else None,
+        concerned=known or bool(early),
+    )
+    if stored is None or owner is None or not known:
+        return None
+    if event.kind is PspEventKind.CHARGE and event.charge_id == owner.charge.id and owner.charge.reference is None:
+        await webhook.name_charge(connection, owner.charge.id, event.reference)
+    return await _recipient(connection, owner, stored)
+
+
+async def _store_payout(connection: Connection, psp: str, event: PspEvent) -> Recipient | None:
+    """Store an event about a payout. Its workflow looks at the PSP, whatever the event says, also days after it was
+    paid."""
+    payout_id = await webhook.payout_of(connection, psp, event)
+    row = await payout.lock(connection, payout_id) if payout_id else None
+    tenant_id = row.tenant_id if row else None
+    stored = await webhook.insert(
+        connection, psp, event, tenant_id=tenant_id, payout_id=payout_id, concerned=row is not None
+    )
+    if stored is None or row is None:
+        return None
+    if row.status in PAYOUT_GIVEN_BACK or (row.status is PayoutStatus.PAID and not event.payout_failed):
+        await webhook.processed(connection, stored.id, "the payout had ended; nothing to do")
+        return None
+    if row.status in _PAYOUT_BUSY:
+        return None  # its workflow is asking the PSP: a message now would make it ask twice
+    return ToPayout(row.id)
+
+
+_PAYOUT_BUSY = (PayoutStatus.REQUESTED, PayoutStatus.TRANSFERRED, PayoutStatus.RETURNING)
+
+
+# --- deciding ---
+
+
+async def _recipient(connection: Connection, owner: Payment, event: StoredEvent) -> Recipient | None:
+    """The recipient of a stored event, by where its payment, whose lock is held, stands now."""
+    if event.kind is PspEventKind.DISPUTE:
+        return await _dispute(connection, owner, event)
+    if event.kind is PspEventKind.REFUND:
+        row = await webhook.refund_of(connection, owner.id, event)
+        if row is None and event.refund_id is None:
+            return await _refund_made_at_psp(connection, owner, event)
+        came_back = event.refund_failed and row is not None and row.status is RefundStatus.SUCCEEDED
+        if row is not None and (came_back or not row.undoes_charge):
+            return await _refund(connection, owner, event, row, came_back=came_back)
+    return await _payment(connection, owner, event)
+
+
+async def _payment(connection: Connection, owner: Payment, event: StoredEvent) -> Recipient | None:
+    """The recipient of an event about the payment's charge, or about a refund that is a part of the payment's saga."""
+    if owner.open:
+        # While it does not listen, the fast path or the next step reads the event from the inbox.
+        return ToPayment(owner.id, event.id) if listens(owner) else None
+    if event.paid and not owner.charge.booked:
+        reference = owner.charge.reference if event.refund_failed else event.reference
+        return ToLateCharge(owner.id, owner.charge.id, reference) if reference is not None else None
+    if event.refund_failed and any(row.undoes_charge for row in await find.unmade(connection, owner.id)):
+        return None  # its reference may not be booked yet: the sweeper asks again
+    if event.paid and event.reference != owner.charge.reference:
+        detail = f"{event.reference} was paid as well, besides {owner.charge.reference}"
+        await task.open_task(connection, owner.tenant_id, owner.id, "paid_twice", detail)
+    await webhook.processed(connection, event.id, "the payment had ended; nothing to do")
+    return None
+
+
+async def _dispute(connection: Connection, owner: Payment, event: StoredEvent) -> Recipient:
+    """The dispute's workflow, which looks at the PSP, whatever the event says; one that is decided is looked at again,
+    since a bank may decide anew."""
+    assert event.reference is not None, "an event about a dispute names it"
+    assert event.amount is not None, "and says how much is disputed"
+    assert event.currency is not None, "and in which currency"
+    dispute_id = await disputes.opened(
+        connection, owner, event.reference, event.amount, event.currency, event.received_at
+    )
+    await webhook.assign_dispute(connection, event.id, dispute_id)
+    return ToDispute(owner.id, dispute_id)
+
+
+async def _refund(
+    connection: Connection, owner: Payment, event: StoredEvent, row: Refund, *, came_back: bool
+) -> Recipient | None:
+    """The refund's own workflow, if there is still anything to see to."""
+    if row.status is RefundStatus.REQUESTED:
+        return None  # its workflow is asking the PSP: a message now would make it ask twice
+    if came_back or not row.ended:
+        return ToRefund(owner.id, row.id)
+    await webhook.processed(connection, event.id, "the refund had ended; nothing to do")
+    return None
+
+
+async def _refund_made_at_psp(connection: Connection, owner: Payment, event: StoredEvent) -> Recipient | None:
+    """A refund made in the PSP's dashboard: of a settled payment it becomes our record; one that is under way settles
+    first; what it does to a payment that ended otherwise, a person finds out."""
+    if owner.open:
+        return None  # the sweeper comes back to it
+    if owner.captured and event.reference is not None and event.amount is not None and event.currency is not None:
+        refund_id = await creation.made_at_psp(connection, owner, event.reference, event.amount, event.currency)
+        return ToRefund(owner.id, refund_id)
+    detail = f"{event.reference} was refunded at the PSP, and {owner.id} is {owner.status}."
+    await task.open_task(connection, owner.tenant_id, owner.id, "refund_at_psp", detail)
+    await webhook.processed(connection, event.id, "a person looks at it")
+    return None
+
+
+# --- telling ---
+
+
+async def _tell(database: Database, workflow_client: WorkflowClient, recipient: Recipient | None) -> None:
+    """Start or signal the recipient's workflow. Raises Unavailable."""
+    if recipient is None:
+        return
+    if isinstance(recipient, ToPayout):
+        payout_id = recipient.payout_id
+        await workflow_client.start_payout(await database.read(lambda c: payout.get(c, payout_id)))
+        return
+    payment_id = recipient.payment_id
+    row = await database.read(lambda c: payment.get(c, payment_id))
+    assert row is not None, "the event was stored with its payment"
+    match recipient:
+        case ToPayment(inbox_id=inbox_id):
+            await workflow_client.tell(row, Nudge(reason="webhook", event_id=inbox_id))
+        case ToLateCharge(charge_id=charge_id, reference=reference):
+            await workflow_client.start_late_charge(row, charge_id, reference)
+        case ToRefund(refund_id=refund_id):
+            await workflow_client.start_refund(row, refund_id)
+        case ToDispute(dispute_id=dispute_id):
+            await workflow_client.start_dispute(row, dispute_id)
+
+
+# --- once more ---
+
+
+async def deliver_again(database: Database, workflow_client: WorkflowClient, inbox_id: str) -> Recipient | None:
+    """Decide again for an event that nobody took notice of, and tell whoever has to hear of it: who that was. One that
+    nobody could use after many tries is set aside as DEAD, with a task for a person. Raises Unavailable."""
+    recipient = await database.run(lambda c: _decide_again(c, inbox_id))
+    await _tell(database, workflow_client, recipient)
+    return recipient
+
+
+async def _decide_again(connection: Connection, inbox_id: str) -> Recipient | None:
+    event = await webhook.get(connection, inbox_id)
+    if event.payout_id is not None:
+        return await _payout_again(connection, event, event.payout_id)
+    payment_id = event.payment_id or await _found_late(connection, event)
+    if payment_id is None:
+        return None
+    owner = await payment.lock(connection, payment_id)
+    event = await webhook.get(connection, inbox_id)
+    if event.status != "RECEIVED":
+        return None
+    # What says that money moved is never given up while the payment may still hear of it.
+    kept = (event.paid or event.aftermath) and owner.open
+    attempts = min(event.attempts + 1, ATTEMPTS_MAX // 2) if kept else event.attempts + 1
+    await webhook.count_attempt(connection, inbox_id, attempts=attempts)
+    if attempts >= ATTEMPTS_MAX:
+        await webhook.give_up(connection, inbox_id)
+        detail = f"{event.type} {event.event_id}"
+        await task.open_task(connection, owner.tenant_id, owner.id, "webhook_dead", detail)
+        return None
+    return await _recipient(connection, owner, event)
+
+
+async def _found_late(connection: Connection, event: StoredEvent) -> str | None:
+    """The payment of a refund or dispute that was told of before we knew the PSP's name for our charge. One whose
+    charge stays unknown is somebody else's: it is kept, and ignored after a while."""
+    owner = await webhook.charge_named(connection, event.psp, event.charge_reference)
+    if owner is not None:
+        await webhook.assign_charge(connection, event.id, owner)
+        return owner.payment_id
+    await webhook.count_attempt(connection, event.id)
+    if event.attempts + 1 >= ATTEMPTS_MAX and not await webhook.has_unnamed_charge(connection, event.psp):
+        await webhook.ignore(connection, event.id)
+    return None
+
+
+async def _payout_again(connection: Connection, event: StoredEvent, payout_id: str) -> Recipient | None:
+    """The payout's workflow, which takes notice of the event when it has looked at the PSP. One whose payout has ended
+    meanwhile, with its money back in the wallet, says nothing more."""
+    row = await payout.lock(connection, payout_id)
+    if row.status in PAYOUT_GIVEN_BACK:
+        await webhook.processed(connection, event.id, "the payout had ended; nothing to do")
+        return None
+    await webhook.count_attempt(connection, event.id)
+    if event.attempts + 1 >= ATTEMPTS_MAX:
+        await webhook.give_up(connection, event.id)
+        detail = f"{event.type} {event.event_id}"
+        await task.open_task(connection, row.tenant_id, None, "webhook_dead", detail, object_id=row.id)
+        return None
+    return ToPayout(row.id)
+
+
+async def replay(database: Database, caller: Caller, inbox_id: str) -> StoredEvent:
+    """Let the sweeper deliver a dead event again, as a person says. Raises NotFound `webhook_not_found` for what is not
+    DEAD."""
+
+    async def work(connection: Connection) -> StoredEvent | None:
+        event = await webhook.revive(connection, inbox_id, f"replayed by {caller.actor}")
+        if event is not None:
+            detail = {"event_id": event.event_id}
+            await audit_log.record(connection, event.tenant_id, caller.actor, "webhook.replay", event.id, detail)
+        return event
+
+    event = await database.run(work) if CLIENT_ID.fullmatch(inbox_id) else None
+    if event is None:
+        raise NotFound(f"There is no dead event {inbox_id}.", code="webhook_not_found")
+    return event
