@@ -11,21 +11,16 @@ from activities.heartbeat import heartbeating
 from activities.queues import Queue, on
 from activities.retry import DEAD_KEYS, try_again
 from db.core.database import Database, clock
+from db.payout import decision, payout, transition
 from db.payout import lifecycle as payout_lifecycle
-from db.payout import payout
-from db.payout.payout import Call
-from db.payout.record import Payout
-from domain.errors import Conflict, PaysagaError, Unavailable, Unprocessable
+from db.payout.record import Call, Payout
+from domain.errors import Conflict, PaysagaError, Unprocessable
 from domain.ids import payout_cancel_key
-from domain.model import Failure
-from domain.money import to_major
 from domain.payout import (
     BankWaitPolicy,
     BookPayoutStep,
     BookTransferStep,
     PayoutCall,
-    PayoutDecision,
-    PayoutResolution,
     PayoutResolutionStep,
     PayoutState,
     PayoutStep,
@@ -41,6 +36,7 @@ from domain.psp import (
 )
 from gateways.protocol import Psp
 from runtime.notifier import CompletionNotifier
+from services.payout_reference import as_asked, check_reference, payout_named
 
 R = TypeVar("R", TransferResult, PayoutResult)
 
@@ -125,7 +121,7 @@ class PayoutActivities:
         return result
 
     async def _find_transfer(self, row: Payout, timeout_s: float) -> TransferResult:
-        return _as_asked(row, await self._psps[row.psp].find_transfer(row.id, timeout_s=timeout_s))
+        return as_asked(row, await self._psps[row.psp].find_transfer(row.id, timeout_s=timeout_s))
 
     async def _begin(self, row: Payout, call: Call) -> str | None:
         """Before the first request of an attempt. Why it is not made any more; None: it is."""
@@ -157,7 +153,7 @@ class PayoutActivities:
     async def _look(self, row: Payout, timeout_s: float) -> PayoutResult:
         if row.reference is None:
             return await self._find_payout(row, timeout_s)
-        return await _payout_named(self._psps[row.psp], row, row.reference, timeout_s)
+        return await payout_named(self._psps[row.psp], row, row.reference, timeout_s)
 
     @activity.defn
     @on(Queue.PSP)
@@ -214,7 +210,7 @@ class PayoutActivities:
             created_from=row.created_at - _CLOCK_SLACK,
             timeout_s=timeout_s,
         )
-        return _as_asked(row, found)
+        return as_asked(row, found)
 
     # --- our own database ---
 
@@ -239,7 +235,7 @@ class PayoutActivities:
     async def look_at_payout(self, step: PayoutStep) -> PayoutState:
         """Where it stands by its row."""
         row, _ = await self._row(step)
-        return payout_lifecycle.state_of(row)
+        return transition.state_of(row)
 
     @activity.defn
     @on(Queue.PSP)
@@ -257,7 +253,7 @@ class PayoutActivities:
     async def resolve_payout(self, step: PayoutResolutionStep) -> PayoutState:
         """A person's decision that came through Temporal. What cannot be decided so is said, not tried again."""
         try:
-            return await self._database.run(lambda c: payout_lifecycle.resolve(c, step, self._send_for_s, self._bank))
+            return await self._database.run(lambda c: decision.resolve(c, step, self._send_for_s, self._bank))
         except (Conflict, Unprocessable) as error:
             raise ApplicationError(error.detail, type=error.code, non_retryable=True) from error
 
@@ -277,43 +273,3 @@ class PayoutActivities:
         if result.outcome in (TransferOutcome.UNKNOWN, PayoutOutcome.UNKNOWN):
             raise try_again(result.reason or "")
         return result
-
-
-async def check_reference(psp: Psp, row: Payout, resolution: PayoutResolution, *, timeout_s: float) -> None:
-    """Look at what a person names, before it is taken for the payout's. Raises what `refuse_impossible` does;
-    Unprocessable `reference_not_found`, or why it is not what was asked for; Unavailable `psp_unavailable`."""
-    payout_lifecycle.refuse_impossible(row, resolution)
-    reference = resolution.reference
-    if resolution.decision is not PayoutDecision.REFERENCE or reference is None:
-        return
-    found: TransferResult | PayoutResult
-    if payout_lifecycle.call_of(row) is PayoutCall.TRANSFER:
-        named = await psp.retrieve_transfer(
-            reference, payout_id=row.id, destination=row.destination, timeout_s=timeout_s
-        )
-        found = _as_asked(row, named)
-    else:
-        found = await _payout_named(psp, row, reference, timeout_s)
-    if found.outcome in (TransferOutcome.UNKNOWN, PayoutOutcome.UNKNOWN):
-        raise Unavailable(f"The PSP does not say what {reference} is: try again.", code="psp_unavailable")
-    if found.outcome in (TransferOutcome.NOT_FOUND, PayoutOutcome.NOT_FOUND):
-        message = found.failure.message if found.failure else f"The PSP knows no {reference} of this seller."
-        raise Unprocessable(message, code=found.failure.code if found.failure else "reference_not_found")
-
-
-async def _payout_named(psp: Psp, row: Payout, reference: str, timeout_s: float) -> PayoutResult:
-    found = await psp.retrieve_payout(reference, payout_id=row.id, destination=row.destination, timeout_s=timeout_s)
-    return _as_asked(row, found)
-
-
-def _as_asked(row: Payout, found: R) -> R:
-    """The answer of a look, which carries our id, or none. Of another amount it is not what was asked for: NOT_FOUND,
-    with what it is instead, for a person to decide."""
-    unclear = (TransferOutcome.UNKNOWN, TransferOutcome.NOT_FOUND, PayoutOutcome.UNKNOWN, PayoutOutcome.NOT_FOUND)
-    if found.outcome in unclear or (found.amount, found.currency) == (row.amount, row.currency):
-        return found
-    of = f"{to_major(found.amount or 0, found.currency or row.currency)} {found.currency}"
-    message = f"The PSP shows {found.reference} of {of}, not of {to_major(row.amount, row.currency)} {row.currency}."
-    failure = Failure(code="amount_mismatch", message=message)
-    nothing = PayoutOutcome.NOT_FOUND if isinstance(found, PayoutResult) else TransferOutcome.NOT_FOUND
-    return found.model_copy(update={"outcome": nothing, "reference": None, "failure": failure})

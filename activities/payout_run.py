@@ -11,10 +11,11 @@ from temporalio import activity
 from activities.queues import Queue, on
 from db import task
 from db.core.database import Database
-from db.payout import payout, release
+from db.payout import release
+from db.payout import request as payout_request
 from db.payout import run as payout_run
-from db.payout.payout import NewPayout
 from db.payout.record import Payout
+from db.payout.request import NewPayout
 from db.schema.base import PLATFORM_TENANT
 from domain.errors import Conflict, PaysagaError, Unprocessable
 from domain.ids import new_id
@@ -134,7 +135,7 @@ class PayoutRunActivities:
             psp=self._psp,
             actor=f"run of {step.business_date}",
             send_for_s=self._send_for_s,
-            fit=self._payable,
+            payable=self._payable,
             run_id=step.run_id,
             business_date=step.business_date,
         )
@@ -151,7 +152,7 @@ class PayoutRunActivities:
         failure = ""
         for _ in range(_SELLER_TRIES):
             try:
-                return await self._database.run_patiently(lambda c: payout.request(c, new, at))
+                return await self._database.run_patiently(lambda c: payout_request.request(c, new, at))
             except (Conflict, Unprocessable):
                 return None  # paid for this date already, frozen, or spent since the page was read
             except Exception as error:  # noqa: BLE001 - whatever it is, it is written down

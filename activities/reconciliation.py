@@ -21,7 +21,7 @@ from activities.queues import Queue, on
 from activities.reconciliation_alarm import alarm
 from activities.retry import try_again
 from db.core.database import Database
-from db.core.permanent_errors import why_impossible
+from db.core.permanent_errors import permanent_reason
 from db.reconciliation import discrepancy as discrepancies
 from db.reconciliation import file as files
 from db.reconciliation import match as matching
@@ -202,7 +202,7 @@ class ReconciliationActivities:
             try:
                 done = await apply_fix(self._database, self._workflow_client, row, step.at)
             except Exception as error:
-                if not isinstance(error, (PaysagaError, Refused)) and why_impossible(error) is None:
+                if not isinstance(error, (PaysagaError, Refused)) and permanent_reason(error) is None:
                     raise
                 log.warning("fix refused", discrepancy=row.id, fix=row.fix, why=str(error))
                 refused += 1
@@ -285,7 +285,7 @@ def _possible(otherwise: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        why = why_impossible(error)
+        why = permanent_reason(error)
         if why is None:
             raise
         raise ApplicationError(f"{otherwise}: {why}", type=IMPOSSIBLE, non_retryable=True) from error

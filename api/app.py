@@ -12,17 +12,16 @@ from api import (
     explain,
     health,
     history,
-    merchant,
     openapi,
-    payout,
     problems,
     refund,
     risk,
-    statement,
     webhook,
 )
 from api.context import UPLOADS_MAX, Admission, Principals
-from api.payment import routes as payment
+from api.ledger import routes as ledger
+from api.merchant import routes as merchant
+from api.payout import routes as payout
 from api.reconciliation import files as settlement_files
 from api.reconciliation import report as reconciliation_report
 from api.reconciliation import routes as reconciliation
@@ -64,14 +63,13 @@ def create_app(settings: Settings) -> FastAPI:
     larger = {"/v1/reconciliations/files": settings.reconcile_file_max_bytes}
     app.add_middleware(BodyLimit, bytes_max=settings.api_max_body_bytes, larger=larger)
     for module in (
-        payment,
         explain,
         refund,
         dispute,
         risk,
         merchant,
         payout,
-        statement,
+        ledger,
         reconciliation,
         settlement_files,
         reconciliation_report,

@@ -41,7 +41,7 @@ _IS_POSITION: dict[str, Callable[[str], bool]] = {
     "reconciliation_item": _is_number,
     "discrepancy": _is_number,
 }
-"""What a page of each kind ends with."""
+"""The form of the position with which a page of each kind ends."""
 
 
 def encode(kind: str, position: str | int) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import quote
 
 from fastapi import APIRouter, Response
@@ -20,6 +20,7 @@ from db.dispute import find as disputes
 from db.payment import charge, find
 from db.payment.record import Charge, Transition
 from db.refund import find as refunds
+from db.task import Task
 from domain.ids import payment_workflow_id
 from domain.status import Status
 from runtime.wiring import Runtime
@@ -95,8 +96,8 @@ def _attempt(row: Charge) -> AttemptOut:
     )
 
 
-def _task(row: dict[str, Any]) -> TaskOut:
-    return TaskOut(id=row["id"], kind=row["kind"], detail=row["detail"], opened_at=row["opened_at"])
+def _task(row: Task) -> TaskOut:
+    return TaskOut(id=row.id, kind=row.kind, detail=row.detail, opened_at=row.opened_at)
 
 
 def _transition(row: Transition, names: Mapping[str, str]) -> TransitionOut:

@@ -14,9 +14,8 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from domain.ids import is_client_id
-from domain.limits import AmountText
+from domain.limits import AmountText, CurrencyCode
 from domain.model import Failure
-from domain.money import MoneyError, exponent
 
 
 class In(BaseModel):
@@ -54,14 +53,6 @@ def _string(value: object) -> object:
     return value
 
 
-def _currency(text: str) -> str:
-    try:
-        exponent(text)
-    except MoneyError as error:
-        raise PydanticCustomError("currency", str(error).replace("{", "(").replace("}", ")"), {"code": error.code})  # noqa: B904
-    return text
-
-
 Amount = Annotated[
     AmountText,
     BeforeValidator(_string),
@@ -71,9 +62,7 @@ Amount = Annotated[
         json_schema_extra={"pattern": r"^(0|[1-9][0-9]*)(\.[0-9]+)?$"},
     ),
 ]
-Currency = Annotated[
-    str, Field(description="ISO 4217", examples=["INR"], min_length=3, max_length=3), AfterValidator(_currency)
-]
+Currency = Annotated[CurrencyCode, Field(description="ISO 4217", examples=["INR"])]
 CountryCode = Annotated[
     str, Field(description="ISO 3166-1 alpha-2", examples=["IN"], pattern="^[A-Z]{2}$", min_length=2, max_length=2)
 ]

@@ -1,4 +1,4 @@
-"""`/v1/transactions`: a buyer's or seller's history. `/v1/ledger/transactions`: the books."""
+"""`/v1/transactions`: a buyer's or seller's history."""
 
 from collections.abc import Collection
 from datetime import UTC, date, datetime
@@ -9,17 +9,13 @@ from pydantic import BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from api import examples
-from api.context import LedgerReader, PaymentsReader, RuntimeOf
+from api.context import PaymentsReader, RuntimeOf
 from api.cursor import LIMIT_DEFAULT, Cursor, Limit, decode, encode
 from api.fields import FailureOut, Out
 from api.payment.shapes import PaymentOrderOut
 from api.problems import READ_PROBLEMS
-from api.schemas.ledger import LedgerList
-from api.views.ledger import ledger_out
 from db import history
 from db.history import STATUSES, Entry, EntryType, Filters, Role
-from db.ledger import posting as ledger
-from domain.errors import Unprocessable
 from domain.ids import is_client_id
 from domain.money import to_major
 from domain.status import DisputeStatus, PayoutStatus, RefundStatus
@@ -202,42 +198,5 @@ async def list_transactions(
     return _json(HistoryList(data=[history_out(row) for row in rows[:limit]], next_cursor=following))
 
 
-def _json(page: HistoryList | LedgerList) -> Response:
+def _json(page: HistoryList) -> Response:
     return Response(page.model_dump_json(), media_type="application/json")
-
-
-@router.get(
-    "/ledger/transactions", response_model=LedgerList, responses=READ_PROBLEMS, summary="The books, newest first"
-)
-async def list_ledger_transactions(
-    who: LedgerReader,
-    runtime: RuntimeOf,
-    payment_id: Annotated[str | None, Query(max_length=64)] = None,
-    payment_order_id: Annotated[str | None, Query(max_length=64, description="our id, `po_…`")] = None,
-    account: Annotated[str | None, Query(max_length=120, examples=["psp_clearing:stripe"])] = None,
-    since: Since = None,
-    until: Until = None,
-    cursor: Cursor = None,
-    limit: Limit = LIMIT_DEFAULT,
-) -> Response:
-    """By payment, order, account or time. Each transaction sums to zero per currency; a correction names what it
-    corrects."""
-    for text in (payment_id, payment_order_id, account):
-        if text is not None and not text.isprintable():
-            raise Unprocessable("The text has a character that cannot be stored.", code="text_invalid")
-    position = decode("ledger", cursor)
-    rows = await runtime.database.read(
-        lambda c: ledger.page(
-            c,
-            who.tenant_id,
-            payment_id=payment_id,
-            order_id=payment_order_id,
-            account=account,
-            since=since,
-            until=until,
-            before=int(position) if position else None,
-            limit=limit + 1,
-        )
-    )
-    following = encode("ledger", rows[limit - 1]["seq"]) if len(rows) > limit else None
-    return _json(LedgerList(data=[ledger_out(row) for row in rows[:limit]], next_cursor=following))

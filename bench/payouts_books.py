@@ -13,7 +13,7 @@ from db import api_key
 from db.core.database import Database
 from db.ledger import posting as ledger
 from db.ledger import wallet
-from db.payout import schedule as payout_schedule
+from db.merchant import schedule_terms
 from db.schema.merchant import merchant
 from domain import ledger as books
 from domain.ids import new_id
@@ -34,7 +34,7 @@ def sellers(count: int) -> list[str]:
 async def create_sellers(database: Database, count: int) -> None:
     """Create a tenant and its sellers, each due every day."""
     await database.run(lambda c: api_key.create(c, TENANT, "bench", "sk_test_bench_payouts"))
-    daily = payout_schedule.columns(PayoutSchedule(interval=Interval.DAILY))
+    daily = schedule_terms(PayoutSchedule(interval=Interval.DAILY))
     rows = [
         {
             "id": new_id("mer"),

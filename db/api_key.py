@@ -2,7 +2,9 @@
 
 import hashlib
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
@@ -34,11 +36,23 @@ SCOPES = frozenset(
 
 @dataclass(frozen=True)
 class Principal:
-    """Who asks: the key's id is what the audit log and transitions name."""
+    """The owner of a request: the key's id is what the audit log and transitions name."""
 
     key_id: str
     tenant_id: str
     scopes: frozenset[str]
+
+
+@dataclass(frozen=True)
+class ApiKey:
+    """A key without its secret, which nobody has but its owner."""
+
+    id: str
+    tenant_id: str
+    name: str
+    scopes: Sequence[str]
+    created_at: datetime
+    revoked_at: datetime | None
 
 
 def hash_of(secret: str) -> bytes:
@@ -50,6 +64,7 @@ def new_secret() -> str:
 
 
 async def find(connection: AsyncConnection, secret: str) -> Principal | None:
+    """The owner of a secret; None: nobody's, or it was revoked."""
     row = (
         await connection.execute(
             select(api_key.c.id, api_key.c.tenant_id, api_key.c.scopes).where(
@@ -90,7 +105,20 @@ async def create(
 
 
 async def revoke(connection: AsyncConnection, key_id: str) -> bool:
+    """False: it was revoked already, or there is none."""
     result = await connection.execute(
         update(api_key).where(api_key.c.id == key_id, api_key.c.revoked_at.is_(None)).values(revoked_at=func.now())
     )
     return result.rowcount == 1
+
+
+async def every(connection: AsyncConnection) -> list[ApiKey]:
+    """All keys, by tenant, the oldest first."""
+    columns = (api_key.c[name] for name in ApiKey.__dataclass_fields__)
+    rows = await connection.execute(select(*columns).order_by(api_key.c.tenant_id, api_key.c.created_at, api_key.c.id))
+    return [ApiKey(**row) for row in rows.mappings()]
+
+
+async def tenant_of(connection: AsyncConnection, key_id: str) -> str | None:
+    """The tenant of a key; None: there is none of this id."""
+    return await connection.scalar(select(api_key.c.tenant_id).where(api_key.c.id == key_id))

@@ -1,9 +1,12 @@
-"""Merchants: the sellers that orders are credited to."""
+"""Merchants: the sellers that orders are credited to, their terms, and when they are paid."""
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Required, TypedDict
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -11,84 +14,182 @@ from db.schema.merchant import merchant
 from db.schema.payment import risk_rule_set
 from domain.errors import Conflict, NotFound
 from domain.ids import new_id
+from domain.payout import Interval, PayoutSchedule
+from domain.status import MerchantStatus
 
 
-async def create(connection: AsyncConnection, tenant_id: str, values: dict[str, Any]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Merchant:
+    """A seller of one tenant. Fees: `fee_percent` of an order's amount plus `fee_fixed` in major units of its own
+    currency. `payout_account`: the PSP's name of the seller's account there."""
+
+    id: str
+    tenant_id: str
+    seller_account: str
+    name: str | None
+    status: MerchantStatus
+    fee_percent: Decimal
+    fee_fixed: Decimal
+    psp_fee_payer: str
+    dispute_fee_payer: str
+    platform_fee_on_refund: str
+    allow_negative_balance: bool
+    country: str | None
+    payout_account: str | None
+    payout_interval: Interval
+    payout_weekdays: list[int]
+    payout_monthdays: list[int]
+    payout_minimum: dict[str, int]
+    payout_delay_days: int
+    created_at: datetime
+    updated_at: datetime
+
+    @property
+    def schedule(self) -> PayoutSchedule:
+        return PayoutSchedule(
+            interval=self.payout_interval,
+            weekdays=tuple(self.payout_weekdays),
+            monthdays=tuple(self.payout_monthdays),
+            minimum=self.payout_minimum,
+            delay_days=self.payout_delay_days,
+        )
+
+    @property
+    def can_be_paid(self) -> bool:
+        """True if a payout run looks at this merchant at all."""
+        return self.status is MerchantStatus.ACTIVE and self.payout_account is not None
+
+
+class MerchantTerms(TypedDict, total=False):
+    """Terms of a merchant, by column; what is left out stays as it is, or is the column's default."""
+
+    name: str | None
+    status: MerchantStatus
+    fee_percent: Decimal
+    fee_fixed: Decimal
+    psp_fee_payer: str
+    dispute_fee_payer: str
+    platform_fee_on_refund: str
+    allow_negative_balance: bool
+    country: str | None
+    payout_account: str | None
+    payout_interval: str
+    payout_weekdays: list[int]
+    payout_monthdays: list[int]
+    payout_minimum: dict[str, int]
+    payout_delay_days: int
+
+
+class NewMerchant(MerchantTerms, total=False):
+    """A merchant to be: its name in the tenant's own books, and its terms."""
+
+    seller_account: Required[str]
+
+
+def schedule_terms(schedule: PayoutSchedule) -> MerchantTerms:
+    """A whole payout schedule, by column."""
+    return {
+        "payout_interval": schedule.interval.value,
+        "payout_weekdays": list(schedule.weekdays),
+        "payout_monthdays": list(schedule.monthdays),
+        "payout_minimum": dict(schedule.minimum),
+        "payout_delay_days": schedule.delay_days,
+    }
+
+
+async def create(connection: AsyncConnection, tenant_id: str, new: NewMerchant) -> Merchant:
     """Raises Conflict `merchant_exists`."""
-    inserted = (
-        (
-            await connection.execute(
-                upsert(merchant)
-                .values(id=new_id("mer"), tenant_id=tenant_id, **values)
-                .on_conflict_do_nothing(index_elements=["tenant_id", "seller_account"])
-                .returning(merchant)
-            )
-        )
-        .mappings()
-        .one_or_none()
-    )
-    if inserted is None:
-        raise Conflict(f"{values['seller_account']} exists already.", code="merchant_exists")
-    return dict(inserted)
-
-
-async def change(
-    connection: AsyncConnection, tenant_id: str, seller_account: str, values: dict[str, Any]
-) -> dict[str, Any]:
-    """Raises NotFound; Conflict `merchant_closed`, since a closed merchant is not opened again."""
-    current = (
-        (
-            await connection.execute(
-                select(merchant)
-                .where(merchant.c.tenant_id == tenant_id, merchant.c.seller_account == seller_account)
-                .with_for_update()
-            )
-        )
-        .mappings()
-        .one_or_none()
-    )
-    if current is None:
-        raise NotFound("There is no such merchant.", code="merchant_not_found")
-    if current["status"] == "CLOSED" and values.get("status", "CLOSED") != "CLOSED":
-        raise Conflict("A closed merchant stays closed.", code="merchant_closed")
-    changed = await connection.execute(
-        update(merchant)
-        .where(merchant.c.id == current["id"])
-        .values(updated_at=func.now(), **values)
+    inserted = await connection.execute(
+        upsert(merchant)
+        .values(id=new_id("mer"), tenant_id=tenant_id, **new)
+        .on_conflict_do_nothing(index_elements=["tenant_id", "seller_account"])
         .returning(merchant)
     )
-    return dict(changed.mappings().one())
+    row = inserted.mappings().one_or_none()
+    if row is None:
+        raise Conflict(f"{new['seller_account']} exists already.", code="merchant_exists")
+    return _merchant(row)
 
 
-async def get(connection: AsyncConnection, tenant_id: str, seller_account: str) -> dict[str, Any]:
-    """By our id or the seller_account. Raises NotFound."""
-    column = merchant.c.id if seller_account.startswith("mer_") else merchant.c.seller_account
-    row = (
-        (await connection.execute(select(merchant).where(merchant.c.tenant_id == tenant_id, column == seller_account)))
-        .mappings()
-        .one_or_none()
+async def change(connection: AsyncConnection, tenant_id: str, seller_account: str, terms: MerchantTerms) -> Merchant:
+    """Raises NotFound `merchant_not_found`; Conflict `merchant_closed`, since a closed merchant is not opened again."""
+    current = await lock(connection, tenant_id, seller_account)
+    closed = MerchantStatus.CLOSED
+    if current.status is closed and terms.get("status", closed) != closed:
+        raise Conflict("A closed merchant stays closed.", code="merchant_closed")
+    changed = await connection.execute(
+        update(merchant).where(merchant.c.id == current.id).values(updated_at=func.now(), **terms).returning(merchant)
     )
+    return _merchant(changed.mappings().one())
+
+
+async def lock(connection: AsyncConnection, tenant_id: str, seller_account: str) -> Merchant:
+    """The merchant under its row lock. Raises NotFound `merchant_not_found`."""
+    found = await connection.execute(
+        select(merchant)
+        .where(merchant.c.tenant_id == tenant_id, merchant.c.seller_account == seller_account)
+        .with_for_update()
+    )
+    row = found.mappings().one_or_none()
     if row is None:
         raise NotFound("There is no such merchant.", code="merchant_not_found")
-    return dict(row)
+    return _merchant(row)
 
 
-async def of_accounts(
-    connection: AsyncConnection, tenant_id: str, accounts: Sequence[str]
-) -> dict[str, dict[str, Any]]:
-    """seller_account → its row, with the version of the tenant's risk rules (`risk_version`, None where it has none):
-    a payment is stored after one question about both."""
+async def find(connection: AsyncConnection, name: str, tenant_id: str | None) -> list[Merchant]:
+    """By our id or the tenant's own; without a tenant, several may have a seller of the same name: by tenant."""
+    query = select(merchant).where((merchant.c.id == name) | (merchant.c.seller_account == name))
+    if tenant_id is not None:
+        query = query.where(merchant.c.tenant_id == tenant_id)
+    return [_merchant(row) for row in (await connection.execute(query.order_by(merchant.c.tenant_id))).mappings()]
+
+
+@dataclass(frozen=True)
+class Sellers:
+    """Merchants by their seller_account, and the version of their tenant's risk rules; None where it has none."""
+
+    merchants: dict[str, Merchant]
+    risk_version: int | None
+
+
+async def of_accounts(connection: AsyncConnection, tenant_id: str, accounts: Sequence[str]) -> Sellers:
+    """The merchants of these accounts with the version of the tenant's risk rules: a payment is stored after one
+    question about both."""
     latest = select(func.max(risk_rule_set.c.version)).where(risk_rule_set.c.tenant_id == tenant_id).scalar_subquery()
-    rows = await connection.execute(
+    found = await connection.execute(
         select(merchant, latest.label("risk_version")).where(
             merchant.c.tenant_id == tenant_id, merchant.c.seller_account.in_(accounts)
         )
     )
-    return {row["seller_account"]: dict(row) for row in rows.mappings()}
+    rows = found.mappings().all()
+    merchants = {row["seller_account"]: _merchant(row) for row in rows}
+    return Sellers(merchants, rows[0]["risk_version"] if rows else None)
 
 
-async def page(connection: AsyncConnection, tenant_id: str, *, after: str | None, limit: int) -> list[dict[str, Any]]:
-    query = select(merchant).where(merchant.c.tenant_id == tenant_id).order_by(merchant.c.id).limit(limit)
+async def page(connection: AsyncConnection, tenant_id: str, *, after: str | None, limit: int) -> list[Merchant]:
+    """In the order in which they were added; `after`: the id of the merchant that a page ended with. Ids alone are
+    ordered by the millisecond only."""
+    position = (merchant.c.created_at, merchant.c.id)
+    query = select(merchant).where(merchant.c.tenant_id == tenant_id).order_by(*position).limit(limit)
     if after is not None:
-        query = query.where(merchant.c.id > after)
-    return [dict(row) for row in (await connection.execute(query)).mappings()]
+        added_at = select(merchant.c.created_at).where(merchant.c.tenant_id == tenant_id, merchant.c.id == after)
+        query = query.where(tuple_(*position) > tuple_(added_at.scalar_subquery(), after))
+    return [_merchant(row) for row in (await connection.execute(query)).mappings()]
+
+
+async def of_all_tenants(
+    connection: AsyncConnection, *, tenant_id: str | None, status: MerchantStatus | None, limit: int
+) -> list[Merchant]:
+    """By tenant and name: all, those of one tenant, those with one status."""
+    query = select(merchant).order_by(merchant.c.tenant_id, merchant.c.seller_account).limit(limit)
+    if tenant_id is not None:
+        query = query.where(merchant.c.tenant_id == tenant_id)
+    if status is not None:
+        query = query.where(merchant.c.status == status.value)
+    return [_merchant(row) for row in (await connection.execute(query)).mappings()]
+
+
+def _merchant(row: Any) -> Merchant:
+    values = {name: row[name] for name in Merchant.__dataclass_fields__}
+    typed = {"status": MerchantStatus(row["status"]), "payout_interval": Interval(row["payout_interval"])}
+    return Merchant(**values | typed)

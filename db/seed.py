@@ -1,15 +1,15 @@
-"""What the embedded stack starts with: the development key and three sellers. It is never run on a real database."""
+"""The first rows of the embedded stack: the development key and three sellers. Never run on a real database."""
 
 from decimal import Decimal
-from typing import Any
 
 from db import api_key, merchant
 from db.core.database import Database
+from db.merchant import NewMerchant
 from domain.errors import Conflict
 
 DEVELOPMENT_TENANT = "dev"
 
-MERCHANTS: tuple[dict[str, Any], ...] = (
+MERCHANTS: tuple[NewMerchant, ...] = (
     {"seller_account": "seller_anna", "name": "Anna's Books", "fee_percent": Decimal("3.0"), "fee_fixed": Decimal(0)},
     {"seller_account": "seller_bo", "name": "Bo's Bikes", "fee_percent": Decimal("2.9"), "fee_fixed": Decimal("0.30")},
     {

@@ -1,13 +1,13 @@
 """Tasks for a person: opened once per payment and kind while open, closed with a name and a resolution, kept."""
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import case, func, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from db import audit_log
 from db.schema.tenant import operator_task
 from domain.ids import new_id
 
@@ -24,6 +24,38 @@ OTHER_QUESTIONS = (
     "webhook_dead",
 )
 """Kinds that say nothing of why a payment or a refund does not move on, and that no decision about that answers."""
+
+
+CLOSED_BY_HAND = frozenset(
+    {
+        "refund_came_back",
+        "refund_exceeds",
+        "refund_at_psp",
+        "dispute_changed",
+        "payout_unchecked",
+        "payout_not_made",
+        "reconciliation_failed",
+        "paid_twice",
+        "webhook_dead",
+    }
+)
+"""Kinds that nothing closes but a person who says what was done."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A question to a person. `object_id`: what it is about where that is no payment; `closed_at` None: it is open."""
+
+    id: str
+    tenant_id: str
+    payment_id: str | None
+    object_id: str | None
+    kind: str
+    detail: str
+    opened_at: datetime
+    closed_at: datetime | None
+    closed_by: str | None
+    resolution: str | None
 
 
 async def open_task(
@@ -90,26 +122,29 @@ async def close_of(connection: AsyncConnection, object_id: str, *, by: str, reso
 
 async def open_tasks(
     connection: AsyncConnection, *, payment_id: str | None = None, object_id: str | None = None
-) -> list[dict[str, Any]]:
+) -> list[Task]:
     """The oldest first: all, those of a payment, or those about another object."""
-    query = select(operator_task).where(operator_task.c.closed_at.is_(None)).order_by(operator_task.c.id)
+    query = (
+        select(operator_task)
+        .where(operator_task.c.closed_at.is_(None))
+        .order_by(operator_task.c.opened_at, operator_task.c.id)
+    )
     if payment_id is not None:
         query = query.where(operator_task.c.payment_id == payment_id)
     if object_id is not None:
         query = query.where(operator_task.c.object_id == object_id)
-    return [dict(row) for row in (await connection.execute(query)).mappings()]
+    return [Task(**row) for row in (await connection.execute(query)).mappings()]
 
 
-async def find(connection: AsyncConnection, task_id: str) -> dict[str, Any] | None:
+async def find(connection: AsyncConnection, task_id: str) -> Task | None:
     """An open or closed one, of any tenant."""
-    row = (await connection.execute(select(operator_task).where(operator_task.c.id == task_id))).mappings()
-    found = row.one_or_none()
-    return None if found is None else dict(found)
+    rows = await connection.execute(select(operator_task).where(operator_task.c.id == task_id))
+    found = rows.mappings().one_or_none()
+    return None if found is None else Task(**found)
 
 
-async def close_one(connection: AsyncConnection, task_id: str, *, by: str, resolution: str) -> bool:
-    """Close what nothing closes by itself, as a person says, with an entry in the audit log. False: it was closed
-    already."""
+async def close_one(connection: AsyncConnection, task_id: str, *, by: str, resolution: str) -> Task | None:
+    """Close a task, as a person says. None: it was closed already."""
     query = (
         update(operator_task)
         .where(operator_task.c.id == task_id, operator_task.c.closed_at.is_(None))
@@ -117,9 +152,4 @@ async def close_one(connection: AsyncConnection, task_id: str, *, by: str, resol
         .returning(operator_task)
     )
     closed = (await connection.execute(query)).mappings().one_or_none()
-    if closed is None:
-        return False
-    about = {"payment": closed["payment_id"]} if closed["object_id"] is None else {"object": closed["object_id"]}
-    detail = {"kind": closed["kind"], **about, "note": resolution}
-    await audit_log.record(connection, closed["tenant_id"], by, "task.close", task_id, detail)
-    return True
+    return None if closed is None else Task(**closed)

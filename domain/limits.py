@@ -2,7 +2,10 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
+
+from domain.money import MoneyError, exponent
 
 Note = Annotated[str, Field(max_length=2000)]
 """Why somebody decided so, for the audit log."""
@@ -17,3 +20,18 @@ PspReference = Annotated[str, Field(min_length=1, max_length=255)]
 
 AmountText = Annotated[str, Field(max_length=24)]
 """An amount in major units: `500.00`."""
+
+KeyName = Annotated[str, Field(max_length=200)]
+"""What an API key is for."""
+
+
+def _currency(text: str) -> str:
+    try:
+        exponent(text)
+    except MoneyError as error:
+        raise PydanticCustomError("currency", str(error).replace("{", "(").replace("}", ")"), {"code": error.code})  # noqa: B904
+    return text
+
+
+CurrencyCode = Annotated[str, Field(min_length=3, max_length=3), AfterValidator(_currency)]
+"""ISO 4217."""

@@ -74,3 +74,8 @@ async def start_payout_run(
         result_type=PayoutRunReport,
     )
     return handle
+
+
+def schedule_id(task_queue: str, name: str) -> str:
+    """The id of a schedule in Temporal: several Paysagas may share a namespace."""
+    return f"{task_queue}-{name}"

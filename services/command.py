@@ -78,10 +78,12 @@ async def once(
     work: Callable[[Connection], Awaitable[T]],
     *,
     repeat: bool = False,
+    patient: bool = False,
 ) -> Done[T]:
     """Do `work` in the transaction that stores the key; without a `request` (a terminal has no keys) just do it.
 
-    `repeat`: a replayed request does the work again, as what may be done twice. Raises Conflict
+    `repeat`: a replayed request does the work again, as what may be done twice. `patient`: the work may take up to a
+    minute, since it grows with what a seller has done. Raises Conflict
     `idempotency_in_progress`, Unprocessable `idempotency_key_reused`, and what `work` raises; a refusal stores nothing.
     """
 
@@ -93,6 +95,6 @@ async def once(
         return Done(claim.object_id, claim.replayed, result)
 
     try:
-        return await database.run(transaction)
+        return await (database.run_patiently if patient else database.run)(transaction)
     except LockTimeout as error:
         raise error if request is None else idempotency.in_progress(error) from error

@@ -25,7 +25,7 @@ from domain.payout import PAYOUT_RUN_WORKFLOW, RELEASE_WORKFLOW
 from domain.reconciliation.reconciliation import RECONCILIATION_WORKFLOW, Occasion
 from domain.seal import SEAL_WORKFLOW
 from domain.sweep import SWEEP_WORKFLOW
-from runtime.runs import payout_run_input, reconciliation_input
+from runtime.runs import payout_run_input, reconciliation_input, schedule_id
 
 _CATCH_UP = timedelta(days=10)
 """A run that is later than this after an outage is not made: older dates are for a person."""
@@ -119,10 +119,6 @@ def _daily(settings: Settings, at: str) -> Timing:
         ScheduleSpec(calendars=[moment], time_zone_name=settings.business_zone),
         SchedulePolicy(overlap=ScheduleOverlapPolicy.BUFFER_ALL, catchup_window=_CATCH_UP, pause_on_failure=True),
     )
-
-
-def schedule_id(task_queue: str, name: str) -> str:
-    return f"{task_queue}-{name}"
 
 
 async def ensure_schedules(client: Client, settings: Settings) -> None:

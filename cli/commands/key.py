@@ -1,4 +1,4 @@
-"""Key: TODO docstring."""
+"""The commands about API keys. What one of them needs is imported when it is called."""
 
 import asyncio
 from typing import TYPE_CHECKING, Annotated
@@ -15,12 +15,9 @@ from cli.command_line import (
 )
 
 if TYPE_CHECKING:
-    pass
+    from db.core.database import Database
 
 keys = typer.Typer(help="API keys of tenants.", no_args_is_help=True)
-
-
-# --- API keys ---
 
 
 @keys.command("create")
@@ -32,11 +29,12 @@ def keys_create(
 ) -> None:
     """Make an API key and print its secret, once."""
     from cli.connection import database_of
-    from cli.operator_key import create_key
+    from services import api_key
+    from services.command import Caller
 
     async def create() -> tuple[str, str]:
         async with database_of(settings()) as database:
-            return await create_key(database, tenant, name, frozenset(scope or ()), by or login())
+            return await api_key.create(database, Caller(by or login()), tenant, name, frozenset(scope or ()))
 
     key_id, secret = asyncio.run(create())
     out = console()
@@ -47,9 +45,14 @@ def keys_create(
 @keys.command("revoke")
 def keys_revoke(key_id: Annotated[str, typer.Argument(metavar="ID", help="key_…")], by: ByOrLogin = None) -> None:
     """Take an API key back."""
-    from cli.operator_key import revoke_key
+    from services import api_key
+    from services.command import Caller
 
-    change(lambda database: revoke_key(database, key_id, by or login()))
+    async def revoke(database: "Database") -> str:
+        revoked = await api_key.revoke(database, Caller(by or login()), key_id)
+        return f"{key_id} is revoked." if revoked else f"{key_id} was revoked already."
+
+    change(revoke)
 
 
 @keys.command("list")

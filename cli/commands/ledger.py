@@ -74,7 +74,7 @@ def ledger_balance(
     at: At = None,
     tenant: Tenant = None,
 ) -> None:
-    """What is on an account, or on all of them, now or at a past moment."""
+    """Show the balance of an account, or of all of them, now or at a past moment."""
     from cli.pages.ledger import balance_page
 
     with_database(lambda database: balance_page(database, account, at=at, tenant=tenant))
@@ -83,8 +83,7 @@ def ledger_balance(
 @ledger.command("trial-balance")
 def ledger_trial_balance(at: At = None, tenant: OfTenant = None, csv: File = None) -> None:
     """Every account on its side; per currency the two sides are equal."""
-    from cli.operator_ledger import write_trial_balance
-    from cli.pages.ledger import trial_balance_page
+    from cli.pages.ledger import trial_balance_page, write_trial_balance
 
     if csv is None:
         with_database(lambda database: trial_balance_page(database, at=at, tenant=tenant))
@@ -106,14 +105,14 @@ def ledger_statement(
     ] = None,
     csv: File = None,
 ) -> None:
-    """What a seller was credited and debited in a period, with the balance after each."""
-    from cli.operator_ledger import Wanted, write_statement
-    from cli.pages.ledger import statement_page
+    """Show what a seller was credited and debited in a period, with the balance after each."""
+    from cli.pages.ledger import statement_page, write_statement
+    from services.ledger import StatementRequest
 
     end = until or datetime.now(UTC)
     if since > end:
         raise typer.BadParameter("--from is after --to")
-    wanted = Wanted(seller, tenant, currency, since, end)
+    wanted = StatementRequest(seller, since, end, currency, tenant)
     if csv is None:
         with_database(lambda database: statement_page(database, wanted))
     else:
@@ -123,22 +122,30 @@ def ledger_statement(
 @ledger.command("seal")
 def ledger_seal() -> None:
     """Seal what was posted since the last time, and print the head of the chain, to be written down elsewhere."""
-    from cli.operator_ledger import seal_now
+    from cli.pages.ledger import sealed_page
+    from cli.progress import passing_bar
+    from services.ledger import seal_all
 
-    with_database(lambda database: seal_now(database, console()))
+    async def seal(database: "Database") -> RenderableType:
+        with passing_bar(console(), "sealing") as progress:
+            return sealed_page(await seal_all(database, progress))
+
+    with_database(seal)
 
 
 @ledger.command("verify")
 def ledger_verify(head: WrittenDown = None) -> None:
     """Compute the seal anew from the ledger; exit code 1 if anything was changed after it was sealed."""
-    from cli.operator_ledger import verify_now
     from cli.pages.ledger import verified_page
+    from cli.progress import passing_bar
+    from services.ledger import verify_seal
 
     expected, whole = written_down(head), True
 
     async def check(database: "Database") -> RenderableType:
         nonlocal whole
-        found = await verify_now(database, console(), expected)
+        with passing_bar(console(), "verifying") as progress:
+            found = await verify_seal(database, expected, progress)
         whole = not found.violations
         return verified_page(found)
 

@@ -1,4 +1,4 @@
-"""Merchant: TODO docstring."""
+"""The commands about sellers. What one of them needs is imported when it is called."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,14 +8,11 @@ from cli.command_line import By, Limit, Tenant, change, show
 from domain.status import MerchantStatus
 
 if TYPE_CHECKING:
-    pass
+    from db.core.database import Database
 
 merchants = typer.Typer(help="See, freeze and close sellers.", no_args_is_help=True)
 Seller = Annotated[str, typer.Argument(metavar="SELLER", help="The tenant's own id of the seller, or mer_….")]
 OfTenant = Annotated[str | None, typer.Option(help="Whose seller, where several tenants have one of this name.")]
-
-
-# --- merchants ---
 
 
 @merchants.command("list")
@@ -29,7 +26,7 @@ def merchants_list(
     """Sellers, by tenant and name."""
     from cli.pages.merchant import merchants_page
 
-    show(lambda database: merchants_page(database, tenant=tenant, status=status and status.value, limit=limit))
+    show(lambda database: merchants_page(database, tenant=tenant, status=status, limit=limit))
 
 
 @merchants.command("show")
@@ -58,7 +55,25 @@ def merchants_close(seller: Seller, by: By, tenant: OfTenant = None) -> None:
     _set_status(seller, tenant, MerchantStatus.CLOSED, by)
 
 
-def _set_status(seller: str, tenant: str | None, status: MerchantStatus, by: str) -> None:
-    from cli.operator_merchant import set_merchant_status
+_MEANS = {
+    MerchantStatus.ACTIVE: "whatever waits goes on",
+    MerchantStatus.FROZEN: "no new orders and no captures; what is charged already is refunded, and refunds and "
+    "disputes go on",
+    MerchantStatus.CLOSED: "for ever; refunds are made from what is left in its wallet",
+}
 
-    change(lambda database: set_merchant_status(database, seller, tenant, status, by))
+
+def _set_status(seller: str, tenant: str | None, status: MerchantStatus, by: str) -> None:
+    from cli.refusals import refusals
+    from services.command import Caller
+    from services.merchant import change as change_merchant
+
+    async def set_status(database: "Database") -> str:
+        with refusals(seller):
+            done = await change_merchant(database, Caller(by), seller, {"status": status}, tenant_id=tenant)
+        name = f"{done.after.seller_account} of {done.after.tenant_id}"
+        if done.before == done.after:
+            return f"{name} is {status} already."
+        return f"{name} was {done.before.status} and is {status}: {_MEANS[status]}."
+
+    change(set_status)

@@ -1,9 +1,10 @@
 """The commands about payouts: see them, make one, stop one, decide about one; schedules and runs. What one of them
 needs is imported when it is called."""
 
+from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -12,12 +13,18 @@ from cli.commands.ledger import with_database
 from domain.payout import PayoutDecision, PayoutResolution
 from domain.status import PayoutStatus
 
+if TYPE_CHECKING:
+    from db.core.database import Database
+    from runtime.wiring import Runtime
+
 payouts = typer.Typer(
     help="See payouts, make and stop them, decide about one; schedules and runs.", no_args_is_help=True
 )
 
 PayoutId = Annotated[str, typer.Argument(metavar="ID", help="pt_…")]
 Seller = Annotated[str, typer.Argument(metavar="SELLER", help="The tenant's own id of the seller, or mer_….")]
+_WAIT_S = 8.0
+"""For what is quick where nothing is wrong."""
 OfTenant = Annotated[str | None, typer.Option(help="Whose seller, where several tenants have one of this name.")]
 
 
@@ -38,7 +45,7 @@ def payouts_list(
 
 @payouts.command("show")
 def payouts_show(payout_id: PayoutId) -> None:
-    """Where a payout stands, what the PSP said, what it pays, and what a person has to do about it."""
+    """Show a payout: its status, the PSP's answers, what it pays, and what a person has to do about it."""
     from cli.pages.payout import payout_page
 
     show(lambda database: payout_page(settings(), database, payout_id))
@@ -52,7 +59,7 @@ def payouts_items(
     ] = None,
 ) -> None:
     """Every posting that a payout pays or deducts, as CSV."""
-    from cli.operator_payout import write_items
+    from cli.pages.payout import write_items
 
     with_database(lambda database: write_items(database, payout_id, csv or Path("-")))
 
@@ -66,17 +73,49 @@ def payouts_create(
     tenant: OfTenant = None,
 ) -> None:
     """Pay a seller out: all that is available, or a part."""
-    from cli.operator_payout import create_payout
+    from cli.pages import format as look
+    from cli.refusals import refusals
+    from domain.money import to_major
+    from services import payout
+    from services.command import Caller
 
-    steer(lambda runtime: create_payout(runtime, seller, tenant, amount, currency, by))
+    async def create(runtime: "Runtime") -> str:
+        wanted = payout.PayoutRequest(seller, amount, currency, tenant)
+        with refusals(seller):
+            done = await payout.create(runtime, Caller(by), wanted, wait_s=_WAIT_S, until=payout.sent)
+        made = done.payout
+        why = f" ({made.failure.message})" if made.failure else ""
+        paid = f"{to_major(made.amount, made.currency)} {made.currency}"
+        return f"{made.id} of {paid} is {made.status}{why}." + look.later(done.told)
+
+    steer(create)
 
 
 @payouts.command("cancel")
 def payouts_cancel(payout_id: PayoutId, by: By) -> None:
     """Stop a payout that the bank has not got."""
-    from cli.operator_payout import cancel_payout
+    from cli.pages import format as look
+    from cli.refusals import refusals
+    from domain.money import to_major
+    from embedded.errors import StackError
+    from services import payout
+    from services.command import Caller
 
-    steer(lambda runtime: cancel_payout(runtime, payout_id, by))
+    async def cancel(runtime: "Runtime") -> str:
+        with refusals(payout_id):
+            done = await payout.cancel(runtime, Caller(by), payout_id, wait_s=_WAIT_S)
+        now = done.payout
+        if done.found.status is PayoutStatus.CANCELLED:
+            return f"{now.id} is CANCELLED already."
+        if now.cancel_failure is not None:
+            raise StackError(f"{now.id} is {now.status} and goes on: {now.cancel_failure.message}")
+        if now.status is PayoutStatus.CANCELLED:
+            amount = f"{to_major(now.amount, now.currency)} {now.currency}"
+            return f"{now.id} is CANCELLED: {amount} are in the wallet again."
+        said = f"{now.id} was {done.found.status}: it is being cancelled, if it is not too late."
+        return said + look.later(done.told)
+
+    steer(cancel)
 
 
 @payouts.command("resolve")
@@ -97,10 +136,22 @@ def payouts_resolve(
     ] = None,
 ) -> None:
     """Decide about a payout that NEEDS_ATTENTION."""
-    from cli.operator_payout import resolve_payout
+    from cli.pages import format as look
+    from cli.refusals import refusals
+    from embedded.errors import StackError
+    from services import payout
+    from services.command import Caller
 
+    if decision == "reference" and not reference:
+        raise StackError("The decision `reference` needs the PSP's name for it: --reference tr_… or po_…")
     resolution = PayoutResolution(decision=PayoutDecision(decision), by=by, note=note, reference=reference)
-    steer(lambda runtime: resolve_payout(runtime, payout_id, resolution))
+
+    async def resolve(runtime: "Runtime") -> str:
+        with refusals(payout_id):
+            done = await payout.resolve(runtime, Caller(by), payout_id, resolution)
+        return f"{payout_id} was NEEDS_ATTENTION and is {done.payout.status}." + look.later(done.told)
+
+    steer(resolve)
 
 
 # --- schedules, releases, runs ---
@@ -123,20 +174,39 @@ def payouts_schedule(
     ] = None,
     tenant: OfTenant = None,
 ) -> None:
-    """When a seller is paid without asking; what is not said stays as it is."""
-    from cli.operator_payout import ScheduleChange, set_schedule
+    """Set when a seller is paid without asking; what is not said stays as it is."""
+    from cli.payout_schedule import ScheduleOptions, set_schedule
 
-    wanted = ScheduleChange(daily, weekly, monthly, manual, tuple(minimum or ()), delay_days)
-    change(lambda database: set_schedule(settings(), database, seller, tenant, wanted, by))
+    wanted = ScheduleOptions(daily, weekly, monthly, manual, tuple(minimum or ()), delay_days)
+    change(lambda database: set_schedule(settings(), database, by, seller, tenant, wanted))
 
 
 @payouts.command("release")
 def payouts_release(by: By) -> None:
     """Make available now what is due; it happens by itself every few minutes."""
-    from cli.operator_payout import release_now
+    from cli.progress import progress
+    from services.command import Caller
+    from services.payout import release_all
 
-    out = console()
-    change(lambda database: release_now(database, out, by))
+    async def release(database: "Database") -> str:
+        with ExitStack() as stack:
+            bar = progress(console())
+            line = bar.add_task("released", total=None, note="")
+
+            def show(orders: int, due: int) -> None:
+                if not bar.live.is_started:  # where nothing is due there is no bar
+                    stack.enter_context(bar)
+                bar.update(line, completed=orders, total=due)
+
+            released = await release_all(database, Caller(by), show)
+        if not released.due:
+            return "Nothing is due: what is pending becomes available later."
+        left = released.due - released.orders
+        held = f"; {left} are held by others just now" if left > 0 else ""
+        are = "s are" if released.orders != 1 else " is"
+        return f"{released.orders} order{are} released: their sellers can be paid{held}."
+
+    change(release)
 
 
 @payouts.command("run")
@@ -148,7 +218,7 @@ def payouts_run(
     ] = None,
 ) -> None:
     """Pay every seller who is due on a date, once however often it is run, and follow it to its end."""
-    from cli.operator_payout_run import run_payouts
+    from cli.payout_run import run_payouts
 
     out = console()
     steer(lambda runtime: run_payouts(runtime, out, date and date.date(), by))

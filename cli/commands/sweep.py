@@ -1,17 +1,25 @@
-"""Sweep: TODO docstring."""
+"""The command that has the sweeper look now. What it needs is imported when it is called."""
 
 from typing import TYPE_CHECKING
 
-from cli.command_line import (
-    steer,
-)
+from cli.command_line import steer
 
 if TYPE_CHECKING:
-    pass
+    from runtime.wiring import Runtime
 
 
 def sweep() -> None:
     """Look now for payments without a workflow and for webhooks that nobody has read."""
-    from cli.operator_sweep import sweep_now
+    from services.sweep import sweep_now
 
-    steer(sweep_now)
+    async def look(runtime: "Runtime") -> str:
+        report = await sweep_now(runtime)
+        if report is None:
+            return "The sweep was asked for, and has not ended yet: see the Temporal UI."
+        return (
+            f"Swept: {report.restarted} started again, {report.nudged} nudged, "
+            f"{report.late_charges} late charges, {report.refunds} refunds, {report.disputes} disputes, "
+            f"{report.payouts} payouts, {report.reconciliations} reconciliations, {report.tasks} tasks opened."
+        )
+
+    steer(look)

@@ -1,4 +1,4 @@
-"""Task: TODO docstring."""
+"""The commands about what waits for a person. What one of them needs is imported when it is called."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -7,17 +7,14 @@ import typer
 from cli.command_line import By, change, show
 
 if TYPE_CHECKING:
-    pass
+    from db.core.database import Database
 
 tasks = typer.Typer(help="What waits for a person, and what to do about it.")
 
 
-# --- tasks ---
-
-
 @tasks.callback(invoke_without_command=True)
 def tasks_list(context: typer.Context) -> None:
-    """What waits for a person, and what to do about it."""
+    """List what waits for a person, and what to do about it."""
     if context.invoked_subcommand is not None:
         return
     from cli.pages.task import tasks_page
@@ -32,6 +29,20 @@ def tasks_close(
     note: Annotated[str, typer.Option(help="What was done about it, for the audit log.")],
 ) -> None:
     """Close a task that nothing closes by itself."""
-    from cli.operator_task import close_task
+    from cli.hints import hint
+    from cli.refusals import refusals
+    from embedded.errors import StackError
+    from services import task
+    from services.command import Caller
 
-    change(lambda database: close_task(database, task_id, by, note))
+    async def close(database: "Database") -> str:
+        with refusals(task_id):
+            try:
+                done = await task.close(database, Caller(by), task_id, note)
+            except task.ClosedByItsAnswer as error:
+                raise StackError(f"{error.detail.rstrip('.')}: {hint(error.task)}.") from error
+        if done.now:
+            return f"{task_id} ({done.task.kind}) is closed."
+        return f"{task_id} was closed already, by {done.task.closed_by}: {done.task.resolution}."
+
+    change(close)

@@ -1,23 +1,41 @@
-"""What finance reads about the books: balances, statements, what the seal says."""
+"""Pages and CSV files of the books: balances, statements, and the seal."""
 
 from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
 
 from rich.console import Group, RenderableType
 from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from cli.operator_ledger import Wanted, count, head_lines, periods
+from cli.connection import ANYBODY
+from cli.files import opened, written
 from cli.pages import format as look
 from db.core.database import Database
 from db.ledger import statement
-from db.ledger.seal import Verified
+from db.ledger.seal import Sealed
 from db.ledger.statement import Period
+from db.ledger.verify import Verified
 from domain.ledger import AccountKind
 from domain.money import to_major
-from domain.statement import AccountBalance, Balances, Closing, Entry, Line, Opening, totals
+from domain.seal import Head
+from domain.statement import (
+    STATEMENT_COLUMNS,
+    TRIAL_BALANCE_COLUMNS,
+    AccountBalance,
+    Balances,
+    Closing,
+    Entry,
+    Line,
+    Opening,
+    csv_line,
+    statement_csv,
+    totals,
+    trial_balance_csv,
+)
 from embedded.errors import StackError
+from services.ledger import StatementRequest, periods
 
 _DEBIT_SIDE = (AccountKind.ASSET, AccountKind.EXPENSE)
 
@@ -84,14 +102,24 @@ def _sides(row: AccountBalance) -> tuple[str, str]:
     )
 
 
+async def write_trial_balance(
+    database: Database, path: Path, *, at: datetime | None, tenant: str | None
+) -> RenderableType | None:
+    rows = await database.read(lambda c: statement.balances(c, tenant_id=tenant, at=at))
+    with opened(path) as file:
+        file.write(csv_line(TRIAL_BALANCE_COLUMNS))
+        file.writelines(trial_balance_csv(row) for row in rows)
+    return written(path, len(rows))
+
+
 # --- statements ---
 
 _SHOWN_MAX = 500
 
 
-async def statement_page(database: Database, wanted: Wanted) -> RenderableType:
+async def statement_page(database: Database, wanted: StatementRequest) -> RenderableType:
     """For each currency a table; of a long period the first lines and the last, all of it with `--csv`."""
-    found = await periods(database, wanted)
+    found = await periods(database, ANYBODY, wanted)
     if not found:
         return Text(f"Nothing was ever booked to the wallet of {wanted.seller}.", "dim")
     parts: list[RenderableType] = []
@@ -139,11 +167,41 @@ def _amounts(of: Balances, currency: str, style: str) -> list[Text]:
     return [Text(to_major(n, currency), style) for n in (of.pending, of.available, of.reserved, of.owed, of.total)]
 
 
+async def write_statement(database: Database, wanted: StatementRequest, path: Path) -> RenderableType | None:
+    """The statements of all currencies, one after the other, line by line as they are read."""
+    found = await periods(database, ANYBODY, wanted)
+    lines = 0
+    with opened(path) as file:
+        file.write(csv_line(STATEMENT_COLUMNS))
+        for period in found:
+
+            def write(entry: Entry, currency: str = period.currency) -> None:
+                nonlocal lines
+                lines += 1
+                file.write(statement_csv(entry, currency))
+
+            await statement.whole_statement(database, period, write)
+    return written(path, lines)
+
+
 # --- the seal ---
 
 
+def sealed_page(done: Sealed) -> RenderableType:
+    """The number of transactions that were sealed, and the head of the chain."""
+    said = "Nothing was left to seal."
+    if done.blocks:
+        said = f"{done.transactions:,} transactions sealed in {_count(done.blocks, 'block')}."
+    parts: list[RenderableType] = [Text(said, "green")]
+    if done.held_up:
+        have = "writer has" if done.held_up == 1 else "writers have"
+        said = f"{done.held_up} {have} not ended: what was posted since is left for the next time."
+        parts.append(Text(said, "yellow"))
+    return Group(*parts, *_head_lines(done.head))
+
+
 def verified_page(found: Verified) -> RenderableType:
-    """What was changed after it was sealed, and the head of the chain."""
+    """Changes after the sealing, and the head of the chain."""
     parts: list[RenderableType] = [
         Text.assemble(("   • ", "red"), (broken.object_id, "bold"), f" ({broken.tenant_id}): {broken.problem}")
         for broken in found.broken
@@ -153,11 +211,25 @@ def verified_page(found: Verified) -> RenderableType:
         parts.append(Text(f"   … and {left} more", "dim"))
     what = f"{found.transactions:,} transactions in {found.blocks:,} blocks"
     if found.violations:
-        parts.append(Text(f"{what}: {count(found.violations, 'difference')} from what was sealed.", "bold red"))
+        parts.append(Text(f"{what}: {_count(found.violations, 'difference')} from what was sealed.", "bold red"))
     else:
         parts.append(Text(f"{what}: all as they were sealed.", "bold green"))
     if found.waiting:
         parts.append(
             Text(f"{found.waiting:,} more wait for the next seal, since {look.time(found.waiting_since)} UTC.")
         )
-    return Group(*parts, *head_lines(found.head))
+    return Group(*parts, *_head_lines(found.head))
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _head_lines(head: Head | None) -> list[RenderableType]:
+    """The head on a line of its own, never folded: it is copied."""
+    if head is None:
+        return [Text("Nothing is sealed.", "dim")]
+    return [
+        Text("The head of the seal; keep it where nobody who owns the database can change it:"),
+        Text(f"{head}", "bold", no_wrap=True, overflow="ignore"),
+    ]

@@ -18,6 +18,7 @@ from db import risk
 from db.core.database import Database
 from db.dispute import find as disputes
 from db.ledger import posting as ledger
+from db.ledger.posting import Wanted
 from db.payment import charge, find
 from db.payment.record import Charge, Payment, Transition
 from db.refund import find as refunds
@@ -35,19 +36,7 @@ async def payment_page(settings: Settings, database: Database, row: Payment) -> 
     read = database.read
     attempts = await read(lambda c: charge.attempts(c, row.id))
     steps = await read(lambda c: find.transitions(c, row.id))
-    books = await read(
-        lambda c: ledger.page(
-            c,
-            row.tenant_id,
-            payment_id=row.id,
-            order_id=None,
-            account=None,
-            since=None,
-            until=None,
-            before=None,
-            limit=100,
-        )
-    )
+    books = await read(lambda c: ledger.page(c, row.tenant_id, Wanted(payment_id=row.id), limit=100))
     parts = [
         _head(settings, row),
         *look.section("Orders", _orders(row)),

@@ -1,25 +1,26 @@
-"""What operators read about payouts: one as a page, the lists of payouts and of runs."""
+"""Pages about payouts: one, the lists of payouts and of runs; and what one pays, as CSV."""
 
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from cli.operator_payout import find_payout
+from cli.connection import ANYBODY
+from cli.files import opened, written
 from cli.pages import format as look
 from cli.pages.task import task_card
 from config.settings import Settings
 from db import task
 from db.core.database import Database
-from db.payout import payout
+from db.payout import payout, request
 from db.payout import run as payout_run
-from db.payout.payout import Call
-from db.payout.record import Payout
+from db.payout.record import Call, Payout, PayoutItem, PayoutTransition
 from domain.ids import payout_workflow_id
 from domain.money import to_major
-from domain.statement import words
+from domain.statement import csv_line, moment, plain, words
 from domain.status import PayoutStatus
+from services import payout as payouts
 
 _ITEMS = 50
 
@@ -51,10 +52,10 @@ def _note(row: Payout) -> str:
 
 async def payout_page(settings: Settings, database: Database, payout_id: str) -> RenderableType:
     """From the rows alone: it can be read also while no worker runs."""
-    row = await find_payout(database, payout_id)
+    row = await payouts.find(database, ANYBODY, payout_id)
     calls = await database.read(lambda c: payout.calls(c, row.id))
     steps = await database.read(lambda c: payout.transitions(c, row.id))
-    items = await database.read(lambda c: payout.items(c, row.id, limit=_ITEMS + 1))
+    items = await database.read(lambda c: request.items(c, row.id, limit=_ITEMS + 1))
     tasks = await database.read(lambda c: task.open_tasks(c, object_id=row.id))
     return Group(
         Text.assemble((row.id, "bold"), "  ", look.status(row.status), "  ", look.amount(row.amount, row.currency)),
@@ -73,7 +74,7 @@ def _facts(settings: Settings, row: Payout) -> RenderableType:
     facts.add_row("asked by", row.actor)
     facts.add_row("created", look.time(row.created_at))
     if row.reference or row.transfer_reference:
-        facts.add_row("at the PSP", ", ".join(filter(None, (row.transfer_reference, row.reference))))
+        facts.add_row("at the PSP", ", ".join(map(look.psp_id, filter(None, (row.transfer_reference, row.reference)))))
     if row.arrival_at:
         facts.add_row("at the bank", f"{row.arrival_at:%Y-%m-%d}, as the PSP expects")
     if row.failure:
@@ -101,28 +102,69 @@ def _calls(calls: Sequence[Call]) -> RenderableType:
         name = call.call.value if call.attempt == 1 else f"{call.call} {call.attempt}"
         outcome = call.outcome or "no outcome is known"
         why = look.failure(call.failure) or until
-        table.add_row(name, look.clock(call.created_at), outcome, call.reference or "–", call.key, why)
+        reference = look.psp_id(call.reference) if call.reference else "–"
+        table.add_row(name, look.clock(call.created_at), outcome, reference, call.key, why)
     return table
 
 
-def _steps(steps: Sequence[dict[str, Any]]) -> RenderableType:
+def _steps(steps: Sequence[PayoutTransition]) -> RenderableType:
     table = look.table("at", "became", "because")
     for step in steps:
-        table.add_row(look.time(step["at"]), look.status(step["to_status"]), step["reason"])
+        table.add_row(look.time(step.at), look.status(step.to_status), step.reason)
     return table
 
 
-def _items(items: Sequence[dict[str, Any]]) -> RenderableType:
+def _items(items: Sequence[PayoutItem]) -> RenderableType:
     table = look.table("what", "order", "amount", "")
     for item in items[:_ITEMS]:
-        order = look.ids(item["order_id"], item["payment_order_id"]) if item["order_id"] else Text(item["source_id"])
-        whole = item["posting_amount"]
-        part = f"of {to_major(whole, item['currency'])}" if whole != item["amount"] else ""
-        note = ", ".join(filter(None, (part, "given back" if item["released"] else "")))
-        table.add_row(words(item["kind"]), order, look.amount(item["amount"], item["currency"]), note)
+        order = look.ids(item.order_id, item.payment_order_id or "") if item.order_id else Text(item.source_id)
+        whole = item.posting_amount
+        part = f"of {to_major(whole, item.currency)}" if whole != item.amount else ""
+        note = ", ".join(filter(None, (part, "given back" if item.returned else "")))
+        table.add_row(words(item.kind), order, look.amount(item.amount, item.currency), note)
     if len(items) <= _ITEMS:
         return table
     return Group(table, Text(f"The first {_ITEMS}; `paysaga payouts items ID` writes all of them.", "dim"))
+
+
+ITEM_COLUMNS = (
+    "at", "description", "kind", "transaction_id", "payment_id", "order_id", "payment_order_id", "currency", "amount",
+    "part_of", "returned",
+)  # fmt: skip
+_ITEMS_PAGE = 1_000
+
+
+async def write_items(database: Database, payout_id: str, path: Path) -> RenderableType | None:
+    """As CSV, page by page; the amounts add up to the payout's."""
+    row = await payouts.find(database, ANYBODY, payout_id)
+    after, lines = 0, 0
+    with opened(path) as file:
+        file.write(csv_line(ITEM_COLUMNS))
+        while items := await database.read(
+            lambda c, seq=after: request.items(c, row.id, after=seq, limit=_ITEMS_PAGE)  # type: ignore[misc]
+        ):
+            file.writelines(_item_csv(item) for item in items)
+            after, lines = items[-1].posting_seq, lines + len(items)
+    return written(path, lines)
+
+
+def _item_csv(item: PayoutItem) -> str:
+    part_of = to_major(item.posting_amount, item.currency) if item.posting_amount != item.amount else ""
+    return csv_line(
+        [
+            moment(item.at),
+            words(item.kind),
+            item.kind,
+            item.transaction_id,
+            item.payment_id or "",
+            item.order_id or "",
+            plain(item.payment_order_id),
+            item.currency,
+            to_major(item.amount, item.currency),
+            part_of,
+            str(item.returned),
+        ]
+    )
 
 
 async def runs_page(database: Database, *, limit: int) -> RenderableType:
@@ -131,8 +173,8 @@ async def runs_page(database: Database, *, limit: int) -> RenderableType:
         return Text("No payouts were ever run: a schedule does it each day, `paysaga payouts run` does it now.", "dim")
     table = look.table("date", "run", "by", "began (UTC)", "ended (UTC)", "payouts")
     for run in runs:
-        counts = [f"{run['statuses'][status]} {status}" for status in PayoutStatus if status in run["statuses"]]
-        ended = look.time(run["ended_at"]) if run["ended_at"] else Text("runs", "cyan")
-        began = look.time(run["started_at"])
-        table.add_row(str(run["business_date"]), run["id"], run["actor"], began, ended, ", ".join(counts) or "none")
+        counts = [f"{run.statuses[status]} {status}" for status in PayoutStatus if status in run.statuses]
+        ended = look.time(run.ended_at) if run.ended_at else Text("runs", "cyan")
+        began = look.time(run.started_at)
+        table.add_row(str(run.business_date), run.id, run.actor, began, ended, ", ".join(counts) or "none")
     return table

@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import RenderableType
 from rich.text import Text
 
-from cli.operator_ledger import opened, written
+from cli.files import opened, written
 from cli.refusals import refusals
 from db.core.database import Database
 from db.reconciliation import log as logs

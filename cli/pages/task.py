@@ -1,6 +1,4 @@
-"""Task: TODO docstring."""
-
-from typing import Any
+"""Pages of what waits for a person, and of what a person does about it."""
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -10,18 +8,19 @@ from cli.pages import format as look
 from db import task
 from db.core.database import Database
 from db.payment.record import Payment
+from db.task import Task
 
 
 async def tasks_section(database: Database, row: Payment) -> list[RenderableType]:
+    """The questions about a payment that wait for a person."""
     tasks = await database.read(lambda c: task.open_tasks(c, payment_id=row.id))
     return look.section("Waiting for a person", Group(*map(task_card, tasks)) if tasks else None)
 
 
-def task_card(row: dict[str, Any]) -> RenderableType:
-    first = Text.assemble((row["kind"], "bold magenta"), f"  {row['detail']}")
-    return Group(
-        first, Text(f"{row['id']}, since {look.time(row['opened_at'])}", "dim"), Text(f"→ {hint(row)}", "cyan")
-    )
+def task_card(row: Task) -> RenderableType:
+    """One task, with the command that answers it."""
+    first = Text.assemble((row.kind, "bold magenta"), f"  {row.detail}")
+    return Group(first, Text(f"{row.id}, since {look.time(row.opened_at)}", "dim"), Text(f"→ {hint(row)}", "cyan"))
 
 
 async def tasks_page(database: Database) -> RenderableType:
@@ -31,8 +30,8 @@ async def tasks_page(database: Database) -> RenderableType:
         return Text("Nothing waits for a person.", "green")
     parts: list[RenderableType] = []
     for row in rows:
-        about = row["payment_id"] or row["object_id"] or "–"
-        parts.append(Text.assemble((about, "bold"), (f"  of {row['tenant_id']}", "dim")))
+        about = row.payment_id or row.object_id or "–"
+        parts.append(Text.assemble((about, "bold"), (f"  of {row.tenant_id}", "dim")))
         parts += [task_card(row), ""]
     count = f"{len(rows)} task{'s wait' if len(rows) > 1 else ' waits'} for a person."
     return Group(*parts, Text(f"{count} `paysaga payments show ID`, or `payouts show`, explains.", "dim"))

@@ -3,8 +3,7 @@
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db.audit.invariant import Answer, Finder, Invariant, Violation
-from db.ledger import seal
-from db.ledger.seal import Verified
+from db.ledger.verify import Verified, verify
 from domain.seal import Head
 
 SEAL_CODE = "I13"
@@ -19,7 +18,7 @@ def seal_invariant(expected: Head | None = None) -> Invariant:
 
 def _look(expected: Head | None) -> Finder:
     async def look(connection: AsyncConnection, findings_max: int) -> Answer:
-        found = await seal.verify(connection, expected=expected, broken_max=findings_max)
+        found = await verify(connection, expected=expected, broken_max=findings_max)
         first = [Violation(broken.tenant_id, broken.object_id, broken.problem) for broken in found.broken]
         return Answer(found.violations, first, note(found))
 

@@ -1,1 +1,1 @@
-"""What every noun of the database stands on: connections, idempotency keys, outbox, migrations, encryption."""
+"""The ground of every noun of the database: connections, idempotency keys, outbox, migrations, encryption."""

@@ -111,7 +111,7 @@ class Database:
         return create_async_engine(sqlalchemy_url(self._url), connect_args=options, poolclass=NullPool)
 
     async def run(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
-        """`work` in one transaction, committed when it returns and rolled back when it raises.
+        """Do `work` in one transaction, committed when it returns and rolled back when it raises.
 
         A deadlock or serialization failure runs the whole of it again, so `work` does nothing but database work.
         Raises Unavailable when PostgreSQL does not answer (a lost COMMIT included: the caller tries again and finds

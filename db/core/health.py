@@ -1,4 +1,4 @@
-"""Whether the database is the one this version of the code needs."""
+"""The check that the database is the one that this version of the code needs."""
 
 from alembic.config import Config
 from alembic.script import ScriptDirectory

@@ -54,7 +54,7 @@ async def claim(connection: AsyncConnection, tenant_id: str, key: str, request_h
 
 
 def in_progress(error: LockTimeout) -> Conflict:
-    """What a request is told whose key is held by an open transaction."""
+    """The refusal of a request whose key is held by an open transaction."""
     conflict = Conflict("The first request with this key is still being stored.", code="idempotency_in_progress")
     conflict.__cause__ = error
     return conflict

@@ -1,4 +1,4 @@
-"""Brings a database to this version of the schema and gives the application's login its rights."""
+"""Bringing a database to this version of the schema, and giving the application's login its rights."""
 
 from pathlib import Path
 
@@ -38,7 +38,7 @@ def _run(connection: Connection, action: str, revision: str) -> None:
 
 
 async def migrate(owner_url: str, *, action: str = "upgrade", revision: str = "head") -> None:
-    """`upgrade`, `downgrade` or `check` (raises when tables.py and the migrations differ)."""
+    """`upgrade`, `downgrade` or `check` (raises when `db.schema` and the migrations differ)."""
     engine = create_async_engine(sqlalchemy_url(owner_url), poolclass=NullPool)
     try:
         async with engine.connect() as connection:
@@ -48,7 +48,7 @@ async def migrate(owner_url: str, *, action: str = "upgrade", revision: str = "h
 
 
 async def grant_login(owner_url: str, application_url: str) -> str:
-    """Creates the login of `application_url` if it is missing and makes it a member of the application's role.
+    """Create the login of `application_url` if it is missing and make it a member of the application's role.
 
     Returns its name. The schema's owner itself is refused: it could switch off the rules the database enforces.
     """

@@ -10,6 +10,7 @@ from domain.events import Event
 
 
 async def add(connection: AsyncConnection, events: Sequence[Event]) -> None:
+    """Store events, to be published."""
     if events:
         await connection.execute(
             insert(outbox),

@@ -4,9 +4,12 @@ _FOR_EVER = ("22", "23", "54")
 """SQLSTATE classes: data exception, integrity constraint violation, program limit exceeded."""
 
 
-def why_impossible(error: BaseException) -> str | None:
-    """In one line, what is wrong with the data; None for what may work later. The driver's own error is at the end of
-    the causes, beneath what was made of it; a value that it cannot send at all is a ValueError or an OverflowError."""
+def permanent_reason(error: BaseException) -> str | None:
+    """The reason, in one line, if trying again cannot help; None for what may work later.
+
+    The driver's own error is at the end of the causes, beneath what was made of it; a value that it cannot send at all
+    is a ValueError or an OverflowError.
+    """
     cause: BaseException | None = error
     while cause is not None:
         state = str(getattr(cause, "sqlstate", None) or "")

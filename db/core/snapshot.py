@@ -1,4 +1,4 @@
-"""Reading much, all of it as it was at one moment, while others go on writing."""
+"""Snapshots: much is read as it was at one moment, while others go on writing."""
 
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 async def in_snapshot(database: Database, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
-    """`work` in one transaction that sees nothing of what is committed meanwhile, and writes nothing."""
+    """Do `work` in one transaction that sees nothing of what is committed meanwhile, and writes nothing."""
 
     async def whole(connection: AsyncConnection) -> T:
         # The first statement of the transaction, or PostgreSQL refuses it.

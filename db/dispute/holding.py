@@ -39,7 +39,7 @@ async def hold_or_settle(
         if part.status == "HELD":
             await reserve.settle_dispute(connection, part, lost=lost, fee=fee, at=at)
         elif not lost:
-            await reserve.give_loss_back(connection, part, at)
+            await reserve.undo_loss(connection, part, at)
     await _settle_unborne(connection, locked, row, row.amount - sum(part.amount for part in held), at)
     await close_tasks(connection, row, _TASKS, f"the dispute was {row.status.value.lower()}")
 

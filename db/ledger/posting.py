@@ -1,8 +1,8 @@
 """Posting to the ledger. PostgreSQL itself refuses what does not balance, and every change of what is posted."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import insert, select
 from sqlalchemy.dialects.postgresql import insert as upsert
@@ -81,7 +81,7 @@ async def transaction_id(connection: AsyncConnection, kind: Kind, source_id: str
 
 
 async def postings_of(connection: AsyncConnection, kind: Kind, source_id: str) -> list[Posting]:
-    """What is booked under (kind, source); empty if nothing is."""
+    """The postings that are booked under (kind, source); empty if nothing is."""
     rows = await connection.execute(
         select(ledger_posting.c.account, ledger_posting.c.currency, ledger_posting.c.amount)
         .join(ledger_transaction, ledger_transaction.c.id == ledger_posting.c.transaction_id)
@@ -91,43 +91,65 @@ async def postings_of(connection: AsyncConnection, kind: Kind, source_id: str) -
     return [Posting(account=row.account, currency=row.currency, amount=row.amount) for row in rows]
 
 
+@dataclass(frozen=True)
+class BookedTransaction:
+    """A transaction as it stands in the books. `order_id` is our id of the order; `corrects` that of another
+    transaction, which this one takes back."""
+
+    id: str
+    seq: int
+    kind: str
+    source_id: str
+    payment_id: str | None
+    order_id: str | None
+    corrects: str | None
+    at: datetime
+    postings: tuple[Posting, ...]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A selection of transactions; what is None does not matter. `since` included and `until` not."""
+
+    payment_id: str | None = None
+    order_id: str | None = None
+    account: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
 async def page(
-    connection: AsyncConnection,
-    tenant_id: str,
-    *,
-    payment_id: str | None,
-    order_id: str | None,
-    account: str | None,
-    since: datetime | None,
-    until: datetime | None,
-    before: int | None,
-    limit: int,
-) -> list[dict[str, Any]]:
-    """Transactions with their postings, newest first; `before` is the sequence number that a page ended with."""
+    connection: AsyncConnection, tenant_id: str, wanted: Wanted, *, before: int | None = None, limit: int
+) -> list[BookedTransaction]:
+    """Transactions with their postings, newest first; `before` is the `seq` that a page ended with."""
     t = ledger_transaction
     query = select(t).where(t.c.tenant_id == tenant_id).order_by(t.c.seq.desc()).limit(limit)
-    if payment_id is not None:
-        query = query.where(t.c.payment_id == payment_id)
-    if order_id is not None:
-        query = query.where(t.c.order_id == order_id)
-    if account is not None:
+    if wanted.payment_id is not None:
+        query = query.where(t.c.payment_id == wanted.payment_id)
+    if wanted.order_id is not None:
+        query = query.where(t.c.order_id == wanted.order_id)
+    if wanted.account is not None:
         of_account = select(ledger_posting.c.transaction_id).where(
-            ledger_posting.c.tenant_id == tenant_id, ledger_posting.c.account == account
+            ledger_posting.c.tenant_id == tenant_id, ledger_posting.c.account == wanted.account
         )
         query = query.where(t.c.id.in_(of_account))
-    if since is not None:
-        query = query.where(t.c.at >= since)
-    if until is not None:
-        query = query.where(t.c.at < until)
+    if wanted.since is not None:
+        query = query.where(t.c.at >= wanted.since)
+    if wanted.until is not None:
+        query = query.where(t.c.at < wanted.until)
     if before is not None:
         query = query.where(t.c.seq < before)
-    rows = [dict(row) for row in (await connection.execute(query)).mappings()]
+    rows = (await connection.execute(query)).mappings().all()
     lines = await connection.execute(
         select(ledger_posting)
         .where(ledger_posting.c.transaction_id.in_([row["id"] for row in rows]))
         .order_by(ledger_posting.c.seq)
     )
-    by_transaction: dict[str, list[dict[str, Any]]] = {row["id"]: [] for row in rows}
-    for line in lines.mappings():
-        by_transaction[line["transaction_id"]].append(dict(line))
-    return [row | {"postings": by_transaction[row["id"]]} for row in rows]
+    postings: dict[str, list[Posting]] = {row["id"]: [] for row in rows}
+    for line in lines:
+        posting = Posting(account=line.account, currency=line.currency, amount=line.amount)
+        postings[line.transaction_id].append(posting)
+    names = BookedTransaction.__dataclass_fields__.keys() - {"postings"}
+    return [
+        BookedTransaction(**{name: row[name] for name in names}, postings=tuple(postings[row["id"]])) for row in rows
+    ]

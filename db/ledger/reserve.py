@@ -1,4 +1,4 @@
-"""Funds of a seller that are set aside for a refund or a dispute: taken when the buyer has the money, else released.
+"""Funds of a seller that are set aside for a refund or a dispute: taken when the buyer has the money, else returned.
 
 One row per order and refund or dispute. It is covered from what the order left in the wallet's pending, then from
 available, then on credit (the receivable). All of it runs under the payment's lock.
@@ -28,15 +28,15 @@ from domain.status import order_refund_status
 
 
 async def of_source(connection: AsyncConnection, source_id: str) -> list[Reserve]:
-    """What is or was set aside for a refund or dispute, by order."""
-    rows = await connection.execute(select(reserve).where(reserve.c.source_id == source_id).order_by(reserve.c.id))
+    """The reserves of a refund or dispute, by order, also those that were returned."""
+    rows = await connection.execute(select(reserve).where(reserve.c.source_id == source_id).order_by(reserve.c.seq))
     return [Reserve(**row) for row in rows.mappings()]
 
 
-def shares(locked: Payment, amount: int, currency: str) -> list[tuple[Order, int]]:
-    """What each order bears of something that happened to the charge as a whole (a dispute, a refund at the PSP): by
-    what the buyer still paid for it, or, where nothing is left, by what was captured."""
-    orders = [order for order in locked.captured if order.currency == currency]
+def shares(payment: Payment, amount: int, currency: str) -> list[tuple[Order, int]]:
+    """The part that each order bears of something that happened to the charge as a whole (a dispute, a refund at the
+    PSP): by what the buyer still paid for it, or, where nothing is left, by what was captured."""
+    orders = [order for order in payment.captured if order.currency == currency]
     if not orders:
         return []
     left = [order.refundable for order in orders]
@@ -106,21 +106,21 @@ async def for_refund(
 
 
 async def take_for_refund(connection: AsyncConnection, psp: str, held: Sequence[Reserve], at: datetime) -> None:
-    """The buyer has it: what was set aside leaves for good."""
+    """Post the refund: the buyer has it, and what was set aside leaves for good."""
     for part in held:
         postings = books.refund(psp, part.seller_account, part.covered, part.platform_fee, part.currency)
         await _post(connection, part, Kind.REFUND, postings, at)
         await _set_status(connection, part, "TAKEN")
 
 
-async def give_refund_back(connection: AsyncConnection, psp: str, taken: Sequence[Reserve], at: datetime) -> None:
-    """A refund that came back: the money is with the PSP again, and set aside as before."""
+async def undo_refund(connection: AsyncConnection, psp: str, taken: Sequence[Reserve], at: datetime) -> None:
+    """Take back the posting of a refund that came back: the money is with the PSP again, and set aside as before."""
     for part in taken:
         postings = books.refund(psp, part.seller_account, part.covered, part.platform_fee, part.currency)
         await _post(connection, part, Kind.REFUND_REVERSAL, books.reversed_lines(postings), at, corrects=Kind.REFUND)
 
 
-async def show_refunds(connection: AsyncConnection, order_ids: Sequence[str]) -> None:
+async def update_refund_status(connection: AsyncConnection, order_ids: Sequence[str]) -> None:
     """Bring the orders' refund_status to what their reserves say."""
     for order_id in order_ids:
         row = (
@@ -156,14 +156,14 @@ async def for_dispute(
 
 
 async def settle_dispute(connection: AsyncConnection, part: Reserve, *, lost: bool, fee: int, at: datetime) -> None:
-    """The dispute is decided. The seller bears `fee`, and the disputed amount if it was lost: from what was set aside,
-    then from what is available now, then on credit; the rest of what was set aside goes back."""
+    """Post the decision of a dispute. The seller bears `fee`, and the disputed amount if it was lost: from what was set
+    aside, then from what is available now, then on credit; what is left of what was set aside is returned."""
     due = fee + (part.amount if lost else 0)
     used = min(part.covered, due)
     if used < part.covered:
-        await _give_back(connection, part, part.covered - used, Kind.DISPUTE_RELEASE, None, at)
+        await _return_part(connection, part, part.covered - used, Kind.DISPUTE_RELEASE, None, at)
     if due:
-        parts = {Bucket.RESERVED: used} | await _cover_rest(connection, part, due - used)
+        parts = {Bucket.RESERVED: used} | await _cover_more(connection, part, due - used)
         postings = books.dispute_loss(part.seller_account, parts, fee, part.currency)
         await _post(connection, part, Kind.DISPUTE_LOSS, postings, at)
     await _set_status(connection, part, "TAKEN" if lost else "RELEASED")
@@ -171,9 +171,9 @@ async def settle_dispute(connection: AsyncConnection, part: Reserve, *, lost: bo
         await _update_order(connection, part.order_id, dispute_amount=payment_order.c.dispute_amount - part.amount)
 
 
-async def give_loss_back(connection: AsyncConnection, part: Reserve, at: datetime) -> None:
-    """A lost dispute was decided anew, and won: the seller's debt is forgiven first, the rest is available. What the
-    PSP charged for the dispute stays paid."""
+async def undo_loss(connection: AsyncConnection, part: Reserve, at: datetime) -> None:
+    """Undo the loss of a dispute that was decided anew, and won: the seller's debt is forgiven first, what is left is
+    available. What the PSP charged for the dispute stays paid."""
     parts = await _where_to(connection, part, part.amount, debt=part.amount, to_pending=0)
     back = books.reversed_lines(books.dispute_loss(part.seller_account, parts, 0, part.currency))
     await _post(connection, part, Kind.DISPUTE_LOSS_REVERSAL, back, at, corrects=Kind.DISPUTE_LOSS)
@@ -184,26 +184,26 @@ async def give_loss_back(connection: AsyncConnection, part: Reserve, at: datetim
 # --- both ---
 
 
-async def release(
+async def return_reserve(
     connection: AsyncConnection, held: Sequence[Reserve], kind: Kind, corrects: Kind, at: datetime
 ) -> None:
-    """Give everything that was set aside back to where it came from."""
+    """Return everything that was set aside to where it came from."""
     for part in held:
-        await _give_back(connection, part, part.covered, kind, corrects, at)
+        await _return_part(connection, part, part.covered, kind, corrects, at)
         await _set_status(connection, part, "RELEASED")
 
 
 async def _cover(connection: AsyncConnection, order: Order, needed: int) -> dict[Bucket, int]:
-    """What of `needed` the seller has: in this order's part of pending, then in available."""
+    """The part of `needed` that the seller has: in this order's part of pending, then in available."""
     balance = await wallet.lock(connection, order.tenant_id, order.seller_account, order.currency)
     pending = max(0, min(order.pending_amount, balance[Bucket.PENDING], needed))
     available = max(0, min(balance[Bucket.AVAILABLE], needed - pending))
     return {Bucket.PENDING: pending, Bucket.AVAILABLE: available}
 
 
-async def _cover_rest(connection: AsyncConnection, part: Reserve, needed: int) -> dict[Bucket, int]:
-    """What was not set aside: by now the order may have money in pending again (a refund came back); then available,
-    then on credit."""
+async def _cover_more(connection: AsyncConnection, part: Reserve, needed: int) -> dict[Bucket, int]:
+    """Cover what was not set aside: by now the order may have money in pending again (a refund came back); then from
+    available, then on credit."""
     pending_amount = await connection.scalar(
         select(payment_order.c.pending_amount).where(payment_order.c.id == part.order_id)
     )
@@ -247,11 +247,11 @@ async def _store(
         await _update_order(connection, order.id, pending_amount=left)
 
 
-async def _give_back(
+async def _return_part(
     connection: AsyncConnection, part: Reserve, amount: int, kind: Kind, corrects: Kind | None, at: datetime
 ) -> None:
-    """`amount` of what was set aside: a debt that it made is forgiven first, then pending is refilled, unless the
-    order's money has become available meanwhile."""
+    """Return `amount` of what was set aside: a debt that it made is forgiven first, then pending is refilled, unless
+    the order's money has become available meanwhile."""
     released_at = await connection.scalar(
         select(payment_order.c.released_at).where(payment_order.c.id == part.order_id)
     )

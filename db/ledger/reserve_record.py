@@ -1,4 +1,4 @@
-"""Reserve record: TODO docstring."""
+"""The row of a reserve."""
 
 from domain.model import Frozen
 
@@ -23,4 +23,5 @@ class Reserve(Frozen):
 
     @property
     def covered(self) -> int:
+        """All of it that was set aside, from whichever balance, in minor units."""
         return self.pending + self.available + self.receivable

@@ -134,7 +134,7 @@ _LINES = text(f"""
 
 @dataclass(frozen=True)
 class Period:
-    """What a statement is about: `since` belongs to it and `until` does not."""
+    """The subject of a statement: `since` belongs to it and `until` does not."""
 
     tenant_id: str
     seller_account: str

@@ -1,7 +1,7 @@
 """Sellers' wallets: a projection that equals the sum of its postings at every commit, never the only truth."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
 
 from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
@@ -59,18 +59,29 @@ async def lock(connection: AsyncConnection, tenant_id: str, seller_account: str,
     return {bucket: int(getattr(row, bucket.value)) if row else 0 for bucket in Bucket}
 
 
-async def of_seller(connection: AsyncConnection, tenant_id: str, seller_account: str) -> list[dict[str, Any]]:
-    """Balances per currency, in minor units."""
+@dataclass(frozen=True)
+class WalletBalance:
+    """A seller's wallet in one currency, in minor units; `receivable` is what the seller owes us."""
+
+    currency: str
+    pending: int
+    available: int
+    reserved: int
+    receivable: int
+
+
+async def of_seller(connection: AsyncConnection, tenant_id: str, seller_account: str) -> list[WalletBalance]:
+    """A seller's balances, by currency."""
     rows = await connection.execute(
-        select(wallet)
+        select(*(wallet.c[name] for name in WalletBalance.__dataclass_fields__))
         .where(wallet.c.tenant_id == tenant_id, wallet.c.seller_account == seller_account)
         .order_by(wallet.c.currency)
     )
-    return [dict(row) for row in rows.mappings()]
+    return [WalletBalance(**row) for row in rows.mappings()]
 
 
-async def payable_from(connection: AsyncConnection, tenant_id: str, seller_account: str, currency: str) -> int:
-    """The number below which no posting to the available balance is left to be paid out."""
+async def first_open_posting(connection: AsyncConnection, tenant_id: str, seller_account: str, currency: str) -> int:
+    """The number of a posting below which none to the available balance is left to be paid out."""
     found: int | None = await connection.scalar(
         select(wallet.c.payable_from).where(
             wallet.c.tenant_id == tenant_id, wallet.c.seller_account == seller_account, wallet.c.currency == currency
@@ -79,10 +90,10 @@ async def payable_from(connection: AsyncConnection, tenant_id: str, seller_accou
     return found or 0
 
 
-async def pay_again_from(
+async def reopen_from(
     connection: AsyncConnection, tenant_id: str, seller_account: str, currency: str, posting_seq: int
 ) -> None:
-    """Postings from this one on may be open again: a payout was given back."""
+    """Postings from this one on may be open again: a payout has returned."""
     await connection.execute(
         update(wallet)
         .where(

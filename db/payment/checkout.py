@@ -1,8 +1,7 @@
 """Storing a checkout: the key, the payment, its orders, charge attempt 1 and the event, in ONE transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -11,11 +10,13 @@ from db import merchant, risk
 from db.core import idempotency
 from db.core.database import Database, LockTimeout, constraint
 from db.core.idempotency import Claim, Request
+from db.merchant import Merchant
 from db.payment import find, payment
 from db.payment.payment import NewPayment
 from domain.errors import Conflict, Unprocessable
 from domain.money import FeeRule
 from domain.risk import Stage
+from domain.status import MerchantStatus
 
 
 async def store(database: Database, new: NewPayment, request: Request) -> tuple[Claim, NewPayment]:
@@ -47,12 +48,12 @@ async def _with_terms(connection: AsyncConnection, new: NewPayment) -> NewPaymen
     """The platform's fee and the risk rules are fixed when the order is taken: a later change does not reach it."""
     sellers = await merchant.of_accounts(connection, new.tenant_id, [o.seller_account for o in new.orders])
     for order in new.orders:
-        _require_active(order.seller_account, sellers)
+        _require_active(order.seller_account, sellers.merchants)
     orders = [
-        replace(order, platform_fee=_fee(sellers[order.seller_account]).of(order.amount, new.currency))
+        replace(order, platform_fee=_fee(sellers.merchants[order.seller_account]).of(order.amount, new.currency))
         for order in new.orders
     ]
-    version = next(iter(sellers.values()))["risk_version"]
+    version = sellers.risk_version
     rules = await risk.rules(connection, new.tenant_id, version) if version else None
     if rules is None or not rules.rules.rules:
         return replace(new, orders=orders)
@@ -61,16 +62,16 @@ async def _with_terms(connection: AsyncConnection, new: NewPayment) -> NewPaymen
     return replace(new, orders=orders, risk_version=version, authorize_only=new.authorize_only or judged_after)
 
 
-def _require_active(seller_account: str, sellers: dict[str, dict[str, Any]]) -> None:
+def _require_active(seller_account: str, sellers: Mapping[str, Merchant]) -> None:
     seller = sellers.get(seller_account)
     if seller is None:
         raise Unprocessable(f"There is no merchant {seller_account}.", code="merchant_unknown")
-    if seller["status"] != "ACTIVE":
-        raise Unprocessable(f"{seller_account} is {seller['status'].lower()}.", code="merchant_not_active")
+    if seller.status is not MerchantStatus.ACTIVE:
+        raise Unprocessable(f"{seller_account} is {seller.status.lower()}.", code="merchant_not_active")
 
 
-def _fee(seller: dict[str, Any]) -> FeeRule:
-    return FeeRule(percent=seller["fee_percent"], fixed=seller["fee_fixed"])
+def _fee(seller: Merchant) -> FeeRule:
+    return FeeRule(percent=seller.fee_percent, fixed=seller.fee_fixed)
 
 
 async def _conflict(database: Database, new: NewPayment, error: IntegrityError) -> Exception:

@@ -6,7 +6,7 @@ from sqlalchemy import ColumnElement, and_, exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db import task
-from db.payout.lifecycle import STUCK as PAYOUT_STUCK
+from db.payout.transition import STUCK as PAYOUT_STUCK
 from db.schema.dispute import dispute
 from db.schema.payment import payment
 from db.schema.payout import payout

@@ -1,8 +1,11 @@
-"""Record: TODO docstring."""
+"""The rows of payouts, of their history and calls, of what they pay, and of runs."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import date, datetime
 
 from domain.model import Failure, Frozen
+from domain.payout import PayoutCall
 from domain.status import PAYOUT_ENDED, PayoutStatus
 
 
@@ -47,3 +50,63 @@ class Payout(Frozen):
     def settled(self) -> bool:
         """PAID by a person's word though it had failed: the PSP's word on it, which is FAILED, says no more."""
         return self.status is PayoutStatus.PAID and self.ends_as is not None
+
+
+@dataclass(frozen=True)
+class PayoutTransition:
+    """A step in a payout's history; `from_status` None: it came into being."""
+
+    from_status: PayoutStatus | None
+    to_status: PayoutStatus
+    reason: str
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Call:
+    """One attempt at a call at the PSP."""
+
+    key: str
+    call: PayoutCall
+    attempt: int
+    send_until: datetime
+    sent_at: datetime | None
+    outcome: str | None
+    reference: str | None
+    failure: Failure | None
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class PayoutItem:
+    """A posting to the wallet's available balance, or `amount` of it, that a payout pays; below zero: it deducts it.
+
+    `posting_amount`: the whole posting. Amounts in minor units, with the sign that they have for the seller.
+    `returned`: the payout did not arrive, and another one may pay this. `order_id` is ours, `payment_order_id` the
+    client's.
+    """
+
+    posting_seq: int
+    amount: int
+    returned: bool
+    posting_amount: int
+    currency: str
+    transaction_id: str
+    kind: str
+    source_id: str
+    payment_id: str | None
+    order_id: str | None
+    payment_order_id: str | None
+    at: datetime
+
+
+@dataclass(frozen=True)
+class PayoutRun:
+    """The run of a business date; `statuses`: how many of its payouts have each status. `ended_at` None: it runs."""
+
+    id: str
+    business_date: date
+    actor: str
+    started_at: datetime
+    ended_at: datetime | None
+    statuses: Mapping[PayoutStatus, int]

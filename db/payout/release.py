@@ -1,6 +1,8 @@
-"""What is pending in a wallet becomes available: each order once, when its time has come, without what was refunded."""
+"""Releasing what is pending in a wallet: it becomes available, each order once, when its time has come, without what
+was refunded."""
 
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import date, datetime
 from typing import Any
 
 from sqlalchemy import func, select, text, tuple_, update
@@ -29,7 +31,9 @@ async def release(
     )
     if of is not None:
         due = due.where(payment_order.c.tenant_id == of[0], payment_order.c.seller_account == of[1])
-    found = (await connection.execute(due.order_by(payment_order.c.available_at).limit(step.limit))).all()
+    found = (
+        await connection.execute(due.order_by(payment_order.c.available_at, payment_order.c.id).limit(step.limit))
+    ).all()
     if not found:
         return ReleasedFunds()
     locked = await connection.execute(
@@ -82,15 +86,24 @@ async def _post(connection: AsyncConnection, orders: list[Any], step: ReleaseFun
 
 
 async def waiting(connection: AsyncConnection, due_at: datetime) -> int:
-    """How many orders are due at `due_at` and not released."""
+    """The number of orders that are due at `due_at` and not released."""
     due = select(func.count()).select_from(payment_order).where(*_DUE, payment_order.c.available_at <= due_at)
     return int(await connection.scalar(due) or 0)
 
 
-async def next_of_seller(
+@dataclass(frozen=True)
+class PendingDay:
+    """The part of a wallet's pending that becomes available on a day, in minor units."""
+
+    currency: str
+    day: date
+    amount: int
+
+
+async def pending_by_day(
     connection: AsyncConnection, tenant_id: str, seller_account: str, zone: str = "UTC"
-) -> list[dict[str, Any]]:
-    """What is pending of a seller, by currency and day in `zone`: `{currency, day, amount}`, the soonest first."""
+) -> list[PendingDay]:
+    """A seller's pending by the day in `zone` on which it becomes available, and by currency; the soonest first."""
     day = func.date(func.timezone(zone, payment_order.c.available_at)).label("day")
     rows = await connection.execute(
         select(payment_order.c.currency, day, func.sum(payment_order.c.pending_amount).label("amount"))
@@ -101,4 +114,4 @@ async def next_of_seller(
         .group_by(payment_order.c.currency, text("day"))  # by its name: a zone sent twice is two expressions
         .order_by(text("day"), payment_order.c.currency)
     )
-    return [dict(row) | {"amount": int(row["amount"])} for row in rows.mappings()]
+    return [PendingDay(row.currency, row.day, int(row.amount)) for row in rows]

@@ -22,14 +22,15 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from db.payout.record import PayoutRun
 from db.schema.merchant import merchant, wallet
 from db.schema.payout import PAYOUT_UNSENT, payout, payout_run
 from domain.ids import new_id
 from domain.payout import Interval, due_monthdays
-from domain.status import MerchantStatus
+from domain.status import MerchantStatus, PayoutStatus
 
-Place = tuple[str, str, str]
-"""A wallet: tenant, seller, currency."""
+WalletKey = tuple[str, str, str]
+"""Tenant, seller, currency."""
 
 _GAP_DAYS_MAX = 31
 _RUNS_FOR = timedelta(days=1)
@@ -65,7 +66,7 @@ async def missed(connection: AsyncConnection, day: date, at: datetime) -> list[d
 
 
 async def close_run(connection: AsyncConnection, run_id: str, at: datetime) -> date:
-    """Returns its business date."""
+    """Note the end of a run and how many payouts it made. Returns its business date."""
     made = select(func.count()).where(payout.c.run_id == run_id).scalar_subquery()
     ended = update(payout_run).where(payout_run.c.id == run_id).values(ended_at=at, payouts=made)
     day: date = (await connection.execute(ended.returning(payout_run.c.business_date))).scalar_one()
@@ -77,12 +78,12 @@ class DuePage:
     """Sellers who are due, with their currencies. `after`: the last wallet that was looked at, due or not; None at the
     end."""
 
-    sellers: list[Place]
-    after: Place | None
+    sellers: list[WalletKey]
+    after: WalletKey | None
 
 
-async def due(connection: AsyncConnection, day: date, after: Place | None, limit: int) -> DuePage:
-    """Who is due on `day` among the next `limit` wallets that hold something, by tenant, seller and currency.
+async def due(connection: AsyncConnection, day: date, after: WalletKey | None, limit: int) -> DuePage:
+    """The sellers who are due on `day` among the next `limit` wallets that hold something, by tenant, seller, currency.
 
     Due is who has a schedule that means this day, an account to be paid to, and more available than is owed to us and
     than the schedule's minimum. A page costs what its wallets cost, however few of them are due.
@@ -92,15 +93,16 @@ async def due(connection: AsyncConnection, day: date, after: Place | None, limit
     if after is not None:
         looked_at = looked_at.where(tuple_(*key) > tuple_(*after))
     some = looked_at.subquery()
-    place = (some.c.tenant_id, some.c.seller_account, some.c.currency)
-    rows = (await connection.execute(_of_merchant(some, _is_due(some, day), *place).order_by(*place))).all()
+    wallets = (some.c.tenant_id, some.c.seller_account, some.c.currency)
+    rows = (await connection.execute(_of_merchant(some, _is_due(some, day), *wallets).order_by(*wallets))).all()
     sellers = [(row.tenant_id, row.seller_account, row.currency) for row in rows if row.is_due]
     last = rows[-1] if len(rows) == limit else None
     return DuePage(sellers, (last.tenant_id, last.seller_account, last.currency) if last else None)
 
 
 async def due_count(connection: AsyncConnection, day: date) -> int:
-    """How many sellers and currencies are due on `day`; of a million wallets that hold something it takes seconds."""
+    """The number of sellers and currencies that are due on `day`; with a million wallets that hold something it takes
+    seconds."""
     some = select(wallet).where(wallet.c.available > 0).subquery()
     every = _of_merchant(some, _is_due(some, day)).subquery()
     return int(await connection.scalar(select(func.count()).where(every.c.is_due)) or 0)
@@ -139,18 +141,20 @@ async def unsent(connection: AsyncConnection, run_id: str) -> int:
     return int(found or 0)
 
 
-async def page(connection: AsyncConnection, *, day: date | None = None, limit: int = 1) -> list[dict[str, Any]]:
-    """Runs, the latest date first, or that of `day`; each with its payouts by status: `statuses`."""
+async def page(connection: AsyncConnection, *, day: date | None = None, limit: int = 1) -> list[PayoutRun]:
+    """Runs, the latest date first, or that of `day`."""
     query = select(payout_run).order_by(payout_run.c.business_date.desc()).limit(limit)
     if day is not None:
         query = query.where(payout_run.c.business_date == day)
-    runs = await connection.execute(query)
-    found = {row["id"]: dict(row) | {"statuses": {}} for row in runs.mappings()}
+    runs = (await connection.execute(query)).all()
     counts = await connection.execute(
         select(payout.c.run_id, payout.c.status, func.count().label("n"))
-        .where(payout.c.run_id.in_(found))
+        .where(payout.c.run_id.in_([run.id for run in runs]))
         .group_by(payout.c.run_id, payout.c.status)
     )
+    statuses: dict[str, dict[PayoutStatus, int]] = {run.id: {} for run in runs}
     for row in counts:
-        found[row.run_id]["statuses"][row.status] = row.n
-    return list(found.values())
+        statuses[row.run_id][PayoutStatus(row.status)] = row.n
+    return [
+        PayoutRun(run.id, run.business_date, run.actor, run.started_at, run.ended_at, statuses[run.id]) for run in runs
+    ]

@@ -67,7 +67,7 @@ async def accept(connection: AsyncConnection, locked: Payment, row: Refund, at: 
     )
     held = await reserve.of_source(connection, row.id)
     await _give_back(connection, locked, row, held, at)
-    await reserve.show_refunds(connection, [part.order_id for part in held])
+    await reserve.update_refund_status(connection, [part.order_id for part in held])
     await made_at_psp(connection, locked, row.reference, row.amount, row.currency)
     await announce(connection, await find.get(connection, row.id), at)
 
@@ -200,11 +200,11 @@ async def _book_reserves(
         await reserve.take_for_refund(connection, locked.psp, held, step.at)
     elif row.status is RefundStatus.FAILED:
         if before.status is RefundStatus.SUCCEEDED:
-            await reserve.give_refund_back(connection, locked.psp, held, step.at)
+            await reserve.undo_refund(connection, locked.psp, held, step.at)
             why = f"{_why(row, step.result)} It had succeeded; the money is the seller's again, and the buyer waits."
             await task.open_task(connection, locked.tenant_id, locked.id, "refund_came_back", why)
         await _give_back(connection, locked, row, held, step.at)
-    await reserve.show_refunds(connection, [part.order_id for part in held])
+    await reserve.update_refund_status(connection, [part.order_id for part in held])
     if row.ended and not [r for r in await find.unmade(connection, locked.id) if r.id != row.id]:
         resolution = f"the refund is {row.status}"
         await task.close_tasks(connection, locked.id, kind="refund_failed", by="workflow", resolution=resolution)
@@ -231,7 +231,7 @@ async def _give_back(
     connection: AsyncConnection, locked: Payment, row: Refund, held: Sequence[Reserve], at: datetime
 ) -> None:
     """The sellers' funds are theirs again, and the orders can be refunded again."""
-    await reserve.release(connection, held, Kind.REFUND_RELEASE, Kind.REFUND_RESERVE, at)
+    await reserve.return_reserve(connection, held, Kind.REFUND_RELEASE, Kind.REFUND_RESERVE, at)
     for part in held:
         if row.origin == "request":
             await count(connection, locked, locked.order(part.order_id), -part.amount)

@@ -65,7 +65,7 @@ async def request(connection: AsyncConnection, new: NewRefund, at: datetime) -> 
     )
     await count(connection, locked, order, amount)
     await reserve.for_refund(connection, order, new.id, amount, fee, at, on_credit=await _may_owe(connection, order))
-    await reserve.show_refunds(connection, [order.id])
+    await reserve.update_refund_status(connection, [order.id])
     made = await find.get(connection, new.id)
     await announce(connection, made, at)
     return made

@@ -1,4 +1,4 @@
-"""Ledger: TODO docstring."""
+"""Tables of the ledger and its seal."""
 
 from sqlalchemy import (
     BigInteger,

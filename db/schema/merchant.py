@@ -1,4 +1,4 @@
-"""Merchant: TODO docstring."""
+"""Tables of merchants and their wallets."""
 
 from sqlalchemy import (
     BigInteger,

@@ -1,4 +1,4 @@
-"""Payout: TODO docstring."""
+"""Tables of payout runs, payouts, their history, calls and items."""
 
 from sqlalchemy import (
     BigInteger,

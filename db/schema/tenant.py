@@ -1,4 +1,4 @@
-"""Tenant: TODO docstring."""
+"""Tables of tenants, API keys, idempotency keys, tasks and the audit log."""
 
 from sqlalchemy import (
     BigInteger,

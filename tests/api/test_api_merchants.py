@@ -105,6 +105,26 @@ async def test_the_list_in_pages(shop: Shop) -> None:
     assert (seen, cursor) == (["anna", "bo", "chen"], None)
 
 
+async def test_the_list_is_in_the_order_of_adding_whatever_the_ids(shop: Shop) -> None:
+    """Ids of one millisecond are in random order; and those who were added at one time are neither skipped nor
+    repeated."""
+    add = (
+        "INSERT INTO merchant (id, tenant_id, seller_account, created_at) "
+        "SELECT 'mer_' || repeat(substr('zyxwvt', n, 1), 26), $1, 'seller-' || n, "
+        "now() + (n / 2) * interval '1 microsecond' FROM generate_series(1, 6) AS n"
+    )
+    await shop.paysaga.sql(add, shop.tenant)
+    seen: list[str] = []
+    more: dict[str, str] = {}
+    while True:
+        page = (await shop.get("/v1/merchants", limit=2, **more)).json()
+        seen += [merchant["seller_account"] for merchant in page["data"]]
+        if page["next_cursor"] is None:
+            break
+        more = {"cursor": page["next_cursor"]}
+    assert seen == ["anna", "bo", "chen", "seller-1", "seller-3", "seller-2", "seller-5", "seller-4", "seller-6"]
+
+
 async def test_a_wallet_shows_each_currency(shop: Shop) -> None:
     assert (await shop.get("/v1/wallets/bo")).json() == {"object": "wallet", "seller_account": "bo", "balances": []}
     began = datetime.now(UTC) - timedelta(seconds=1)  # the PSP's clock has whole seconds

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from api import examples
-from api.schemas.payout import PayoutDetail
+from api.payout.shapes import PayoutDetail
 from domain.status import PayoutStatus
 from tests.api.problem import refused
 from tests.api.rows import rows

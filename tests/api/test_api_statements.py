@@ -15,6 +15,7 @@ from db.ledger import statement, wallet
 from db.merchant import change
 from domain.ledger import Kind, Posting, Transaction
 from domain.statement import WORDS, plain
+from domain.status import MerchantStatus
 from tests.api.problem import refused
 from tests.support.deployment import Deployment
 from tests.support.shop import Answer, Shop
@@ -320,5 +321,5 @@ async def test_bad_input_of_the_books(shop: Shop) -> None:
 
 async def test_a_frozen_seller_has_a_statement_as_well(shop: Shop) -> None:
     await settled(shop)
-    await shop.paysaga.database.run(lambda c: change(c, shop.tenant, "anna", {"status": "FROZEN"}))
+    await shop.paysaga.database.run(lambda c: change(c, shop.tenant, "anna", {"status": MerchantStatus.FROZEN}))
     assert (await statement_of(shop))["closing"]["total"] == "485.00"

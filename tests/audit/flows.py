@@ -33,7 +33,7 @@ class Flows:
         )
 
     async def seller(self, name: str, **terms: Any) -> None:
-        values = {"seller_account": name, "name": name, "fee_percent": 3, "fee_fixed": 0} | terms
+        values: Any = {"seller_account": name, "name": name, "fee_percent": 3, "fee_fixed": 0} | terms
         await self.paysaga.database.run(lambda c: merchant.create(c, self.shop.tenant, values))
 
     async def _row(self, payment_id: str) -> Payment:

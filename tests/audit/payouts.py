@@ -5,8 +5,9 @@ from typing import Any
 
 from db.ledger import seal
 from db.payout import lifecycle as payout_lifecycle
-from db.payout import payout, release
-from db.payout.payout import NewPayout
+from db.payout import release
+from db.payout import request as payout_request
+from db.payout.request import NewPayout
 from domain.ids import new_id
 from domain.model import Failure
 from domain.payout import BookPayoutStep, BookTransferStep, PayoutCall, ReleaseFundsStep
@@ -53,9 +54,9 @@ class Payouts:
             psp="stripe",
             actor="test",
             send_for_s=_KEY_LIFE_S,
-            fit=lambda available, _: available,
+            payable=lambda available, _: available,
         )
-        await self._paysaga.database.run(lambda c: payout.request(c, new, datetime.now(UTC)))
+        await self._paysaga.database.run(lambda c: payout_request.request(c, new, datetime.now(UTC)))
         return new.id
 
     async def transfer(self, payout_id: str, outcome: TransferOutcome, call: PayoutCall = PayoutCall.TRANSFER) -> None:

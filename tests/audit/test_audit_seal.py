@@ -18,7 +18,9 @@ from db.core.database import Database
 from db.core.snapshot import in_snapshot
 from db.ledger import posting as ledger
 from db.ledger import seal
-from db.ledger.seal import Sealed, Verified
+from db.ledger.seal import Sealed
+from db.ledger.verify import Verified
+from db.ledger.verify import verify as verify_seal
 from domain.ledger import Kind, Posting, Transaction
 from domain.seal import GENESIS, Head
 from embedded.stack import settings_environment
@@ -45,7 +47,7 @@ async def seal_all(database: Database, limit: int = 10_000) -> Sealed:
 
 
 async def verify(database: Database, head: Head | None = None) -> Verified:
-    return await in_snapshot(database, lambda c: seal.verify(c, expected=head))
+    return await in_snapshot(database, lambda c: verify_seal(c, expected=head))
 
 
 def correction(amount: int = 5) -> Transaction:
@@ -104,7 +106,7 @@ async def test_a_change_that_balances_is_seen_by_the_seal_alone(copy: Copy) -> N
 async def test_more_is_counted_than_named(copy: Copy) -> None:
     await copy.damage("UPDATE ledger_transaction SET tenant_id = 'nobody'")
     whole = await verify(copy.database)
-    few = await in_snapshot(copy.database, lambda c: seal.verify(c, broken_max=3))
+    few = await in_snapshot(copy.database, lambda c: verify_seal(c, broken_max=3))
     assert few.violations == whole.violations == whole.transactions
     assert [len(few.broken), len(whole.broken)] == [3, min(100, whole.violations)]
 

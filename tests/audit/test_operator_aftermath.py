@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from cli.hints import CLOSED_BY_HAND, hint
+from cli.hints import hint
+from db.task import CLOSED_BY_HAND
 from services.audit import audit
-from tests.audit.test_operator_commands import actions, run
+from tests.audit.test_operator_commands import actions, run, task_about
 from tests.conftest import Deploy
 from tests.support.eventually import eventually
 from tests.support.shop import Shop
@@ -282,7 +283,7 @@ async def test_a_task_that_its_answer_closes_is_not_closed_by_hand(shop: Shop) -
 
 @pytest.mark.parametrize("kind", sorted(CLOSED_BY_HAND))
 def test_a_hint_is_a_command_that_can_be_typed(kind: str) -> None:
-    said = hint({"kind": kind, "payment_id": "pay_1", "id": "task_1", "detail": ""})
+    said = hint(task_about(kind, payment_id="pay_1"))
     assert said.endswith("`paysaga tasks close task_1`")
     assert "{" not in said
 

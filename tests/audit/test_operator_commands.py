@@ -1,10 +1,12 @@
 """What operators type: payments, tasks, keys and the sweep, each as a process beside a running Paysaga."""
 
 import re
+from datetime import UTC, datetime
 
 import pytest
 from temporalio.client import WorkflowHandle
 
+from db.task import Task
 from services.audit import audit
 from tests.audit.command import Said, paysaga_command
 from tests.support.deployment import Deployment
@@ -19,6 +21,11 @@ async def run(shop: Shop, *arguments: str) -> Said:
 async def actions(shop: Shop, object_id: str) -> list[tuple[str, str]]:
     rows = await shop.paysaga.sql("SELECT actor, action FROM audit_log WHERE object_id = $1 ORDER BY seq", object_id)
     return [(row["actor"], row["action"]) for row in rows]
+
+
+def task_about(kind: str, *, payment_id: str | None = None, object_id: str | None = None) -> Task:
+    """An open task of this kind."""
+    return Task("task_1", "tenant", payment_id, object_id, kind, "", datetime.now(UTC), None, None, None)
 
 
 async def lose_workflow(shop: Shop, payment_id: str) -> WorkflowHandle[object, object]:

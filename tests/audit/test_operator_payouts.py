@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cli.hints import hint
-from tests.audit.test_operator_commands import actions, run
+from tests.audit.test_operator_commands import actions, run, task_about
 from tests.conftest import Deploy
 from tests.support.deployment import Deployment
 from tests.support.eventually import eventually
@@ -104,7 +104,7 @@ async def test_one_on_its_way_is_stopped(shop: Shop) -> None:
     await until(shop, payout["id"], "IN_TRANSIT")
     said = await run(shop, "payouts", "cancel", payout["id"], *BY)
     assert (said.code, said.out) == (0, f"{payout['id']} is CANCELLED: 485.00 INR are in the wallet again.\n"), said.err
-    assert await actions(shop, payout["id"]) == [("olga", "payout.cancel")]
+    assert (await actions(shop, payout["id"]))[1:] == [("olga", "payout.cancel")]
     assert "given back" in (await run(shop, "payouts", "show", payout["id"])).out
     assert (await run(shop, "payouts", "cancel", payout["id"], *BY)).out == f"{payout['id']} is CANCELLED already.\n"
 
@@ -117,7 +117,7 @@ async def test_one_that_has_arrived_is_not_stopped(shop: Shop) -> None:
     said = await run(shop, "payouts", "cancel", payout["id"], *BY)
     assert said.code == 1
     assert "cannot be cancelled: It is PAID." in said.err
-    assert await actions(shop, payout["id"]) == []
+    assert [action for _, action in await actions(shop, payout["id"])] == ["payout.create"]
 
 
 async def test_one_that_the_psp_will_not_stop_goes_on(shop: Shop) -> None:
@@ -153,7 +153,7 @@ async def test_what_the_psp_does_not_give_back_is_decided(shop: Shop) -> None:
     note = ("--note", "taken back in the dashboard")
     said = await run(shop, "payouts", "resolve", payout["id"], "done", *note, *BY)
     assert (said.code, said.out) == (0, f"{payout['id']} was NEEDS_ATTENTION and is FAILED.\n"), said.err
-    assert await actions(shop, payout["id"]) == [("olga", "payout.resolve")]
+    assert (await actions(shop, payout["id"]))[1:] == [("olga", "payout.resolve")]
     assert (await wallet(shop))["available"] == "485.00"
     assert task["id"] not in (await run(shop, "tasks")).out
     late = await run(shop, "payouts", "resolve", payout["id"], "retry", *BY)
@@ -201,7 +201,7 @@ async def test_a_transfer_nobody_knows_of_is_made_again(deploy: Deploy) -> None:
     "kind", ["payout_unclear", "payout_not_returned", "payout_late", "payout_unchecked", "payout_stuck"]
 )
 def test_a_hint_is_a_command_that_can_be_typed(kind: str) -> None:
-    said = hint({"kind": kind, "payment_id": None, "object_id": "pt_1", "id": "task_1", "detail": ""})
+    said = hint(task_about(kind, object_id="pt_1"))
     assert said.startswith(("look", "take", "ask", "`paysaga"))
     assert "{" not in said
 

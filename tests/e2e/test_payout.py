@@ -11,9 +11,9 @@ from temporalio.client import WorkflowUpdateFailedError
 from temporalio.exceptions import ActivityError, ApplicationError
 
 from db.audit.audit import audit_database
-from db.payout import lifecycle as payout_lifecycle
-from db.payout import payout
-from db.payout.payout import NewPayout
+from db.payout import decision as payout_decision
+from db.payout import request as payout_request
+from db.payout.request import NewPayout
 from domain.ids import new_id
 from domain.payout import PayoutDecision, PayoutResolution, PayoutResolutionStep
 from embedded.stack import EmbeddedStack
@@ -297,9 +297,9 @@ async def test_a_freeze_before_anything_was_sent(shop: Shop) -> None:
     await payouts.earn(shop, SOLD)
     unsent = NewPayout(
         id=new_id("pt"), tenant_id=shop.tenant, seller_account="anna", currency="INR", amount=None, psp="stripe",
-        actor="test", send_for_s=3600, fit=lambda amount, _: amount,
+        actor="test", send_for_s=3600, payable=lambda amount, _: amount,
     )  # fmt: skip
-    await shop.paysaga.database.run(lambda c: payout.request(c, unsent, datetime.now(UTC)))
+    await shop.paysaga.database.run(lambda c: payout_request.request(c, unsent, datetime.now(UTC)))
     await shop.set_merchant("anna", status="FROZEN")
     await shop.paysaga.sql("UPDATE payout SET next_check_at = now() - interval '1 hour' WHERE id = $1", unsent.id)
     await sweep(shop.paysaga)
@@ -364,7 +364,7 @@ async def test_a_refused_reversal_is_decided_in_the_row(shop: Shop) -> None:
         resolution = PayoutResolution(decision=decision, by="olga", **more)
         row = await shop.paysaga.sql("SELECT now() AS now")
         step = PayoutResolutionStep(payout_id=payout_id, resolution=resolution, at=row[0]["now"])
-        await shop.paysaga.database.run(lambda c: payout_lifecycle.resolve(c, step, 3600))
+        await shop.paysaga.database.run(lambda c: payout_decision.resolve(c, step, 3600))
 
     await decide(PayoutDecision.RETRY)
     await eventually(lambda: asked_again(shop, payout_id, 2), what="a second reversal")

@@ -11,8 +11,8 @@ import pytest
 
 from db import merchant
 from db.audit.audit import audit_database
+from db.merchant import schedule_terms
 from db.payout import run as payout_run
-from db.payout import schedule as payout_schedule
 from domain.money import to_major
 from domain.payout import PAYOUT_RUN_WORKFLOW, Interval, PayoutPace, PayoutRunInput, PayoutSchedule, is_due, next_due
 from embedded.stack import EmbeddedStack
@@ -56,7 +56,7 @@ async def alone(shop: Shop) -> AsyncIterator[None]:
 
 async def sellers_with(shop: Shop, schedule: PayoutSchedule, *sellers: str, **fields: Any) -> None:
     """Sellers with this schedule and an account at the PSP that pays."""
-    columns = payout_schedule.columns(schedule) | {"name": "", "fee_percent": 0, "fee_fixed": 0}
+    columns: Any = schedule_terms(schedule) | {"name": "", "fee_percent": 0, "fee_fixed": 0}
 
     async def create(connection: Any) -> None:
         for seller in sellers:

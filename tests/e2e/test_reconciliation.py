@@ -14,12 +14,11 @@ from db.reconciliation import run as runs
 from db.reconciliation.file import store
 from domain.reconciliation.reconciliation import NewRun, Occasion, ReconciliationReport, Source, Subject
 from domain.sweep import SweepReport
-from runtime.runs import reconciliation_input, start_reconciliation
+from runtime.runs import reconciliation_input, schedule_id, start_reconciliation
 from tests.conftest import Deploy
 from tests.support.deployment import Deployment
 from tests.support.eventually import eventually
 from tests.support.shop import Shop
-from workers.schedules import schedule_id
 
 SETTINGS = {
     "api_worker": False,

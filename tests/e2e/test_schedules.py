@@ -13,12 +13,13 @@ from temporalio.client import ScheduleBackfill, ScheduleHandle, ScheduleOverlapP
 
 from db.audit.audit import audit_database
 from embedded.stack import EmbeddedStack
+from runtime.runs import schedule_id
 from tests.e2e.test_crash import restart
 from tests.support import payouts
 from tests.support.deployment import Deployment
 from tests.support.eventually import eventually
 from tests.support.shop import Shop
-from workers.schedules import ensure_schedules, jobs, schedule_id
+from workers.schedules import ensure_schedules, jobs
 
 ZONE = ZoneInfo("Asia/Kolkata")
 """At 02:00 there it is the evening before in UTC: whoever mixes the two up has the wrong date."""

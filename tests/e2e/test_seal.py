@@ -3,10 +3,11 @@
 from temporalio.client import ScheduleActionExecutionStartWorkflow
 
 from domain.seal import Head, SealReport
+from runtime.runs import schedule_id
 from tests.conftest import Deploy
 from tests.support.deployment import Deployment
 from tests.support.eventually import eventually
-from workers.schedules import ensure_schedules, schedule_id
+from workers.schedules import ensure_schedules
 
 
 async def sealed_by_schedule(paysaga: Deployment) -> SealReport:

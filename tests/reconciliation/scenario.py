@@ -86,7 +86,8 @@ class Scenario:
 
     async def seller(self, tenant: str = "shop", name: str = "anna", **fields: Any) -> None:
         await self.sql("INSERT INTO tenant (id, name) VALUES ($1, $1) ON CONFLICT DO NOTHING", tenant)
-        await self.database.run(lambda c: merchant.create(c, tenant, {"seller_account": name} | fields))
+        new: Any = {"seller_account": name} | fields
+        await self.database.run(lambda c: merchant.create(c, tenant, new))
 
     # --- ours ---
 

@@ -17,7 +17,7 @@ from activities.reconciliation import ReconciliationActivities
 from bench import reconcile
 from bench.reconcile_books import COLUMNS
 from db.core.database import LockTimeout
-from db.core.permanent_errors import why_impossible
+from db.core.permanent_errors import permanent_reason
 from db.reconciliation import file as files
 from db.reconciliation import report
 from db.reconciliation import run as runs
@@ -141,11 +141,11 @@ async def test_lines_that_cannot_be_matched_are_not_tried_for_ever(scenario: Sce
 def test_what_may_work_later_is_tried_again() -> None:
     cut = Unavailable("The database does not answer.")
     cut.__cause__ = TimeoutError()
-    assert why_impossible(cut) is None
-    assert why_impossible(LockTimeout("Another request holds this object.")) is None
+    assert permanent_reason(cut) is None
+    assert permanent_reason(LockTimeout("Another request holds this object.")) is None
     value = Unavailable("The database does not answer.")
     value.__cause__ = OverflowError("value out of int64 range")
-    assert why_impossible(value) == "value out of int64 range", "however the driver's error was taken"
+    assert permanent_reason(value) == "value out of int64 range", "however the driver's error was taken"
 
 
 async def test_a_run_that_has_failed_is_not_staged_any_more(scenario: Scenario) -> None:

@@ -8,12 +8,11 @@ import uvloop
 
 import api.app
 import cli.commands.payment
-import cli.operator_payout_run
 import cli.pages.ledger
 import cli.pages.payment
 import cli.pages.payout
 import cli.pages.reconciliation
-import cli.pages.refund
+import cli.payout_run
 import sandbox.app
 import tests.support.programs
 import workers.schedules

@@ -1,26 +1,28 @@
-"""Payout: TODO docstring."""
+"""The shapes of payouts, of what they pay, and of schedules over HTTP."""
 
+from collections.abc import Sequence
 from datetime import date, datetime
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import (
-    ConfigDict,
-    Field,
-    model_validator,
-)
+from pydantic import ConfigDict, Field, model_validator
 
 from api import examples
-from api.fields import Amount, ClientId, Currency, FailureOut, In, Out
-from api.schemas.merchant import (
+from api.fields import Amount, ClientId, Currency, FailureOut, In, Out, failure_out
+from api.merchant.shapes import (
     DelayDays,
     Minimum,
     Monthdays,
     PayoutInterval,
     PayoutScheduleFields,
     Weekdays,
-    _schedule,
+    payout_schedule,
+    schedule_fields,
 )
+from db.merchant import Merchant
+from db.payout.record import Payout, PayoutItem, PayoutTransition
+from domain.money import to_major
 from domain.payout import PayoutSchedule
+from domain.statement import words
 from domain.status import PayoutStatus
 
 
@@ -41,7 +43,7 @@ class PayoutScheduleIn(In):
 
     @property
     def schedule(self) -> PayoutSchedule:
-        return _schedule(self.interval, self.weekdays, self.monthdays, self.minimum or {}, self.delay_days)
+        return payout_schedule(self.interval, self.weekdays, self.monthdays, self.minimum or {}, self.delay_days)
 
 
 class PayoutIn(In):
@@ -120,3 +122,55 @@ class PayoutItemList(Out):
     object: Literal["list"] = "list"
     data: list[PayoutItemOut]
     next_cursor: str | None
+
+
+# --- rows as answers ---
+
+
+def schedule_out(row: Merchant, next_payout_on: date | None) -> PayoutScheduleOut:
+    fields = schedule_fields(row.schedule).model_dump()
+    return PayoutScheduleOut(seller_account=row.seller_account, next_payout_on=next_payout_on, **fields)
+
+
+def payout_out(row: Payout) -> PayoutOut:
+    return PayoutOut(**_payout(row))
+
+
+def payout_detail(row: Payout, transitions: Sequence[PayoutTransition]) -> PayoutDetail:
+    steps = [
+        PayoutTransitionOut(from_status=t.from_status, to_status=t.to_status, reason=t.reason, at=t.at)
+        for t in transitions
+    ]
+    return PayoutDetail(**_payout(row), transitions=steps)
+
+
+def _payout(row: Payout) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "seller_account": row.seller_account,
+        "amount": to_major(row.amount, row.currency),
+        "currency": row.currency,
+        "status": row.status,
+        "account": row.destination,
+        "business_date": row.business_date,
+        "reference": row.reference,
+        "arrival_at": row.arrival_at,
+        "failure": failure_out(row.failure),
+        "cancel_requested": row.cancel_requested,
+        "created_at": row.created_at,
+    }
+
+
+def payout_item(row: PayoutItem) -> PayoutItemOut:
+    return PayoutItemOut(
+        description=words(row.kind),
+        kind=row.kind,
+        transaction_id=row.transaction_id,
+        payment_id=row.payment_id,
+        order_id=row.order_id,
+        payment_order_id=row.payment_order_id,
+        amount=to_major(row.amount, row.currency),
+        part_of=to_major(row.posting_amount, row.currency) if row.amount != row.posting_amount else None,
+        returned=row.returned,
+        at=row.at,
+    )

@@ -1,14 +1,15 @@
-"""Ledger: TODO docstring."""
+"""The shapes of the books, of balances and of statements over HTTP."""
 
 from datetime import datetime
 from typing import Literal
 
-from pydantic import (
-    ConfigDict,
-    Field,
-)
+from pydantic import ConfigDict, Field
 
 from api.fields import Out
+from db.ledger.posting import BookedTransaction
+from domain.ledger import Posting
+from domain.money import to_major
+from domain.statement import AccountBalance, Balances, Line, Total
 
 
 class PostingOut(Out):
@@ -108,3 +109,52 @@ class LedgerList(Out):
     object: Literal["list"] = "list"
     data: list[LedgerTransactionOut]
     next_cursor: str | None
+
+
+# --- rows as answers ---
+
+
+def ledger_out(row: BookedTransaction) -> LedgerTransactionOut:
+    return LedgerTransactionOut(
+        id=row.id,
+        kind=row.kind,
+        source_id=row.source_id,
+        payment_id=row.payment_id,
+        payment_order_id=row.order_id,
+        corrects=row.corrects,
+        at=row.at,
+        postings=[_posting(line) for line in row.postings],
+    )
+
+
+def _posting(line: Posting) -> PostingOut:
+    amount = to_major(abs(line.amount), line.currency)
+    side = {"debit": amount} if line.amount > 0 else {"credit": amount}
+    return PostingOut(account=line.account, currency=line.currency, **side)
+
+
+def account_out(row: AccountBalance) -> AccountBalanceOut:
+    return AccountBalanceOut(account=row.account, kind=row.kind, **side_out(row).model_dump())
+
+
+def side_out(row: AccountBalance) -> BalanceSide:
+    """The balance on its side; one of zero is on none."""
+    sides = {"debit": row.debit, "credit": row.credit}
+    amounts = {side: to_major(amount, row.currency) for side, amount in sides.items() if amount}
+    return BalanceSide(currency=row.currency, **amounts)
+
+
+def total_out(total: Total) -> BalanceTotal:
+    sides = {"debit": to_major(total.debit, total.currency), "credit": to_major(total.credit, total.currency)}
+    return BalanceTotal(currency=total.currency, **sides)
+
+
+def statement_balances(of: Balances, currency: str) -> StatementBalances:
+    return StatementBalances(**{n: to_major(getattr(of, n), currency) for n in StatementBalances.model_fields})
+
+
+def statement_line(line: Line, currency: str) -> StatementLineOut:
+    amounts = {n: statement_balances(getattr(line, n), currency) for n in ("change", "balance")}
+    return StatementLineOut.model_validate(
+        {n: getattr(line, n) for n in StatementLineOut.model_fields if n not in amounts} | amounts
+    )

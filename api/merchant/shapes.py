@@ -1,21 +1,22 @@
-"""Merchant: TODO docstring."""
+"""The shapes of merchants, their payout terms and their wallets over HTTP."""
 
+from collections.abc import Sequence
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
-from pydantic import (
-    Field,
-    ValidationError,
-    model_validator,
-)
+from pydantic import Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from api.fields import Amount, ClientId, CountryCode, Currency, In, Out
-from domain.money import MoneyError, parse_major
+from db.ledger.wallet import WalletBalance
+from db.merchant import Merchant, MerchantTerms, NewMerchant, schedule_terms
+from db.payout.release import PendingDay
+from domain.money import MoneyError, parse_major, to_major
 from domain.payout import DELAY_DAYS_MAX, WEEKDAYS, Interval, PayoutSchedule
+from domain.status import MerchantStatus
 
-MerchantStatus = Literal["ACTIVE", "FROZEN", "CLOSED"]
+Status = Literal["ACTIVE", "FROZEN", "CLOSED"]
 DecimalString = Annotated[str, Field(pattern=r"^(0|[1-9][0-9]{0,6})(\.[0-9]{1,4})?$", max_length=16)]
 
 
@@ -67,7 +68,7 @@ def _minor(minimum: dict[str, str]) -> dict[str, int]:
     return {currency: amount for currency, amount in amounts.items() if amount}
 
 
-def _schedule(
+def payout_schedule(
     interval: str, weekdays: list[str] | None, monthdays: list[int] | None, minimum: dict[str, str], delay_days: int
 ) -> PayoutSchedule:
     """Raises PydanticCustomError `payout_schedule_invalid`, or an amount's code."""
@@ -87,7 +88,7 @@ def _schedule(
 
 
 class PayoutTermsIn(In):
-    """What is left out stays as it is; `interval` is said together with its days."""
+    """Payout terms: what is left out stays as it is; `interval` is said together with its days."""
 
     account: PspAccount | None = None
     interval: PayoutInterval | None = None
@@ -108,7 +109,17 @@ class PayoutTermsIn(In):
     def schedule(self) -> PayoutSchedule:
         """With the defaults where nothing is said."""
         interval = self.interval or Interval.MANUAL.value
-        return _schedule(interval, self.weekdays, self.monthdays, self.minimum or {}, self.delay_days or 0)
+        return payout_schedule(interval, self.weekdays, self.monthdays, self.minimum or {}, self.delay_days or 0)
+
+    @property
+    def terms(self) -> MerchantTerms:
+        """The terms that are said, by column."""
+        said = {"payout_account"} if "account" in self.model_fields_set else set()
+        if self.interval is not None:
+            said |= {"payout_interval", "payout_weekdays", "payout_monthdays"}
+        said |= {f"payout_{name}" for name in ("minimum", "delay_days") if getattr(self, name) is not None}
+        every: MerchantTerms = {**schedule_terms(self.schedule), "payout_account": self.account}
+        return cast(MerchantTerms, {name: value for name, value in every.items() if name in said})
 
 
 class MerchantIn(In):
@@ -128,10 +139,23 @@ class MerchantIn(In):
     country: CountryCode | None = Field(default=None, description="for risk rules")
     payout: PayoutTermsIn | None = None
 
+    @property
+    def new(self) -> NewMerchant:
+        terms: MerchantTerms = {
+            "name": self.name,
+            "psp_fee_payer": self.psp_fee_payer,
+            "dispute_fee_payer": self.dispute_fee_payer,
+            "platform_fee_on_refund": self.platform_fee_on_refund,
+            "allow_negative_balance": self.allow_negative_balance,
+            "country": self.country,
+        }
+        terms = {**terms, **_fee(self.fee), **(self.payout.terms if self.payout else {})}
+        return {"seller_account": self.seller_account, **terms}
+
 
 class MerchantPatch(In):
     name: str | None = Field(default=None, max_length=200)
-    status: MerchantStatus | None = Field(default=None, examples=["FROZEN"])
+    status: Status | None = Field(default=None, examples=["FROZEN"])
     fee: FeeIn | None = None
     psp_fee_payer: Literal["platform", "seller"] | None = None
     dispute_fee_payer: Literal["platform", "seller"] | None = None
@@ -139,6 +163,21 @@ class MerchantPatch(In):
     allow_negative_balance: bool | None = None
     country: CountryCode | None = None
     payout: PayoutTermsIn | None = Field(default=None, description="an `account` of null: there is none any more")
+
+    @property
+    def terms(self) -> MerchantTerms:
+        """The terms that are said, by column; only a name is taken away by null."""
+        said = self.model_dump(exclude_unset=True, exclude={"fee", "name", "payout"}, exclude_none=True)
+        terms = cast(MerchantTerms, said)
+        if self.status is not None:
+            terms["status"] = MerchantStatus(self.status)
+        if "name" in self.model_fields_set:
+            terms["name"] = self.name
+        return {**terms, **_fee(self.fee), **(self.payout.terms if self.payout else {})}
+
+
+def _fee(fee: FeeIn | None) -> MerchantTerms:
+    return {"fee_percent": Decimal(fee.percent), "fee_fixed": Decimal(fee.fixed)} if fee else {}
 
 
 class FeeOut(Out):
@@ -163,7 +202,7 @@ class MerchantOut(Out):
     object: Literal["merchant"] = "merchant"
     seller_account: str
     name: str | None
-    status: MerchantStatus
+    status: Status
     fee: FeeOut
     psp_fee_payer: str
     dispute_fee_payer: str
@@ -175,7 +214,7 @@ class MerchantOut(Out):
 
 
 class AvailableOn(Out):
-    """What becomes available on a day, where the business is; one that is over: at the next release."""
+    """The amount that becomes available on a day, where the business is; one that is over: at the next release."""
 
     date: date
     amount: str
@@ -200,3 +239,58 @@ class MerchantList(Out):
     object: Literal["list"] = "list"
     data: list[MerchantOut]
     next_cursor: str | None
+
+
+# --- rows as answers ---
+
+
+def merchant_out(row: Merchant) -> MerchantOut:
+    return MerchantOut(
+        id=row.id,
+        seller_account=row.seller_account,
+        name=row.name,
+        status=row.status.value,
+        fee=FeeOut(percent=_plain(row.fee_percent), fixed=_plain(row.fee_fixed)),
+        psp_fee_payer=row.psp_fee_payer,
+        dispute_fee_payer=row.dispute_fee_payer,
+        platform_fee_on_refund=row.platform_fee_on_refund,
+        allow_negative_balance=row.allow_negative_balance,
+        country=row.country,
+        payout=PayoutTermsOut(account=row.payout_account, **schedule_fields(row.schedule).model_dump()),
+        created_at=row.created_at,
+    )
+
+
+def schedule_fields(schedule: PayoutSchedule) -> PayoutScheduleFields:
+    return PayoutScheduleFields(
+        interval=schedule.interval.value,
+        weekdays=[WEEKDAYS[day] for day in schedule.weekdays],
+        monthdays=list(schedule.monthdays),
+        minimum={currency: to_major(amount, currency) for currency, amount in sorted(schedule.minimum.items())},
+        delay_days=schedule.delay_days,
+    )
+
+
+def _plain(value: Decimal) -> str:
+    """`2.9000` as `2.9`, `100` as `100`."""
+    text = f"{value:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def wallet_out(seller_account: str, balances: Sequence[WalletBalance], days: Sequence[PendingDay]) -> WalletOut:
+    """`days`: when what is pending becomes available, in all currencies."""
+    return WalletOut(seller_account=seller_account, balances=[_balance(row, days) for row in balances])
+
+
+def _balance(row: WalletBalance, days: Sequence[PendingDay]) -> Balance:
+    currency = row.currency
+    return Balance(
+        currency=currency,
+        pending=to_major(row.pending, currency),
+        available=to_major(row.available, currency),
+        reserved=to_major(row.reserved, currency),
+        owed=to_major(row.receivable, currency),
+        available_on=[
+            AvailableOn(date=d.day, amount=to_major(d.amount, currency)) for d in days if d.currency == currency
+        ],
+    )

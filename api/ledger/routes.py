@@ -1,27 +1,39 @@
-"""`/v1/ledger/accounts`: the trial balance, now or at a past moment. `/v1/merchants/…/statement`: what a seller was
-credited and debited in a period, also as CSV."""
+"""`/v1/ledger/transactions`: the books. `/v1/ledger/accounts`: the trial balance, now or at a past moment.
+`/v1/merchants/…/statement`: what a seller was credited and debited in a period, also as CSV."""
 
 from collections.abc import AsyncIterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Header, Path, Query, Response
 from fastapi.responses import StreamingResponse
+from pydantic import BaseModel
 
-from api.context import LedgerReader, RuntimeOf
+from api.context import LedgerReader, RuntimeOf, caller
 from api.cursor import LIMIT_DEFAULT, Cursor, Limit, decode, encode
 from api.fields import Currency
-from api.history import Moment
-from api.merchant import SellerAccount
+from api.history import Moment, Since, Until
+from api.ledger.shapes import (
+    AccountOut,
+    LedgerList,
+    StatementOut,
+    TrialBalanceOut,
+    account_out,
+    ledger_out,
+    side_out,
+    statement_balances,
+    statement_line,
+    total_out,
+)
+from api.merchant.routes import SellerAccount
 from api.problems import READ_PROBLEMS
-from api.schemas.ledger import AccountOut, StatementOut, TrialBalanceOut
 from api.strict import StrictRoute
-from api.views.ledger import account_out, side_out, statement_balances, statement_line, total_out
-from db import merchant
-from db.ledger import statement
+from db.ledger import posting, statement
+from db.ledger.posting import Wanted
 from db.ledger.statement import Period
 from domain.errors import NotFound, Unprocessable
-from domain.ids import CLIENT_ID
 from domain.statement import STATEMENT_COLUMNS, Entry, Line, csv_line, statement_csv
+from services import ledger
+from services.ledger import StatementRequest
 
 router = APIRouter(prefix="/v1", tags=["history"], route_class=StrictRoute)
 
@@ -35,6 +47,34 @@ At = Annotated[
         examples=["2099-01-01T00:00:00Z"],
     ),
 ]
+
+
+@router.get(
+    "/ledger/transactions", response_model=LedgerList, responses=READ_PROBLEMS, summary="The books, newest first"
+)
+async def list_ledger_transactions(
+    who: LedgerReader,
+    runtime: RuntimeOf,
+    payment_id: Annotated[str | None, Query(max_length=64)] = None,
+    payment_order_id: Annotated[str | None, Query(max_length=64, description="our id, `po_…`")] = None,
+    account: Annotated[str | None, Query(max_length=120, examples=["psp_clearing:stripe"])] = None,
+    since: Since = None,
+    until: Until = None,
+    cursor: Cursor = None,
+    limit: Limit = LIMIT_DEFAULT,
+) -> Response:
+    """By payment, order, account or time. Each transaction sums to zero per currency; a correction names what it
+    corrects."""
+    for text in (payment_id, payment_order_id, account):
+        if text is not None and not text.isprintable():
+            raise Unprocessable("The text has a character that cannot be stored.", code="text_invalid")
+    wanted = Wanted(payment_id, payment_order_id, account, since, until)
+    position = decode("ledger", cursor)
+    rows = await runtime.database.read(
+        lambda c: posting.page(c, who.tenant_id, wanted, before=int(position) if position else None, limit=limit + 1)
+    )
+    following = encode("ledger", rows[limit - 1].seq) if len(rows) > limit else None
+    return _json(LedgerList(data=[ledger_out(row) for row in rows[:limit]], next_cursor=following))
 
 
 @router.get("/ledger/accounts", response_model=TrialBalanceOut, responses=READ_PROBLEMS, summary="The trial balance")
@@ -66,7 +106,7 @@ async def list_accounts(
     )
 
 
-def _json(model: AccountOut | TrialBalanceOut) -> Response:
+def _json(model: BaseModel) -> Response:
     return Response(model.model_dump_json(), media_type=_JSON)
 
 
@@ -124,10 +164,8 @@ async def show_statement(
     """The opening balance, each movement of the seller's wallet with the balance after it, in the order in which they
     were booked, and the closing balance, which is the sum. `owed` is what the seller owes us, and `total` is what we
     owe, less that. Of a long period it is sent in parts; one that breaks off in the middle has no closing balance."""
-    if since > until:
-        raise Unprocessable("`from` is after `to`.", code="period_invalid")
-    row = await _find(runtime, who, seller_account)
-    period = Period(who.tenant_id, row["seller_account"], currency, since, until)
+    wanted = StatementRequest(seller_account, since, until, currency)
+    (period,) = await ledger.periods(runtime.database, caller(who), wanted)
     entries = statement.statement(runtime.database.read, period)
     opening = await anext(entries)  # before an answer is begun: what fails here is still a problem
     if form == "csv" or (form is None and _wants_csv(accept)):
@@ -137,16 +175,8 @@ async def show_statement(
     return StreamingResponse(_as_json(opening, entries, period), media_type=_JSON)
 
 
-async def _find(runtime: Any, who: Any, seller_account: str) -> dict[str, Any]:
-    """Raises NotFound, also for a name that nobody could have."""
-    if CLIENT_ID.fullmatch(seller_account) is None:
-        raise NotFound("There is no such merchant.", code="merchant_not_found")
-    found: dict[str, Any] = await runtime.database.read(lambda c: merchant.get(c, who.tenant_id, seller_account))
-    return found
-
-
 def _wants_csv(accept: str) -> bool:
-    """Whether `text/csv` is asked for, and liked better than JSON (RFC 9110, 12.5.1)."""
+    """True if `text/csv` is asked for, and liked better than JSON (RFC 9110, 12.5.1)."""
     quality = {_CSV: 0.0, _JSON: 0.0}
     for part in accept.lower().split(","):
         name, *parameters = (piece.strip() for piece in part.split(";"))

@@ -1,0 +1,1 @@
+"""Merchants over HTTP: `/v1/merchants` and `/v1/wallets`."""

@@ -1,0 +1,98 @@
+"""`/v1/merchants`: the sellers. `/v1/wallets`: what we owe them."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Body, Path, Response
+from pydantic import BaseModel
+
+from api.context import LedgerReader, MerchantsReader, MerchantsWriter, RuntimeOf, caller
+from api.cursor import LIMIT_DEFAULT, Cursor, Limit, decode, encode
+from api.examples import MERCHANT, MERCHANT_CHANGE
+from api.merchant.shapes import (
+    MerchantIn,
+    MerchantList,
+    MerchantOut,
+    MerchantPatch,
+    WalletOut,
+    merchant_out,
+    wallet_out,
+)
+from api.problems import READ_PROBLEMS, WRITE_PROBLEMS
+from api.strict import StrictRoute
+from db import merchant
+from db.ledger import wallet
+from db.payout import release
+from services import merchant as merchants
+
+router = APIRouter(prefix="/v1", tags=["merchants"], route_class=StrictRoute)
+
+SellerAccount = Annotated[
+    str, Path(description="your own id of the seller, or ours, `mer_…`", examples=["seller_anna"])
+]
+
+
+def _json(model: BaseModel, status: int = 200) -> Response:
+    return Response(model.model_dump_json(), status, media_type="application/json")
+
+
+@router.post(
+    "/merchants", response_model=MerchantOut, status_code=201, responses=WRITE_PROBLEMS, summary="Add a seller"
+)
+async def create_merchant(
+    body: Annotated[MerchantIn, Body(openapi_examples=MERCHANT)], who: MerchantsWriter, runtime: RuntimeOf
+) -> Response:
+    """Before its first order. A second one of the same name is 409 `merchant_exists`."""
+    return _json(merchant_out(await merchants.create(runtime.database, caller(who), body.new)), 201)
+
+
+@router.patch(
+    "/merchants/{seller_account}",
+    response_model=MerchantOut,
+    responses=WRITE_PROBLEMS,
+    summary="Change, freeze or close",
+)
+async def change_merchant(
+    seller_account: SellerAccount,
+    body: Annotated[MerchantPatch, Body(openapi_examples=MERCHANT_CHANGE)],
+    who: MerchantsWriter,
+    runtime: RuntimeOf,
+) -> Response:
+    """FROZEN or CLOSED: new orders, confirmations and captures are refused, an order that is charged already is
+    refunded instead of credited, and an authorisation is voided; refunds and disputes go on. ACTIVE unfreezes; CLOSED
+    is for ever, and refunds are then made from what is left in the wallet alone. New fees replace the old ones, both
+    parts, and hold for new orders; the other terms hold from now on."""
+    changed = await merchants.change(runtime.database, caller(who), seller_account, body.terms)
+    return _json(merchant_out(changed.after))
+
+
+@router.get("/merchants/{seller_account}", response_model=MerchantOut, responses=READ_PROBLEMS, summary="Show a seller")
+async def show_merchant(seller_account: SellerAccount, who: MerchantsReader, runtime: RuntimeOf) -> Response:
+    """The seller's state and terms, by your own id of it or ours."""
+    return _json(merchant_out(await merchants.find(runtime.database, caller(who), seller_account)))
+
+
+@router.get("/merchants", response_model=MerchantList, responses=READ_PROBLEMS, summary="List the sellers")
+async def list_merchants(
+    who: MerchantsReader,
+    runtime: RuntimeOf,
+    cursor: Cursor = None,
+    limit: Limit = LIMIT_DEFAULT,
+) -> Response:
+    """In the order in which they were added."""
+    after = decode("merchant", cursor)
+    rows = await runtime.database.read(lambda c: merchant.page(c, who.tenant_id, after=after, limit=limit + 1))
+    following = encode("merchant", rows[limit - 1].id) if len(rows) > limit else None
+    return _json(MerchantList(data=[merchant_out(row) for row in rows[:limit]], next_cursor=following))
+
+
+@router.get(
+    "/wallets/{seller_account}", response_model=WalletOut, responses=READ_PROBLEMS, summary="What we owe a seller"
+)
+async def show_wallet(seller_account: SellerAccount, who: LedgerReader, runtime: RuntimeOf) -> Response:
+    """Per currency: `pending` is not yet released, `available` can be paid out, `reserved` is held for a refund;
+    `available_on` says by day when what is pending can be paid out."""
+    seller = (await merchants.find(runtime.database, caller(who), seller_account)).seller_account
+    zone = runtime.settings.business_zone
+    balances = await runtime.database.read(lambda c: wallet.of_seller(c, who.tenant_id, seller))
+    days = await runtime.database.read(lambda c: release.pending_by_day(c, who.tenant_id, seller, zone))
+    return _json(wallet_out(seller, balances, days))
