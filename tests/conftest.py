@@ -3,39 +3,116 @@
 import os
 import secrets
 import shutil
+import tempfile
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+import psutil  # type: ignore[import-untyped]
 import pytest
 
-from embedded.stack import SERVERS, EmbeddedStack, free_settings
+from embedded.stack import EmbeddedStack
 from runtime.temporal import connect
-from tests.support.deployment import Deployment, make_template
+from tests.support.deployment import Deployment
 from tests.support.histories import replay_all
+from tests.support.servers import Background, SharedServers, own_temporal, started
 from tests.support.shop import Shop
 
-_MEMORY = Path("/dev/shm")  # noqa: S108 - pytest makes a private folder in it
+_MEMORY = Path("/dev/shm")  # noqa: S108 - a private folder is made in it
 _MEMORY_MIN = 6 * 2**30
+_PREFIX = "ps-"
+
+_background = pytest.StashKey[Background]()
+_failed = pytest.StashKey[bool]()
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """The servers' data lives in memory where there is enough of it: on some disks the hundreds of files of a new
-    database take a second. The processes that tests kill lose nothing by it; a machine that fails is not simulated."""
-    if _MEMORY.is_dir() and os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > _MEMORY_MIN:
-        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY))
+    database take a second. The processes that tests kill lose nothing by it; a machine that fails is not simulated.
+
+    The folder is the run's own: beside another run's, pytest would close it to PostgreSQL's user."""
+    if hasattr(config, "workerinput") or "PYTEST_DEBUG_TEMPROOT" in os.environ:
+        return
+    enough = _MEMORY.is_dir() and os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > _MEMORY_MIN
+    parent = _MEMORY if enough else Path(tempfile.gettempdir())
+    for left in parent.glob(f"{_PREFIX}*"):
+        owner = left.name.removeprefix(_PREFIX)
+        if owner.isdecimal() and (int(owner) == os.getpid() or not psutil.pid_exists(int(owner))):
+            shutil.rmtree(left, ignore_errors=True)  # of a run that failed or was killed
+    root = parent / f"{_PREFIX}{os.getpid()}"
+    root.mkdir(mode=0o711)
+    os.environ["PYTEST_DEBUG_TEMPROOT"] = str(root)
+
+    def clean() -> None:
+        if not config.stash.get(_failed, True):
+            shutil.rmtree(root, ignore_errors=True)
+
+    config.add_cleanup(clean)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """The servers of a run of several processes live in the one that hands out the tests."""
+    config: pytest.Config = node.config
+    if _background not in config.stash:
+        home = tempfile.mkdtemp(prefix="servers-", dir=os.environ["PYTEST_DEBUG_TEMPROOT"])
+        config.stash[_background] = Background(Path(home))
+        config.add_cleanup(config.stash[_background].stop)
+        config.stash[_background].start()
+    node.workerinput["servers"] = config.stash[_background].environment
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """The other processes have ended, and what they did is replayed: one more test, as the summary tells it."""
+    background = session.config.stash.get(_background, None)
+    if background is not None and exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+        try:
+            background.replay()
+        except Exception:  # noqa: BLE001 - whatever it is, the run has failed
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+            session.config.hook.pytest_runtest_logreport(report=_failure(traceback.format_exc()))
+    session.config.stash[_failed] = session.exitstatus != pytest.ExitCode.OK
+
+
+def _failure(text: str) -> pytest.TestReport:
+    place, name = "tests/support/histories.py", "replay_all"
+    return pytest.TestReport(
+        f"{place}::{name}", (place, None, name), keywords={}, outcome="failed", longrepr=text, when="call"
+    )
 
 
 @pytest.fixture(scope="session")
-async def servers(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[EmbeddedStack]:
+async def shared_servers(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[EmbeddedStack]:
     """PostgreSQL, Temporal and the sandbox PSP, with a migrated database to copy. At the end the histories
     that the tests made are replayed."""
-    settings = free_settings(tmp_path_factory.mktemp("servers"))
-    async with EmbeddedStack(settings, pieces=SERVERS) as stack:
-        await make_template(stack)
+    shared: dict[str, str] | None = getattr(request.config, "workerinput", {}).get("servers")
+    if shared is not None:
+        yield SharedServers(shared)
+        return
+    async with started(tmp_path_factory.mktemp("servers")) as stack:
         yield stack
         await replay_all(await connect(stack.settings))
+
+
+_FIRST = (
+    "demo", "workflow", "audit/test_audit_command", "bench", "api/test_api_fuzz", "e2e/test_payout_run",
+    "e2e/test_payout_unknown", "stack", "e2e", "readme", "machine", "deploy", "audit", "api", "reconciliation",
+)  # fmt: skip
+"""What takes long, first what takes longest in one piece: begun last, one of these would be all that runs at the end.
+What needs no servers fills the gaps then."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def position(item: pytest.Item) -> int:
+        path = item.path.relative_to(Path(__file__).parent).as_posix()
+        return next((n for n, start in enumerate(_FIRST) if path.startswith(start)), len(_FIRST))
+
+    items.sort(key=position)
 
 
 PATIENT = {"poll_max_s": 600.0}
@@ -57,9 +134,33 @@ async def deploy(servers: EmbeddedStack, tmp_path: Path) -> AsyncIterator[Deploy
 
 
 @pytest.fixture(scope="session")
+def shared_folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same one in each process of a run."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if hasattr(request.config, "workerinput") else own
+
+
+@pytest.fixture(scope="session")
+def servers(shared_servers: EmbeddedStack) -> EmbeddedStack:
+    """Those that a test uses."""
+    return shared_servers
+
+
+@pytest.fixture(scope="session")
+async def stoppable(
+    shared_servers: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[EmbeddedStack]:
+    """The same, but for a Temporal that only the tests of this process use: they may stop it."""
+    async with own_temporal(shared_servers, tmp_path_factory.mktemp("temporal")) as stack:
+        yield stack
+        await replay_all(await connect(stack.settings))
+
+
+@pytest.fixture(scope="session")
 async def paysaga(servers: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Deployment]:
     """The Paysaga that most tests share; each with a tenant of its own."""
-    async with Deployment(servers, tmp_path_factory.mktemp("shared"), "shared", **PATIENT) as deployment:
+    name = f"shared{secrets.token_hex(3)}"
+    async with Deployment(servers, tmp_path_factory.mktemp("shared"), name, **PATIENT) as deployment:
         yield deployment
 
 

@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
-from importlib.metadata import version
 
 from temporalio.common import WorkerDeploymentVersion
 from temporalio.worker import (
@@ -87,9 +86,13 @@ def _runner(*, strict: bool) -> WorkflowRunner:
     return SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules(*ours))
 
 
+RELEASE = "0.1.0"
+"""As in pyproject.toml. Not asked from the installed packages: in the image, Paysaga is none of them."""
+
+
 def _deployment() -> WorkerDeploymentConfig:
     """Named, or each start would hash all bytecode for a name. Who deploys versions beside each other turns it on."""
-    release = WorkerDeploymentVersion(deployment_name="paysaga", build_id=version("paysaga"))
+    release = WorkerDeploymentVersion(deployment_name="paysaga", build_id=RELEASE)
     return WorkerDeploymentConfig(version=release, use_worker_versioning=False)
 
 

@@ -1,8 +1,11 @@
 """A database with everything in it that can happen to a payment, made by a real Paysaga, to be copied and damaged."""
 
 import asyncio
+import fcntl
+import json
 import secrets
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -18,10 +21,23 @@ from tests.support.shop import Shop
 
 
 @pytest.fixture(scope="session")
-async def original(servers: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, str]]:
-    """(the database, label → id). Nothing is connected to it any more, so it can be copied."""
+async def original(
+    servers: EmbeddedStack, shared_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[str, dict[str, str]]:
+    """(the database, label → id). Nothing is connected to it any more, so it can be copied. Whichever process of the
+    run asks first makes it."""
+    made = shared_folder / "audited.json"
+    with (shared_folder / "audited.lock").open("w") as lock:
+        await asyncio.to_thread(fcntl.flock, lock, fcntl.LOCK_EX)
+        if not made.exists():
+            made.write_text(json.dumps(await _made(servers, tmp_path_factory.mktemp("audited"))))
+        name, names = json.loads(made.read_text())
+    return name, names
+
+
+async def _made(servers: EmbeddedStack, folder: Path) -> tuple[str, dict[str, str]]:
     name = f"audited{secrets.token_hex(4)}"
-    async with Deployment(servers, tmp_path_factory.mktemp("audited"), name) as paysaga:
+    async with Deployment(servers, folder, name) as paysaga:
         paysaga.keep_database = True
         shop = await paysaga.shop("acme")
         flows = Flows(paysaga, shop)

@@ -403,8 +403,6 @@ def the_image_has_the_whole_application(files: Files) -> None:
     assert copied == {
         *PROJECT["tool"]["setuptools"]["packages"],
         "requirements.lock",
-        "pyproject.toml",
-        "deploy/unneeded.py",
     }
     assert files.enters_build("db/migrations/versions/0002_rules.py")
     for path in (

@@ -1,6 +1,8 @@
-"""The saga's tests run twice: with cached workflows, as in production; and with each task replaying the whole history
-in Temporal's strict sandbox, which finds every step that is not deterministic."""
+"""The saga's tests run with cached workflows, as in production; and one test for each kind of message and of step that
+it may reach, marked `uncached`, once more with each task replaying the whole history in Temporal's strict sandbox.
+What the others did is replayed there at the end of the run (`tests/support/histories.py`)."""
 
+import secrets
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -19,14 +21,16 @@ VARIANTS: dict[str, dict[str, Any]] = {
 @pytest.fixture(scope="session")
 async def cached(servers: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Deployment]:
     settings = VARIANTS["cached"] | PATIENT
-    async with Deployment(servers, tmp_path_factory.mktemp("cached"), "e2e_cached", **settings) as deployment:
+    name = f"e2e_cached_{secrets.token_hex(3)}"
+    async with Deployment(servers, tmp_path_factory.mktemp("cached"), name, **settings) as deployment:
         yield deployment
 
 
 @pytest.fixture(scope="session")
 async def replayed(servers: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Deployment]:
     settings = VARIANTS["replayed"] | PATIENT
-    async with Deployment(servers, tmp_path_factory.mktemp("replayed"), "e2e_replayed", **settings) as deployment:
+    name = f"e2e_replayed_{secrets.token_hex(3)}"
+    async with Deployment(servers, tmp_path_factory.mktemp("replayed"), name, **settings) as deployment:
         # Without a cache, a task that arrives evicts another one in the middle of its local activities: that one comes
         # back after the task timeout of five seconds, which is as long as the API waits by itself.
         deployment.patience_s = 20.0
@@ -41,8 +45,8 @@ def paysaga(request: pytest.FixtureRequest) -> Deployment:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """`cached_only`: the test is about rows, rules or crowds, and its workflows go the ways of others."""
-    items[:] = [item for item in items if not (item.get_closest_marker("cached_only") and _is_replayed(item))]
+    """`uncached`: the test runs a second time, since no other one of those brings this message at this step."""
+    items[:] = [item for item in items if item.get_closest_marker("uncached") or not _is_replayed(item)]
 
 
 def _is_replayed(item: pytest.Item) -> bool:

@@ -45,6 +45,7 @@ async def ends_well(shop: Shop, payment_id: str, checkout: str) -> str:
 HOWS = ["api", "temporal", "signal"]
 
 
+@pytest.mark.uncached
 @pytest.mark.parametrize("how", HOWS)
 @pytest.mark.parametrize("moment", ["hold_before", "hold_after"])
 async def test_cancel_inside_the_first_task(shop: Shop, how: str, moment: str) -> None:
@@ -59,6 +60,7 @@ async def test_cancel_inside_the_first_task(shop: Shop, how: str, moment: str) -
         assert status == "CANCELLED", "the row was marked before settlement"
 
 
+@pytest.mark.uncached
 @pytest.mark.parametrize("how", HOWS)
 async def test_cancel_in_a_durable_charge_four_times(shop: Shop, how: str) -> None:
     checkout = shop.checkout()
@@ -72,6 +74,7 @@ async def test_cancel_in_a_durable_charge_four_times(shop: Shop, how: str) -> No
     assert await ends_well(shop, payment["id"], checkout) == "CANCELLED"
 
 
+@pytest.mark.uncached
 @pytest.mark.parametrize("how", HOWS)
 async def test_cancel_in_compensation(shop: Shop, how: str) -> None:
     checkout = shop.checkout()
@@ -98,6 +101,7 @@ async def test_cancel_while_it_rests(shop: Shop, how: str, token: str) -> None:
     assert await ends_well(shop, payment["id"], checkout) == "CANCELLED"
 
 
+@pytest.mark.uncached
 @pytest.mark.parametrize("how", HOWS)
 async def test_cancel_before_confirm(shop: Shop, how: str) -> None:
     checkout = shop.checkout()
@@ -108,6 +112,7 @@ async def test_cancel_before_confirm(shop: Shop, how: str) -> None:
     assert (await shop.post(f"/v1/payments/{payment['id']}/confirm")).json()["code"] == "payment_closed"
 
 
+@pytest.mark.uncached
 async def test_cancel_between_two_settlements_undoes_both(shop: Shop) -> None:
     await shop.paid(shop.checkout(), orders=[("anna", "1.00"), ("bo", "1.00")])
     before = await shop.balances()
@@ -135,6 +140,7 @@ async def test_cancel_after_success_is_refused(shop: Shop) -> None:
     assert (answer.status_code, answer.json()["code"]) == (409, "payment_settled")
 
 
+@pytest.mark.uncached
 async def test_three_d_secure_that_succeeds_after_the_cancel_is_refunded(shop: Shop) -> None:
     """The PSP says it is cancelled, and takes the money all the same: booked, refunded, booked; CANCELLED stays."""
     checkout = shop.checkout()
@@ -238,6 +244,7 @@ async def test_cancel_in_the_compensation_of_a_refused_wallet(shop: Shop, how: s
     assert await ends_well(shop, payment["id"], checkout) == "CANCELLED"
 
 
+@pytest.mark.uncached
 async def test_a_person_has_a_failed_refund_tried_again(shop: Shop) -> None:
     checkout = shop.checkout()
     hold = await shop.paysaga.sandbox.fault("payment_intents.create", "hold_after", checkout=checkout)

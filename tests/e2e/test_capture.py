@@ -44,6 +44,7 @@ async def test_captured_in_full(paysaga: Deployment, shop: Shop) -> None:
     assert (again.status_code, again.json()["code"]) == (409, "payment_settled")
 
 
+@pytest.mark.uncached
 async def test_captured_in_part_releases_the_rest_and_shrinks_the_fee(paysaga: Deployment, shop: Shop) -> None:
     checkout = shop.checkout()
     orders = [("anna", "100.00"), ("bo", "200.00"), ("chen", "200.00")]
@@ -62,6 +63,7 @@ async def test_captured_in_part_releases_the_rest_and_shrinks_the_fee(paysaga: D
     assert (refund["amount"], refund["status"]) == ("50.50", "SUCCEEDED")
 
 
+@pytest.mark.uncached
 async def test_cancelled_before_its_capture(paysaga: Deployment, shop: Shop) -> None:
     checkout = shop.checkout()
     payment = await authorized(shop, checkout)
@@ -72,7 +74,6 @@ async def test_cancelled_before_its_capture(paysaga: Deployment, shop: Shop) -> 
     assert (await capture(shop, payment)).json()["code"] == "payment_not_authorized"
 
 
-@pytest.mark.cached_only
 async def test_cancel_races_capture_and_one_wins(paysaga: Deployment, shop: Shop) -> None:
     """Whatever the order of arrival, the buyer has paid everything or nothing."""
     checkouts = [shop.checkout() for _ in range(6)]
@@ -93,6 +94,7 @@ async def test_cancel_races_capture_and_one_wins(paysaga: Deployment, shop: Shop
             assert refused in ([], ["payment_cancelling"], ["payment_not_authorized"])
 
 
+@pytest.mark.uncached
 async def test_an_unanswered_capture_is_resolved_and_made_once(paysaga: Deployment, shop: Shop) -> None:
     checkout = shop.checkout()
     payment = await authorized(shop, checkout)
@@ -103,7 +105,6 @@ async def test_an_unanswered_capture_is_resolved_and_made_once(paysaga: Deployme
     assert (await paysaga.sandbox.log(checkout)).charged == [50000]
 
 
-@pytest.mark.cached_only
 async def test_a_seller_frozen_meanwhile_gets_nothing_and_the_buyer_pays_nothing(
     paysaga: Deployment, shop: Shop
 ) -> None:
@@ -117,7 +118,6 @@ async def test_a_seller_frozen_meanwhile_gets_nothing_and_the_buyer_pays_nothing
     assert (await paysaga.sandbox.log(checkout)).charged == [50000]
 
 
-@pytest.mark.cached_only
 @pytest.mark.parametrize(("policy", "end", "charged"), [("void", "CANCELLED", []), ("capture", "SUCCESS", [50000])])
 async def test_near_its_expiry_the_policy_decides(deploy: Deploy, policy: str, end: str, charged: list[int]) -> None:
     """The PSP keeps it for a week, and we decide six seconds after it was made."""
@@ -141,6 +141,7 @@ async def test_an_authorisation_that_the_psp_let_go_ends_the_payment(paysaga: De
     assert (ended["status"], ended["failure"]["code"]) == ("CANCELLED", "authorization_expired")
 
 
+@pytest.mark.uncached
 async def test_captured_in_the_temporal_ui(paysaga: Deployment, shop: Shop) -> None:
     payment = await authorized(shop, shop.checkout())
     said = await paysaga.update(f"payment:{payment['id']}", "capture", {"by": "olga"})

@@ -6,6 +6,7 @@ our own in the middle, Temporal stopped so that a finished step cannot be report
 
 import asyncio
 import os
+import secrets
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,24 +16,40 @@ import pytest
 
 from db.audit.audit import audit_database
 from embedded.stack import EmbeddedStack
-from tests.conftest import Deploy
 from tests.e2e.test_payment import FEE_KEPT
 from tests.support.deployment import Deployment
 from tests.support.eventually import eventually
 from tests.support.shop import Shop
 
+PAYMENT_LOCK = "SELECT FROM payment WHERE id = $1 FOR UPDATE"
+KILLED = {"api_worker": False, "workflow_task_timeout_s": 2.0}
+
+
+@pytest.fixture(scope="module")
+def servers(stoppable: EmbeddedStack) -> EmbeddedStack:
+    return stoppable
+
+
+@pytest.fixture(scope="module")
+async def paysaga(servers: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Deployment]:
+    """The API hosts no worker here, so that the worker process is the one to kill."""
+    async with Deployment(servers, tmp_path_factory.mktemp("crash"), "crash", **KILLED) as deployment:
+        yield deployment
+
 
 @pytest.fixture
-async def paysaga(deploy: Deploy) -> AsyncIterator[Deployment]:
-    """The API hosts no worker here, so that the worker process is the one to kill; the books are audited at the end."""
-    deployment = await deploy(api_worker=False, workflow_task_timeout_s=2.0)
-    yield deployment
-    assert await audit_database(deployment.database) == []
+async def shop(paysaga: Deployment) -> AsyncIterator[Shop]:
+    """A tenant of the test's own; the books of all are audited at its end."""
+    async with tenant_of_a_killed_worker(paysaga) as shop:
+        yield shop
 
 
-@pytest.fixture
-async def shop(paysaga: Deployment) -> Shop:
-    return await paysaga.shop("crash")
+@asynccontextmanager
+async def tenant_of_a_killed_worker(paysaga: Deployment) -> AsyncIterator[Shop]:
+    if not paysaga.worker.running:  # the test before this one failed
+        await paysaga.start_worker()
+    yield await paysaga.shop(f"crash-{secrets.token_hex(5)}")
+    assert await audit_database(paysaga.database) == []
 
 
 async def restart(paysaga: Deployment) -> None:
@@ -76,7 +93,7 @@ async def test_killed_between_charge_and_settlement(paysaga: Deployment, shop: S
     hold = await paysaga.sandbox.fault("payment_intents.create", "hold_before", checkout=checkout)
     payment = (await shop.pay(checkout, wait=0)).json()
     await paysaga.sandbox.struck(hold)
-    async with row_lock(paysaga, "SELECT FROM payment WHERE id = $1 FOR UPDATE", payment["id"]):
+    async with row_lock(paysaga, PAYMENT_LOCK, payment["id"]):
         await paysaga.sandbox.release(hold)
         await blocked(paysaga)
         await paysaga.worker.kill()
@@ -90,7 +107,9 @@ async def test_killed_between_charge_and_settlement(paysaga: Deployment, shop: S
 async def test_killed_between_two_settlements(paysaga: Deployment, shop: Shop) -> None:
     await shop.paid(shop.checkout(), orders=[("anna", "1.00"), ("bo", "1.00")])  # the wallets exist from now on
     checkout = shop.checkout()
-    async with row_lock(paysaga, "SELECT FROM wallet WHERE seller_account = 'bo' FOR UPDATE"):
+    async with row_lock(
+        paysaga, "SELECT FROM wallet WHERE tenant_id = $1 AND seller_account = 'bo' FOR UPDATE", shop.tenant
+    ):
         payment = (await shop.pay(checkout, orders=[("anna", "200.00"), ("bo", "300.00")], wait=0)).json()
 
         async def half() -> bool:
@@ -133,6 +152,15 @@ async def test_killed_before_a_settlement_is_reported(paysaga: Deployment, shop:
     assert await shop.kinds(payment["id"]) == ["capture", "psp_fee"]
 
 
+async def killed_while_booking(paysaga: Deployment, payment_id: str, hold: str) -> None:
+    """The PSP's held answer arrives, and its booking waits for the payment's lock when the worker dies."""
+    async with row_lock(paysaga, PAYMENT_LOCK, payment_id):
+        await paysaga.sandbox.release(hold)
+        await blocked(paysaga)
+        await paysaga.worker.kill()
+    await paysaga.start_worker()
+
+
 async def cancelled_in_the_charge(paysaga: Deployment, shop: Shop, checkout: str) -> str:
     """A payment whose cancel arrives while the PSP has the charge: it will be refunded."""
     hold = await paysaga.sandbox.fault("payment_intents.create", "hold_after", checkout=checkout)
@@ -161,7 +189,7 @@ async def test_killed_between_refund_and_booking(paysaga: Deployment, shop: Shop
     hold = await paysaga.sandbox.fault("refunds.create", "hold_before", checkout=checkout)
     payment_id = await cancelled_in_the_charge(paysaga, shop, checkout)
     await paysaga.sandbox.struck(hold)
-    async with row_lock(paysaga, "SELECT FROM payment WHERE id = $1 FOR UPDATE", payment_id):
+    async with row_lock(paysaga, PAYMENT_LOCK, payment_id):
         await paysaga.sandbox.release(hold)
         await blocked(paysaga)
         await paysaga.worker.kill()

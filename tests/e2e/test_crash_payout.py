@@ -24,6 +24,11 @@ BACK = (REVERSAL, CANCEL)
 
 
 @pytest.fixture(scope="module")
+def servers(stoppable: EmbeddedStack) -> EmbeddedStack:
+    return stoppable
+
+
+@pytest.fixture(scope="module")
 async def paysaga(servers: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Deployment]:
     """The API hosts no worker here, so that the worker process is the one to kill."""
     quick = payouts.QUICK | {"api_worker": False, "workflow_task_timeout_s": 2.0}

@@ -52,6 +52,7 @@ async def test_opened_it_holds_the_sellers_money(paysaga: Deployment, shop: Shop
     assert refused.json()["code"] == "nothing_to_refund"
 
 
+@pytest.mark.uncached
 async def test_won_by_evidence_releases_everything(paysaga: Deployment, shop: Shop) -> None:
     payment, _, dispute = await disputed(paysaga, shop)
     answer = await shop.post(f"/v1/disputes/{dispute['id']}/evidence", EVIDENCE)
@@ -82,7 +83,6 @@ async def test_lost_it_is_the_sellers_loss_and_debt(paysaga: Deployment, shop: S
     assert (wallet["pending"], wallet["reserved"], wallet["owed"]) == ("0.00", "0.00", "30.00")
 
 
-@pytest.mark.cached_only
 async def test_several_orders_share_a_dispute(paysaga: Deployment, shop: Shop) -> None:
     payment, reference, _ = await disputed(paysaga, shop, orders=[("anna", "100.00"), ("bo", "200.01")], amount=10001)
     orders = await orders_of(shop, payment)
@@ -92,7 +92,6 @@ async def test_several_orders_share_a_dispute(paysaga: Deployment, shop: Shop) -
     assert [o["refundable_amount"] for o in await orders_of(shop, payment)] == ["100.00", "200.01"]
 
 
-@pytest.mark.cached_only
 async def test_of_a_refunded_payment_it_is_shown_and_fought(paysaga: Deployment, shop: Shop) -> None:
     payment = await shop.paid(shop.checkout())
     await shop.refunded(payment["id"])
@@ -107,7 +106,6 @@ async def test_of_a_refunded_payment_it_is_shown_and_fought(paysaga: Deployment,
     assert dispute["amount"] == "500.00"
 
 
-@pytest.mark.cached_only
 async def test_a_second_dispute_about_the_same_money_is_shown_and_held(paysaga: Deployment, shop: Shop) -> None:
     payment, first, _ = await disputed(paysaga, shop)
     second = await paysaga.sandbox.dispute(await shop.reference(payment["id"]))
@@ -132,7 +130,6 @@ async def test_a_second_dispute_about_the_same_money_is_shown_and_held(paysaga: 
     assert ("disputes_held", "INR") not in balances
 
 
-@pytest.mark.cached_only
 async def test_larger_than_the_payment_is_booked_as_it_is(paysaga: Deployment, shop: Shop) -> None:
     payment, reference, dispute = await disputed(paysaga, shop, amount=60000)
     assert dispute["amount"] == "600.00"
@@ -163,6 +160,7 @@ async def test_an_inquiry_that_is_closed_changes_nothing(paysaga: Deployment, sh
     assert await shop.balances() == before
 
 
+@pytest.mark.uncached
 async def test_reinstated_after_it_was_lost(paysaga: Deployment, shop: Shop) -> None:
     payment, reference, _ = await disputed(paysaga, shop)
     await paysaga.sandbox.steer_dispute(reference, "lose")
@@ -174,7 +172,6 @@ async def test_reinstated_after_it_was_lost(paysaga: Deployment, shop: Shop) -> 
     assert ("receivable:anna", "INR") not in balances
 
 
-@pytest.mark.cached_only
 async def test_of_a_late_charge_that_was_refunded_the_loss_is_ours(paysaga: Deployment, shop: Shop) -> None:
     checkout = shop.checkout()
     payment = await shop.paid(checkout, "pm_card_threeDSecure2Required")
@@ -193,7 +190,6 @@ async def test_of_a_late_charge_that_was_refunded_the_loss_is_ours(paysaga: Depl
     assert (await shop.balances())["dispute_losses", "INR"] == 50000
 
 
-@pytest.mark.cached_only
 async def test_webhooks_ten_times_out_of_order_and_late_change_it_once(paysaga: Deployment, shop: Shop) -> None:
     checkout = shop.checkout()
     for event in ("charge.dispute.created", "charge.dispute.closed", "charge.dispute.funds_reinstated"):
@@ -211,6 +207,7 @@ async def test_webhooks_ten_times_out_of_order_and_late_change_it_once(paysaga: 
     assert len((await shop.explain(payment["id"]))["disputes"]) == 1
 
 
+@pytest.mark.uncached
 async def test_without_any_webhook_after_the_first_the_poll_finds_the_end(paysaga: Deployment, shop: Shop) -> None:
     checkout = shop.checkout()
     await paysaga.sandbox.webhook_fault("charge.dispute.closed", "lost", checkout=checkout)
@@ -221,7 +218,6 @@ async def test_without_any_webhook_after_the_first_the_poll_finds_the_end(paysag
     assert (await shop.dispute_until(payment["id"], "LOST"))["status"] == "LOST"
 
 
-@pytest.mark.cached_only
 async def test_late_evidence_is_refused_and_a_person_is_warned_before(deploy: Deploy) -> None:
     paysaga = await deploy(evidence_warning_s=3600.0, poll_first_s=60.0, poll_max_s=60.0)
     shop = await paysaga.shop("deadline")
@@ -240,7 +236,6 @@ async def test_late_evidence_is_refused_and_a_person_is_warned_before(deploy: De
     assert await audit_database(paysaga.database) == []
 
 
-@pytest.mark.cached_only
 async def test_twice_the_same_evidence_at_once_is_submitted_once(paysaga: Deployment, shop: Shop) -> None:
     _, reference, dispute = await disputed(paysaga, shop)
     path = f"/v1/disputes/{dispute['id']}/evidence"

@@ -16,6 +16,7 @@ FEE_KEPT = {("psp_fees", "INR"): 1480, ("psp_clearing:stripe", "INR"): -1480}
 """What is left of an undone charge of 500.00: the PSP keeps 2.9 % + 0.30."""
 
 
+@pytest.mark.uncached
 async def test_a_card_is_charged_credited_and_posted(shop: Shop) -> None:
     checkout = shop.checkout()
     answer = await shop.pay(checkout)
@@ -82,6 +83,7 @@ async def test_the_sellers_share_of_the_psp_fee_sums_to_the_cent(paysaga: Deploy
     assert ("psp_fees", "INR") not in balances, "the sellers bear all of it"
 
 
+@pytest.mark.uncached
 async def test_three_d_secure_succeeds_by_webhook(shop: Shop) -> None:
     checkout = shop.checkout()
     answer = await shop.pay(checkout, "pm_card_threeDSecure2Required")
@@ -118,6 +120,7 @@ async def test_a_pending_payment_ends_by_webhook(shop: Shop, token: str, status:
     assert (await shop.until(answer.json()["id"]))["status"] == status
 
 
+@pytest.mark.uncached
 async def test_a_pending_payment_ends_by_poll_when_no_webhook_ever_comes(shop: Shop) -> None:
     checkout = shop.checkout()
     await shop.paysaga.sandbox.webhook_fault("*", "lost", checkout=checkout, times=None)
@@ -141,6 +144,7 @@ async def test_repeated_and_disordered_webhooks_have_one_effect(shop: Shop, kind
     ]
 
 
+@pytest.mark.uncached
 async def test_unconfirmed_payment_is_charged_when_confirmed(shop: Shop) -> None:
     checkout = shop.checkout()
     answer = await shop.pay(checkout, confirm=False)
@@ -191,6 +195,7 @@ async def test_a_frozen_seller_is_not_credited_and_the_buyer_is_refunded(shop: S
     assert await shop.balances() == FEE_KEPT
 
 
+@pytest.mark.uncached
 async def test_compensate_all_undoes_the_orders_that_were_posted(shop: Shop) -> None:
     checkout = shop.checkout()
     orders = [("anna", "100.00"), ("bo", "150.00"), ("chen", "250.00")]
@@ -221,6 +226,7 @@ async def test_keep_successful_undoes_only_the_refused_order(shop: Shop) -> None
     assert ("suspense", "INR") not in await shop.balances()
 
 
+@pytest.mark.uncached
 async def test_a_wrong_amount_is_held_for_a_person_and_can_be_given_back(shop: Shop) -> None:
     checkout = shop.checkout()
     await shop.paysaga.sandbox.fault("payment_intents.create", "wrong_amount", checkout=checkout, delta=-100)
@@ -245,6 +251,7 @@ async def test_an_answer_that_lies_about_the_amount_is_looked_at_again(shop: Sho
     assert (await shop.until(payment["payment_id"]))["status"] == "SUCCESS"
 
 
+@pytest.mark.uncached
 @pytest.mark.parametrize("token", ["pm_card_pendingRefund", "pm_card_pendingRefundFail"])
 async def test_a_refund_that_is_pending_at_the_psp(shop: Shop, token: str) -> None:
     """The order stays open until the money is back; a refund that fails waits for a person."""
@@ -268,6 +275,7 @@ async def test_a_refund_that_is_pending_at_the_psp(shop: Shop, token: str) -> No
     assert (await shop.balances())["suspense", "INR"] == -50000, "the money is still with us, and booked as such"
 
 
+@pytest.mark.uncached
 async def test_a_confirm_whose_signal_is_lost_is_healed_by_the_sweeper(shop: Shop) -> None:
     """The row says EXECUTING, and the workflow sleeps: it was never told."""
     checkout = shop.checkout()

@@ -94,7 +94,6 @@ async def test_what_the_psp_makes_of_it(shop: Shop, account: str) -> None:
     assert await shop.balances() == (REST if status == "PAID" else UNPAID)
 
 
-@pytest.mark.cached_only
 async def test_what_failed_is_paid_by_the_next_one(shop: Shop) -> None:
     failed, _ = await asked(shop, "acct_payoutFails")
     await payouts.until(shop, failed, "FAILED")
@@ -108,6 +107,7 @@ async def test_what_failed_is_paid_by_the_next_one(shop: Shop) -> None:
 # --- returned by the bank, days after it was paid ---
 
 
+@pytest.mark.uncached
 async def test_returned_by_the_bank_after_it_was_paid(shop: Shop) -> None:
     payout_id, _ = await asked(shop, "acct_paysOut")
     paid = await payouts.until(shop, payout_id, "PAID")
@@ -117,7 +117,6 @@ async def test_returned_by_the_bank_after_it_was_paid(shop: Shop) -> None:
     assert await shop.balances() == UNPAID
 
 
-@pytest.mark.cached_only
 async def test_a_return_that_is_told_while_the_answer_paid_is_on_its_way(shop: Shop) -> None:
     """The workflow is about to end by that answer, and nobody would tell it again."""
     sandbox = shop.paysaga.sandbox
@@ -138,7 +137,6 @@ async def test_a_return_that_is_told_while_the_answer_paid_is_on_its_way(shop: S
     assert await shop.balances() == UNPAID
 
 
-@pytest.mark.cached_only
 async def test_a_return_whose_webhook_was_lost_is_known_when_it_is_sent_again(shop: Shop) -> None:
     """Sooner than the next look at it."""
     sandbox = shop.paysaga.sandbox
@@ -157,7 +155,6 @@ async def test_a_return_whose_webhook_was_lost_is_known_when_it_is_sent_again(sh
     assert account.startswith("acct_paysOut")
 
 
-@pytest.mark.cached_only
 async def test_a_return_that_no_webhook_tells_of_is_found_by_looking(shop: Shop) -> None:
     sandbox = shop.paysaga.sandbox
     payout_id, _ = await asked(shop, "acct_paysOut")
@@ -182,7 +179,6 @@ async def test_a_return_that_no_webhook_tells_of_is_found_by_looking(shop: Shop)
     assert await payouts.amounts(sandbox, payout_id) == went(EARNED, back=True)
 
 
-@pytest.mark.cached_only
 async def test_without_any_webhook_it_is_paid_by_looking(shop: Shop) -> None:
     fault = await shop.paysaga.sandbox.webhook_fault("*", "lost", times=None)
     payout_id, _ = await asked(shop, "acct_paysOut")
@@ -194,6 +190,7 @@ async def test_without_any_webhook_it_is_paid_by_looking(shop: Shop) -> None:
 # --- cancelled ---
 
 
+@pytest.mark.uncached
 async def test_cancelled_while_the_transfer_is_on_its_way(shop: Shop) -> None:
     account = await payouts.with_account(shop, "anna")
     await payouts.earn(shop, SOLD)
@@ -220,6 +217,7 @@ async def test_cancelled_before_a_transfer_that_is_refused(shop: Shop) -> None:
     assert await payouts.amounts(shop.paysaga.sandbox, payout_id) == payouts.NOTHING
 
 
+@pytest.mark.uncached
 async def test_cancelled_while_the_bank_has_not_got_it(shop: Shop) -> None:
     payout_id, _ = await asked(shop, "acct_payoutStays")
     await payouts.until(shop, payout_id, "IN_TRANSIT")
@@ -249,7 +247,6 @@ async def test_a_cancel_that_comes_too_late_is_refused_and_it_is_paid(shop: Shop
     assert await shop.balances() == REST
 
 
-@pytest.mark.cached_only
 async def test_a_cancel_without_an_answer_is_tried_again_after_a_while(shop: Shop) -> None:
     sandbox = shop.paysaga.sandbox
     payout_id, account = await asked(shop, "acct_payoutStays")
@@ -289,7 +286,6 @@ async def test_a_freeze_stops_what_was_not_sent_to_the_bank(shop: Shop) -> None:
     assert await shop.balances() == UNPAID
 
 
-@pytest.mark.cached_only
 async def test_a_freeze_before_anything_was_sent(shop: Shop) -> None:
     """As where the PSP was away for hours. What the bank has goes on."""
     stays = (await asked(shop, "acct_payoutStays"))[0]
@@ -309,7 +305,6 @@ async def test_a_freeze_before_anything_was_sent(shop: Shop) -> None:
     await payouts.until(shop, stays, "PAID")
 
 
-@pytest.mark.cached_only
 async def test_a_fraction_that_the_bank_does_not_take_stays_in_the_wallet(shop: Shop) -> None:
     await payouts.with_account(shop, "anna")
     await payouts.fund(shop, "anna", amount=10_050, currency="HUF")
@@ -340,6 +335,7 @@ async def asked_again(shop: Shop, payout_id: str, attempts: int) -> bool:
     return len(keys) == attempts
 
 
+@pytest.mark.uncached
 async def test_a_refused_reversal_waits_for_a_person(shop: Shop) -> None:
     """Decided through the workflow: tried again, refused again, done by hand."""
     payout_id = await not_returned(shop)
@@ -355,7 +351,6 @@ async def test_a_refused_reversal_waits_for_a_person(shop: Shop) -> None:
     await shop.paysaga.temporal.get_workflow_handle(workflow_id).result()
 
 
-@pytest.mark.cached_only
 async def test_a_refused_reversal_is_decided_in_the_row(shop: Shop) -> None:
     """As where Temporal cannot be reached: the workflow reads it."""
     payout_id = await not_returned(shop)
@@ -375,7 +370,6 @@ async def test_a_refused_reversal_is_decided_in_the_row(shop: Shop) -> None:
     assert await shop.balances() == UNPAID
 
 
-@pytest.mark.cached_only
 async def test_what_the_seller_was_paid_otherwise_is_not_paid_again(shop: Shop) -> None:
     """The seller's own account paid it out by itself, so that it cannot be taken back; the PSP still says FAILED."""
     payout_id = await not_returned(shop)
@@ -397,7 +391,6 @@ async def test_what_the_seller_was_paid_otherwise_is_not_paid_again(shop: Shop) 
     assert (await shop.get(f"/v1/payouts/{payout_id}")).json()["status"] == "PAID"
 
 
-@pytest.mark.cached_only
 async def test_a_decision_that_fits_nothing_changes_nothing(shop: Shop) -> None:
     payout_id = await not_returned(shop)
     workflow_id = f"payout:{payout_id}"

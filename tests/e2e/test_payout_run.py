@@ -315,7 +315,8 @@ async def test_no_more_are_made_than_the_psp_takes(paysaga: Deployment, shop: Sh
         pending = (await handle.describe()).raw_description.pending_activities
         return any(b"waiting for the PSP" in p.data for a in pending for p in a.heartbeat_details.payloads)
 
-    await eventually(waiting, what="the run waits")
+    # Of what an activity says, the SDK passes on one in 0.8 of its heartbeat timeout.
+    await eventually(waiting, timeout_s=40, what="the run waits")
     assert 10 < (await made(shop, day)).total() < 20
     # Those that hang for long do not keep the others.
     await paysaga.sql(

@@ -8,7 +8,7 @@ import pytest
 from db.audit.audit import audit_database
 from embedded.stack import EmbeddedStack
 from tests.e2e.test_cancel import sweep
-from tests.e2e.test_crash_aftermath import LOST
+from tests.e2e.test_crash_dispute import LOST
 from tests.support.deployment import Deployment
 from tests.support.eventually import eventually
 from tests.support.shop import Shop

@@ -23,6 +23,11 @@ RISKY = "pm_card_riskLevelElevated"
 
 
 @pytest.fixture(scope="module")
+def servers(stoppable: EmbeddedStack) -> EmbeddedStack:
+    return stoppable
+
+
+@pytest.fixture(scope="module")
 async def paysaga(servers: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Deployment]:
     """The API hosts no worker here, so that the worker process is the one to kill."""
     quick = {"api_worker": False, "workflow_task_timeout_s": 2.0}

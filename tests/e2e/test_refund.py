@@ -37,7 +37,6 @@ async def test_partial_refunds_end_at_exactly_the_captured_amount(paysaga: Deplo
     assert (again.status_code, again.json()["code"]) == (409, "nothing_to_refund")
 
 
-@pytest.mark.cached_only
 async def test_twenty_refunds_at_once_never_exceed_what_was_captured(paysaga: Deployment, shop: Shop) -> None:
     checkout = shop.checkout()
     payment = await shop.paid(checkout, orders=[("anna", "500.00")])
@@ -58,7 +57,6 @@ async def test_twenty_refunds_at_once_never_exceed_what_was_captured(paysaga: De
     assert (order["refundable_amount"], order["refund_status"]) == ("5.00", "PARTIALLY_REFUNDED")
 
 
-@pytest.mark.cached_only
 async def test_a_refund_under_a_key_is_made_once(paysaga: Deployment, shop: Shop) -> None:
     checkout = shop.checkout()
     payment = await shop.paid(checkout)
@@ -81,6 +79,7 @@ async def test_a_pending_refund_is_finished_by_its_webhook(paysaga: Deployment, 
     assert (await paysaga.sandbox.log(checkout)).refunded == [50000]
 
 
+@pytest.mark.uncached
 @pytest.mark.parametrize("token", ["pm_card_pendingRefundFail", "pm_card_refundFail"])
 async def test_a_refund_that_fails_gives_the_funds_back(shop: Shop, token: str) -> None:
     checkout = shop.checkout()
@@ -112,7 +111,6 @@ async def test_a_refund_made_in_the_dashboard_becomes_our_record(paysaga: Deploy
     assert too_much.json()["code"] == "refund_too_large"
 
 
-@pytest.mark.cached_only
 async def test_a_seller_without_funds_refunds_on_credit_only_if_allowed(shop: Shop) -> None:
     await shop.set_merchant("anna", psp_fee_payer="seller")
     payment = await shop.paid(shop.checkout())
@@ -128,7 +126,6 @@ async def test_a_seller_without_funds_refunds_on_credit_only_if_allowed(shop: Sh
     }  # fmt: skip
 
 
-@pytest.mark.cached_only
 async def test_the_platform_keeps_its_fee_where_the_terms_say_so(shop: Shop) -> None:
     await shop.set_merchant("anna", platform_fee_on_refund="kept", allow_negative_balance=True)
     payment = await shop.paid(shop.checkout())
@@ -138,6 +135,7 @@ async def test_the_platform_keeps_its_fee_where_the_terms_say_so(shop: Shop) -> 
     assert balances["receivable:anna", "INR"] == 1500
 
 
+@pytest.mark.uncached
 async def test_another_amount_than_was_asked_for_is_accepted_by_a_person(paysaga: Deployment, shop: Shop) -> None:
     checkout = shop.checkout()
     payment = await shop.paid(checkout)
@@ -158,7 +156,6 @@ async def test_another_amount_than_was_asked_for_is_accepted_by_a_person(paysaga
     assert (await shop.explain(payment["id"]))["tasks"] == []
 
 
-@pytest.mark.cached_only
 async def test_a_frozen_seller_refunds_and_a_closed_one_never_on_credit(shop: Shop) -> None:
     await shop.set_merchant("anna", psp_fee_payer="seller", allow_negative_balance=True)
     payment = await shop.paid(shop.checkout())

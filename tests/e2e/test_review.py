@@ -24,7 +24,6 @@ async def rules(shop: Shop, *rules: dict[str, Any], **more: Any) -> None:
     assert answer.status_code == 200, answer.text
 
 
-@pytest.mark.cached_only
 async def test_no_rule_that_applies_changes_nothing(paysaga: Deployment, shop: Shop) -> None:
     await rules(shop, LARGE | {"above": "1000.00"})
     checkout = shop.checkout()
@@ -34,7 +33,6 @@ async def test_no_rule_that_applies_changes_nothing(paysaga: Deployment, shop: S
     assert (await paysaga.sandbox.log(checkout)).sent("payment_intents.create") == 1
 
 
-@pytest.mark.cached_only
 async def test_block_fails_before_any_psp_call(paysaga: Deployment, shop: Shop) -> None:
     await rules(shop, LARGE | {"then": "block"})
     checkout = shop.checkout()
@@ -45,6 +43,7 @@ async def test_block_fails_before_any_psp_call(paysaga: Deployment, shop: Shop) 
     assert decision["reasons"] == ["large: 500.00 INR is above 400.00 INR"]
 
 
+@pytest.mark.uncached
 @pytest.mark.parametrize(("decision", "end"), [("approve", "SUCCESS"), ("reject", "FAILED")])
 async def test_a_review_waits_for_a_person(paysaga: Deployment, shop: Shop, decision: str, end: str) -> None:
     await rules(shop, LARGE)
@@ -67,6 +66,7 @@ async def test_a_review_waits_for_a_person(paysaga: Deployment, shop: Shop, deci
     assert (await shop.explain(payment["id"]))["tasks"] == []
 
 
+@pytest.mark.uncached
 @pytest.mark.parametrize(("default", "end"), [("approve", "SUCCESS"), ("reject", "FAILED")])
 async def test_at_the_deadline_the_default_holds(shop: Shop, default: str, end: str) -> None:
     await rules(shop, LARGE, review_deadline_s=1, on_deadline=default)
@@ -77,6 +77,7 @@ async def test_at_the_deadline_the_default_holds(shop: Shop, default: str, end: 
     assert (decision["review"], decision["reviewed_by"]) == (default, "deadline")
 
 
+@pytest.mark.uncached
 async def test_cancelled_in_review_the_psp_never_hears_of_it(paysaga: Deployment, shop: Shop) -> None:
     await rules(shop, LARGE)
     checkout = shop.checkout()
@@ -86,6 +87,7 @@ async def test_cancelled_in_review_the_psp_never_hears_of_it(paysaga: Deployment
     assert (await paysaga.sandbox.log(checkout)).requests == []
 
 
+@pytest.mark.uncached
 async def test_approved_in_the_temporal_ui(paysaga: Deployment, shop: Shop) -> None:
     await rules(shop, LARGE)
     payment = await shop.paid(shop.checkout())
@@ -106,7 +108,6 @@ async def test_a_seller_frozen_during_the_review_stops_it_before_the_charge(pays
     assert (await paysaga.sandbox.log(checkout)).requests == []
 
 
-@pytest.mark.cached_only
 async def test_velocity_counts_what_came_before(shop: Shop) -> None:
     velocity = {"name": "often", "type": "velocity", "of": "buyer", "within_s": 3600, "count_above": 2, "then": "block"}
     await rules(shop, velocity)
@@ -115,7 +116,6 @@ async def test_velocity_counts_what_came_before(shop: Shop) -> None:
     assert (await shop.paid(shop.checkout(), buyer={"id": "calm"}))["status"] == "SUCCESS"
 
 
-@pytest.mark.cached_only
 async def test_the_same_card_is_known_by_its_fingerprint(shop: Shop) -> None:
     velocity = {"name": "card", "type": "velocity", "of": "card", "within_s": 3600, "count_above": 1, "then": "block"}
     await rules(shop, velocity)
@@ -126,7 +126,6 @@ async def test_the_same_card_is_known_by_its_fingerprint(shop: Shop) -> None:
     assert (first, second, other) == ("SUCCESS", "FAILED", "SUCCESS")
 
 
-@pytest.mark.cached_only
 async def test_countries_and_currencies_that_do_not_match(shop: Shop) -> None:
     await rules(
         shop,
@@ -139,7 +138,6 @@ async def test_countries_and_currencies_that_do_not_match(shop: Shop) -> None:
     assert (await shop.paid(shop.checkout(), "pm_card_gb"))["failure"]["code"] == "risk_blocked"
 
 
-@pytest.mark.cached_only
 async def test_a_card_that_cannot_be_asked_about_is_allowed_only_when_small(paysaga: Deployment, shop: Shop) -> None:
     card = {"name": "card", "type": "velocity", "of": "card", "within_s": 60, "count_above": 9, "then": "block"}
     await rules(shop, card, unavailable_allow_up_to={"INR": "100.00"})
@@ -171,6 +169,7 @@ async def test_the_issuers_checks_are_judged_before_the_capture(paysaga: Deploym
     assert stages == [("before_charge", "allow"), ("after_authorization", "review")]
 
 
+@pytest.mark.uncached
 async def test_rejected_after_the_authorisation_it_is_voided(paysaga: Deployment, shop: Shop) -> None:
     score = {"name": "risky", "type": "psp_risk_score", "at_least": 60, "then": "review"}
     await rules(shop, score)
@@ -183,7 +182,6 @@ async def test_rejected_after_the_authorisation_it_is_voided(paysaga: Deployment
     assert await shop.balances() == {}
 
 
-@pytest.mark.cached_only
 async def test_captured_at_the_psp_although_it_was_rejected_it_is_refunded(paysaga: Deployment, shop: Shop) -> None:
     score = {"name": "risky", "type": "psp_risk_score", "at_least": 60, "then": "review"}
     await rules(shop, score)

@@ -1,5 +1,6 @@
 """A database that is empty when a test begins: runs look at the whole account."""
 
+import secrets
 from collections.abc import AsyncIterator
 
 import asyncpg
@@ -10,7 +11,6 @@ from embedded.stack import EmbeddedStack
 from tests.reconciliation.scenario import Scenario
 from tests.support.deployment import TEMPLATE
 
-NAME = "reconciliation"
 MIGRATED = {"alembic_version": "false", "tenant": "id <> 'platform'"}
 """What migrations put into tables stays."""
 
@@ -18,9 +18,10 @@ MIGRATED = {"alembic_version": "false", "tenant": "id <> 'platform'"}
 @pytest.fixture(scope="session")
 async def books(servers: EmbeddedStack) -> AsyncIterator[tuple[Database, "asyncpg.Pool[asyncpg.Record]"]]:
     """One for all: a new one for each takes as long as the test."""
-    await servers.postgres.create_database(NAME, template=TEMPLATE)
-    database = Database(servers.postgres.url(NAME, "paysaga"), pool_size=4)
-    owner = await asyncpg.create_pool(servers.postgres.url(NAME), min_size=0, max_size=2)
+    name = f"reconciliation{secrets.token_hex(3)}"
+    await servers.postgres.create_database(name, template=TEMPLATE)
+    database = Database(servers.postgres.url(name, "paysaga"), pool_size=4)
+    owner = await asyncpg.create_pool(servers.postgres.url(name), min_size=0, max_size=2)
     yield database, owner
     await owner.close()
     await database.close()

@@ -6,7 +6,7 @@ import secrets
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import pytest_asyncio
 import stripe
 from aiohttp import web
 
+from tests.support.eventually import eventually
 from tests.support.programs import Program
 
 SECRET = "whsec_test"
@@ -88,6 +89,18 @@ class Psp:
     def impatient(self) -> stripe.StripeClient:
         """One that gives up where no answer comes; not before its request has arrived on a slow machine."""
         return self.client(2.0)
+
+    async def unanswered(self, attempt: Awaitable[Any]) -> None:
+        """Expect that no answer comes, and wait until the sandbox has noticed that its client left: only then is the
+        request in the log, and its key free."""
+        known = len((await self.log())["requests"])
+        with pytest.raises(stripe.APIConnectionError):
+            await attempt
+
+        async def logged() -> bool:
+            return len((await self.log())["requests"]) > known
+
+        await eventually(logged, what="the log of a request without an answer")
 
     def stranger(self, key: str = "") -> "Psp":
         """Another account of the same server."""

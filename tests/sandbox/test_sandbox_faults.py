@@ -55,8 +55,7 @@ async def test_a_500_after_the_charge_is_saved_for_ever(psp: "Psp") -> None:
 @pytest.mark.parametrize(("kind", "done"), [("cut_before", 0), ("cut_after", 1)])
 async def test_a_cut_connection(psp: "Psp", kind: str, done: int) -> None:
     fault = await psp.fault(kind)
-    with pytest.raises(stripe.APIConnectionError):
-        await psp.pay(key="k")
+    await psp.unanswered(psp.pay(key="k"))
     assert await charged(psp) == done
     again = await psp.pay(key="k")
     assert again.last_response
@@ -72,8 +71,7 @@ async def test_no_answer_until_the_client_hangs_up(psp: "Psp", kind: str, done: 
     params: Any = {"amount": 500, "currency": "usd", "confirm": True, "payment_method": "pm_card_visa"}
     params |= {"payment_method_types": ["card"]}
     impatient = psp.impatient().v1.payment_intents
-    with pytest.raises(stripe.APIConnectionError):
-        await impatient.create_async(params, {"idempotency_key": "k"})
+    await psp.unanswered(impatient.create_async(params, {"idempotency_key": "k"}))
     assert await charged(psp) == done
     assert (await psp.v1.payment_intents.create_async(params, {"idempotency_key": "k"})).status == "succeeded"
     log = await psp.log()

@@ -26,6 +26,8 @@ from tests.support.programs import Program
 from tests.support.sandbox import SandboxAccount
 from tests.support.shop import Shop
 
+TEMPLATE = "paysaga_template"
+
 
 class Process:
     """One of our programs, started and ended again and again."""
@@ -78,6 +80,7 @@ class Deployment:
 
     def __init__(self, stack: EmbeddedStack, folder: Path, name: str, **overrides: Any) -> None:
         self.stack, self.name = stack, name
+        self._template = overrides.pop("template", TEMPLATE)
         self.keep_database = False
         """Whether it is wanted after the end. Hundreds of them would keep PostgreSQL busy with looking after each."""
         self.patience_s: float | None = None
@@ -118,7 +121,7 @@ class Deployment:
         return {**os.environ, **settings_environment(self.settings)}
 
     async def __aenter__(self) -> Self:
-        await self.stack.postgres.create_database(self.name, template=TEMPLATE)
+        await self.stack.postgres.create_database(self.name, template=self._template)
         self.http = httpx2.AsyncClient(base_url=f"http://127.0.0.1:{self.settings.api_port}", timeout=60)
         self.database = Database(self._url(), pool_size=4)
         self._owner_pool = await asyncpg.create_pool(self.stack.postgres.url(self.name), min_size=0, max_size=4)
@@ -217,9 +220,6 @@ class Deployment:
             values = {"seller_account": seller, "name": seller, "fee_percent": 3, "fee_fixed": 0} | fields
             await self.database.run(lambda c, v=values: merchant.create(c, name, v))  # type: ignore[misc]
         return Shop(self, name, secret)
-
-
-TEMPLATE = "paysaga_template"
 
 
 async def make_template(stack: EmbeddedStack) -> None:

@@ -3,69 +3,59 @@
 import json
 import os
 import re
-from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 from temporalio.api.enums.v1 import EventType
-from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHistory
+from temporalio.client import Client, WorkflowHistory
 from temporalio.contrib.pydantic import pydantic_data_converter
-from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
+from temporalio.worker import Replayer
 
 from workers.registry import WORKFLOWS
+from workers.worker import _runner
 
-HAPPY_EVENTS = 8
-ALIKE_MAX = 2
-FETCHED_MAX = 5
 PROCESS = re.compile(r'"[0-9]+@[^"]+"')
 """How a worker names itself and its sticky queue: process id and host."""
 
 
-def replayer() -> Replayer:
-    """As workers run workflows."""
-    runner = UnsandboxedWorkflowRunner()
+def replayer(*, strict: bool = False) -> Replayer:
+    """As workers run workflows; or as those of the tests without a cache do, in Temporal's strict sandbox."""
     return Replayer(
         workflows=WORKFLOWS,
         data_converter=pydantic_data_converter,
-        workflow_runner=runner,
+        workflow_runner=_runner(strict=strict),
         build_id="tests",  # without one, the code of every module that is loaded is read to make one
     )
 
 
 async def replay_all(temporal: Client) -> None:
-    """Whatever the tests of this run made of the workflows: crashes, cancels, lost messages; a few of each sequence of
-    steps. Raises where a history does not fit the code that made it."""
-    await replayer().replay_workflows(_different(temporal))
+    """Whatever the tests of this run made of the workflows: crashes, cancels, lost messages; every sequence of events
+    there is. Raises where a history does not fit the code that made it."""
+    await replayer(strict=True).replay_workflows(_different(temporal))
 
 
 async def _different(temporal: Client) -> AsyncIterator[WorkflowHistory]:
-    """By their steps."""
-    seen: Counter[tuple[str, ...]] = Counter()
-    async for history in _worth_it(temporal):
-        shape = tuple(event_names(history))
-        seen[shape] += 1
-        if seen[shape] <= ALIKE_MAX:
+    """By what happened in them."""
+    seen: set[tuple[str, ...]] = set()
+    names = ", ".join(f"'{workflow.__temporal_workflow_definition.name}'" for workflow in WORKFLOWS)  # type: ignore[attr-defined]
+    async for execution in temporal.list_workflows(f"WorkflowType IN ({names})"):
+        history = await temporal.get_workflow_handle(execution.id, run_id=execution.run_id).fetch_history()
+        shape = (execution.workflow_type, *event_names(history))
+        if shape not in seen:
+            seen.add(shape)
             record(history)
             yield history
 
 
 def event_names(history: WorkflowHistory) -> list[str]:
     """What happened, without when and with what."""
-    return [EventType.Name(event.event_type) for event in history.events] + steps_of(history)
-
-
-async def _worth_it(temporal: Client) -> AsyncIterator[WorkflowHistory]:
-    """All but the happy ones and the sweeps that found nothing: those are each like the other, and stored. A few of
-    each kind, end and length: a run of payouts leaves hundreds that differ in nothing but their ids."""
-    seen: Counter[tuple[str, object, int]] = Counter()
-    names = ", ".join(f"'{workflow.__temporal_workflow_definition.name}'" for workflow in WORKFLOWS)  # type: ignore[attr-defined]
-    async for execution in temporal.list_workflows(f"WorkflowType IN ({names})"):
-        alike = (execution.workflow_type, execution.status, execution.history_length)
-        seen[alike] += 1
-        happy = execution.status is not WorkflowExecutionStatus.RUNNING and execution.history_length <= HAPPY_EVENTS
-        if not happy and seen[alike] <= FETCHED_MAX:
-            yield await temporal.get_workflow_handle(execution.id, run_id=execution.run_id).fetch_history()
+    signals = [
+        event.workflow_execution_signaled_event_attributes.signal_name
+        for event in history.events
+        if event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED
+    ]
+    return [EventType.Name(event.event_type) for event in history.events] + signals + steps_of(history)
 
 
 def record(history: WorkflowHistory) -> None:

@@ -5,9 +5,11 @@ suite starts hundreds.
 """
 
 import asyncio
+import ctypes
 import multiprocessing
 import os
 import runpy
+import signal
 import sys
 from collections.abc import Mapping
 from multiprocessing.process import BaseProcess
@@ -15,6 +17,8 @@ from pathlib import Path
 
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(["tests.support.preloaded"])
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h; the fork server ends with the tests, however they end
 
 
 class Program:
@@ -63,6 +67,8 @@ class Program:
 
 def _become(module: str, arguments: tuple[str, ...], env: dict[str, str], out: str, err: str) -> None:
     os.setsid()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     for target, path in ((1, out), (2, err)):
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         os.dup2(file, target)

@@ -1,16 +1,14 @@
-"""Prints the installed packages that the application does not need: what the image is built without.
+"""The packages of the image: what the locks install, less what the application does not lead to."""
 
-Runs in the image's build, where nothing of ours is installed; it needs `packaging`, which the lock has.
-"""
-
-import sys
+import re
 import tomllib
 from collections.abc import Iterable
-from importlib.metadata import PackageNotFoundError, distributions, requires
-from pathlib import Path
+from importlib.metadata import PackageNotFoundError, requires
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+from tests.deploy.files import ROOT
 
 # Of the embedded stack, but small, and commands that look for a running stack import it in a container, too.
 ALSO_NEEDED = ("psutil",)
@@ -31,9 +29,7 @@ def needed(requirements: Iterable[str]) -> set[str]:
             try:
                 texts = requires(name) or []
             except PackageNotFoundError as missing:
-                raise SystemExit(
-                    f"{name} is needed and not installed: the lock does not fit pyproject.toml"
-                ) from missing
+                raise AssertionError(f"{name} is needed and not installed: the lock does not fit") from missing
             found.add(name)
             for text in texts:
                 next_one = Requirement(text)
@@ -42,12 +38,14 @@ def needed(requirements: Iterable[str]) -> set[str]:
     return found
 
 
-def unneeded(pyproject: Path) -> set[str]:
-    """Everything that is installed and that no runtime dependency in `pyproject` leads to."""
-    dependencies = tomllib.loads(pyproject.read_text())["project"]["dependencies"]
-    installed: set[str] = {canonicalize_name(distribution.name) for distribution in distributions()}
-    return installed - needed((*dependencies, *ALSO_NEEDED))
+def locked(name: str) -> set[str]:
+    """The packages that a lock installs on this machine."""
+    lines = (ROOT / name).read_text().splitlines()
+    found = [Requirement(line.rstrip("\\ ")) for line in lines if re.match(r"[a-z0-9]", line)]
+    return {canonicalize_name(one.name) for one in found if one.marker is None or one.marker.evaluate()}
 
 
-if __name__ == "__main__":
-    sys.stdout.writelines(f"{name}\n" for name in sorted(unneeded(Path(sys.argv[1]))))
+def unneeded() -> set[str]:
+    """What requirements.lock has and no runtime dependency leads to."""
+    dependencies = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    return locked("requirements.lock") - needed((*dependencies, *ALSO_NEEDED))

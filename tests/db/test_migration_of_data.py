@@ -1,0 +1,136 @@
+"""A database of an earlier version, filled by the demo: what it is after the migrations of today."""
+
+import gzip
+import secrets
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+from pydantic import SecretStr
+
+from config.settings import DEVELOPMENT_API_KEY
+from db.core.database import Database
+from db.core.keyring import Keyring
+from db.core.migrate import grant_login, migrate
+from embedded.stack import EmbeddedStack
+from services.audit import audit
+from tests.support.deployment import Deployment
+from tests.support.shop import Shop
+
+DUMP = Path(__file__).with_name("dumps") / "0006.sql.gz"
+KEYS = "k1:nkeHSz4rVjzYTxawfOExFCku1EYQagi6vaYqFxgmEgg="  # see dumps/README.md
+
+PAID = "pay_01m8jqv1fs7eg9pcr60qtywhjw"
+REFUNDED = "pay_01m8jqv4xzptbzm60gqcp4wgpq"
+REFUND = "re_01m8jqv5232jzybgmas0ckxkan"
+DISPUTE = "dp_01m8jqv6w2dw8ha94hyddw4yy0"
+NET = "480.00"  # of 500.00 at the 4 % of seller_nour
+PAYOUT = "pt_01m8jqvscsev5cthcx5eg23r9x"
+
+
+@pytest.fixture
+async def migrated(servers: EmbeddedStack) -> AsyncIterator[tuple[str, dict[str, int]]]:
+    """(name of the database, rows of each table before the migration)."""
+    name = f"old{secrets.token_hex(4)}"
+    await servers.postgres.create_database(name)
+    url = servers.postgres.url(name)
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(gzip.decompress(DUMP.read_bytes()).decode())
+        before = await rows(connection)
+    finally:
+        await connection.close()
+    await migrate(url)
+    await grant_login(url, servers.postgres.url(name, "paysaga"))
+    yield name, before
+    await servers.postgres.drop_database(name)
+
+
+MADE_AT = "2026-11-29 04:09:30+00"
+"""Something is always under way, and the audit asks for how long: what was in time then is late by today's clock."""
+
+
+async def stop_the_clock(connection: "asyncpg.Connection[Any]") -> None:
+    """Let `now()` be the moment of the dump, for the connections to come."""
+    await connection.execute(
+        "CREATE SCHEMA clock;"
+        "CREATE FUNCTION clock.now() RETURNS timestamptz STABLE LANGUAGE sql"
+        f" AS $$ SELECT timestamptz '{MADE_AT}' $$;"
+        f'ALTER DATABASE "{await connection.fetchval("SELECT current_database()")}"'
+        " SET search_path = clock, pg_catalog, public"
+    )
+
+
+async def rows(connection: "asyncpg.Connection[Any]") -> dict[str, int]:
+    """Table → number of rows."""
+    names = await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+    return {name: await connection.fetchval(f'SELECT count(*) FROM public."{name}"') for (name,) in names}
+
+
+async def test_no_row_is_lost_and_the_books_are_sound(
+    servers: EmbeddedStack, migrated: tuple[str, dict[str, int]]
+) -> None:
+    name, before = migrated
+    assert min(before.values()) > 0, "the dump has rows in every table"
+    assert sum(before.values()) > 3000
+    url = servers.postgres.url(name)
+    await migrate(url, action="check")  # raises where the models and the schema differ
+    connection = await asyncpg.connect(url)
+    try:
+        after = await rows(connection)
+        tokens = await connection.fetch("SELECT id, token FROM payment WHERE token IS NOT NULL")
+        await stop_the_clock(connection)
+    finally:
+        await connection.close()
+    assert {table: after[table] for table in before} == before
+    keyring = Keyring.parse(KEYS)
+    assert all(keyring.decrypt(row["token"], bound_to=f"{row['id']}:token").startswith("pm_") for row in tokens)
+    database = Database(url, pool_size=0)
+    try:
+        assert await audit(database) == []
+    finally:
+        await database.close()
+
+
+async def test_the_application_goes_on(
+    servers: EmbeddedStack, migrated: tuple[str, dict[str, int]], tmp_path: Path
+) -> None:
+    """It shows what was there, and takes a new payment for a seller who was there."""
+    name, _ = migrated
+    deployment = Deployment(
+        servers, tmp_path, f"{name}copy", template=name, encryption_keys=SecretStr(KEYS), poll_max_s=600.0
+    )
+    async with deployment as paysaga:
+        shop = Shop(paysaga, "dev", DEVELOPMENT_API_KEY)
+        late = await audit(paysaga.database)  # by today's clock
+
+        async def shown(path: str, **parameters: str) -> dict[str, Any]:
+            answer = await shop.get(path, **parameters)
+            assert answer.status_code == 200, answer.text
+            found: dict[str, Any] = answer.json()
+            return found
+
+        payment = await shown(f"/v1/payments/{PAID}")
+        assert (payment["status"], payment["amount"], payment["currency"]) == ("SUCCESS", "500.00", "INR")
+        explained = await shown(f"/v1/payments/{REFUNDED}/explain")
+        assert [refund["amount"] for refund in explained["refunds"]] == ["33.33", "33.33", "33.34"]
+        refund = await shown(f"/v1/refunds/{REFUND}")
+        assert (refund["status"], refund["amount"], refund["payment_id"]) == ("SUCCEEDED", "33.33", REFUNDED)
+        assert (await shown(f"/v1/disputes/{DISPUTE}"))["status"] == "WON"
+        payout = await shown(f"/v1/payouts/{PAYOUT}")
+        assert (payout["status"], payout["amount"], payout["currency"]) == ("PAID", "2323.20", "EUR")
+        wallet = await shown("/v1/wallets/seller_nour")
+        assert [(b["currency"], b["available"]) for b in wallet["balances"]] == [("INR", "7531.92")]
+        period = {"from": "2026-01-01T00:00:00Z", "to": "2099-01-01T00:00:00Z", "currency": "INR"}
+        statement = await shown("/v1/merchants/seller_nour/statement", **period)
+        assert statement["lines"]
+        assert statement["closing"]["available"] == "7531.92"
+        for noun in ("disputes", "merchants", "payouts"):
+            assert (await shown(f"/v1/{noun}"))["data"], noun
+
+        new = await shop.paid(shop.checkout("after"), orders=[("seller_nour", "500.00")])
+        assert (await shop.until(new["id"]))["status"] == "SUCCESS"
+        assert (await shown("/v1/wallets/seller_nour"))["balances"][0]["pending"] == NET
+        assert [finding for finding in await audit(paysaga.database) if finding not in late] == []

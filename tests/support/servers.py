@@ -1,0 +1,111 @@
+"""PostgreSQL, Temporal and the sandbox PSP for a whole run of tests, of however many processes."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from config.settings import Settings
+from embedded.home import Home
+from embedded.ports import free_port
+from embedded.postgres import Postgres
+from embedded.stack import SERVERS, EmbeddedStack, free_settings
+from embedded.supervisor import Child
+from runtime.temporal import connect
+from tests.support.deployment import make_template
+from tests.support.histories import replay_all
+
+T = TypeVar("T")
+
+_SETTINGS = {
+    "max_connections": "1000",
+    # Nobody kills this server, and its data ends with the run.
+    "fsync": "off",
+    "full_page_writes": "off",
+    "synchronous_commit": "off",
+    "wal_compression": "off",
+    "autovacuum": "off",
+}
+"""Of a PostgreSQL that is neither killed nor kept. Tests that kill one, or look at what it promises, have their own."""
+
+
+class _Unkept(Postgres):
+    def child(self) -> Child:
+        """The last value of a setting counts."""
+        child = super().child()
+        return replace(child, argv=child.argv + tuple(f"--{name}={value}" for name, value in _SETTINGS.items()))
+
+
+class SharedServers(EmbeddedStack):
+    """The servers of a run, in a process that did not start them."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        values = {name.removeprefix("PAYSAGA_").lower(): value for name, value in environment.items()}
+        super().__init__(Settings(**values), pieces=SERVERS)  # type: ignore[arg-type]
+
+    def pid_of(self, name: str) -> int:
+        return next(child.pid for child in Home(self.settings.home).read_children() if child.name == name)
+
+
+@asynccontextmanager
+async def started(home: Path) -> AsyncIterator[EmbeddedStack]:
+    """Start them, with a migrated database to copy."""
+    stack = EmbeddedStack(free_settings(home), pieces=SERVERS)
+    stack.postgres = _Unkept.in_home(stack.home)
+    async with stack:
+        await make_template(stack)
+        yield stack
+
+
+@asynccontextmanager
+async def own_temporal(shared: EmbeddedStack, home: Path) -> AsyncIterator[EmbeddedStack]:
+    """The shared servers with another Temporal, which can be stopped without anybody else's noticing."""
+    place = {"home": home, "temporal_port": free_port(), "temporal_ui_port": free_port()}
+    settings = shared.settings.model_copy(update={"temporal_address": None, "temporal_ui_url": None, **place})
+    async with EmbeddedStack(settings, pieces={"temporal"}) as stack:
+        stack.postgres = shared.postgres
+        yield stack
+
+
+class Background:
+    """The same in a thread, for the process that only hands out tests; `environment` leads the others there."""
+
+    def __init__(self, home: Path) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="servers", daemon=True)
+        self._context = started(home)
+        self._servers: EmbeddedStack | None = None
+
+    @property
+    def environment(self) -> dict[str, str]:
+        assert self._servers is not None, "started"
+        return self._servers.environment()
+
+    def start(self) -> None:
+        self._thread.start()
+        self._servers = self._run(self._context.__aenter__())
+
+    def replay(self) -> None:
+        """The histories that the tests of all processes made; raises where one does not fit the code."""
+
+        async def replay() -> None:
+            assert self._servers is not None, "started"
+            await replay_all(await connect(self._servers.settings))
+
+        self._run(replay())
+
+    def stop(self) -> None:
+        """Also after half a start, and twice."""
+        if self._servers is not None:
+            self._servers = None
+            self._run(self._context.__aexit__(None, None, None))
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
+
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
