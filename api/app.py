@@ -21,6 +21,7 @@ from api import (
 from api.context import UPLOADS_MAX, Admission, Principals
 from api.ledger import routes as ledger
 from api.merchant import routes as merchant
+from api.payment import routes as payment
 from api.payout import routes as payout
 from api.reconciliation import files as settlement_files
 from api.reconciliation import report as reconciliation_report
@@ -63,6 +64,7 @@ def create_app(settings: Settings) -> FastAPI:
     larger = {"/v1/reconciliations/files": settings.reconcile_file_max_bytes}
     app.add_middleware(BodyLimit, bytes_max=settings.api_max_body_bytes, larger=larger)
     for module in (
+        payment,
         explain,
         refund,
         dispute,
