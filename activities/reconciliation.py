@@ -292,7 +292,7 @@ def _possible(otherwise: str) -> Iterator[None]:
 
 
 def _reader(run: Mapping[str, Any]) -> Callable[[BinaryIO], Any]:
-    """What reads the run's file, line by line: every bank writes the same kind of statement, each PSP its own file."""
+    """The reader of the run's file: every bank writes the same kind of statement, each PSP its own file."""
     return read_camt053 if run["subject"] == Subject.BANK else ADAPTERS[run["psp"]].read_settlement_file
 
 

@@ -153,8 +153,8 @@ IdempotencyKey = Annotated[str, Depends(idempotency_key)]
 
 
 class Admission:
-    """How many payments (or uploads) a process takes on at once. More would only wait for the database and time out
-    late; refused before anything is stored, a request keeps its key and loses nothing."""
+    """A bound on the payments (or uploads) that a process takes on at once. More would only wait for the database
+    and time out late; refused before anything is stored, a request keeps its key and loses nothing."""
 
     def __init__(self, places: int, what: str = "payments") -> None:
         self._free = places

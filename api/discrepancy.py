@@ -158,7 +158,7 @@ async def list_discrepancies(
     "/{discrepancy_id}", response_model=DiscrepancyDetail, responses=READ_PROBLEMS, summary="Show a discrepancy"
 )
 async def show_discrepancy(discrepancy_id: DiscrepancyId, who: ReconciliationReader, runtime: RuntimeOf) -> Response:
-    """What each side says and why it is a break, what is proposed, what can be decided, and what each run saw."""
+    """Each side of a break and its reason, what is proposed, what can be decided, and what each run saw."""
     return await _shown(runtime, await discrepancy.find(runtime.database, who.tenant_id, discrepancy_id))
 
 

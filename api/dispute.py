@@ -29,7 +29,7 @@ router = APIRouter(prefix="/v1", tags=["disputes"], route_class=StrictRoute)
 
 
 class EvidenceIn(In):
-    """What speaks for the seller; it is submitted to the buyer's bank once, so all of it at once."""
+    """Evidence for the seller; it is submitted to the buyer's bank once, so all of it at once."""
 
     fields: EvidenceFields = Field(examples=[{"product_description": "A doll.", "shipping_tracking_number": "1Z999"}])
 

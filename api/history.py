@@ -70,7 +70,7 @@ class HistoryDispute(Out):
 
 
 class HistoryPayout(Out):
-    """What a seller was paid; in a seller's history alone."""
+    """A payout to a seller; in a seller's history alone."""
 
     id: str = Field(examples=["pt_01kafm6e8x7f5h9k3n1p4r6t8w"])
     object: Literal["payout"] = "payout"

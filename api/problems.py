@@ -55,7 +55,7 @@ class Problem(BaseModel):
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """What a route may answer instead, for its OpenAPI description."""
+    """The problems that a route may answer with, for its OpenAPI description."""
     return {status: _described(status) for status in statuses}
 
 
@@ -154,7 +154,7 @@ _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 
 def _methods_of(app: FastAPI, request: Request) -> list[str]:
-    """What the path of a request takes. Starlette names the methods of the first route alone."""
+    """The methods that the path of a request takes. Starlette names the methods of the first route alone."""
     return [
         method
         for method in _METHODS

@@ -33,7 +33,7 @@ class ReviewIn(In):
 
 
 class RiskDecisionOut(Out):
-    """What the rules said, and what a person made of a review."""
+    """The decision of the rules, and a person's on a review."""
 
     stage: Stage
     verdict: Verdict
@@ -72,7 +72,7 @@ class RuleSetOut(Out):
 
 
 def risk_out(row: Judgement) -> RiskDecisionOut:
-    """What the rules said of a payment at a stage."""
+    """The shape of the rules' decision on a payment at a stage."""
     return RiskDecisionOut(rules_version=row.version, **row.model_dump(include=set(RiskDecisionOut.model_fields)))
 
 

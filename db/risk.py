@@ -82,7 +82,7 @@ async def put_rules(connection: AsyncConnection, tenant_id: str, rule_set: RuleS
 
 
 class Judgement(Frozen):
-    """What the rules said of a payment at a stage, and what a person made of a review."""
+    """The decision of the rules on a payment at a stage, and a person's on its review."""
 
     stage: Stage
     verdict: Verdict
@@ -313,7 +313,7 @@ async def _write_review(connection: AsyncConnection, step: ReviewStep) -> bool:
 
 
 async def reviewed(connection: AsyncConnection, payment_id: str, stage: Stage) -> ReviewDecision | None:
-    """What was decided about the review of a stage; None while nobody has."""
+    """The decision about the review of a stage; None while nobody has."""
     row = await _stored(connection, payment_id, stage)
     return row.review if row else None
 

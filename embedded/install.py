@@ -124,7 +124,7 @@ def _create_venv() -> None:
 
 
 def _link_project() -> None:
-    """What an editable installation comes to, without a build: a path, and a program for each entry of pyproject."""
+    """An editable installation without a build: a path, and a program for each entry of pyproject."""
     (packages,) = VENV.glob("lib/python*/site-packages")
     (packages / "paysaga.pth").write_text(f"{ROOT}\n")
     scripts: dict[str, str] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]

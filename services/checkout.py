@@ -21,7 +21,7 @@ from services.waiting import wait_until
 
 @dataclass(frozen=True)
 class CheckoutOrder:
-    """What one seller gets: `amount` in major units, as the client wrote it."""
+    """One seller's share: `amount` in major units, as the client wrote it."""
 
     payment_order_id: str | None
     seller_account: str
@@ -30,7 +30,7 @@ class CheckoutOrder:
 
 @dataclass(frozen=True)
 class Checkout:
-    """What a client asks for; the orders share a currency. `token` and `buyer_email` are stored encrypted."""
+    """A client's checkout; the orders share a currency. `token` and `buyer_email` are stored encrypted."""
 
     checkout_id: str | None
     buyer_id: str

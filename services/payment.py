@@ -214,7 +214,7 @@ async def cancel(
 
 @dataclass(frozen=True)
 class CaptureRequest:
-    """What to take of an authorised payment: all of it (nothing is given), `amount` of its only order, or `parts`:
+    """The part to take of an authorised payment: all of it (nothing is given), `amount` of its only order, or `parts`:
     (order, amount) each; an order that is left out is released. Amounts in major units, as they were typed."""
 
     amount: str | None = None
@@ -291,7 +291,7 @@ def _amount(runtime: Runtime, row: Payment, order_id: str, text: str, field: str
 
 
 class Nudged(Enum):
-    """What a nudge came to."""
+    """The outcome of a nudge."""
 
     ON_ITS_WAY = auto()
     """Its workflow does not wait for anything: it needs none."""

@@ -91,8 +91,8 @@ class CaptureOrderIn(In):
 
 
 class CaptureIn(In):
-    """What to take of an authorised payment: all of it (an empty object), `amount` of its only order, or an amount for
-    some of its orders; what is left out is released."""
+    """The part to take of an authorised payment: all of it (an empty object), `amount` of its only order, or an
+    amount for some of its orders; what is left out is released."""
 
     amount: Amount | None = Field(default=None, examples=["500.00"])
     payment_orders: list[CaptureOrderIn] | None = Field(default=None, min_length=1, max_length=ORDERS_MAX)

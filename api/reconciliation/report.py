@@ -95,8 +95,8 @@ async def _written(head: str, entries: AsyncIterator[Entry], write: Callable[[En
 async def show_reconciliation_report(
     reconciliation_id: RunId, who: ReconciliationReader, runtime: RuntimeOf
 ) -> Response:
-    """What was compared, how much of it fits, the totals of both sides, what is open and until when, and what was
-    settled. It can be printed. `paysaga reconcile report` writes the same page to a file."""
+    """The window that was compared, how much of it fits, the totals of both sides, what is open and until when,
+    what was settled. It can be printed. `paysaga reconcile report` writes the same page to a file."""
     row = await reconciliation.find(runtime.database, who.tenant_id, reconciliation_id)
     told = await runtime.database.read(lambda c: reports.brief(c, row, who.tenant_id))
     summary = await reconciliation.summary(runtime.database, who.tenant_id, row)

@@ -93,7 +93,7 @@ def reconcile_list(
 
 @reconcile.command("show")
 def reconcile_show(run_id: RunId) -> None:
-    """What a run compared, how much of it fits, the totals of both sides, and what is open."""
+    """A run: the window it compared, how much of it fits, the totals of both sides, and what is open."""
     from cli.pages.reconciliation import run_page
 
     show(lambda database: run_page(database, run_id))
@@ -106,7 +106,7 @@ def reconcile_items(
     after: Annotated[int, typer.Option(min=0, metavar="NO", help="Those behind the one with this number.")] = 0,
     limit: Limit = 50,
 ) -> None:
-    """What a run did not plainly match: each with its class, the amounts of the three sides, and why."""
+    """Lines and records that a run did not plainly match: each with its class, the three amounts, and why."""
     from cli.pages.reconciliation import items_page
 
     show(lambda database: items_page(database, run_id, cls=cls, after=after, limit=limit))
@@ -153,7 +153,7 @@ def reconcile_discrepancies(
     tenant: Tenant = None,
     limit: Limit = 50,
 ) -> None:
-    """What differs, newest first: one entry a break, however many runs find it."""
+    """Breaks, newest first: one entry a break, however many runs find it."""
     from cli.pages.discrepancy import discrepancies_page
 
     show(
@@ -165,7 +165,7 @@ def reconcile_discrepancies(
 
 @reconcile.command("discrepancy")
 def reconcile_discrepancy(discrepancy_id: DiscrepancyId) -> None:
-    """What differs and why, what each of the three sides says, what is proposed, and what can be decided."""
+    """A break and its reason, what each of the three sides says, what is proposed, and what can be decided."""
     from cli.pages.discrepancy import discrepancy_page
 
     show(lambda database: discrepancy_page(database, discrepancy_id))

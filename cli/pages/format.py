@@ -47,7 +47,7 @@ def psp_id(reference: str | None) -> str:
 
 
 def later(told: bool) -> str:
-    """What a sentence adds where Temporal did not hear of the command."""
+    """The words that a sentence adds where Temporal did not hear of the command."""
     return "" if told else " Temporal does not answer: it is stored, and the sweeper sees to it."
 
 

@@ -12,7 +12,7 @@ from domain.money import to_major
 
 
 async def reserves_of(database: Database, source_ids: Sequence[str]) -> list[Reserve]:
-    """What was set aside for these refunds and disputes."""
+    """The funds that were set aside for these refunds and disputes."""
     found = [await database.read(lambda c, i=i: reserve.of_source(c, i)) for i in source_ids]  # type: ignore[misc]
     return [part for parts in found for part in parts]
 

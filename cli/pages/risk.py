@@ -35,7 +35,7 @@ async def reviews_page(database: Database, *, tenant: str | None, limit: int) ->
 
 
 def judgements_table(judgements: Sequence[Judgement]) -> RenderableType:
-    """What the rules said of a payment at each stage, and what a person made of a review."""
+    """The word of the rules on a payment at each stage, and a person's decision on a review."""
     table = look.table("at", "stage", "verdict", "because", "decided")
     for j in judgements:
         decided = f"{j.review} by {j.reviewed_by}" if j.review else ""

@@ -50,8 +50,8 @@ class Finding:
 
 @dataclass(frozen=True)
 class Checked:
-    """What became of an invariant: how many rows it looked through, how many violate it, the first of those; `note` is
-    what there is to know beside it."""
+    """An invariant's result: the rows it looked through, those that violate it, the first of these; `note` is a
+    remark."""
 
     code: str
     title: str

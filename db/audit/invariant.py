@@ -21,7 +21,7 @@ class Violation(NamedTuple):
 
 @dataclass(frozen=True)
 class Answer:
-    """How many rows violate an invariant, the first of them, and what else there is to say about it."""
+    """The answer of an invariant: the number of rows that violate it, the first of them, and a remark."""
 
     violations: int
     first: Sequence[Violation]

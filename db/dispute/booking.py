@@ -145,7 +145,7 @@ async def _book_money(
 
 
 async def _webhooks_read(connection: AsyncConnection, row: Dispute, result: DisputeResult) -> None:
-    """What the PSP had said of this dispute before it was asked has been looked at."""
+    """Close the webhooks about this dispute that came before the PSP was asked."""
     if result.asked_at is None:
         return
     await connection.execute(

@@ -1,4 +1,4 @@
-"""What is set aside for a dispute, and what becomes of it: given back, or lost."""
+"""Funds set aside for a dispute: taken, given back, or lost."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -45,7 +45,7 @@ async def hold_or_settle(
 
 
 async def _live(connection: AsyncConnection, row: Dispute) -> list[Reserve]:
-    """What is set aside for it or was taken; what was released before (an inquiry that came back) is over."""
+    """The reserves that are held for it or were taken; one that was returned (an inquiry that came back) is over."""
     return [part for part in await reserve.of_source(connection, row.id) if part.status != "RELEASED"]
 
 
@@ -76,7 +76,7 @@ async def _seller_fees(connection: AsyncConnection, row: Dispute, shares: Sequen
 async def _settle_unborne(
     connection: AsyncConnection, locked: Payment, row: Dispute, amount: int, at: datetime
 ) -> None:
-    """What no seller bears, since nothing of the payment was ever credited: the loss is ours, until it is reversed."""
+    """Book the loss that no seller bears, since nothing was ever credited: it is ours, until it is reversed."""
     booked = await ledger.transaction_id(connection, Kind.DISPUTE_LOSS, row.id)
     loss = books.dispute_loss_of_ours(amount, row.currency) if amount > 0 else ()
     if not loss:

@@ -48,7 +48,7 @@ async def record(connection: AsyncConnection, row: Dispute, before: DisputeStatu
 
 
 async def state(connection: AsyncConnection, row: Dispute) -> DisputeState:
-    """What the dispute's workflow has to know; `evidence_id`: the oldest that is not submitted."""
+    """The facts that the dispute's workflow decides on; `evidence_id`: the oldest that is not submitted."""
     waiting = await connection.scalar(
         select(dispute_evidence.c.id)
         .where(dispute_evidence.c.dispute_id == row.id, dispute_evidence.c.status == "STORED")

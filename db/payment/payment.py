@@ -34,7 +34,7 @@ class NewOrder:
 
 @dataclass(frozen=True)
 class NewPayment:
-    """What the API has checked. `token` and `buyer_email` are already encrypted; amounts in minor units.
+    """A payment that is checked and not stored yet. `token` and `buyer_email` are encrypted; amounts in minor units.
 
     `may_authorize`: the PSP can reserve the amount with this method and capture it later.
     """

@@ -43,12 +43,12 @@ class Order(Frozen):
 
     @property
     def to_capture(self) -> int:
-        """What of the order is to be taken: all of it, unless a capture asked for less."""
+        """The amount of the order that is to be taken: all of it, unless a capture asked for less."""
         return self.amount if self.capture_amount is None else self.capture_amount
 
     @property
     def refundable(self) -> int:
-        """What we may still give back: captured, not refunded by us or at the PSP, not disputed."""
+        """The amount that may still be given back: captured, not refunded by us or at the PSP, not disputed."""
         return max(0, self.captured_amount - self.refund_amount - self.psp_refund_amount - self.dispute_amount)
 
 

@@ -1,4 +1,4 @@
-"""What one order's settlement writes, and what takes it back.
+"""The settlement of one order, and its reversal.
 
 Wallet credit and ledger posting are two named operations, each with its reversal. Both are idempotent: the ledger
 knows each fact by (kind, source), and the wallet follows only what the ledger newly booked. They run in one
@@ -65,7 +65,7 @@ async def settle(connection: AsyncConnection, step: SettleStep) -> Settlement:
 
 
 def _posted(order: Order, booked: Sequence[Transaction]) -> dict[str, Any]:
-    """What the order's row says once it is posted."""
+    """The fields of the order's row once it is posted."""
     credited = sum(wallet_changes([p for t in booked for p in t.postings]).values())
     return {
         "wallet_updated": True,

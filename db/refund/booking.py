@@ -100,7 +100,7 @@ def _status_of(row: Refund, result: RefundResult) -> RefundStatus | None:
 
 
 def _as_asked(row: Refund, result: RefundResult) -> bool:
-    """What the PSP made by itself, nobody asked for: its first word on the amount counts."""
+    """A refund that the PSP made by itself was asked for by nobody: its first word on the amount counts."""
     own_words = row.origin == "psp" and row.status is RefundStatus.REQUESTED
     return own_words or (result.amount, result.currency) == (row.amount, row.currency)
 
@@ -114,7 +114,7 @@ def _why(row: Refund, result: RefundResult) -> str:
 
 
 async def _webhooks_read(connection: AsyncConnection, row: Refund, result: RefundResult) -> None:
-    """What the PSP had said of this refund before it was asked has been looked at."""
+    """Close the webhooks about this refund that came before the PSP was asked."""
     reference = result.reference or row.reference
     if reference is not None and result.asked_at is not None:
         await connection.execute(

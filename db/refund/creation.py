@@ -24,7 +24,7 @@ from domain.status import RefundStatus, Status
 
 @dataclass(frozen=True)
 class NewRefund:
-    """What a shop or a person asks for: `amount` in minor units, None for all that is left of the order."""
+    """A refund that a shop or a person asks for: `amount` in minor units, None for all that is left of the order."""
 
     id: str
     payment_id: str

@@ -1,4 +1,4 @@
-"""Dispute: TODO docstring."""
+"""The tables of disputes: evidence and transitions."""
 
 from sqlalchemy import (
     BigInteger,

@@ -1,4 +1,4 @@
-"""Payment: TODO docstring."""
+"""The tables of payments: orders, transitions, charge attempts, risk rules and decisions."""
 
 from sqlalchemy import (
     BigInteger,

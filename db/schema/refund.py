@@ -1,4 +1,4 @@
-"""Refund: TODO docstring."""
+"""The tables of refunds, and of what is set aside for refunds and disputes."""
 
 from sqlalchemy import (
     BigInteger,

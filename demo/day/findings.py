@@ -138,7 +138,7 @@ def _list(pairs: Sequence[tuple[Plant, Discrepancy]]) -> RenderableType:
 
 
 def _sentence(plant: Plant, row: Discrepancy) -> Text:
-    """What was planted and what was done about it; of what waits, the finding's own words and what can be decided."""
+    """The planted error and what was done about it; of one that waits, its reason and its possible decisions."""
     if row.open:
         choices = ", ".join(allowed_decisions(row))
         return Text.assemble(row.reason, (f" To decide: {choices}.", "yellow"))

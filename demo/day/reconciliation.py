@@ -140,7 +140,7 @@ def miscounted(plants: Sequence[Plant], report: ReconciliationReport) -> list[st
 
 
 def unfinished(plants: Sequence[Plant], rows: Sequence[Discrepancy]) -> list[str]:
-    """What did not become of a discrepancy what should have."""
+    """A sentence for each discrepancy that did not end as it should."""
     wrong = []
     for plant in plants:
         row = next((row for row in rows if plant.is_found_as(row)), None)

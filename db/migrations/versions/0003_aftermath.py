@@ -1,4 +1,4 @@
-"""What can happen to a payment besides its charge: captures, refunds, disputes, reviews; and an order for history."""
+"""All that can happen to a payment besides its charge: captures, refunds, disputes, reviews; an order for history."""
 
 from alembic import op
 from sqlalchemy import (

@@ -1,4 +1,4 @@
-"""How many payouts of a run are on their way to the PSP is asked for each few that it makes; and its payouts are
+"""An index for the payouts of a run that are on their way to the PSP; and its payouts are
 listed, newest first."""
 
 from alembic import op
