@@ -85,8 +85,8 @@ async def request(shop: Shop, seller: str = "anna", **body: Any) -> dict[str, An
     return payout
 
 
-async def until(shop: Shop, payout_id: str, *statuses: str, timeout_s: float = 30.0) -> dict[str, Any]:
-    """The payout once it has one of the statuses."""
+async def until(shop: Shop, payout_id: str, *statuses: str, timeout_s: float = 90.0) -> dict[str, Any]:
+    """The payout once it has one of the statuses. A call that finds no place at the PSP is made again, ever later."""
 
     async def probe() -> dict[str, Any] | None:
         payout: dict[str, Any] = (await shop.get(f"/v1/payouts/{payout_id}")).raise_for_status().json()
