@@ -10,8 +10,9 @@ from pathlib import Path
 import psutil  # type: ignore[import-untyped]
 
 from embedded.stack import EmbeddedStack
+from workers.worker import RELEASE
 
-_PACKAGES = ("paysaga", "temporalio", "fastapi", "uvicorn", "sqlalchemy", "asyncpg", "stripe", "aiohttp", "uvloop")
+_PACKAGES = ("temporalio", "fastapi", "uvicorn", "sqlalchemy", "asyncpg", "stripe", "aiohttp", "uvloop")
 
 
 def machine_facts(folder: Path) -> dict[str, str | int | float]:
@@ -30,7 +31,7 @@ async def version_facts(stack: EmbeddedStack) -> dict[str, str]:
     """The versions of the packages and servers."""
     postgres = await stack.postgres.sql("SHOW server_version")
     packages = {name: version(name) for name in _PACKAGES}
-    return packages | {"postgresql": postgres.split()[0], "temporal": await _temporal_version()}
+    return {"paysaga": RELEASE} | packages | {"postgresql": postgres.split()[0], "temporal": await _temporal_version()}
 
 
 async def _temporal_version() -> str:

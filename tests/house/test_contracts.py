@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from workers.worker import RELEASE
+
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 ROOMS: list[str] = PROJECT["tool"]["importlinter"]["root_packages"]
@@ -32,6 +34,10 @@ PLANTED = {
 def test_every_room_is_under_contract() -> None:
     packages = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"bench", "tests"}
     assert packages == set(ROOMS) == set(PROJECT["tool"]["setuptools"]["packages"])
+
+
+def test_the_release_is_that_of_the_project() -> None:
+    assert PROJECT["project"]["version"] == RELEASE
 
 
 def test_every_contract_has_a_planted_violation() -> None:
