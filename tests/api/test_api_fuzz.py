@@ -29,7 +29,7 @@ async def test_the_fuzzer_agrees(shop: Shop, tmp_path: Path) -> None:
         *("run", f"{shop.paysaga.http.base_url}/openapi.json".replace("//openapi", "/openapi")),
         *("--header", f"Authorization: {shop.headers['Authorization']}", "--header", "Prefer: wait=0"),
         *("--checks", ",".join(CHECKS), "--phases", "examples,coverage,fuzzing"),
-        *("--max-examples", "4", "--generation-deterministic", "--no-shrink", "--continue-on-failure"),
+        *("--max-examples", "10", "--generation-deterministic", "--no-shrink", "--continue-on-failure"),
         "--no-color",
         cwd=tmp_path,
         stdout=asyncio.subprocess.PIPE,
