@@ -126,8 +126,8 @@ async def test_a_command_without_temporal_is_stored(shop: Shop, command: str) ->
     assert said.code == 0, said.err
     assert "Temporal does not answer: it is stored, and the sweeper sees to it." in said.out
     assert [row.action for row in await audit_log(shop, payment["id"])] == [f"payment.{command}"]
-    nudged = await paysaga_command(shop.paysaga.environment(), "payments", "nudge", payment["id"])
-    assert nudged.code == 0, nudged.err
+    # Whatever it says: the workflow's own timer may have been quicker.
+    await paysaga_command(shop.paysaga.environment(), "payments", "nudge", payment["id"])
     await shop.until(payment["id"], {"cancel": "CANCELLED", "capture": "SUCCESS"}[command])
 
 
