@@ -39,7 +39,7 @@ from embedded.stack import EmbeddedStack, free_settings
 from runtime.temporal import connect
 from services.audit import check_everything
 
-_PATIENCE_S = 25.0
+_PATIENCE_S = 60.0
 _GAP_S = 0.15
 _NEVER_S = 1e9
 _CAUTIOUS_TENANT = "dev_cautious"

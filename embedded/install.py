@@ -41,7 +41,7 @@ _UNREAD = (
 # What the processes of `make run` import, in two halves that take the same time.
 _IMPORTED = (
     "alembic.command, api.__main__, uvicorn.protocols.http.httptools_impl, uvicorn.lifespan.on",
-    "workers.__main__, sandbox.app, stack.session, stack.commands, sqlalchemy.dialects.postgresql.asyncpg",
+    "workers.__main__, sandbox.app, embedded.run, embedded.status, sqlalchemy.dialects.postgresql.asyncpg",
 )
 
 # pip's settings and uv's variables for the same. One that is in neither table is left to pip.
@@ -172,10 +172,12 @@ def _remove_debug_information(path: Path) -> None:
 
 
 def _compile(*, everything: bool) -> None:
-    """Write the bytecode of what `make run` imports, or of every package: not each process is to compile it anew, which
-    is what happens where PYTHONDONTWRITEBYTECODE is set."""
+    """Write the bytecode of what `make run` imports, or of every package and room: not each process is to compile it
+    anew, which is what happens where PYTHONDONTWRITEBYTECODE is set."""
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
-    compile_all = f"import compileall; compileall.compile_dir({str(VENV / 'lib')!r}, quiet=2, workers=0)"
+    rooms: list[str] = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    folders = [str(VENV / "lib"), *(str(ROOT / room) for room in rooms)]
+    compile_all = f"import compileall; [compileall.compile_dir(f, quiet=2, workers=0) for f in {folders!r}]"
     codes = (compile_all,) if everything else tuple(f"import {names}" for names in _IMPORTED)
     started = [
         subprocess.Popen((str(PYTHON), "-c", code), cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)  # noqa: S603
