@@ -57,7 +57,7 @@ _bearer = HTTPBearer(
 )
 
 
-def runtime(request: Request) -> Runtime:
+async def runtime(request: Request) -> Runtime:
     found: Runtime = request.app.state.runtime
     return found
 
@@ -92,7 +92,7 @@ async def authenticate(request: Request) -> Principal:
     if credentials is None or not credentials.credentials.isascii():
         raise Unauthorized("Send an API key: Authorization: Bearer sk_…", code="api_key_missing")
     principals: Principals = request.app.state.principals
-    who = await principals.of(credentials.credentials, runtime(request))
+    who = await principals.of(credentials.credentials, await runtime(request))
     if who is None:
         raise Unauthorized("The API key is not known or was revoked.", code="api_key_invalid")
     return who
@@ -172,7 +172,7 @@ class Admission:
             self._free += 1
 
 
-def admission(request: Request) -> Admission:
+async def admission(request: Request) -> Admission:
     found: Admission = request.app.state.admission
     return found
 
@@ -183,7 +183,7 @@ UPLOADS_MAX = 4
 """Files that a process takes in at once: each holds a connection to the database while it arrives."""
 
 
-def uploads(request: Request) -> Admission:
+async def uploads(request: Request) -> Admission:
     found: Admission = request.app.state.uploads
     return found
 
@@ -193,7 +193,7 @@ UploadsOf = Annotated[Admission, Depends(uploads)]
 _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?([0-9]{1,4})\"?", re.ASCII | re.IGNORECASE)
 
 
-def wait_s(
+async def wait_s(
     prefer: Annotated[
         str | None,
         Header(
@@ -207,7 +207,7 @@ def wait_s(
     return _preferred(prefer, WAIT_DEFAULT_S)
 
 
-def no_wait_s(
+async def no_wait_s(
     prefer: Annotated[
         str | None,
         Header(

@@ -28,6 +28,18 @@ from tests.support.shop import Shop
 
 TEMPLATE = "paysaga_template"
 
+EVENTS = (
+    *("payment_intent.amount_capturable_updated", "payment_intent.canceled", "payment_intent.payment_failed"),
+    *("payment_intent.processing", "payment_intent.requires_action", "payment_intent.succeeded"),
+    *("charge.captured", "charge.dispute.closed", "charge.dispute.created", "charge.dispute.funds_reinstated"),
+    *("charge.dispute.funds_withdrawn", "charge.dispute.updated", "charge.expired", "charge.refunded"),
+    *("refund.created", "refund.failed", "refund.updated"),
+    *("payout.canceled", "payout.created", "payout.failed", "payout.paid", "payout.updated"),
+    *("payout.reconciliation_completed", "transfer.created", "transfer.reversed", "transfer.updated"),
+)
+"""Those of the sandbox that tell something new. Of a payment that simply succeeds there would be three, and two of them
+are a third of the work that it makes; the machine (tests/machine) and the programs that tests start get all."""
+
 
 class Process:
     """One of our programs, started and ended again and again."""
@@ -138,6 +150,7 @@ class Deployment:
         webhooks = {
             "webhook_url": f"http://127.0.0.1:{self.settings.api_port}/webhooks/stripe",
             "webhook_secret": "whsec_test",
+            "webhook_events": list(EVENTS),
             "webhook_retry_base_s": 0.2,
             "processing_delay_s": 0.5,
         }
