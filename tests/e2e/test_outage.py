@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import secrets
 import signal
 from collections.abc import AsyncIterator
 from functools import partial
@@ -18,13 +19,18 @@ from tests.support.eventually import eventually
 from tests.support.shop import Shop
 
 
-@pytest.fixture
-async def paysaga(tmp_path: Path) -> AsyncIterator[Deployment]:
-    """Servers of its own: others must not notice. Their supervisor starts what dies again."""
-    async with EmbeddedStack(free_settings(tmp_path / "servers"), pieces=SERVERS) as stack:
+@pytest.fixture(scope="module")
+async def mortal(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[EmbeddedStack]:
+    """Servers of their own: others must not notice. Their supervisor starts what dies again."""
+    async with EmbeddedStack(free_settings(tmp_path_factory.mktemp("servers")), pieces=SERVERS) as stack:
         await make_template(stack)
-        async with Deployment(stack, tmp_path, "outage") as deployment:
-            yield deployment
+        yield stack
+
+
+@pytest.fixture
+async def paysaga(mortal: EmbeddedStack, tmp_path: Path) -> AsyncIterator[Deployment]:
+    async with Deployment(mortal, tmp_path, f"outage_{secrets.token_hex(3)}") as deployment:
+        yield deployment
 
 
 async def insist(shop: Shop, checkout: str) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from pathlib import Path
 from rich.console import Console
 from config.settings import Settings
 from embedded.run import run_stack
-asyncio.run(run_stack(Settings(), Console(), pieces={"postgres", "temporal"}))
+asyncio.run(run_stack(Settings(), Console(), pieces=set(sys.argv[1:])))
 sys.stdout.flush()
 os._exit(0)
 """
@@ -117,20 +117,28 @@ def test_what_has_an_address_is_not_started(home_path: Path) -> None:
     assert EmbeddedStack(owned).pieces == {"temporal", "sandbox", "migrations", "worker", "api"}
 
 
-def start_run(home: Path) -> subprocess.Popen[bytes]:
+def start_run(home: Path, pieces: set[str]) -> subprocess.Popen[bytes]:
     env = {**os.environ, **settings_environment(free_settings(home))}
-    command = [sys.executable, "-c", RUN]
+    command = [sys.executable, "-c", RUN, *pieces]
     return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    ("signum", "pieces"),
+    [(signal.SIGINT, SERVERS), (signal.SIGTERM, {"postgres"}), (signal.SIGHUP, {"postgres"})],
+    ids=["SIGINT", "SIGTERM", "SIGHUP"],
+)
 async def test_a_signal_leaves_no_process(
-    home_path: Path, eventually: Eventually, processes_of: Callable[[Path], list[str]], signum: signal.Signals
+    home_path: Path,
+    eventually: Eventually,
+    processes_of: Callable[[Path], list[str]],
+    signum: signal.Signals,
+    pieces: set[str],
 ) -> None:
-    with start_run(home_path) as run:
+    with start_run(home_path, pieces) as run:
         await eventually(lambda: running_environment(home_path))
         children = Home(home_path).read_children()
-        assert {record.name for record in children} == SERVERS
+        assert {record.name for record in children} == pieces
         run.send_signal(signum)
         output, _ = await asyncio.to_thread(run.communicate, timeout=30)
     assert run.returncode == 0, output
@@ -142,7 +150,7 @@ async def test_a_signal_leaves_no_process(
 async def test_an_impatient_person_during_the_start(
     home_path: Path, eventually: Eventually, processes_of: Callable[[Path], list[str]]
 ) -> None:
-    with start_run(home_path) as run:
+    with start_run(home_path, SERVERS) as run:
         await eventually(lambda: Home(home_path).read_children())
         run.send_signal(signal.SIGINT)
         run.send_signal(signal.SIGINT)
@@ -155,7 +163,7 @@ async def test_an_impatient_person_during_the_start(
 async def test_even_a_killed_supervisor_leaves_no_process(
     home_path: Path, eventually: Eventually, processes_of: Callable[[Path], list[str]]
 ) -> None:
-    with start_run(home_path) as run:
+    with start_run(home_path, SERVERS) as run:
         await eventually(lambda: running_environment(home_path))
         run.kill()
         await eventually(lambda: not processes_of(home_path))

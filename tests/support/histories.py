@@ -1,8 +1,11 @@
 """Histories of workflows: replayed against today's code, and kept where a folder is named for them."""
 
+import asyncio
 import json
 import os
 import re
+import sys
+import zlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,8 @@ from temporalio.client import Client, WorkflowHistory
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
 
+from config.settings import Settings
+from runtime.temporal import connect
 from workers.registry import WORKFLOWS
 from workers.worker import _runner
 
@@ -29,17 +34,20 @@ def replayer(*, strict: bool = False) -> Replayer:
     )
 
 
-async def replay_all(temporal: Client) -> None:
+async def replay_all(temporal: Client, part: int = 0, parts: int = 1) -> None:
     """Whatever the tests of this run made of the workflows: crashes, cancels, lost messages; every sequence of events
-    there is. Raises where a history does not fit the code that made it."""
-    await replayer(strict=True).replay_workflows(_different(temporal))
+    there is. Raises where a history does not fit the code that made it. `part` of `parts`: of those whose id falls to
+    it, so that several processes share the work."""
+    await replayer(strict=True).replay_workflows(_different(temporal, part, parts))
 
 
-async def _different(temporal: Client) -> AsyncIterator[WorkflowHistory]:
+async def _different(temporal: Client, part: int, parts: int) -> AsyncIterator[WorkflowHistory]:
     """By what happened in them."""
     seen: set[tuple[str, ...]] = set()
     names = ", ".join(f"'{workflow.__temporal_workflow_definition.name}'" for workflow in WORKFLOWS)  # type: ignore[attr-defined]
     async for execution in temporal.list_workflows(f"WorkflowType IN ({names})"):
+        if zlib.crc32(execution.id.encode()) % parts != part:
+            continue
         history = await temporal.get_workflow_handle(execution.id, run_id=execution.run_id).fetch_history()
         shape = (execution.workflow_type, *event_names(history))
         if shape not in seen:
@@ -93,3 +101,11 @@ def scrubbed(value: Any) -> Any:
         hidden = ("identity", "stackTrace", "binaryChecksum")
         return {name: "" if name in hidden else scrubbed(member) for name, member in value.items()}
     return [scrubbed(item) for item in value] if isinstance(value, list) else value
+
+
+async def _main(part: int, parts: int) -> None:
+    await replay_all(await connect(Settings()), part, parts)
+
+
+if __name__ == "__main__":
+    asyncio.run(_main(int(sys.argv[1]), int(sys.argv[2])))

@@ -1,6 +1,8 @@
 """PostgreSQL, Temporal and the sandbox PSP for a whole run of tests, of however many processes."""
 
 import asyncio
+import os
+import sys
 import threading
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
@@ -14,11 +16,11 @@ from embedded.ports import free_port
 from embedded.postgres import Postgres
 from embedded.stack import SERVERS, EmbeddedStack, free_settings
 from embedded.supervisor import Child
-from runtime.temporal import connect
 from tests.support.deployment import make_template
-from tests.support.histories import replay_all
 
 T = TypeVar("T")
+
+_REPLAYS = 2
 
 _SETTINGS = {
     "max_connections": "1000",
@@ -90,12 +92,24 @@ class Background:
 
     def replay(self) -> None:
         """The histories that the tests of all processes made; raises where one does not fit the code."""
+        self._run(self._replay())
 
-        async def replay() -> None:
-            assert self._servers is not None, "started"
-            await replay_all(await connect(self._servers.settings))
-
-        self._run(replay())
+    async def _replay(self) -> None:
+        """A process for each core: they have nothing else to do any more."""
+        environment = os.environ | self.environment
+        started = [
+            await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "tests.support.histories", str(part), str(_REPLAYS)),
+                cwd=Path(__file__).parents[2],
+                env=environment,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,
+            )
+            for part in range(_REPLAYS)
+        ]
+        outputs = await asyncio.gather(*(process.communicate() for process in started))
+        for process, (output, _) in zip(started, outputs, strict=True):
+            assert process.returncode == 0, output.decode()
 
     def stop(self) -> None:
         """Also after half a start, and twice."""
