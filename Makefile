@@ -48,17 +48,21 @@ bench-payouts: .venv/.installed-dev ## a payout run over 10,000 sellers whose wo
 machine: .venv/.installed-dev ## anything in any order, for long: RUNS=500 STEPS=30
 	@PAYSAGA_MACHINE_RUNS=$(or $(RUNS),500) PAYSAGA_MACHINE_STEPS=$(or $(STEPS),30) $(VENV)/pytest tests/machine
 
+# The tests' bytecode is kept also where PYTHONDONTWRITEBYTECODE is set: each process of a run needs all of it.
+KEEP := env -u PYTHONDONTWRITEBYTECODE
+
 .PHONY: test
 test: .venv/.installed-dev ## the whole suite against real PostgreSQL, Temporal and sandbox
-	@$(VENV)/pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
+	@$(KEEP) $(VENV)/pytest --numprocesses 5 --dist loadfile --no-loadscope-reorder
 
 .PHONY: check
-check: .venv/.installed-dev ## format, lint, types, import contracts, generated pages
+check: .venv/.installed-dev ## format, lint, types, import contracts, generated pages, tests that can be collected
 	@echo "format"    && $(VENV)/ruff format --check .
 	@echo "lint"      && $(VENV)/ruff check .
 	@echo "types"     && $(VENV)/mypy
 	@echo "contracts" && $(VENV)/lint-imports
 	@echo "docs"      && $(VENV)/python -m docs.generate_states --check
+	@echo "tests"     && $(KEEP) $(VENV)/pytest --collect-only --quiet --quiet >/dev/null
 
 .PHONY: docs
 docs: .venv/.installed-dev ## write the pages that are generated from the code (docs/states.md)

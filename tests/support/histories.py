@@ -109,3 +109,4 @@ async def _main(part: int, parts: int) -> None:
 
 if __name__ == "__main__":
     asyncio.run(_main(int(sys.argv[1]), int(sys.argv[2])))
+    os._exit(0)  # the interpreter's own end may come before that of the SDK's threads, which then bring it down
