@@ -16,10 +16,15 @@ DEAD_KEYS = (CACHED_ERROR, "key_reused")
 
 _GAPS = Backoff(first_s=0.5, max_s=60)
 
+_GAPS_WITHOUT_A_PLACE = Backoff(first_s=0.25, max_s=2)
+"""After `busy`: nothing was sent, and a place among our own calls is soon free again. With the gaps of a PSP that
+does not answer, whoever came late to a crowd would wait a minute long after the crowd is gone."""
 
-def retry_delay(attempt: int) -> timedelta:
+
+def retry_delay(attempt: int, reason: str = "") -> timedelta:
     """Exponential backoff with jitter, half of it by chance: Temporal's own retries have none."""
-    return _GAPS.nth(attempt) * random.uniform(0.5, 1.0)  # noqa: S311 - not a secret
+    gaps = _GAPS_WITHOUT_A_PLACE if reason == "busy" else _GAPS
+    return gaps.nth(attempt) * random.uniform(0.5, 1.0)  # noqa: S311 - not a secret
 
 
 def try_again(reason: str) -> ApplicationError:
@@ -27,6 +32,6 @@ def try_again(reason: str) -> ApplicationError:
     return ApplicationError(
         f"the PSP's answer is unknown: {reason}",
         type="PspUnknown",
-        next_retry_delay=retry_delay(activity.info().attempt),
+        next_retry_delay=retry_delay(activity.info().attempt, reason),
         category=ApplicationErrorCategory.BENIGN,
     )

@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import psutil  # type: ignore[import-untyped]
 import pytest
 
@@ -23,6 +24,10 @@ from tests.support.shop import Shop
 _MEMORY = Path("/dev/shm")  # noqa: S108 - a private folder is made in it
 _MEMORY_MIN = 6 * 2**30
 _PREFIX = "ps-"
+
+# How long an example takes says more of the machine than of what is tested.
+hypothesis.settings.register_profile("paysaga", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("paysaga")
 
 _background = pytest.StashKey[Background]()
 _failed = pytest.StashKey[bool]()

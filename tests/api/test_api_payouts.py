@@ -2,7 +2,6 @@
 
 import asyncio
 import secrets
-import time
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -49,9 +48,7 @@ async def items(shop: Shop, payout_id: str, **parameters: Any) -> list[dict[str,
 async def test_all_that_is_available_is_paid(shop: Shop) -> None:
     account = await with_account(shop, "anna")
     paid = await earn(shop, "500.00", "100.00")
-    began = time.monotonic()
     answer = await ask(shop)
-    assert time.monotonic() - began < 1
     assert answer.status_code == 202, answer.text
     payout = answer.json()
     assert answer.headers["location"] == f"/v1/payouts/{payout['id']}"

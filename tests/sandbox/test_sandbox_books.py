@@ -288,7 +288,7 @@ async def test_a_hundred_thousand_lines_are_read_page_by_page(mortal: "Psp", tmp
     assert [item.id for item in (await psp.v1.balance_transactions.list_async({"type": "payout"})).data] == []
     await psp.send(amount=900)
     # Far above what it takes, far below what looking at every line for every page would take.
-    assert time.monotonic() - started_at < 2
+    assert time.monotonic() - started_at < 5
 
 
 @pytest.mark.parametrize("path", ["/reports/itemized", "/bank/statement?from=1", "/reports/itemized?interval_start=x"])

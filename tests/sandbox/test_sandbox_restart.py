@@ -47,7 +47,7 @@ async def test_sigterm_ends_it_in_peace_even_while_requests_hang(mortal: "Psp") 
     await psp.control("GET", f"/faults/{fault}?wait_hits=1")
     started_at = time.monotonic()
     assert await asyncio.to_thread(server.end) == 0
-    assert time.monotonic() - started_at < 5
+    assert time.monotonic() - started_at < 15
     with pytest.raises(stripe.APIConnectionError):
         await held
     server.start()

@@ -96,6 +96,7 @@ def test_any_point_in_time_passes(form: str) -> None:
     "text", ["2026-11-21 " * 9_000, "5 " * 48_000, "4242 " * 19_000, "9" * 96_000, "cvc " * 24_000, "-" * 96_000]
 )
 def test_the_search_is_quick_for_the_largest_body(text: str) -> None:
-    began_s = time.perf_counter()
+    """In processor time: what else the machine does is not counted."""
+    began_s = time.thread_time()
     has_card_data(text)
-    assert time.perf_counter() - began_s < 1.0
+    assert time.thread_time() - began_s < 1.0
