@@ -159,7 +159,7 @@ class ChargeActivities:
             method=row.method,
             token=self._keyring.decrypt(token, bound_to=f"{row.id}:token"),
             description=f"{row.checkout_id or row.id} · {Money(amount=row.amount, currency=row.currency)}",
-            metadata={"checkout_id": row.checkout_id} if row.checkout_id else {},
+            metadata=row.metadata | ({"checkout_id": row.checkout_id} if row.checkout_id else {}),
             receipt_email=self._keyring.decrypt(email, bound_to=f"{row.id}:email") if email else None,
             authorize_only=row.authorize_only,
         )

@@ -75,7 +75,9 @@ class DisputeActivities:
     @activity.defn
     @on(Queue.OWN)
     async def book_dispute(self, step: BookDisputeStep) -> DisputeState:
-        return await self._database.run(lambda c: booking.book(c, step))
+        row = await self._database.read(lambda c: find.get(c, step.dispute_id))
+        unit = self._psps[row.psp].unit(row.currency)
+        return await self._database.run(lambda c: booking.book(c, step, unit))
 
     @activity.defn
     @on(Queue.OWN)

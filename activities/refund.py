@@ -85,8 +85,9 @@ class RefundActivities:
     @activity.defn
     @on(Queue.OWN)
     async def book_refund(self, step: BookRefundStep) -> RefundState:
-        state = await self._database.run(lambda c: booking.book(c, step))
-        row = await self._database.read(lambda c: find.get(c, step.refund_id))
+        row, owner = await self._read(step)
+        unit = self._psps[owner.psp].unit(owner.currency)
+        state = await self._database.run(lambda c: booking.book(c, step, unit))
         self._notifier.announce(row.payment_id)
         self._notifier.announce(row.id)
         return state
@@ -97,7 +98,7 @@ class RefundActivities:
         """A person wants a failed refund tried again: a new attempt with a key of its own."""
         await self._database.run(lambda c: attempt.next_attempt(c, step.refund_id, self._send_for_s))
 
-    async def _read(self, step: RefundStep) -> tuple[Refund, Payment]:
+    async def _read(self, step: RefundStep | BookRefundStep) -> tuple[Refund, Payment]:
         row = await self._database.read(lambda c: find.get(c, step.refund_id))
         owner = await self._database.read(lambda c: payment.get(c, row.payment_id))
         assert owner is not None, "a refund has a payment"

@@ -68,6 +68,11 @@ class Settings(BaseSettings):
     stripe_base_url: str | None = None
     stripe_webhook_secret: SecretStr | None = Field(default=None, description="whsec_…; several with commas, to rotate")
     stripe_return_url: str | None = Field(default=None, description="where 3DS sends the buyer back to")
+    stripe_statement_descriptor: str | None = Field(
+        default=None,
+        pattern=r"""^$|^[A-Za-z][^<>\\'"*]{1,21}$""",
+        description="the words on the buyer's statement; of a card, after those of the Stripe account itself",
+    )
     stripe_currencies: Annotated[frozenset[str], NoDecode] = Field(
         default=frozenset({"INR", "USD", "EUR", "GBP", "JPY", "KWD"}),
         description="what the PSP account settles in, comma separated",
@@ -112,7 +117,7 @@ class Settings(BaseSettings):
     payout_run_at: str = Field(
         default="04:00",
         pattern=r"^([01]\d|2[0-3]):[0-5]\d$",
-        description="when sellers are paid, each day; not in the hour that a change of clocks leaves out",
+        description="when sellers are paid, each day; on a day whose clocks leave it out, as much later",
     )
     payout_rate_per_s: float = Field(
         default=20.0, gt=0, description="payouts that a run makes a second; each is two requests to the PSP"

@@ -23,13 +23,21 @@ class MoneyError(ValueError):
         self.code = code
 
 
+_RETIRED = {
+    # Withdrawn from ISO 4217 (its list three): nothing new is charged in them, and what is stored stays readable.
+    **dict.fromkeys("ANG BGN CUC CYP EEK GHC HRK LTL LVL MRO MTL SKK SLL STD TMM VEB VEF ZMK ZWD ZWL".split(), 2),  # noqa: SIM905
+    "BYR": 0,
+}
+
+
 @cache
 def exponent(currency: str) -> int:
-    """Number of decimals of an ISO 4217 currency (INR 2, JPY 0, KWD 3). Raises MoneyError `currency_unknown`."""
+    """Number of decimals of an ISO 4217 currency, also of one that was withdrawn since (INR 2, JPY 0, KWD 3, HRK 2).
+    Raises MoneyError `currency_unknown`."""
     try:
         digits = Iso4217(currency).exponent
     except ValueError:
-        digits = None
+        digits = _RETIRED.get(currency)
     if digits is None or not currency.isupper():
         raise MoneyError("currency_unknown", f"{currency!r} is not an ISO 4217 currency code.")
     return int(digits)
@@ -84,12 +92,19 @@ def to_major(amount: int, currency: str) -> str:
     return f"{sign}{whole}.{fraction:0{digits}d}"
 
 
-def allocate(total: int, weights: Sequence[int]) -> list[int]:
+def allocate(total: int, weights: Sequence[int], unit: int = 1) -> list[int]:
     """Split `total` in proportion to `weights` so that the parts sum to it exactly (largest remainder method).
 
+    Each part is a multiple of `unit`, but for the part that takes what `total` has beyond a multiple: the largest.
     Ties go to the earlier part, so that the same input always gives the same split. A zero sum of weights puts
     everything on the first part. Raises ValueError without weights or with a negative one.
     """
+    if unit > 1:
+        sign, (number, rest) = (-1 if total < 0 else 1), divmod(abs(total), unit)
+        parts = [sign * unit * part for part in allocate(number, weights)]
+        largest = max(range(len(parts)), key=lambda i: (abs(parts[i]), weights[i], -i))
+        parts[largest] += sign * rest
+        return parts
     if not weights or min(weights) < 0:
         raise ValueError("weights must be non-empty and not negative")
     whole = sum(weights)

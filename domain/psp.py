@@ -108,7 +108,7 @@ class ChargeResult(Frozen):
     `capture_before`.
 
     `reason` of an UNKNOWN: timeout, connection, server_error, server_error_replayed, rate_limited, in_flight,
-    breaker_open, busy, credentials, malformed, unrecognised, key_reused, incomplete, amount_precision, another_charge.
+    breaker_open, busy, credentials, malformed, unrecognised, key_reused, incomplete, another_charge.
     """
 
     outcome: ChargeOutcome

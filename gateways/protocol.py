@@ -31,7 +31,8 @@ class PspAccount:
     """Our account at a PSP, and how hard we may press it.
 
     `currencies` are those that it settles in; `webhook_secrets` are all accepted, for rotation; `base_url` is another
-    server in the PSP's place, such as the sandbox; `return_url` is where 3DS sends the buyer back to.
+    server in the PSP's place, such as the sandbox; `return_url` is where 3DS sends the buyer back to;
+    `statement_descriptor` are the words on the buyer's statement.
     `breaker_failures` unknown answers in a row open the circuit breaker for `breaker_open_s`.
     """
 
@@ -45,6 +46,7 @@ class PspAccount:
     webhook_secrets: Sequence[str] = field(default=(), repr=False)
     base_url: str | None = None
     return_url: str | None = None
+    statement_descriptor: str | None = None
 
 
 class Psp(Protocol):
@@ -68,6 +70,11 @@ class Psp(Protocol):
     def check_part(self, amount: int, currency: str) -> Failure | None:
         """The reason why this share of a charge could not be refunded by itself (`amount_precision`), or None. No
         I/O."""
+        ...
+
+    def unit(self, currency: str) -> int:
+        """The smallest amount that the PSP charges and refunds, in our minor units (KWD 10: the third decimal is 0): a
+        share of anything is a multiple of it. Raises MoneyError `currency_unknown`. No I/O."""
         ...
 
     def check_payout(self, amount: int, currency: str) -> Failure | None:

@@ -103,6 +103,7 @@ def psp_accounts(settings: Settings) -> dict[str, PspAccount]:
         currencies=settings.stripe_currencies,
         key_life_s=settings.stripe_key_life_s,
         return_url=settings.stripe_return_url,
+        statement_descriptor=settings.stripe_statement_descriptor,
         concurrency_max=settings.stripe_concurrency_max,
         rate_per_s=settings.stripe_rate_per_s,
         breaker_failures=settings.stripe_breaker_failures,

@@ -91,6 +91,10 @@ async def _decide(connection: Connection, step: ResolveStep) -> None:
     _require_allowed(row, step)
     transaction_id = None
     if step.decision in (Decision.ADJUST, Decision.TO_SUSPENSE):
+        explained = await discrepancy.explained(connection, row)
+        if explained is not None:
+            why = f"{explained} To book it again would falsify the ledger: reconcile anew, and it is matched."
+            raise Unprocessable(why, code="decision_not_allowed", allowed=Decision.ACCEPT.value)
         transaction_id = await discrepancy.book_decision(connection, row, step)
     if step.decision is not Decision.APPLY_FIX:
         await discrepancy.end(

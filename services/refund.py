@@ -25,8 +25,8 @@ from services.waiting import wait_until
 
 @dataclass(frozen=True)
 class RefundRequest:
-    """All that is left of an order, or `amount` of it (in major units, as it was typed). `order`: by our id or the
-    client's own; needed where the payment has several."""
+    """All that is left of an order and that the PSP can give back, or `amount` of it (in major units, as it was typed).
+    `order`: by our id or the client's own; needed where the payment has several."""
 
     order: str | None = None
     amount: str | None = None
@@ -107,7 +107,16 @@ def _checked(runtime: Runtime, caller: Caller, row: Payment, order_id: str | Non
         raise Unprocessable("An amount is above zero.", code="amount_not_positive")
     if wanted.reason is not None:
         check(RefundReason, wanted.reason, "reason")
-    return NewRefund(new_id("re"), row.id, order_id, amount, wanted.reason, caller.actor, runtime.send_for_s)
+    return NewRefund(
+        id=new_id("re"),
+        payment_id=row.id,
+        order_id=order_id,
+        amount=amount,
+        reason=wanted.reason,
+        actor=caller.actor,
+        send_for_s=runtime.send_for_s,
+        unit=runtime.psps[row.psp].unit(row.currency),
+    )
 
 
 async def _load(runtime: Runtime, refund_id: str) -> Refund:

@@ -1,8 +1,10 @@
 """The schedules, brought to what the settings say whenever a worker starts."""
 
+import logging
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import NamedTuple
+from zoneinfo import ZoneInfo
 
 from temporalio.client import (
     Client,
@@ -29,6 +31,12 @@ from runtime.runs import payout_run_input, reconciliation_input, schedule_id
 
 _CATCH_UP = timedelta(days=10)
 """A run that is later than this after an outage is not made: older dates are for a person."""
+
+
+_AHEAD = timedelta(days=3 * 366)
+"""How far ahead changes of clocks are looked for; a worker that starts brings the schedules up to date."""
+
+_LOG = logging.getLogger(__name__)
 
 
 class Timing(NamedTuple):
@@ -114,15 +122,51 @@ def _daily(settings: Settings, at: str) -> Timing:
     """For a business date, one after the other and none left out; a run that failed is looked at before the next one
     begins."""
     hour, minute = (int(part) for part in at.split(":"))
-    moment = ScheduleCalendarSpec(hour=[ScheduleRange(hour)], minute=[ScheduleRange(minute)])
+    usual = ScheduleCalendarSpec(hour=[ScheduleRange(hour)], minute=[ScheduleRange(minute)])
+    others = [
+        ScheduleCalendarSpec(
+            year=[ScheduleRange(later.year)],
+            month=[ScheduleRange(later.month)],
+            day_of_month=[ScheduleRange(later.day)],
+            hour=[ScheduleRange(later.hour)],
+            minute=[ScheduleRange(later.minute)],
+        )
+        for later in left_out(settings.business_zone, at, datetime.now(UTC).date())
+    ]
     return Timing(
-        ScheduleSpec(calendars=[moment], time_zone_name=settings.business_zone),
+        ScheduleSpec(calendars=[usual, *others], time_zone_name=settings.business_zone),
         SchedulePolicy(overlap=ScheduleOverlapPolicy.BUFFER_ALL, catchup_window=_CATCH_UP, pause_on_failure=True),
     )
 
 
+def left_out(zone: str, at: str, today: date) -> list[datetime]:
+    """The moments at which a daily run is made instead, in the zone's time, on the days of the next years whose clocks
+    leave `at` out (02:30 where they go from 02:00 to 03:00: 03:30). Temporal would make none on such a day."""
+    local, hour = ZoneInfo(zone), time.fromisoformat(at)
+    days = (datetime.combine(today + timedelta(days=n), hour, local) for n in range(_AHEAD.days))
+    return [there for day in days if (there := day.astimezone(UTC).astimezone(local)).time() != hour]
+
+
+def _warn(settings: Settings) -> None:
+    for name, at in (
+        ("PAYSAGA_PAYOUT_RUN_AT", settings.payout_run_at),
+        ("PAYSAGA_RECONCILE_AT", settings.reconcile_at),
+    ):
+        missing = left_out(settings.business_zone, at, datetime.now(UTC).date())
+        if missing:
+            _LOG.warning(
+                "%s %s does not exist on %s in %s, where the clocks change: the run of that day is at %s",
+                name,
+                at,
+                missing[0].date(),
+                settings.business_zone,
+                missing[0].strftime("%H:%M"),
+            )
+
+
 async def ensure_schedules(client: Client, settings: Settings) -> None:
     """Create the schedules, or bring them to what the settings say; an operator's pause and note are kept."""
+    _warn(settings)
     for job in jobs(settings):
         await _ensure(client, settings.temporal_task_queue, job)
 

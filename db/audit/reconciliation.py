@@ -12,8 +12,10 @@ from domain.reconciliation.reconciliation import (
     Fix,
     LineClass,
     RunStatus,
+    Source,
     Subject,
 )
+from domain.status import RefundStatus
 
 _ENDED = sql_list((RunStatus.COMPLETED, RunStatus.FAILED))
 _CORRECTIONS = sql_list((Kind.ADJUSTMENT, Kind.SUSPENSE))
@@ -29,6 +31,25 @@ _TOLD = """
            count(*) FILTER (WHERE type = 'discrepancy.resolved') AS resolved,
            count(*) FILTER (WHERE type = 'reconciliation.completed') AS completed
     FROM outbox WHERE type IN ('discrepancy.opened', 'discrepancy.resolved', 'reconciliation.completed') GROUP BY 1
+"""
+
+# The net of what the PSP listed of each payment, each line once, however many runs have seen it.
+_SEEN = f"""
+    SELECT c.tenant_id, c.payment_id, c.psp, l.currency, sum(l.net) AS amount
+    FROM (SELECT DISTINCT ON (r.psp, l.reference) r.psp, l.charge_reference, l.currency, l.amount - l.fee AS net
+          FROM reconciliation_line l JOIN reconciliation_run r ON r.id = l.run_id
+          WHERE r.matched_at IS NOT NULL AND r.subject = '{Subject.PSP}' AND l.charge_reference IS NOT NULL
+          ORDER BY r.psp, l.reference, l.run_id DESC) l
+    JOIN charge c ON c.psp = l.psp AND c.reference = l.charge_reference GROUP BY 1, 2, 3, 4
+"""
+
+# What is booked of each payment, with what people have booked by deciding about its discrepancies.
+_BOOKED = """
+    SELECT m.payment_id, p.account, p.currency, sum(p.amount) AS amount
+    FROM (SELECT payment_id, id FROM ledger_transaction WHERE payment_id IS NOT NULL
+          UNION SELECT payment_id, ledger_transaction_id FROM discrepancy
+          WHERE payment_id IS NOT NULL AND status = 'RESOLVED') m
+    JOIN ledger_posting p ON p.transaction_id = m.id WHERE p.account LIKE 'psp_clearing:%' GROUP BY 1, 2, 3
 """
 
 RECONCILIATION = (
@@ -218,6 +239,43 @@ RECONCILIATION = (
                format('is %s, with %s event(s) reconciliation.completed', r.status, coalesce(t.completed, 0))
         FROM reconciliation_run r LEFT JOIN told t ON t.object_id = r.id
         WHERE coalesce(t.completed, 0) <> CASE r.status WHEN '{RunStatus.COMPLETED}' THEN 1 ELSE 0 END
+        """,
+    ),
+    Invariant(
+        "R9",
+        "what the PSP holds for us by the ledger is what reconciliation has seen",
+        "discrepancy",
+        f"""
+        SELECT d.tenant_id, d.id AS object_id,
+               format('was corrected for %s, which is booked as the refund %s', d.line_reference, r.id) AS problem
+        FROM discrepancy d
+        JOIN reconciliation_line l ON l.run_id = d.line_run_id AND l.line_no = d.line_no
+        JOIN refund r ON r.payment_id = d.payment_id AND r.reference = l.source_reference
+                     AND r.id IS DISTINCT FROM d.object_id AND r.status = '{RefundStatus.SUCCEEDED}'
+        WHERE d.kind = 'refund' AND d.resolution IN ({_CORRECTING})
+          AND NOT EXISTS (SELECT FROM discrepancy other
+                          WHERE other.fingerprint = 'refund:' || r.id AND other.resolution IN ({_CORRECTING}))
+        UNION ALL
+        -- Of payments that runs have covered as a whole, and about which nothing is open or was accepted as it is.
+        SELECT s.tenant_id, s.payment_id, format('the PSP lists %s %s of it, and %s is booked', s.amount, s.currency,
+                                                 coalesce(b.amount, 0))
+        FROM ({_SEEN}) s
+        LEFT JOIN ({_BOOKED}) b ON (b.payment_id, b.account, b.currency)
+                                 = (s.payment_id, 'psp_clearing:' || s.psp, s.currency)
+        WHERE s.amount <> coalesce(b.amount, 0)
+          AND NOT EXISTS (SELECT FROM discrepancy d
+                          WHERE d.payment_id = s.payment_id
+                            AND (d.status = '{DiscrepancyStatus.OPEN}' OR d.resolution = '{Decision.ACCEPT}'))
+          AND NOT EXISTS (SELECT FROM reconciliation_item i WHERE i.payment_id = s.payment_id AND i.how = 'guess')
+          AND NOT EXISTS (
+              SELECT FROM ledger_transaction t
+              WHERE t.payment_id = s.payment_id
+                AND EXISTS (SELECT FROM ledger_posting p
+                            WHERE p.transaction_id = t.id AND p.account = 'psp_clearing:' || s.psp)
+                AND NOT EXISTS (SELECT FROM reconciliation_run r
+                                WHERE r.psp = s.psp AND r.subject = '{Subject.PSP}' AND r.source = '{Source.API}'
+                                  AND t.at >= r.window_from AND t.at < r.window_to
+                                  AND r.matched_at > t.at + {STEP_MAX}))
         """,
     ),
 )

@@ -59,9 +59,9 @@ async def opened(
     return inserted
 
 
-async def book(connection: AsyncConnection, step: BookDisputeStep) -> DisputeState:
+async def book(connection: AsyncConnection, step: BookDisputeStep, unit: int) -> DisputeState:
     """Carry the PSP's word on a dispute into the row and the ledger: its movements of money, what is set aside for it,
-    and how it ended."""
+    and how it ended. `unit`: the smallest amount that the PSP moves of the dispute's currency, in minor units."""
     existing = await find.get(connection, step.dispute_id)
     locked = await payment.lock(connection, existing.payment_id)
     row = await find.get(connection, step.dispute_id)
@@ -80,7 +80,7 @@ async def book(connection: AsyncConnection, step: BookDisputeStep) -> DisputeSta
         await task.open_task(connection, locked.tenant_id, locked.id, "dispute_changed", detail)
         return await state(connection, row)
     changed = await _change(connection, row, status, result, step.at)
-    await hold_or_settle(connection, locked, row, changed, step.at)
+    await hold_or_settle(connection, locked, row, changed, step.at, unit)
     if changed.status in DISPUTE_ENDED:
         await overtaken(connection, changed, step.at)
     if changed.status is not row.status:

@@ -23,12 +23,12 @@ _TASKS = ("dispute_evidence_due", "dispute_exceeds", "dispute_stuck")
 
 
 async def hold_or_settle(
-    connection: AsyncConnection, locked: Payment, before: Dispute, row: Dispute, at: datetime
+    connection: AsyncConnection, locked: Payment, before: Dispute, row: Dispute, at: datetime, unit: int
 ) -> None:
     """Set funds aside when the dispute claims them; at its end give them back, or take them."""
     held = await _live(connection, row)
     if not held and row.status in DISPUTE_HOLDS:
-        await _hold(connection, locked, row, at)
+        await _hold(connection, locked, row, at, unit)
         await _exceeds(connection, locked, row)
         held = await _live(connection, row)
     if row.status is before.status or row.status not in DISPUTE_ENDED:
@@ -49,9 +49,9 @@ async def _live(connection: AsyncConnection, row: Dispute) -> list[Reserve]:
     return [part for part in await reserve.of_source(connection, row.id) if part.status != "RELEASED"]
 
 
-async def _hold(connection: AsyncConnection, locked: Payment, row: Dispute, at: datetime) -> None:
+async def _hold(connection: AsyncConnection, locked: Payment, row: Dispute, at: datetime, unit: int) -> None:
     """Each seller bears a share."""
-    shared = reserve.shares(locked, row.amount, row.currency)
+    shared = reserve.shares(locked, row.amount, row.currency, unit)
     fees = await _seller_fees(connection, row, [(order.seller_account, amount) for order, amount in shared])
     for (order, amount), fee in zip(shared, fees, strict=True):
         await reserve.for_dispute(connection, order, row.id, amount, fee, at)

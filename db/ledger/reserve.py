@@ -33,14 +33,20 @@ async def of_source(connection: AsyncConnection, source_id: str) -> list[Reserve
     return [Reserve(**row) for row in rows.mappings()]
 
 
-def shares(payment: Payment, amount: int, currency: str) -> list[tuple[Order, int]]:
+def shares(payment: Payment, amount: int, currency: str, unit: int) -> list[tuple[Order, int]]:
     """The part that each order bears of something that happened to the charge as a whole (a dispute, a refund at the
-    PSP): by what the buyer still paid for it, or, where nothing is left, by what was captured."""
+    PSP): by what the buyer still paid for it, or, where nothing is left, by what was captured.
+
+    In multiples of `unit`, the smallest amount that the PSP moves, so that what is left of each order can be refunded.
+    """
     orders = [order for order in payment.captured if order.currency == currency]
     if not orders:
         return []
     left = [order.refundable for order in orders]
-    parts = allocate(amount, left if sum(left) else [order.captured_amount for order in orders])
+    weights = left if sum(left) else [order.captured_amount for order in orders]
+    parts = allocate(amount, weights, unit)
+    if amount <= sum(left) and any(part > most for part, most in zip(parts, left, strict=True)):
+        parts = allocate(amount, weights)  # where an order has no whole multiple left, no more than it has
     return [(order, part) for order, part in zip(orders, parts, strict=True) if part]
 
 

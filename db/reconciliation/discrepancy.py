@@ -12,12 +12,15 @@ from db.core import outbox
 from db.ledger import posting as ledger
 from db.reconciliation import finding as reconciliation_finding
 from db.reconciliation import run as reconciliation
-from db.schema.reconciliation import discrepancy
+from db.schema.payment import charge
+from db.schema.reconciliation import discrepancy, reconciliation_line, reconciliation_run
+from db.schema.refund import refund
 from db.schema.tenant import operator_task
 from domain import ledger as books
 from domain.ids import new_id
 from domain.ledger import Kind, Posting, Transaction
 from domain.reconciliation.discrepancy import Discrepancy
+from domain.reconciliation.lines import PspLineKind
 from domain.reconciliation.reconciliation import (
     TASK_KIND,
     Decision,
@@ -176,6 +179,37 @@ async def end(
 
 
 # --- a person's decision ---
+
+
+async def explained(connection: AsyncConnection, row: Discrepancy) -> str | None:
+    """The sentence that says which other record of ours, or which line of the PSP's, is what this refund's break is
+    about; None if there is none."""
+    if row.kind not in (PspLineKind.REFUND, PspLineKind.REFUND_FAILURE):
+        return None
+    line, run = reconciliation_line.c, reconciliation_run.c
+    if row.line_no is not None:
+        named = (
+            select(refund.c.id)
+            .join(reconciliation_line, line.source_reference == refund.c.reference)
+            .where(
+                line.run_id == row.line_run_id,
+                line.line_no == row.line_no,
+                refund.c.payment_id == row.payment_id,
+                refund.c.id.is_distinct_from(row.object_id),
+            )
+        )
+        record = await connection.scalar(named)
+        return None if record is None else f"{row.line_reference} is the refund {record} here."
+    listed = (
+        select(line.reference)
+        .join(refund, refund.c.reference == line.source_reference)
+        .join(charge, (charge.c.id == refund.c.charge_id) & (charge.c.reference == line.charge_reference))
+        .join(reconciliation_run, run.id == line.run_id)
+        .where(refund.c.id == row.object_id, line.kind == row.kind, run.matched_at.is_not(None))
+        .limit(1)
+    )
+    reference = await connection.scalar(listed)
+    return None if reference is None else f"The PSP lists {row.object_id} as {reference}."
 
 
 async def book_decision(connection: AsyncConnection, row: Discrepancy, step: ResolveStep) -> str | None:

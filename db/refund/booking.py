@@ -22,14 +22,16 @@ from db.schema.refund import refund
 from domain import ledger as books
 from domain.ledger import Kind, Transaction
 from domain.model import Failure
-from domain.money import to_major
+from domain.money import Money, to_major
 from domain.psp import RefundOutcome, RefundResult
 from domain.refund import BookRefundStep, RefundState
 from domain.status import REFUND_TRANSITIONS, RefundStatus, Status
 
 
-async def book(connection: AsyncConnection, step: BookRefundStep) -> RefundState:
-    """Carry the PSP's word on a refund into the row and the ledger; end what it undoes."""
+async def book(connection: AsyncConnection, step: BookRefundStep, unit: int) -> RefundState:
+    """Carry the PSP's word on a refund into the row and the ledger; end what it undoes.
+
+    `unit`: the smallest amount that the PSP moves of the payment's currency, in minor units."""
     existing = await find.get(connection, step.refund_id)
     locked = await payment.lock(connection, existing.payment_id)
     row = await find.get(connection, step.refund_id)
@@ -47,7 +49,7 @@ async def book(connection: AsyncConnection, step: BookRefundStep) -> RefundState
     if changed.undoes_charge:
         payment_status = await _book_undoing(connection, locked, row, changed, step)
     else:
-        await _book_reserves(connection, locked, row, changed, step)
+        await _book_reserves(connection, locked, row, changed, step, unit)
         payment_status = locked.status
     if changed.status is not row.status:
         await announce(connection, changed, step.at)
@@ -109,7 +111,8 @@ def _why(row: Refund, result: RefundResult) -> str:
     if result.failure is not None:
         return f"Refund {row.id}: {result.failure.message}"
     if result.outcome is RefundOutcome.SUCCEEDED:
-        return f"Refund {row.id}: asked for {row.amount} {row.currency}, the PSP says {result.amount} {result.currency}"
+        said = Money(amount=result.amount or 0, currency=result.currency or row.currency)
+        return f"Refund {row.id}: asked for {Money(amount=row.amount, currency=row.currency)}, the PSP says {said}"
     return f"Refund {row.id}: the PSP does not know it"
 
 
@@ -188,13 +191,13 @@ def _source(row: Refund) -> str:
 
 
 async def _book_reserves(
-    connection: AsyncConnection, locked: Payment, before: Refund, row: Refund, step: BookRefundStep
+    connection: AsyncConnection, locked: Payment, before: Refund, row: Refund, step: BookRefundStep, unit: int
 ) -> None:
     """Of a settled payment: what was set aside is taken when the buyer has it, and released when that failed."""
     if row.status is before.status:
         return
     if row.origin == "psp" and row.status in (RefundStatus.PENDING, RefundStatus.SUCCEEDED):
-        await set_aside(connection, locked, row, step.at)
+        await _set_aside(connection, locked, row, step.at, unit)
     held = await reserve.of_source(connection, row.id)
     if row.status is RefundStatus.SUCCEEDED:
         await reserve.take_for_refund(connection, locked.psp, held, step.at)
@@ -210,12 +213,12 @@ async def _book_reserves(
         await task.close_tasks(connection, locked.id, kind="refund_failed", by="workflow", resolution=resolution)
 
 
-async def set_aside(connection: AsyncConnection, locked: Payment, row: Refund, at: datetime) -> None:
+async def _set_aside(connection: AsyncConnection, locked: Payment, row: Refund, at: datetime, unit: int) -> None:
     """The money has left the PSP, whether the sellers have it or not: each bears a share, on credit if need be."""
     if await reserve.of_source(connection, row.id):
         return
     left = sum(order.refundable for order in locked.captured)
-    for order, share in reserve.shares(locked, row.amount, row.currency):
+    for order, share in reserve.shares(locked, row.amount, row.currency, unit):
         fee = await reserve.fee_to_return(connection, order, share)
         await count_psp(connection, order.id, share)
         await reserve.for_refund(connection, order, row.id, share, fee, at, on_credit=True)

@@ -24,7 +24,8 @@ from domain.status import RefundStatus, Status
 
 @dataclass(frozen=True)
 class NewRefund:
-    """A refund that a shop or a person asks for: `amount` in minor units, None for all that is left of the order."""
+    """A refund that a shop or a person asks for: `amount` in minor units, None for all that is left of the order and
+    that the PSP can give back, which is a multiple of `unit`."""
 
     id: str
     payment_id: str
@@ -33,6 +34,7 @@ class NewRefund:
     reason: str | None
     actor: str
     send_for_s: float
+    unit: int
 
 
 async def request(connection: AsyncConnection, new: NewRefund, at: datetime) -> Refund:
@@ -43,7 +45,7 @@ async def request(connection: AsyncConnection, new: NewRefund, at: datetime) -> 
     """
     locked = await payment.lock(connection, new.payment_id)
     order = _order_of(locked, new.order_id)
-    amount = _amount_of(order, new.amount)
+    amount = _amount_of(order, new)
     fee = await reserve.fee_to_return(connection, order, amount)
     await connection.execute(
         insert(refund).values(
@@ -83,14 +85,19 @@ def _order_of(locked: Payment, order_id: str | None) -> Order:
     return order
 
 
-def _amount_of(order: Order, wanted: int | None) -> int:
-    left = order.refundable
-    if wanted is None and left == 0:
-        raise Conflict("Nothing is left to refund.", code="nothing_to_refund")
+def _amount_of(order: Order, new: NewRefund) -> int:
+    left, wanted = order.refundable, new.amount
+    possible = left - left % new.unit
+    if wanted is None and possible == 0:
+        detail = "Nothing is left to refund."
+        if left:
+            text, smallest = to_major(left, order.currency), to_major(new.unit, order.currency)
+            detail = f"{text} {order.currency} are left, and the PSP gives back multiples of {smallest} only."
+        raise Conflict(detail, code="nothing_to_refund")
     if wanted is not None and wanted > left:
         detail = f"At most {to_major(left, order.currency)} {order.currency} can be refunded."
         raise Unprocessable(detail, code="refund_too_large", refundable=to_major(left, order.currency))
-    return left if wanted is None else wanted
+    return possible if wanted is None else wanted
 
 
 async def _may_owe(connection: AsyncConnection, order: Order) -> bool:

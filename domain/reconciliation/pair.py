@@ -148,10 +148,15 @@ def fingerprints(pair: Pair) -> list[str]:
     if pair.subject is Subject.BANK:
         return [*names, f"bank:bank:{line.reference}"] if line is not None else names
     if line is not None:
+        if pair.kind in _REFUNDS and line.our_reference not in (None, pair.key):
+            names.append(f"{pair.kind}:{line.our_reference}")  # before that record gave the PSP's refund away
         names += [f"line:{name}" for name in (line.reference, *line.parts)] + [f"fee:{line.reference}"]
     elif pair.fee is not None:
         names.append(f"fee:{pair.key}")
     return list(dict.fromkeys(names))
+
+
+_REFUNDS = (PspLineKind.REFUND, PspLineKind.REFUND_FAILURE)
 
 
 def _belongs_to_nothing(pair: Pair) -> bool:

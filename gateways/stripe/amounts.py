@@ -31,14 +31,22 @@ def _shift(currency: str) -> int:
     return decimals - exponent(currency)
 
 
+@cache
+def unit(currency: str) -> int:
+    """The smallest amount that Stripe charges or refunds, in our minor units: USD 1, KWD 10 (0.010), MGA 100 (1.00).
+    Raises MoneyError `currency_unknown`."""
+    smallest: int = 10 ** max(0, -_shift(currency))
+    return smallest * 10 if currency in _THREE_DECIMALS else smallest
+
+
 def to_stripe(amount: int, currency: str) -> int:
     """Our minor units → Stripe's. Raises MoneyError `amount_precision` for what Stripe cannot express."""
+    if amount % unit(currency):
+        text, step = to_major(amount, currency), to_major(unit(currency), currency)
+        detail = f"{text} {currency} is finer than the PSP can charge or refund: it takes multiples of {step}."
+        raise MoneyError("amount_precision", detail)
     shift = _shift(currency)
-    sent, lost = (amount * 10**shift, 0) if shift >= 0 else divmod(amount, 10**-shift)
-    if lost or (currency in _THREE_DECIMALS and sent % 10):
-        text = to_major(amount, currency)
-        raise MoneyError("amount_precision", f"{text} {currency} is finer than the PSP can charge or refund.")
-    return int(sent)
+    return int(amount * 10**shift if shift >= 0 else amount // 10**-shift)
 
 
 def to_stripe_payout(amount: int, currency: str) -> int:

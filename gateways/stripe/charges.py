@@ -1,6 +1,6 @@
 """Charges at Stripe: what can be charged, and PaymentIntents made, found, captured and voided."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -16,8 +16,8 @@ from domain.psp import (
     ChargeResult,
 )
 from gateways.call import LookupOutcome, Refusal, Unanswered
-from gateways.stripe.amounts import LARGEST, LARGEST_ELSE, SMALLEST, to_stripe, to_stripe_payout
-from gateways.stripe.failures import failure_of, failure_with
+from gateways.stripe.amounts import LARGEST, LARGEST_ELSE, SMALLEST, to_stripe, to_stripe_payout, unit
+from gateways.stripe.failures import failure_of, failure_with, inexpressible
 from gateways.stripe.objects import Object, carried
 from gateways.stripe.results import card_facts, charge_result, result_for, unknown_charge
 from gateways.stripe.wire import StripeCalls, fresh, path_of
@@ -51,7 +51,7 @@ CARDS = {"tok_": "/v1/tokens", "pm_": "/v1/payment_methods"}
 _EXPAND_FEE: Object = {"expand": ["latest_charge.balance_transaction"]}
 
 
-def _charge_params(request: ChargeRequest, return_url: str | None) -> Object:
+def _charge_params(request: ChargeRequest, return_url: str | None, statement_descriptor: str | None) -> Object:
     token = request.token
     source: Object = {"payment_method": token}
     if token.startswith("tok_"):
@@ -65,7 +65,7 @@ def _charge_params(request: ChargeRequest, return_url: str | None) -> Object:
         "payment_method_types": [_METHOD_TYPES[request.method]],
         "description": request.description,
         "metadata": {
-            **request.metadata,
+            **_acceptable(request.metadata),
             "paysaga_payment": request.payment_id,
             "paysaga_charge": request.charge_id,
             "paysaga_key": request.key,
@@ -77,17 +77,33 @@ def _charge_params(request: ChargeRequest, return_url: str | None) -> Object:
         params["receipt_email"] = request.receipt_email
     if return_url:
         params["return_url"] = return_url
+    if statement_descriptor:
+        # Of a card, Stripe refuses all but what comes after the account's own words.
+        is_card = params["payment_method_types"] == ["card"]
+        params["statement_descriptor_suffix" if is_card else "statement_descriptor"] = statement_descriptor
     return params
+
+
+def _acceptable(metadata: Mapping[str, str]) -> dict[str, str]:
+    """The shop's metadata without what Stripe refuses (brackets in a name, nothing as a value), for which no payment
+    should fail, and without names that are ours."""
+    return {
+        name: value
+        for name, value in metadata.items()
+        if value and not name.startswith("paysaga_") and not set("[]") & set(name)
+    }
 
 
 class StripeCharges(StripeCalls):
     """The part of the adapter that charges buyers.
 
-    `_currencies` are those that the account settles in; `_return_url` is where 3DS sends the buyer back to.
+    `_currencies` are those that the account settles in; `_return_url` is where 3DS sends the buyer back to;
+    `_statement_descriptor` are the words on the buyer's statement.
     """
 
     _currencies: Collection[str]
     _return_url: str | None
+    _statement_descriptor: str | None
 
     # --- Amounts ---
 
@@ -106,15 +122,18 @@ class StripeCharges(StripeCalls):
         try:
             to_stripe(amount, currency)
         except MoneyError as error:
-            return Failure(code=error.code, message=str(error))
+            return inexpressible(error)
         return None
 
     def check_payout(self, amount: int, currency: str) -> Failure | None:
         try:
             to_stripe_payout(amount, currency)
         except MoneyError as error:
-            return Failure(code=error.code, message=str(error))
+            return inexpressible(error)
         return None
+
+    def unit(self, currency: str) -> int:
+        return unit(currency)
 
     # --- Before a charge ---
 
@@ -148,10 +167,10 @@ class StripeCharges(StripeCalls):
 
     async def _charge(self, request: ChargeRequest, deadline: float) -> ChargeResult:
         try:
-            params = _charge_params(request, self._return_url)
+            params = _charge_params(request, self._return_url, self._statement_descriptor)
         except MoneyError as error:
-            # `check_amount` refuses these. No decline: an earlier attempt under this key may have been sent.
-            raise Unanswered(error.code) from None
+            # `check_amount` refuses these. What cannot be expressed was never sent, in no attempt under this key.
+            return ChargeResult(outcome=ChargeOutcome.DECLINED, failure=inexpressible(error))
         try:
             intent = await self._send(deadline, "post", INTENTS, params, key=request.key)
         except Refusal as refusal:
@@ -211,7 +230,7 @@ class StripeCharges(StripeCalls):
         try:
             params = {"amount_to_capture": to_stripe(request.amount, request.currency), **_EXPAND_FEE}
         except MoneyError as error:
-            raise Unanswered(error.code) from None
+            return await self._not_captured(request, inexpressible(error), deadline)
         # A fresh key each time: under the same one Stripe would repeat a stored refusal or 500 for as long as the key
         # lives, or an answer that is no longer true, while the authorisation runs out. It cannot take the money twice:
         # one capture ends a PaymentIntent (it releases the rest, and only requires_capture can be captured), unless
@@ -221,11 +240,15 @@ class StripeCharges(StripeCalls):
         try:
             intent = await self._send(deadline, "post", path, params, key=fresh(request.key))
         except Refusal as refusal:
-            state = await self._retrieve(request.reference, request.charge_id, deadline)
-            if state.outcome is ChargeOutcome.AUTHORIZED:
-                return state.model_copy(update={"failure": failure_of(refusal.error)})
-        else:
-            state = result_for(intent, request.reference, request.charge_id)
+            return await self._not_captured(request, failure_of(refusal.error), deadline)
+        state = result_for(intent, request.reference, request.charge_id)
+        return state if _is_captured_or_over(state) else unknown_charge("unrecognised", request.reference)
+
+    async def _not_captured(self, request: CaptureRequest, failure: Failure, deadline: float) -> ChargeResult:
+        """The charge as it stands; where it is still authorised, with the `failure` that kept it from being taken."""
+        state = await self._retrieve(request.reference, request.charge_id, deadline)
+        if state.outcome is ChargeOutcome.AUTHORIZED:
+            return state.model_copy(update={"failure": failure})
         return state if _is_captured_or_over(state) else unknown_charge("unrecognised", request.reference)
 
     async def void_charge(self, reference: str, *, charge_id: str, key: str, timeout_s: float) -> ChargeResult:

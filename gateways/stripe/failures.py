@@ -1,6 +1,7 @@
 """Stripe's reasons for a decline or a refusal, as stable codes and messages of ours. No I/O."""
 
 from domain.model import Failure
+from domain.money import MoneyError
 from gateways.stripe.objects import Object
 
 _FAILURE_CODES: dict[str, str] = {
@@ -103,3 +104,8 @@ def failure_of(error: Object, *, attempted: bool = False) -> Failure:
 def failure_with(code: str, psp_code: str | None = None) -> Failure:
     """The failure of our stable code, with its message."""
     return Failure(code=code, message=_MESSAGES.get(code, "The payment was declined."), psp_code=psp_code)
+
+
+def inexpressible(error: MoneyError) -> Failure:
+    """An amount that Stripe's units cannot express: our own fault, found before anything was sent."""
+    return Failure(code=error.code, message=str(error))

@@ -35,6 +35,7 @@ class StripePsp(StripeCharges, StripeRefunds, StripeDisputes, StripePayouts, Str
         base_url: str | None = None,
         key_life_s: float = 86_400,
         return_url: str | None = None,
+        statement_descriptor: str | None = None,
         account_id: str | None = None,
         name: str = "stripe",
     ) -> None:
@@ -43,6 +44,7 @@ class StripePsp(StripeCharges, StripeRefunds, StripeDisputes, StripePayouts, Str
         self._currencies = frozenset(currencies)
         self._webhook_secrets = tuple(webhook_secrets)
         self._return_url = return_url
+        self._statement_descriptor = statement_descriptor
         self._account_id = account_id
         self._live = "_live_" in api_key
 
@@ -57,6 +59,7 @@ def open_stripe(name: str, account: PspAccount) -> StripePsp:
         currencies=account.currencies,
         key_life_s=account.key_life_s,
         return_url=account.return_url,
+        statement_descriptor=account.statement_descriptor,
         guard=Guard(
             name,
             concurrency_max=account.concurrency_max,

@@ -20,6 +20,7 @@ from domain.psp import (
 )
 from gateways.call import Refusal, Unanswered
 from gateways.stripe.amounts import to_stripe, to_stripe_payout
+from gateways.stripe.failures import inexpressible
 from gateways.stripe.objects import Object, carried
 from gateways.stripe.payout_objects import (
     failure_with,
@@ -68,11 +69,6 @@ def _payout_params(request: PayoutRequest) -> Object:
     }
 
 
-def _too_fine(error: MoneyError) -> Failure:
-    # Unlike a charge's, no earlier attempt can have been sent: the amount belongs to the key.
-    return Failure(code=error.code, message=str(error))
-
-
 class StripePayouts(StripeCalls):
     """The part of the adapter that pays sellers."""
 
@@ -85,7 +81,7 @@ class StripePayouts(StripeCalls):
         try:
             params = _transfer_params(request)
         except MoneyError as error:
-            return refused_transfer(_too_fine(error))
+            return refused_transfer(inexpressible(error))
         try:
             transfer = await self._send(deadline, "post", TRANSFERS, params, key=request.key)
         except Refusal as refusal:
@@ -146,7 +142,7 @@ class StripePayouts(StripeCalls):
         try:
             params = _reversal_params(request)
         except MoneyError as error:
-            return refused_transfer(_too_fine(error))
+            return refused_transfer(inexpressible(error))
         path = path_of(TRANSFERS, request.transfer_reference, "reversals")
         try:
             reversal = await self._send(deadline, "post", path, params, key=request.key)
@@ -188,7 +184,7 @@ class StripePayouts(StripeCalls):
         try:
             params = _payout_params(request)
         except MoneyError as error:
-            return refused_payout(_too_fine(error))
+            return refused_payout(inexpressible(error))
         try:
             payout = await self._send(deadline, "post", PAYOUTS, params, key=request.key, account=request.destination)
         except Refusal as refusal:

@@ -6,7 +6,7 @@ from domain.money import MoneyError
 from domain.psp import RefundOutcome, RefundRequest, RefundResult
 from gateways.call import Refusal, Unanswered
 from gateways.stripe.amounts import to_stripe
-from gateways.stripe.failures import failure_of
+from gateways.stripe.failures import failure_of, inexpressible
 from gateways.stripe.objects import Object, carried
 from gateways.stripe.results import refund_result, unknown_refund
 from gateways.stripe.wire import StripeCalls, path_of
@@ -47,7 +47,8 @@ class StripeRefunds(StripeCalls):
         try:
             params = _refund_params(request)
         except MoneyError as error:
-            raise Unanswered(error.code) from None
+            # What cannot be expressed was never sent, in no attempt under this key.
+            return RefundResult(outcome=RefundOutcome.FAILED, failure=inexpressible(error))
         try:
             refund = await self._send(deadline, "post", REFUNDS, params, key=request.key)
         except Refusal as refusal:

@@ -54,7 +54,7 @@ class Flows:
         """Asked for by the shop; its id, once it has one of the statuses."""
         row = await self._row(payment_id)
         order_id = next((order.id for order in row.orders if order.seller_account == seller), None)
-        new = NewRefund(new_id("re"), payment_id, order_id, amount, None, "test", 3600)
+        new = NewRefund(new_id("re"), payment_id, order_id, amount, None, "test", 3600, 1)
         await self.paysaga.database.run(lambda c: creation.request(c, new, datetime.now(UTC)))
         await self._starter.start_refund(row, new.id, fresh=True)
         await self.until("refund", new.id, *statuses)

@@ -93,4 +93,12 @@ PLANTED_RECONCILIATION = [
         "DELETE FROM outbox WHERE object_id = :'rec_bank'",
         "is COMPLETED, with 0 event(s) reconciliation.completed",
     ),
+    (
+        "R9",
+        "UPDATE reconciliation_line SET source_reference ="
+        " (SELECT min(reference) FROM refund WHERE status = 'SUCCEEDED') WHERE reference = 'txn_less';"
+        " UPDATE discrepancy SET kind = 'refund', payment_id = (SELECT payment_id FROM refund WHERE reference ="
+        " (SELECT min(reference) FROM refund WHERE status = 'SUCCEEDED')) WHERE id = :'disc_less'",
+        "was corrected for txn_less, which is booked as the refund",
+    ),
 ]

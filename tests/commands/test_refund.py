@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from tests.audit.command import paysaga_command
 from tests.commands.conftest import BY, audit_log, both, same_log
 from tests.support.shop import Shop
 
@@ -49,6 +50,28 @@ async def test_what_cannot_be_refunded(shop: Shop) -> None:
         )
         done.refused(code)
     assert (await shop.get(f"/v1/payments/{payment['id']}/refunds")).json()["data"] == []
+
+
+async def test_a_rest_that_the_psp_cannot_express(shop: Shop) -> None:
+    """Shared to the last fils, as it was done once: what can be given back is, and the rest is refused at once."""
+    for command in ("http", "cli"):
+        payment = await shop.paid(shop.checkout(), currency="KWD", orders=[("anna", "5.000")])
+        shift = "UPDATE payment_order SET psp_refund_amount = psp_refund_amount + $2 WHERE payment_id = $1 RETURNING id"
+        await shop.paysaga.sql(shift, payment["id"], 1_665)
+        if command == "http":
+            await shop.refunded(payment["id"])
+        else:
+            said = await paysaga_command(shop.paysaga.environment(), "refunds", "create", payment["id"], *BY)
+            assert said.code == 0
+        (refund,) = (await shop.get(f"/v1/payments/{payment['id']}/refunds")).json()["data"]
+        assert refund["amount"] == "3.330"
+        done = await both(
+            shop,
+            http=("POST", f"/v1/payments/{payment['id']}/refunds", {}),
+            cli=["refunds", "create", payment["id"], *BY],
+        )
+        done.refused("nothing_to_refund")
+        await shop.paysaga.sql(shift, payment["id"], -1_665)
 
 
 async def test_what_has_not_settled_or_is_refunded_already(shop: Shop) -> None:

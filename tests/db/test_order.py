@@ -14,7 +14,7 @@ async def test_refunds_are_listed_in_the_order_in_which_they_were_asked_for(shop
     # As a millisecond may have them: the later, the smaller.
     ids = sorted((new_id("re") for _ in range(5)), reverse=True)
     for refund_id in ids:
-        new = NewRefund(refund_id, payment["id"], None, 1_000, None, "test", 3600.0)
+        new = NewRefund(refund_id, payment["id"], None, 1_000, None, "test", 3600.0, 1)
         await database.run(lambda c, new=new: creation.request(c, new, datetime.now(UTC)))  # type: ignore[misc]
     shown = (await shop.get(f"/v1/payments/{payment['id']}/refunds")).json()["data"]
     assert [refund["id"] for refund in shown] == ids

@@ -37,6 +37,33 @@ async def test_partial_refunds_end_at_exactly_the_captured_amount(paysaga: Deplo
     assert (again.status_code, again.json()["code"]) == (409, "nothing_to_refund")
 
 
+@pytest.mark.parametrize("taken", ["refunded", "disputed"])
+async def test_what_is_left_of_an_order_is_what_the_psp_can_give_back(
+    paysaga: Deployment, shop: Shop, taken: str
+) -> None:
+    """Of a charge whose currency has three decimals, the last of which is always 0 at the PSP."""
+    checkout = shop.checkout()
+    payment = await shop.paid(checkout, currency="KWD", orders=[("anna", "5.000"), ("bo", "5.000")])
+    intent = await shop.reference(payment["id"])
+    if taken == "refunded":
+        await paysaga.sandbox.refund_by_hand(intent, 3_330)
+    else:
+        await paysaga.sandbox.dispute(intent, amount=3_330)
+
+    async def shared() -> list[str] | None:
+        left = [order["refundable_amount"] for order in (await shop.payment(payment["id"]))["payment_orders"]]
+        return None if left == ["5.000"] * 2 else left
+
+    assert await eventually(shared, what="what was taken is shared") == ["3.330", "3.340"]
+    if taken == "disputed":
+        return  # while it is, the PSP refunds nothing of the charge
+    for order in payment["payment_orders"]:
+        refund = await shop.refunded(payment["id"], payment_order_id=order["payment_order_id"])
+        assert (await shop.refund_until(refund["id"], "SUCCEEDED", "FAILED"))["status"] == "SUCCEEDED"
+    assert sum((await paysaga.sandbox.log(checkout)).refunded) == 10_000
+    assert (await shop.get("/v1/wallets/anna")).json()["balances"][0]["reserved"] == "0.000"
+
+
 async def test_twenty_refunds_at_once_never_exceed_what_was_captured(paysaga: Deployment, shop: Shop) -> None:
     checkout = shop.checkout()
     payment = await shop.paid(checkout, orders=[("anna", "500.00")])

@@ -207,6 +207,17 @@ def test_what_stripe_cannot_express(amount: int, currency: str) -> None:
     assert caught.value.code == "amount_precision"
 
 
+@pytest.mark.parametrize(
+    ("currency", "smallest"),
+    [("USD", 1), ("JPY", 1), ("ISK", 1), ("UGX", 1), ("HUF", 1), ("MGA", 100)]
+    + [(currency, 10) for currency in ("KWD", "BHD", "JOD", "OMR", "TND")],
+)
+def test_the_smallest_amount_that_stripe_moves(currency: str, smallest: int) -> None:
+    assert psp().unit(currency) == smallest
+    assert psp().check_part(smallest, currency) is None
+    assert smallest == 1 or psp().check_part(smallest + 1, currency) is not None
+
+
 @pytest.mark.parametrize("amount", [None, "5", 5.0, True])
 def test_what_is_no_amount(amount: object) -> None:
     with pytest.raises(ValueError, match="amount"):

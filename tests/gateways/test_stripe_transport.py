@@ -6,6 +6,7 @@ import logging
 import time
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 
@@ -18,6 +19,7 @@ from domain.psp import (
     DisputeOutcome,
     EvidenceRequest,
     RefundOutcome,
+    RefundRequest,
 )
 from tests.gateways.wire import Server, answer, build, in_turn, served
 
@@ -246,11 +248,14 @@ async def test_a_refused_list_is_unknown() -> None:
     assert (refund.outcome, refund.reason) == (RefundOutcome.UNKNOWN, "unrecognised")
 
 
-async def test_an_amount_that_cannot_be_sent_is_not() -> None:
-    server = Server(answer(200, SUCCEEDED))
+async def test_an_amount_that_cannot_be_sent_is_no_unknown_answer_of_the_psp() -> None:
+    server, too_fine = Server(answer(200, SUCCEEDED)), {"currency": "KWD", "amount": 501}
+    refund = RefundRequest(key="k", refund_id="rf_1", charge_reference="pi_1", reason="", **too_fine)
     async with served(server) as psp:
-        result = await psp.charge(REQUEST.model_copy(update={"currency": "KWD", "amount": 501}), timeout_s=2)
-    assert (result.outcome, result.reason) == (ChargeOutcome.UNKNOWN, "amount_precision")
+        charged = await psp.charge(REQUEST.model_copy(update=too_fine), timeout_s=2)
+        refunded = await psp.refund(refund, timeout_s=2)
+    assert (charged.outcome, refunded.outcome) == (ChargeOutcome.DECLINED, RefundOutcome.FAILED)
+    assert [result.failure and result.failure.code for result in (charged, refunded)] == ["amount_precision"] * 2
     assert server.requests == []
 
 
@@ -344,12 +349,41 @@ async def test_a_capture_of_another_charge_is_not_ours(replies: tuple[bytes, ...
     assert (result.outcome, result.reason, result.reference) == (ChargeOutcome.UNKNOWN, "another_charge", None)
 
 
-async def test_a_capture_that_cannot_be_sent_is_not() -> None:
-    server = Server(answer(200, SUCCEEDED))
+async def test_a_capture_that_cannot_be_sent_is_refused() -> None:
+    server = Server(answer(200, our_intent("requires_capture")))
     async with served(server) as psp:
         result = await psp.capture_charge(CAPTURE.model_copy(update={"currency": "KWD", "amount": 501}), timeout_s=2)
-    assert (result.outcome, result.reason) == (ChargeOutcome.UNKNOWN, "amount_precision")
-    assert server.requests == []
+    assert (result.outcome, result.failure and result.failure.code) == (ChargeOutcome.AUTHORIZED, "amount_precision")
+    assert not any("/capture" in request for request in server.requests)
+
+
+async def test_the_shops_metadata_goes_to_the_psp() -> None:
+    server = Server(answer(200, SUCCEEDED))
+    shops = {
+        "order": "A 17",
+        "a[b]": "refused there",
+        "empty": "",
+        "paysaga_charge": "ch_other",
+        "paysaga_refund": "re",
+    }
+    async with served(server) as psp:
+        await psp.charge(REQUEST.model_copy(update={"metadata": shops}), timeout_s=2)
+    body = parse_qs(server.requests[0].rpartition("\r\n")[2])
+    sent = {name: values for name, values in body.items() if name.startswith("metadata")}
+    assert sent["metadata[order]"] == ["A 17"]
+    assert sent["metadata[paysaga_charge]"] == [REQUEST.charge_id]
+    assert sent.keys() == {
+        f"metadata[{name}]" for name in ("order", "paysaga_payment", "paysaga_charge", "paysaga_key")
+    }
+
+
+@pytest.mark.parametrize(("method", "name"), [("card", "statement_descriptor_suffix"), ("upi", "statement_descriptor")])
+async def test_the_words_on_the_buyers_statement(method: str, name: str) -> None:
+    server = Server(answer(200, SUCCEEDED))
+    async with served(server, statement_descriptor="ANNAS SHOP") as psp:
+        await psp.charge(REQUEST.model_copy(update={"method": method}), timeout_s=2)
+    body = parse_qs(server.requests[0].rpartition("\r\n")[2])
+    assert {key: value for key, value in body.items() if "descriptor" in key} == {name: ["ANNAS SHOP"]}
 
 
 async def test_an_authorisation_asks_for_a_later_capture() -> None:

@@ -61,10 +61,11 @@ async def served(server: Server, **guard: Any) -> AsyncIterator[StripePsp]:
         listener.close()
 
 
-def build(base_url: str, **guard: Any) -> StripePsp:
+def build(base_url: str, *, statement_descriptor: str | None = None, **guard: Any) -> StripePsp:
     limits = {"concurrency_max": 8, "rate_per_s": 1000, "breaker_failures": 3, "breaker_open_s": 60, **guard}
     return StripePsp(
-        api_key="sk_test_x", guard=Guard("transport", **limits), currencies=["USD"], base_url=base_url, return_url="https://shop/back"
+        api_key="sk_test_x", guard=Guard("transport", **limits), currencies=["USD"], base_url=base_url, return_url="https://shop/back",
+        statement_descriptor=statement_descriptor,
     )  # fmt: skip
 
 

@@ -141,7 +141,7 @@ class Scenario:
 
     async def refund(self, made: Paid, amount: int, *, at: datetime = NOON, reference: str | None = None) -> str:
         """Asked for, and, where the PSP's name is told, made and booked. Its id."""
-        new = NewRefund(new_id("re"), made.payment_id, None, amount, None, "test", 3600)
+        new = NewRefund(new_id("re"), made.payment_id, None, amount, None, "test", 3600, 1)
         await self.database.run(lambda c: creation.request(c, new, at))
         if reference is not None:
             await self.book_refund(new.id, reference, amount, RefundOutcome.SUCCEEDED, at)
@@ -152,7 +152,7 @@ class Scenario:
     ) -> None:
         result = RefundResult(outcome=outcome, reference=reference, amount=amount, currency="INR")
         step = BookRefundStep(refund_id=refund_id, result=result, at=at)
-        await self.database.run(lambda c: booking.book(c, step))
+        await self.database.run(lambda c: booking.book(c, step, 1))
 
     async def post(self, kind: Kind, source: str, postings: tuple[books.Posting, ...], at: datetime = NOON) -> None:
         await self.book(Transaction(kind=kind, source_id=source, postings=postings), at)

@@ -4,13 +4,20 @@ from datetime import timedelta
 
 import pytest
 
+from db.audit.audit import audit_database
+from db.core.database import Connection
+from db.payment import payment
+from db.refund import booking
+from db.refund import find as refunds
+from domain import ledger as books
 from domain.errors import Unprocessable
-from domain.psp import ChargeOutcome, ChargeResult, PspFee
+from domain.ledger import Kind, Transaction
+from domain.psp import ChargeOutcome, ChargeResult, PspFee, RefundOutcome
 from domain.reconciliation.discrepancy import Discrepancy, allowed_decisions
 from domain.reconciliation.reconciliation import Decision, LineClass
 from tests.reconciliation.scenario import AMOUNT, DAY, FEE, LATER, NOON, Scenario, hours
 from tests.reconciliation.test_reconciliation_bank import booked, entry, statement
-from tests.reconciliation.test_reconciliation_classes import other
+from tests.reconciliation.test_reconciliation_classes import other, refund_line
 from tests.reconciliation.test_reconciliation_evidence import day
 from tests.reconciliation.test_reconciliation_repeat import resolve
 
@@ -33,6 +40,57 @@ async def test_what_a_workflow_books_cannot_be_adjusted(scenario: Scenario) -> N
     with pytest.raises(Unprocessable, match="booked by advance_payment: apply that fix"):
         await resolve(scenario, str(disc["id"]), Decision.ADJUST)
     assert await scenario.clearing() == {}
+
+
+async def test_a_refund_of_another_amount_that_a_person_accepted(scenario: Scenario) -> None:
+    """The PSP's refund carries our reference, and is booked under the record that names it."""
+    paid = await scenario.paid()
+    asked = await scenario.refund(paid, 1_234)
+    await scenario.book_refund(asked, "re_x", 1_233, RefundOutcome.SUCCEEDED)
+    line = refund_line(paid, asked, "re_x", 1_233)
+    await scenario.run(paid.line(), line)
+    before = await only_one(scenario)
+    made = await accepted(scenario, asked)
+    await scenario.book_refund(made, "re_x", 1_233, RefundOutcome.SUCCEEDED)
+
+    # A break that was found before it was accepted, and that a rule no longer mends.
+    await scenario.sql("UPDATE discrepancy SET fix = NULL, differences = '{\"INR\": -1233}', class = 'missing_here'")
+    with pytest.raises(Unprocessable, match=f"is the refund {made} here"):
+        await resolve(scenario, str(before["id"]), Decision.ADJUST)
+
+    clearing = await scenario.clearing()
+    found = await scenario.run(paid.line(), line)
+    assert (found.counts, found.matched.closed) == ({"matched": 2}, 1)
+    assert (found.one(LineClass.MATCHED)["object_id"], await scenario.open_ones()) == (made, [])
+    assert await scenario.clearing() == clearing == {"INR": NET - 1_233}
+    assert await r9(scenario) == []
+
+
+async def accepted(scenario: Scenario, refund_id: str) -> str:
+    """A person lets the other amount stand; the id of the record that it is booked under."""
+
+    async def accept(connection: Connection) -> None:
+        row = await refunds.get(connection, refund_id)
+        await booking.accept(connection, await payment.lock(connection, row.payment_id), row, NOON)
+
+    await scenario.database.run(accept)
+    (row,) = await scenario.sql("SELECT id FROM refund WHERE origin = 'psp'")
+    return str(row["id"])
+
+
+async def r9(scenario: Scenario) -> list[str]:
+    return [f.problem for f in await audit_database(scenario.database) if f.code == "R9"]
+
+
+async def test_the_audit_compares_the_clearing_account_with_what_was_listed(scenario: Scenario) -> None:
+    paid = await scenario.paid()
+    await scenario.run(paid.line())
+    assert await r9(scenario) == []
+    twice = books.psp_fee("stripe", FEE, "INR")
+    await scenario.book(
+        Transaction(kind=Kind.PSP_FEE, source_id="stripe:twice", payment_id=paid.payment_id, postings=twice)
+    )
+    assert await r9(scenario) == [f"the PSP lists {NET} INR of it, and {NET - FEE} is booked"]
 
 
 @pytest.mark.parametrize("decision", [Decision.ADJUST, Decision.TO_SUSPENSE])

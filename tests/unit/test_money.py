@@ -19,6 +19,30 @@ def test_decimals_by_iso_4217(currency: str, digits: int) -> None:
     assert exponent(currency) == digits
 
 
+READABLE = {
+    # Each currency of any list of ISO 4217 that a release knew: an update of the list takes none away.
+    0: ("BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF BYR "),
+    2: (
+        "AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BMD BND BOB BOV BRL BSD BTN BWP BYN BZD CAD CDF CHE CHF CHW "
+        "CNY COP COU CRC CUP CVE CZK DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GTQ GYD HKD HNL HTG HUF "
+        "IDR ILS INR IRR JMD KES KGS KHR KPW KYD KZT LAK LBP LKR LRD LSL MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK "
+        "MXN MXV MYR MZN NAD NGN NIO NOK NPR NZD PAB PEN PGK PHP PKR PLN QAR RON RSD RUB SAR SBD SCR SDG SEK SGD SHP "
+        "SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TOP TRY TTD TWD TZS UAH USD USN UYU UZS VED VES WST XAD XCD XCG "
+        "YER ZAR ZMW ZWG "
+        "ANG BGN CUC CYP EEK GHC HRK LTL LVL MRO MTL SKK SLL STD TMM VEB VEF ZMK ZWD ZWL "
+    ),
+    3: ("BHD IQD JOD KWD LYD OMR TND "),
+    4: ("CLF UYW "),
+}
+
+
+def test_what_was_stored_stays_readable_when_iso_retires_its_currency() -> None:
+    for digits, currencies in READABLE.items():
+        for currency in currencies.split():
+            assert exponent(currency) == digits, f"{currency} was withdrawn: add it to those that are retired"
+    assert to_major(1_234, "HRK") == "12.34"
+
+
 @pytest.mark.parametrize("text", ["", "XX", "inr", "Inr", "XYZ", "XAU", "XXX", "EURO", "E R", "ＩＮＲ"])
 def test_what_is_no_currency(text: str) -> None:
     with pytest.raises(MoneyError) as caught:
@@ -100,6 +124,21 @@ def test_a_split_goes_by_the_largest_remainder() -> None:
     for weights in ([], [1, -1]):
         with pytest.raises(ValueError, match="weights"):
             allocate(1, weights)
+
+
+@given(st.integers(0, 10**9), st.lists(st.integers(0, 10**9), min_size=1, max_size=9), st.sampled_from([1, 10, 100]))
+def test_a_split_in_larger_units_leaves_whole_units(total: int, weights: list[int], unit: int) -> None:
+    parts = allocate(total, weights, unit)
+    assert sum(parts) == total
+    assert min(parts) >= 0
+    assert sum(part % unit for part in parts) == total % unit
+
+
+def test_a_share_is_what_the_psp_can_move() -> None:
+    assert allocate(3_330, [5_000, 5_000], 10) == [1_670, 1_660]
+    assert allocate(3_335, [1, 2], 10) == [1_110, 2_225]
+    assert allocate(-3_330, [1, 1], 10) == [-1_670, -1_660]
+    assert allocate(700, [1, 1], 100) == [400, 300]
 
 
 @pytest.mark.parametrize(

@@ -132,20 +132,22 @@ REST_LINES: list[str] = [
     ),
 ]
 
+# A refund's line is of the record that names the PSP's refund, where that is another than our reference names: one that
+# the PSP made for another amount, and a person accepted, has given its reference away.
 REST_NAMED: list[str] = table(
     "rest_named",
     """
-    SELECT l.*, co.id IS NOT NULL OR ro.id IS NOT NULL OR po.id IS NOT NULL AS ours,
+    SELECT l.*, co.id IS NOT NULL OR ro.id = coalesce(rp.id, ro.id) OR po.id IS NOT NULL AS ours,
            CASE WHEN l.kind = 'charge' THEN coalesce(co.id, cp.id)
-                WHEN l.kind IN ('refund', 'refund_failure') THEN coalesce(ro.id, rp.id)
+                WHEN l.kind IN ('refund', 'refund_failure') THEN coalesce(rp.id, ro.id)
                 WHEN l.kind IN ('transfer', 'transfer_reversal') THEN coalesce(po.id, pp.id, pc.payout_id)
                 WHEN l.kind IN ('dispute', 'dispute_reversal') THEN d.id END AS object_id,
            coalesce(c.tenant_id, y.tenant_id) AS tenant_id, c.payment_id, m.status AS payment_status,
            CASE WHEN l.kind = 'charge' THEN CASE WHEN c.booked THEN 'booked' ELSE m.status END
-                WHEN l.kind IN ('refund', 'refund_failure') THEN coalesce(ro.status, rp.status)
+                WHEN l.kind IN ('refund', 'refund_failure') THEN coalesce(rp.status, ro.status)
                 WHEN l.kind IN ('transfer', 'transfer_reversal') THEN y.status
                 WHEN l.kind IN ('dispute', 'dispute_reversal') THEN d.status END AS record_status,
-           coalesce(ro.updated_at, rp.updated_at) AS record_at
+           coalesce(rp.updated_at, ro.updated_at) AS record_at
     FROM rest_line l
     LEFT JOIN charge co ON l.kind = 'charge' AND co.id = l.our_reference AND co.psp = :psp
     LEFT JOIN charge cp ON cp.psp = :psp AND cp.reference = l.charge_reference
