@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from itertools import islice
 from typing import Any, BinaryIO, NoReturn
+from zoneinfo import ZoneInfo
 
 import structlog
 from prometheus_client import Counter
@@ -46,9 +47,10 @@ from domain.reconciliation.reconciliation import (
     Subject,
 )
 from gateways.bank.camt053 import read_camt053
+from gateways.packed_file import read_packed
 from gateways.protocol import Psp
 from gateways.registry import ADAPTERS
-from gateways.settlement_file import SettlementFileError
+from gateways.settlement_file import Reading, SettlementFileError
 from runtime.workflow_client import WorkflowClient
 from services.discrepancy import apply_fix
 
@@ -152,19 +154,29 @@ class ReconciliationActivities:
         spool.seek(0)
 
     async def _stage_file(self, run: dict[str, Any], position: Position, file: BinaryIO) -> Position:
-        with closing(_reader(run)(file)) as lines:  # before the file that it reads is
+        reading = Reading(zone=ZoneInfo(run["zone"] or "UTC"))
+        with closing(read_packed(file, _reader(run), reading)) as lines:  # before the file that it reads is
             await asyncio.to_thread(_skip, lines, position.lines)
             while not position.done:
                 page = await asyncio.to_thread(lambda: list(islice(lines, FILE_PAGE)))
-                position = await self._keep(run["id"], position, page, None, last=len(page) < FILE_PAGE)
+                position = await self._keep(
+                    run["id"], position, page, None, last=len(page) < FILE_PAGE, notes=reading.notes
+                )
         return position
 
     async def _keep(
-        self, run_id: str, position: Position, lines: Sequence[PspLine | BankLine], following: str | None, *, last: bool
+        self,
+        run_id: str,
+        position: Position,
+        lines: Sequence[PspLine | BankLine],
+        following: str | None,
+        *,
+        last: bool,
+        notes: Sequence[str] = (),
     ) -> Position:
         with _possible(f"The lines after {position.lines} cannot be kept"):
             kept = await self._database.run(
-                lambda c: stage(c, run_id, lines, read=position.pages, following=following, last=last)
+                lambda c: stage(c, run_id, lines, read=position.pages, following=following, last=last, notes=notes)
             )
         if not kept.done and kept.pages != position.pages + 1:
             _overtaken(run_id)
@@ -291,7 +303,7 @@ def _possible(otherwise: str) -> Iterator[None]:
         raise ApplicationError(f"{otherwise}: {why}", type=IMPOSSIBLE, non_retryable=True) from error
 
 
-def _reader(run: Mapping[str, Any]) -> Callable[[BinaryIO], Any]:
+def _reader(run: Mapping[str, Any]) -> Callable[[BinaryIO, Reading], Iterator[Any]]:
     """The reader of the run's file: every bank writes the same kind of statement, each PSP its own file."""
     return read_camt053 if run["subject"] == Subject.BANK else ADAPTERS[run["psp"]].read_settlement_file
 

@@ -6,6 +6,7 @@ from typing import BinaryIO
 
 from domain.reconciliation.lines import PspLine
 from gateways.protocol import Psp, PspAccount
+from gateways.settlement_file import Reading
 from gateways.stripe.gateway import open_stripe
 from gateways.stripe.report_file import read_itemized
 
@@ -13,10 +14,10 @@ from gateways.stripe.report_file import read_itemized
 @dataclass(frozen=True)
 class Adapter:
     """`open`: the adapter of our account there. `read_settlement_file`: the movements in its file, in the file's order;
-    raises SettlementFileError."""
+    raises SettlementFileError. How its times are read, and remarks about it, are in the `Reading`."""
 
     open: Callable[[str, PspAccount], Psp]
-    read_settlement_file: Callable[[BinaryIO], Iterator[PspLine]]
+    read_settlement_file: Callable[[BinaryIO, Reading], Iterator[PspLine]]
 
 
 ADAPTERS: dict[str, Adapter] = {

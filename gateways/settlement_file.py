@@ -2,7 +2,8 @@
 read, and the bounds of a line. Past these it is no real movement, and would not fit the columns that keep lines."""
 
 import re
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, tzinfo
 from typing import TypeVar
 
 from domain.money import exponent
@@ -15,7 +16,11 @@ NAME_MAX = 255
 """Characters of what names something; every name is looked up by an index."""
 YEARS = range(2000, 2200)
 
-_DECIMAL = re.compile(r"(-?)([0-9]{1,18})(?:\.([0-9]{0,18}))?", re.ASCII)
+_DECIMAL = re.compile(r"([+-]?)(?=\.?[0-9])([0-9]{0,18})(?:\.([0-9]{0,18}))?", re.ASCII)
+"""A decimal of XML Schema: a sign, and a digit on at least one side of the point."""
+
+NOTES_MAX = 20
+"""Remarks of one reading that are kept."""
 
 
 class SettlementFileError(ValueError):
@@ -25,6 +30,19 @@ class SettlementFileError(ValueError):
         super().__init__(f"line {line_no}: {reason}")
         self.line_no = line_no
         self.reason = reason
+
+
+@dataclass
+class Reading:
+    """The terms of reading a file, and remarks about it. `zone`: of its times that have none. `notes`: sentences
+    for a person about what does not stop the reading, each once."""
+
+    zone: tzinfo = UTC
+    notes: list[str] = field(default_factory=list)
+
+    def note(self, sentence: str) -> None:
+        if sentence not in self.notes and len(self.notes) < NOTES_MAX:
+            self.notes.append(sentence)
 
 
 def minor_units(text: str, currency: str) -> int:
@@ -37,15 +55,15 @@ def minor_units(text: str, currency: str) -> int:
     digits = exponent(currency)
     if fraction[digits:].strip("0"):
         raise ValueError(f"{text!r} is finer than {currency} is")
-    number: int = int(whole) * 10**digits + int(fraction[:digits].ljust(digits, "0") or "0")
-    return bounded_amount(-number if sign else number)
+    number: int = int(whole or "0") * 10**digits + int(fraction[:digits].ljust(digits, "0") or "0")
+    return bounded_amount(-number if sign == "-" else number)
 
 
-def utc(text: str) -> datetime:
-    """An ISO 8601 time of our age; one without a zone is UTC. Raises ValueError."""
+def utc(text: str, zone: tzinfo = UTC) -> datetime:
+    """An ISO 8601 time of our age, in UTC; one without an offset is of `zone`. Raises ValueError."""
     try:
         time = datetime.fromisoformat(text)
-        time = time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+        time = (time if time.tzinfo else time.replace(tzinfo=zone)).astimezone(UTC)
     except (ValueError, OverflowError):
         raise ValueError(f"{text[:50]!r} is not a time") from None
     return bounded_time(time)

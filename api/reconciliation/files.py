@@ -17,7 +17,10 @@ from services.reconciliation import run as reconciliation
 
 router = APIRouter(prefix="/v1/reconciliations/files", tags=["reconciliation"], route_class=StrictRoute)
 
-_MEDIA_TYPES = {Subject.PSP: ("text/csv",), Subject.BANK: ("application/xml", "text/xml")}
+_MEDIA_TYPES = {
+    Subject.PSP: ("text/csv", "application/zip"),
+    Subject.BANK: ("application/xml", "text/xml", "application/zip"),
+}
 FILE_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -57,7 +60,8 @@ async def upload_settlement_file(
     ],
 ) -> Response:
     """The file itself is the body: Stripe's itemized balance report as `text/csv`, or a bank's camt.053 statement as
-    `application/xml`. It is read when a run uses it. Sending it again is the same file, whatever its name."""
+    `application/xml`, or either in an `application/zip`. It is read when a run uses it. Sending it
+    again is the same file, whatever its name."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type not in _MEDIA_TYPES[kind]:
         raise UnsupportedMediaType(f"A file of the kind {kind.value} is {' or '.join(_MEDIA_TYPES[kind])}.")

@@ -44,6 +44,11 @@ class ReconciliationIn(In):
     since: MomentIn | None = Field(default=None, alias="from", description="from this moment on")
     until: MomentIn | None = Field(default=None, alias="to", description="before this moment")
     business_date: DayIn | None = Field(default=None, description="a whole day in the business's time zone")
+    zone: str | None = Field(
+        default=None,
+        max_length=64,
+        description="the time zone of a file's times that have none, such as Europe/Berlin; left out: the business's",
+    )
     apply: bool = Field(
         default=False, description="true: also do what is safe by rule, of what is yours; false: find and say only"
     )
@@ -58,7 +63,7 @@ class ReconciliationIn(In):
 
     @property
     def wanted(self) -> Wanted:
-        same = {name: getattr(self, name) for name in ("file_id", "since", "until", "business_date", "apply")}
+        same = {name: getattr(self, name) for name in ("file_id", "since", "until", "business_date", "zone", "apply")}
         return Wanted(Subject(self.subject), **same)
 
 
@@ -95,10 +100,13 @@ class ReconciliationOut(Named):
     since: datetime | None = Field(alias="from")
     until: datetime | None = Field(alias="to")
     business_date: date | None
+    zone: str | None = Field(description="of a file's times that have none")
     apply: bool
     status: RunStatus
     failure: str | None = Field(description="why it FAILED: of a file, the line and what is wrong with it")
     lines: int | None
+    outside: int | None = Field(description="lines outside the window, which this run does not judge")
+    notes: list[str] = Field(description="what a person should know of how the lines were read")
     counts: dict[str, int] = Field(description="class → lines and records", examples=[{"matched": 1204, "fee": 2}])
     opened: int | None = Field(description="discrepancies that are new")
     closed: int | None = Field(description="discrepancies of before that are found matched")
@@ -202,14 +210,15 @@ def run_detail(row: dict[str, Any], summary: Summary | None) -> ReconciliationDe
 
 def _run(row: Mapping[str, Any]) -> dict[str, Any]:
     same = (
-        "id", "psp", "subject", "source", "file_id", "business_date", "apply", "status", "failure", "lines", "opened",
-        "closed", "fixed", "asked", "created_at", "completed_at",
+        "id", "psp", "subject", "source", "file_id", "business_date", "zone", "apply", "status", "failure", "lines",
+        "outside", "opened", "closed", "fixed", "asked", "created_at", "completed_at",
     )  # fmt: skip
     return {name: row[name] for name in same} | {
         "file": row["file_name"],
         "since": row["window_from"],
         "until": row["window_to"],
         "counts": row["counts"] or {},
+        "notes": row["notes"] or [],
         "created_by": row["actor"],
     }
 

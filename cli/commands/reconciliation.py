@@ -47,29 +47,42 @@ def reconcile_run(
     ] = None,
     file: Annotated[
         Path | None,
-        typer.Option(help="Stripe's itemized report (CSV) or a bank statement (camt.053) instead of asking the PSP."),
+        typer.Option(
+            help="Stripe's itemized report (CSV) or a bank statement (camt.053), or a zip of them, instead of asking "
+            "the PSP."
+        ),
+    ] = None,
+    zone: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ZONE", help="Of the file's times that have none, as Europe/Berlin; left out: the business's."
+        ),
     ] = None,
     subject: Annotated[
         Subject | None, typer.Option(help="psp or bank; left out: bank for an XML file, else psp.")
     ] = None,
-    apply: Annotated[bool, typer.Option("--apply", help="Also do what is safe by rule; else nothing changes.")] = False,
+    apply: Annotated[
+        bool,
+        typer.Option(
+            "--apply", help="Also do what is safe by rule, and keep which payouts a statement confirms; else a dry run."
+        ),
+    ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit code 1 also where something is open.")] = False,
 ) -> None:
     """Match the other side's lines with our records and books, and show what differs.
 
     Exit code 0 when it ran, whatever it found; 1 when it could not; with --strict also 1 where something is open.
     """
-    from cli.pages.reconciliation_run import run_now
+    from cli.pages.reconciliation_run import run_now, subject_of_path
     from services.command import Caller
     from services.reconciliation.run import Wanted
 
-    if subject is None:
-        subject = Subject.BANK if file is not None and file.suffix.lower() == ".xml" else Subject.PSP
-    wanted = Wanted(subject=subject, since=since, until=until, business_date=day, apply=apply)
     still_open = 0
 
     async def run(runtime: "Runtime") -> str:
         nonlocal still_open
+        side = subject or subject_of_path(file)
+        wanted = Wanted(side, since=since, until=until, business_date=day, zone=zone, apply=apply)
         still_open = await run_now(runtime, console(), Caller(by), wanted, file)
         return f"{still_open} open." if still_open else "Nothing of it is open."
 

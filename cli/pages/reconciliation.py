@@ -23,7 +23,7 @@ from domain.reconciliation.reconciliation import (
     Subject,
 )
 from services.reconciliation import run as reconciliation
-from services.reconciliation.report_page import grouped, moment, money, number, percent, period, title
+from services.reconciliation.report_page import grouped, moment, money, number, outside, percent, period, title
 
 _BAR = 28
 _OPEN_SHOWN = 25
@@ -83,7 +83,14 @@ def _run_facts(row: Mapping[str, Any]) -> RenderableType:
     facts.add_row("about", period(row))
     if row["file_name"]:
         facts.add_row("file", f"{row['file_name']}, sha256 {row['file_sha256']}")
-    facts.add_row("changes", "what is safe by rule is done" if row["apply"] else "none: a dry run")
+    facts.add_row(
+        "changes",
+        "what is safe by rule is done"
+        if row["apply"]
+        else "none: a dry run" + (", which confirms no payout" if row["subject"] == "bank" else ""),
+    )
+    for note in (*(row["notes"] or ()), *outside(row)):
+        facts.add_row("note", Text(note, "yellow"))
     ended = f" – {moment(row['completed_at'])}" if row["completed_at"] else ""
     facts.add_row("run", f"by {row['actor']}, {moment(row['created_at'])}{ended}; {number(row['lines'])} lines")
     if row["failure"]:

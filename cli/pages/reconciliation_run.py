@@ -15,7 +15,7 @@ from cli.pages.reconciliation import run_page
 from cli.refusals import refusals
 from db.core.database import Database
 from db.reconciliation import run as runs
-from domain.reconciliation.reconciliation import ReconciliationReport, RunStatus
+from domain.reconciliation.reconciliation import ReconciliationReport, RunStatus, Subject
 from embedded.errors import StackError
 from runtime.wiring import Runtime
 from services.command import Caller
@@ -47,14 +47,25 @@ async def run_now(runtime: Runtime, console: Console, caller: Caller, wanted: Wa
     return summary.open_count
 
 
+def subject_of_path(file: Path | None) -> Subject:
+    """The side whose lines a file has, by its content. Raises StackError for one that cannot be read."""
+    if file is None:
+        return Subject.PSP
+    with _opened(file) as opened:
+        return reconciliation.subject_of(opened)
+
+
+def _opened(file: Path) -> BinaryIO:
+    try:
+        return file.open("rb")
+    except OSError as error:
+        raise StackError(f"{file} cannot be read: {error.strerror}.") from error
+
+
 async def _started(runtime: Runtime, caller: Caller, wanted: Wanted, file: Path | None) -> Started:
     if file is None:
         return await reconciliation.start(runtime, caller, wanted)
-    try:
-        opened = file.open("rb")
-    except OSError as error:
-        raise StackError(f"{file} cannot be read: {error.strerror}.") from error
-    with opened:
+    with _opened(file) as opened:
         return await reconciliation.start_over_file(runtime, caller, wanted, file.name, _content(opened))
 
 

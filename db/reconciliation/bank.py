@@ -1,11 +1,14 @@
 """Matching a bank statement: what the PSP paid to our bank, as we booked it, against the entries of our account.
 
 An entry is matched by the PSP's name of the payout among its references, else by the PSP's name of the movement, else
-by amount, currency and time. That is also the confirmation: the item of a match says on which statement it was.
+by amount, currency and time. In a run that applies that is also the confirmation: the item of a match says on which
+statement it was, and the entry stays the payout's in every later run. A dry run confirms nothing.
 
 A statement is of one account, and only payouts in its entries' currencies are expected on it. An account has entries
 that are nothing of the PSP's: what neither names the PSP or a payout of it, nor is like one, is told and no more.
 """
+
+# ruff: noqa: S608 - put together from constants of this module
 
 from typing import Any
 
@@ -28,25 +31,38 @@ PAYOUT_NAME = "^(po|txn)_"
 LOOK_BACK_DAYS = 60
 """A payout that no statement has confirmed is looked for in each, for so long before the statement's window."""
 
+_BARE = "regexp_replace({reference}, '#[0-9a-f]{{12}}', '')"
+"""An entry's reference without the digest of what it says: the bank's own."""
+
 _MATCH: list[str] = [
+    *table("bank_entry", "SELECT * FROM reconciliation_line WHERE run_id = :run"),
+    # An entry that earlier runs knew by the bank's reference alone keeps that name.
+    f"""
+    UPDATE bank_entry e SET reference = i.line_reference
+    FROM reconciliation_item i JOIN reconciliation_run r ON r.id = i.run_id
+    WHERE r.psp = :psp AND r.subject = 'bank' AND r.id <> :run AND i.line_reference <> e.reference
+      AND i.line_reference = {_BARE.format(reference="e.reference")} AND i.there_amount = e.amount
+      AND i.there_currency = e.currency
+      AND date_trunc('day', i.occurred_at, 'UTC') = date_trunc('day', e.occurred_at, 'UTC')
+    """,
     # Entries of this statement, and those of earlier ones that nothing here belonged to.
     *table(
         "bank_line",
         """
         SELECT *, 1 AS origin, occurred_at >= :window_from AND occurred_at < :window_to AS judged
-        FROM reconciliation_line WHERE run_id = :run
+        FROM bank_entry
         UNION ALL
         SELECT x.*, 2, true
         FROM discrepancy d JOIN reconciliation_line x ON x.run_id = d.line_run_id AND x.line_no = d.line_no
         WHERE d.status = 'OPEN' AND d.psp = :psp AND d.subject = 'bank' AND d.class <> 'duplicate'
-          AND NOT EXISTS (SELECT FROM reconciliation_line l WHERE l.run_id = :run AND l.reference = x.reference)
+          AND NOT EXISTS (SELECT FROM bank_entry l WHERE l.reference = x.reference)
         UNION ALL
         -- What was like nothing then may be what was booked since.
         (SELECT DISTINCT ON (x.reference) x.*, 3, false
          FROM reconciliation_run r JOIN reconciliation_item i ON i.run_id = r.id AND i.class = 'unrelated'
          JOIN reconciliation_line x ON x.run_id = i.run_id AND x.line_no = i.line_no
          WHERE r.psp = :psp AND r.subject = 'bank' AND r.id <> :run AND r.at >= :since
-           AND NOT EXISTS (SELECT FROM reconciliation_line l WHERE l.run_id = :run AND l.reference = x.reference)
+           AND NOT EXISTS (SELECT FROM bank_entry l WHERE l.reference = x.reference)
          ORDER BY x.reference, x.run_id)
         """,
     ),
@@ -57,7 +73,8 @@ _MATCH: list[str] = [
     *table(
         "bank_fact",
         """
-        SELECT b.*, i.line_reference AS confirmed_by, i.line_reference IS NULL AND b.at < :window_to
+        SELECT b.*, i.line_reference AS confirmed_by, i.how AS confirmed_how,
+               i.line_reference IS NULL AND b.at < :window_to
                AND (b.currency IN (SELECT currency FROM bank_line WHERE origin = 1)
                     OR NOT EXISTS (SELECT FROM bank_line WHERE origin = 1)) AS must
         FROM (SELECT CASE t.kind WHEN 'bank_payout' THEN 'payout' ELSE 'payout_reversal' END AS kind,
@@ -66,9 +83,9 @@ _MATCH: list[str] = [
               WHERE t.kind IN ('bank_payout', 'bank_payout_reversal') AND starts_with(t.source_id, :psp || ':')
                 AND t.at >= :since) b
         LEFT JOIN LATERAL (
-            SELECT i.line_reference FROM reconciliation_item i JOIN reconciliation_run r ON r.id = i.run_id
+            SELECT i.line_reference, i.how FROM reconciliation_item i JOIN reconciliation_run r ON r.id = i.run_id
             WHERE i.object_id = b.key AND i.kind = b.kind AND i.class = 'matched' AND r.subject = 'bank'
-              AND r.psp = :psp AND r.id <> :run
+              AND r.psp = :psp AND r.apply AND r.id <> :run
             ORDER BY i.seq LIMIT 1) i ON true
         """,
     ),
@@ -88,13 +105,19 @@ _MATCH: list[str] = [
         """
         SELECT *, row_number() OVER (PARTITION BY kind, key ORDER BY same DESC, occurred_at, line_no) AS n
         FROM (SELECT DISTINCT ON (l.run_id, l.line_no) l.run_id, l.line_no, l.reference, l.amount, l.currency,
-                     l.occurred_at, n.kind, n.key, coalesce(f.confirmed_by = l.reference, false) AS same,
+                     l.occurred_at, n.kind, n.key, n.how, coalesce(f.confirmed_by = l.reference, false) AS same,
                      f.confirmed_by
               FROM bank_numbered l
-              JOIN bank_name n ON n.name = ANY (l.names)
+              JOIN (SELECT b.run_id, b.line_no, n.kind, n.key, 'psp_id' AS how
+                    FROM bank_numbered b JOIN bank_name n ON n.name = ANY (b.names)
+                    UNION ALL
+                    -- An entry that confirmed a payout stays its match, whatever brought them together.
+                    SELECT b.run_id, b.line_no, f.kind, f.key, f.confirmed_how
+                    FROM bank_numbered b JOIN bank_fact f ON f.confirmed_by = b.reference) n
+                   ON n.run_id = l.run_id AND n.line_no = l.line_no
               JOIN bank_fact f ON f.kind = n.kind AND f.key = n.key AND sign(f.amount) = sign(l.amount)
               WHERE l.copy = 1
-              ORDER BY l.run_id, l.line_no, abs(f.amount - l.amount), n.key) named
+              ORDER BY l.run_id, l.line_no, same DESC, abs(f.amount - l.amount), n.key, n.how DESC) named
         """,
     ),
     *table(
@@ -126,7 +149,7 @@ _MATCH: list[str] = [
                AND NOT EXISTS (SELECT FROM unnest(l.names) name WHERE name ~ :payout_name) AS unrelated
         FROM bank_numbered l
         LEFT JOIN (
-            SELECT run_id, line_no, kind, key, 'psp_id' AS how,
+            SELECT run_id, line_no, kind, key, how,
                    CASE WHEN n > 1 THEN first_value(reference) OVER (PARTITION BY kind, key ORDER BY n)
                         WHEN confirmed_by <> reference THEN confirmed_by END AS duplicate_of
             FROM bank_named

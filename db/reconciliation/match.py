@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, text, update
+from sqlalchemy import func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db.reconciliation import bank as reconciliation_bank
@@ -20,7 +20,7 @@ from db.reconciliation.sql.facts import OTHER_KINDS
 from db.reconciliation.sql.first_pass import PLAIN, PLAIN_COUNTS
 from db.reconciliation.sql.pairs import PAIRS, REST, TABLES
 from db.reconciliation.stage import bounds
-from db.schema.reconciliation import reconciliation_run
+from db.schema.reconciliation import reconciliation_line, reconciliation_run
 from domain.ledger import psp_clearing
 from domain.reconciliation.pair import Terms
 from domain.reconciliation.reconciliation import LineClass, Matching, RunStatus, Source, Subject
@@ -87,6 +87,7 @@ async def match(
         .where(reconciliation_run.c.id == run_id)
         .values(
             matched_at=terms.at,
+            outside=await _outside(connection, run_id),
             counts=dict(sorted(tally.counts.items())),
             opened=tally.opened,
             closed=tally.closed,
@@ -95,6 +96,18 @@ async def match(
         .returning(reconciliation_run)
     )
     return await _matching(connection, dict(matched.mappings().one()))
+
+
+async def _outside(connection: AsyncConnection, run_id: str) -> int:
+    """The number of the run's lines that its window leaves out."""
+    line, run = reconciliation_line.c, reconciliation_run.c
+    found = await connection.scalar(
+        select(func.count())
+        .select_from(reconciliation_line)
+        .join(reconciliation_run, run.id == line.run_id)
+        .where(line.run_id == run_id, (line.occurred_at < run.window_from) | (line.occurred_at >= run.window_to))
+    )
+    return int(found or 0)
 
 
 async def look_again(connection: AsyncConnection, run_id: str, discrepancies: Sequence[str], terms: Terms) -> int:

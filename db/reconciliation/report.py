@@ -19,7 +19,7 @@ OPEN_MAX = 500
 
 _TIMEOUT_S = 60.0
 
-_EVERYBODYS = ("lines", "opened", "closed", "fixed", "asked")
+_EVERYBODYS = ("lines", "outside", "notes", "opened", "closed", "fixed", "asked")
 
 
 @dataclass(frozen=True)

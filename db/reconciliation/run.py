@@ -31,7 +31,8 @@ _ENDED = (RunStatus.COMPLETED.value, RunStatus.FAILED.value)
 async def open_run(connection: AsyncConnection, new: NewRun, run_id: str | None = None) -> dict[str, Any]:
     """Store a run, once per key; the row. Raises KeyError for a file that the tenant does not have."""
     values: dict[str, Any] = {
-        name: getattr(new, name) for name in ("key", "tenant_id", "psp", "window_from", "window_to", "business_date")
+        name: getattr(new, name)
+        for name in ("key", "tenant_id", "psp", "window_from", "window_to", "business_date", "zone")
     }
     values |= {"margin_s": new.margin_s, "apply": new.apply, "actor": new.by, "at": new.at}
     values |= {"subject": new.subject.value, "source": new.source.value, "status": RunStatus.STAGING.value}

@@ -3,8 +3,9 @@ one begins. Whoever is killed on the way leaves whole pages, and the next worker
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -12,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from db.reconciliation import run as reconciliation
 from db.schema.reconciliation import reconciliation_line, reconciliation_run
 from domain.reconciliation.lines import BankLine, PspLine
-from domain.reconciliation.reconciliation import RunStatus
+from domain.reconciliation.reconciliation import RunStatus, Subject
 
 BANK_KIND = "bank"
 
@@ -45,9 +46,11 @@ async def stage(
     read: int,
     following: str | None,
     last: bool,
+    notes: Sequence[str] = (),
 ) -> Position:
-    """Keep a page and where the next one begins. `read`: the number of the page, from 0: one that is here already, or
-    that does not follow the last one, changes nothing. Returns where staging stands now."""
+    """Keep a page and where the next one begins, and with the last one what there is to say about them all. `read`:
+    the number of the page, from 0: one that is here already, or that does not follow the last one, changes nothing.
+    Returns where staging stands now."""
     row = await reconciliation.get(connection, run_id, lock=True)
     position = position_of(row)
     if position.done or position.pages != read or row["status"] != RunStatus.STAGING.value:
@@ -58,7 +61,7 @@ async def stage(
         await _copy(connection, records)
     values: dict[str, Any] = {"cursor": following, "pages": read + 1, "lines": position.lines + len(records)}
     if last:
-        values |= {"status": RunStatus.MATCHING.value, "staged_at": func.now()}
+        values |= {"status": RunStatus.MATCHING.value, "staged_at": func.now(), "notes": list(notes)}
         values |= await _window(connection, row)
     await connection.execute(
         update(reconciliation_run).where(reconciliation_run.c.id == run_id).values(**values, updated_at=func.now())
@@ -74,7 +77,7 @@ async def _copy(connection: AsyncConnection, records: list[tuple[Any, ...]]) -> 
 
 
 async def _window(connection: AsyncConnection, row: dict[str, Any]) -> dict[str, Any]:
-    """A file that came without a window speaks of the time of its lines."""
+    """A file that came without a window speaks of the time of its lines; a bank's, of whole days."""
     if row["window_from"] is not None:
         return {}
     line = reconciliation_line.c
@@ -85,7 +88,17 @@ async def _window(connection: AsyncConnection, row: dict[str, Any]) -> dict[str,
             ).where(line.run_id == row["id"])
         )
     ).one()
-    return {"window_from": ends[0], "window_to": ends[1]} if ends[0] is not None else {}
+    if ends[0] is None:
+        return {}
+    if row["subject"] == Subject.BANK:
+        zone = ZoneInfo(row["zone"] or "UTC")
+        first, last = (moment.astimezone(zone).date() for moment in ends)
+        after = last + timedelta(days=1)
+        return {
+            "window_from": datetime.combine(first, time(), zone),
+            "window_to": datetime.combine(after, time(), zone),
+        }
+    return {"window_from": ends[0], "window_to": ends[1]}
 
 
 def _record(run_id: str, number: int, line: PspLine | BankLine) -> tuple[Any, ...]:

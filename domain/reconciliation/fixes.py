@@ -47,8 +47,10 @@ def _fix_transfer(pair: Pair) -> Fix | None:
     return None if PayoutStatus(pair.record_status) in PAYOUT_GIVEN_BACK else Fix.ADVANCE_PAYOUT
 
 
-def _fix_payout(_: Pair) -> Fix | None:
-    return Fix.BOOK_BANK_PAYOUT
+def _fix_payout(pair: Pair) -> Fix | None:
+    """Book it under the PSP's name of the payout; a line without that may be of one that is booked."""
+    named = pair.line is not None and pair.line.source_reference is not None
+    return Fix.BOOK_BANK_PAYOUT if named else None
 
 
 _FIXES: Mapping[str, Callable[[Pair], Fix | None]] = {

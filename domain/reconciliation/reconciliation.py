@@ -193,6 +193,7 @@ class NewRun(Frozen):
     window_from: datetime | None = None
     window_to: datetime | None = None
     business_date: date | None = None
+    zone: str | None = Field(default=None, description="of a file's times that have none")
     margin_s: float = 3_600
     apply: bool
     by: str

@@ -1,21 +1,23 @@
 """Stripe's itemized report of balance changes as a CSV file → what moved our balance, row by row.
 
-Nothing is skipped and nothing guessed: the first row that is not as it should be ends the reading. What was yielded
-before that is then not to be kept either.
+Only empty lines are skipped, and nothing is guessed: the first row that is not as it should be ends the reading. What
+was yielded before that is then not to be kept either.
 """
 
+import codecs
 import csv
 import io
+import re
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import BinaryIO
 
 from domain.money import MoneyError, exponent
 from domain.reconciliation.lines import PspLine, PspLineKind
-from gateways.settlement_file import SettlementFileError, bounded_name, minor_units, utc
+from gateways.settlement_file import Reading, SettlementFileError, bounded_name, minor_units, utc
 from gateways.stripe.line_objects import OF_CHARGE, OUR_NAMES, line_kind
 
-REQUIRED = ("balance_transaction_id", "currency", "gross", "fee", "net", "reporting_category", "source_id")
+REQUIRED = ("balance_transaction_id", "currency", "gross", "fee", "net", "reporting_category")
 
 RECORD_CHARS_MAX = 1_000_000
 """Far above a real row; a file without an end of line must not fill the memory."""
@@ -28,117 +30,192 @@ _METADATA = {
 }
 
 
-def read_itemized(file: BinaryIO) -> Iterator[PspLine]:
+DELIMITERS = ",;\t"
+"""What separates the columns: Stripe's comma, or what a spreadsheet made of it."""
+
+_AGAIN = "download the report again and upload it as it is, not saved from a spreadsheet"
+_CHOOSE = "choose it under the columns of Stripe's report “Balance change from activity”, itemized"
+_COMMA = re.compile(r"([+-]?[0-9]*),([0-9]+)", re.ASCII)
+
+
+def read_itemized(file: BinaryIO, reading: Reading) -> Iterator[PspLine]:
     """The rows of `balance_change_from_activity.itemized.3`, in the file's order; columns in any order, others ignored.
 
-    UTF-8, with or without a byte order mark, amounts in major units with a decimal point. Times are read as UTC: from
-    `created_utc` and `available_on_utc`, or where the report has none from `created` and `available_on`, which are UTC
-    unless it was made for another time zone. https://docs.stripe.com/reports/report-types/balance. Raises
-    SettlementFileError.
+    Read as Stripe gives it or as a spreadsheet saves it: UTF-8, or UTF-16 with a byte order mark; commas, semicolons or
+    tabs, and between semicolons or tabs a decimal comma as well. `source_id` may be left out, as it is in Stripe's
+    default columns: then only the balance transaction names a line. `created_utc` and `available_on_utc` are UTC;
+    `created` and `available_on` are of the zone that the report was made for, which the file does not say:
+    `reading.zone`. https://docs.stripe.com/reports/report-types/balance. Raises SettlementFileError.
     """
-    text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
+    text = io.TextIOWrapper(file, encoding=_encoding(file), newline="")
     try:
-        yield from _rows(_Records(text))
+        yield from _rows(_Records(text), reading)
     finally:
         text.detach()  # the file is the caller's: it stays open
 
 
-def _rows(records: "_Records") -> Iterator[PspLine]:
+def _encoding(file: BinaryIO) -> str:
+    mark = b""
+    if file.seekable():
+        mark = file.read(2)
+        file.seek(0)
+    return "utf-16" if mark in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
+
+
+def _rows(records: "_Records", reading: Reading) -> Iterator[PspLine]:
     header = next(records, None)
     if header is None:
         raise SettlementFileError(1, "the file is empty")
-    _check(header)
+    header = [name.strip("\ufeff ") for name in header]
+    _check(header, records)
+    if "created_utc" not in header:
+        reading.note(
+            f"The times of the column `created` have no zone and were read as of {reading.zone}: if the report was "
+            "made for another one, run it again with that zone, or download it with the column `created_utc`."
+        )
+    if "source_id" not in header:
+        reading.note(
+            "There is no column `source_id`: a line is known by its balance transaction, or by amount and time alone."
+        )
     for fields in records:
         if len(fields) != len(header):
-            raise SettlementFileError(records.line_no, f"{len(fields)} fields, and not {len(header)}")
+            raise SettlementFileError(
+                records.line_no, f"{len(fields)} fields, and not {len(header)} as in the header: {_AGAIN}"
+            )
+        row = dict(zip(header, fields, strict=True))
         try:
-            yield _line(dict(zip(header, fields, strict=True)))
+            yield _line(row, reading, decimal_comma=records.delimiter != ",")
         except ValueError as error:
             raise SettlementFileError(records.line_no, str(error)) from None
 
 
-def _check(header: list[str]) -> None:
-    if len(set(header)) != len(header):
-        raise SettlementFileError(1, "a column is there twice")
+def _check(header: list[str], records: "_Records") -> None:
+    twice = next((name for name in header if name and header.count(name) > 1), None)
+    if twice is not None:
+        raise SettlementFileError(records.line_no, f"the column {twice[:50]} is there twice: {_AGAIN}")
     missing = [name for name in REQUIRED if name not in header]
     if not {"created_utc", "created"} & set(header):
         missing.append("created_utc")
     if missing:
-        raise SettlementFileError(1, f"no column {', '.join(missing)}")
+        what = "it is XML: is it a bank's statement?" if header[0].startswith("<") else _CHOOSE
+        raise SettlementFileError(records.line_no, f"no column {', '.join(missing)}; {what}")
 
 
 class _Records:
-    """The file's records, one at a time, each bounded; `line_no` is the last line of the one read last."""
+    """The file's records, one at a time, each bounded, and none that is empty; `line_no` is the last line of the one
+    read last. `delimiter`: the one that the first record has most of, or that a spreadsheet's first line names."""
 
     def __init__(self, text: io.TextIOWrapper) -> None:
         self._text = text
         self._left = RECORD_CHARS_MAX
-        self._reader = csv.reader(iter(self._read_line, ""), strict=True)
+        self._head: list[str] = []
         self.line_no = 0
+        self.delimiter = self._sniffed()
+        self._reader = csv.reader(self._lines(), strict=True, delimiter=self.delimiter)
 
     def __iter__(self) -> "_Records":
         return self
 
     def __next__(self) -> list[str]:
-        self._left = RECORD_CHARS_MAX
-        try:
-            fields = next(self._reader)
-        except csv.Error as error:
-            raise SettlementFileError(self._reader.line_num, str(error)) from None
-        except UnicodeDecodeError:
-            raise SettlementFileError(self.line_no + 1, "not UTF-8") from None
-        self.line_no = self._reader.line_num
-        return fields
+        while True:
+            self._left = RECORD_CHARS_MAX
+            try:
+                fields = next(self._reader)
+            except csv.Error as error:
+                raise SettlementFileError(self.line_no, f"{error}: {_AGAIN}") from None
+            if any(field.strip() for field in fields):
+                return fields
+
+    def _sniffed(self) -> str:
+        """Read up to the first line with anything in it; the lines before it are passed over."""
+        while line := self._read_line():
+            if line.lower().startswith("sep=") and line[4:5] in DELIMITERS:
+                return line[4]
+            if line.strip(DELIMITERS + "\ufeff\r\n "):
+                self._head.append(line)
+                break
+        head = self._head[0] if self._head else ""
+        return max(DELIMITERS, key=head.count)
+
+    def _lines(self) -> Iterator[str]:
+        yield from self._head
+        yield from iter(self._read_line, "")
 
     def _read_line(self) -> str:
-        line = self._text.readline(self._left + 1)
+        try:
+            line = self._text.readline(self._left + 1)
+        except UnicodeError:
+            raise SettlementFileError(self.line_no + 1, f"not UTF-8: {_AGAIN}") from None
         self._left -= len(line)
+        self.line_no += bool(line)
         if self._left < 0:
-            raise SettlementFileError(self._reader.line_num + 1, "the record has no end")
+            raise SettlementFileError(self.line_no, "the record has no end: is a quotation mark missing?")
         if "\0" in line:
-            raise SettlementFileError(self._reader.line_num + 1, "a character that no text has")
+            raise SettlementFileError(self.line_no, "a character that no text has: is it a CSV file?")
         return line
 
 
-def _line(row: Mapping[str, str]) -> PspLine:
-    """Raises ValueError."""
+def _line(row: Mapping[str, str], reading: Reading, *, decimal_comma: bool) -> PspLine:
+    """Raises ValueError, which names the column."""
     currency = row["currency"].upper()
     try:
         exponent(currency)
     except MoneyError:
-        raise ValueError(f"{row['currency'][:50]!r} is not a currency") from None
-    amount, fee, net = (minor_units(row[name], currency) for name in ("gross", "fee", "net"))
+        raise ValueError(f"column currency: {row['currency'][:50]!r} is not a currency") from None
+    amount, fee, net = (_amount(row, name, currency, decimal_comma=decimal_comma) for name in ("gross", "fee", "net"))
     if net != amount - fee:
-        raise ValueError(f"net {row['net']} is not gross {row['gross']} less fee {row['fee']}")
-    if not row["balance_transaction_id"]:
-        raise ValueError("no balance_transaction_id")
-    occurred_at = _time(row, "created")
+        raise ValueError(f"column net: {row['net']} is not gross {row['gross']} less fee {row['fee']}: {_AGAIN}")
+    reference = _name(row, "balance_transaction_id")
+    if reference is None:
+        raise ValueError("no balance_transaction_id in its column: a total or a remark is no row of the report")
+    occurred_at = _time(row, "created", reading)
     if occurred_at is None:
-        raise ValueError("no time")
+        raise ValueError("column created_utc: no time")
     kind = line_kind(row["reporting_category"])
     return PspLine(
-        reference=bounded_name(row["balance_transaction_id"]),
+        reference=reference,
         kind=kind,
         amount=amount,
         fee=fee,
         currency=currency,
         occurred_at=occurred_at,
-        available_on=_time(row, "available_on"),
-        source_reference=bounded_name(row["source_id"] or None),
-        charge_reference=bounded_name(_charge(row, kind)),
-        our_reference=bounded_name(row.get(_METADATA.get(OUR_NAMES.get(kind, ""), "")) or None),
+        available_on=_time(row, "available_on", reading),
+        source_reference=_name(row, "source_id"),
+        charge_reference=_charge(row, kind),
+        our_reference=_name(row, _METADATA.get(OUR_NAMES.get(kind, ""), "")),
         description=row.get("description") or None,
     )
+
+
+def _amount(row: Mapping[str, str], column: str, currency: str, *, decimal_comma: bool) -> int:
+    text = row[column]
+    comma = _COMMA.fullmatch(text) if decimal_comma else None
+    try:
+        return minor_units(f"{comma[1]}.{comma[2]}" if comma else text, currency)
+    except ValueError as error:
+        raise ValueError(f"column {column}: {error}: {_AGAIN}") from None
+
+
+def _name(row: Mapping[str, str], column: str) -> str | None:
+    try:
+        return bounded_name(row.get(column) or None)
+    except ValueError as error:
+        raise ValueError(f"column {column}: {error}") from None
 
 
 def _charge(row: Mapping[str, str], kind: PspLineKind) -> str | None:
     """The PaymentIntent, or the charge where it was made without one."""
     if kind not in OF_CHARGE:
         return None
-    named = row.get("payment_intent_id") or row.get("charge_id")
-    return named or (row["source_id"] if kind is PspLineKind.CHARGE else "") or None
+    named = _name(row, "payment_intent_id") or _name(row, "charge_id")
+    return named or (_name(row, "source_id") if kind is PspLineKind.CHARGE else None)
 
 
-def _time(row: Mapping[str, str], name: str) -> datetime | None:
-    text = row.get(f"{name}_utc") or row.get(name)
-    return utc(text) if text else None
+def _time(row: Mapping[str, str], name: str, reading: Reading) -> datetime | None:
+    for column, zone in ((f"{name}_utc", UTC), (name, reading.zone)):
+        if text := row.get(column):
+            try:
+                return utc(text, zone)
+            except ValueError as error:
+                raise ValueError(f"column {column}: {error} such as 2026-11-20 10:02:11: {_AGAIN}") from None
+    return None

@@ -66,6 +66,7 @@ def _run(run: Mapping[str, Any]) -> dict[str, Any]:
         "status": run["status"],
         "failed": run["status"] == RunStatus.FAILED,
         "failure": run["failure"],
+        "notes": [*(run["notes"] or ()), *outside(run)],
         "apply": run["apply"],
         "fixed": run["fixed"],
         "asked": run["asked"],
@@ -84,6 +85,17 @@ def title(run: Mapping[str, Any]) -> str:
     return (
         "Bank statement against our books" if run["subject"] == "bank" else f"{psp_name(run['psp'])} against our books"
     )
+
+
+def outside(run: Mapping[str, Any]) -> list[str]:
+    """A sentence about the lines that a run's window leaves out, where there are any."""
+    number_of = run["outside"]
+    if not number_of:
+        return []
+    lines = f"{number(number_of)} of {number(run['lines'])} lines"
+    if run["source"] == Source.API:
+        return [f"{lines} lie around the window; they are judged in the runs of their own time."]
+    return [f"{lines} fell outside the window and were not judged: is it the right day, and the right time zone?"]
 
 
 def period(run: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, BinaryIO
 from zoneinfo import ZoneInfo
 
 from pydantic import Field
@@ -18,9 +18,11 @@ from db.reconciliation import file, report, run
 from db.reconciliation.record import SettlementFile
 from db.reconciliation.report import Summary
 from db.schema.base import PLATFORM_TENANT
+from domain.calendar import known_zone
 from domain.errors import BadRequest, Conflict, Forbidden, NotFound, Unavailable, Unprocessable
 from domain.ids import CLIENT_ID, new_id
 from domain.reconciliation.reconciliation import NewRun, ReconciliationReport, RunStatus, Source, Subject
+from gateways.packed_file import looks_like_xml
 from runtime.runs import start_stored_reconciliation
 from runtime.wiring import Runtime
 from services.command import Caller, check, once
@@ -40,13 +42,15 @@ _START_TIMEOUT_S = 5.0
 @dataclass(frozen=True)
 class Wanted:
     """A run as it is asked for: over a business date, or a window (`until` is exclusive), or a file, which gives its
-    own window. `apply`: what is safe by rule is done, else found and said only."""
+    own window. `zone`: of a file's times that have none; None: the business's. `apply`: what is safe by rule is done,
+    else found and said only."""
 
     subject: Subject = Subject.PSP
     file_id: str | None = None
     since: datetime | None = None
     until: datetime | None = None
     business_date: date | None = None
+    zone: str | None = None
     apply: bool = False
 
 
@@ -70,8 +74,9 @@ async def start(runtime: Runtime, caller: Caller, wanted: Wanted, *, request: Re
     it has ended: that is following it.
 
     Raises Unprocessable `window_required`, `window_invalid`, `window_too_long`, `window_in_the_future`,
-    `date_invalid`, `file_required`, `file_unknown`; Forbidden `account_shared`; Conflict `idempotency_in_progress`;
-    Unavailable where Temporal does not answer: the run is stored then, and the sweeper starts it.
+    `date_invalid`, `zone_invalid`, `file_required`, `file_unknown`; Forbidden `account_shared`; Conflict
+    `idempotency_in_progress`; Unavailable where Temporal does not answer: the run is stored then, and the sweeper
+    starts it.
     """
     new = _new_run(runtime, caller, wanted, datetime.now(UTC))
 
@@ -94,7 +99,9 @@ async def start_over_file(
     runtime: Runtime, caller: Caller, wanted: Wanted, name: str, content: AsyncIterator[bytes]
 ) -> Started:
     """Keep a file, as `upload`, and start a run over it, as `start`. Where the window is refused, it is not kept."""
-    _window(runtime.settings.business_zone, replace(wanted, file_id=name), datetime.now(UTC))
+    named = replace(wanted, file_id=name)
+    _window(runtime.settings.business_zone, named, datetime.now(UTC))
+    _zone(runtime.settings.business_zone, named)
     stored, _ = await upload(runtime.database, caller, wanted.subject, name, content)
     return await start(runtime, caller, replace(wanted, file_id=stored.id))
 
@@ -121,6 +128,7 @@ def _new_run(runtime: Runtime, caller: Caller, wanted: Wanted, now: datetime) ->
         window_from=since,
         window_to=until,
         business_date=wanted.business_date,
+        zone=_zone(runtime.settings.business_zone, wanted),
         margin_s=runtime.settings.reconcile_margin_s,
         apply=wanted.apply,
         by=caller.actor,
@@ -148,6 +156,14 @@ def _window(zone: str, wanted: Wanted, now: datetime) -> tuple[datetime | None, 
     short = until - since <= timedelta(days=WINDOW_DAYS_MAX)
     _require(short, "window_too_long", f"A window has at most {WINDOW_DAYS_MAX} days.")
     return since, until
+
+
+def _zone(business_zone: str, wanted: Wanted) -> str | None:
+    """The zone of a file's times that have none; None where the PSP is asked."""
+    if wanted.zone is not None:
+        _require(wanted.file_id is not None, "zone_invalid", "A zone is of a file's times; the PSP's have their own.")
+        _require(known_zone(wanted.zone), "zone_invalid", "zone: an IANA time zone such as Europe/Berlin")
+    return (wanted.zone or business_zone) if wanted.file_id is not None else None
 
 
 def _require(holds: bool, code: str, detail: str) -> None:
@@ -191,6 +207,11 @@ async def _not_empty(content: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         yield part
     if not size:
         raise BadRequest("The file is empty.", code="body_empty")
+
+
+def subject_of(file: BinaryIO) -> Subject:
+    """The side whose lines a file has, by its content: a bank's statement is XML. It is rewound."""
+    return Subject.BANK if looks_like_xml(file) else Subject.PSP
 
 
 # --- reading ---

@@ -15,6 +15,7 @@ from config.settings import DEVELOPMENT_API_KEY, SANDBOX_STRIPE_KEY, Settings
 from db import api_key
 from domain.status import Status
 from gateways.bank.camt053 import read_camt053
+from gateways.settlement_file import Reading
 from gateways.stripe.report_file import read_itemized
 from tests.api import objects
 from tests.support.deployment import Deployment
@@ -183,9 +184,9 @@ def test_the_development_key_is_offered_where_the_psp_is_the_sandbox_of_this_mac
 
 
 def test_the_examples_of_files_can_be_read() -> None:
-    (line,) = read_itemized(io.BytesIO(examples.SETTLEMENT_FILE.encode()))
+    (line,) = read_itemized(io.BytesIO(examples.SETTLEMENT_FILE.encode()), Reading())
     assert (line.amount, line.fee, line.currency) == (50_000, 1_000, "INR")
-    (entry,) = read_camt053(io.BytesIO(examples.BANK_STATEMENT.encode()))
+    (entry,) = read_camt053(io.BytesIO(examples.BANK_STATEMENT.encode()), Reading())
     assert (entry.amount, entry.currency) == (49_000, "INR")
 
 

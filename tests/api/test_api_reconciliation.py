@@ -582,7 +582,7 @@ def test_the_style_of_the_page_is_the_one_that_its_policy_allows() -> None:
         "id": "rec_1", "subject": "bank", "psp": "stripe", "source": "file", "file_name": "<i>", "file_sha256": None,
         "status": "STAGING", "failure": None, "apply": False, "fixed": 0, "asked": 0, "opened": 0, "closed": 0,
         "actor": "olga", "created_at": datetime.now(UTC), "completed_at": None, "window_from": None, "window_to": None,
-        "business_date": None,
+        "business_date": None, "notes": ["<b>"], "outside": None,
     }  # fmt: skip
     page = report_page.render(run, None, datetime.now(UTC), log_link=None)
     assert "It is under way" in page

@@ -1,18 +1,21 @@
 """camt.053 as banks write it, and as somebody writes it who means harm."""
 
 import io
+import itertools
 import re
+import tracemalloc
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.reconciliation.lines import BankLine
-from gateways.bank.camt053 import CHUNK_BYTES, PART_MAX, read_camt053
-from gateways.settlement_file import SettlementFileError
+from gateways.bank.camt053 import CHUNK_BYTES, DETAILS_MAX, PART_MAX, read_camt053
+from gateways.settlement_file import Reading, SettlementFileError
 
 if TYPE_CHECKING:
     from tests.gateways.conftest import Account
@@ -43,7 +46,7 @@ def document(*entries: str, version: str = "08", prolog: str = '<?xml version="1
 
 
 def read(file: bytes) -> list[BankLine]:
-    return list(read_camt053(io.BytesIO(file)))
+    return list(read_camt053(io.BytesIO(file), Reading()))
 
 
 def refused(file: bytes) -> tuple[int, str]:
@@ -53,7 +56,7 @@ def refused(file: bytes) -> tuple[int, str]:
 
 
 LINE = BankLine(
-    reference="BANK1",
+    reference="BANK1#9d8d89d3a0b2",
     amount=50_000,
     currency="EUR",
     booked_at=datetime(2026, 11, 20, tzinfo=UTC),
@@ -89,6 +92,9 @@ def test_with_a_prefix_and_in_another_encoding() -> None:
         ("12.345", "KWD", "CRDT", 12_345),
         ("0", "EUR", "DBIT", 0),
         ("\n 5 ", "EUR", "CRDT", 500),
+        (".6", "EUR", "CRDT", 60),
+        ("+5.00", "EUR", "DBIT", -500),
+        ("+005.", "EUR", "CRDT", 500),
     ],
 )
 def test_amounts_and_directions(amount: str, currency: str, direction: str, expected: int) -> None:
@@ -209,6 +215,10 @@ def euros(amount: str, currency: str = "EUR") -> str:
         ([part("a", euros("200")), part("b", euros("300", "USD"))], [50_000]),
         ([part("a", euros("200")), part("b", euros("299.99"))], [50_000]),
         ([part("a", euros("499"))], [50_000]),
+        # Or a detail that cannot be used.
+        ([part("a", euros("x")), part("b", euros("5"))], [50_000]),
+        ([part("a", euros("495"), "<CdtDbtInd>?</CdtDbtInd>"), part("b", euros("5"))], [50_000]),
+        ([part("a", euros("499.4")), part("b", euros("+.60"))], [49_940, 60]),
     ],
 )
 @pytest.mark.parametrize("between", ["", "</NtryDtls><NtryDtls>"])
@@ -216,7 +226,7 @@ def test_batches(details: list[str], amounts: list[int], between: str) -> None:
     lines = read(document(entry(details=f"<NtryDtls>{between.join(details)}</NtryDtls>"), entry()))
     assert [line.amount for line in lines] == [*amounts, 50_000]
     if len(amounts) > 1:
-        assert [line.reference for line in lines] == ["BANK1/1", "BANK1/2", "BANK1"]
+        assert [line.reference for line in lines] == [f"{LINE.reference}/1", f"{LINE.reference}/2", LINE.reference]
         assert [line.references for line in lines[:2]] == [("BANK1", "a"), ("BANK1", "b")]
     else:
         assert lines[0].references == ("BANK1", "a", "b")[: 1 + len(details)]
@@ -260,13 +270,124 @@ def test_what_is_of_another_namespace_is_nothing() -> None:
         ({"booked": "<BookgDt><Dt>20.11.2026</Dt></BookgDt>"}, "without a date"),
         ({"booked": "<BookgDt><Dt>2026-02-30</Dt></BookgDt>"}, ""),
         ({"booked": "<BookgDt><DtTm>now</DtTm></BookgDt>"}, "not a time"),
-        ({"details": f"<NtryDtls>{part('a', euros('x'))}{part('b', euros('5'))}</NtryDtls>"}, "not an amount"),
     ],
 )
 def test_a_bad_entry_ends_the_reading(broken: dict[str, Any], reason: str) -> None:
     line_no, told = refused(document(entry(), "\n", entry(**broken), entry()))
     assert line_no == 3
     assert reason in told
+
+
+# --- what tells two entries apart ---
+
+
+def test_one_reference_on_many_entries() -> None:
+    """Equal are those of one account, day, amount, currency and reference alone."""
+    named = "<AcctSvcrRef>0001</AcctSvcrRef>"
+    others = [
+        entry(reference=named),
+        entry(reference=named, amount=euros("7.00")),
+        entry(reference=named, direction="<CdtDbtInd>DBIT</CdtDbtInd>"),
+        entry(reference=named, booked="<BookgDt><Dt>2026-11-21</Dt></BookgDt>"),
+        entry(reference=named, amount=euros("500.00", "USD")),
+    ]
+    lines = read(document(*others, entry(reference=named)))
+    assert len({line.reference for line in lines}) == 5
+    assert lines[0] == lines[-1]
+    assert all("0001" in line.references for line in lines)
+    assert read(document(*others).replace(b"DE1", b"DE2"))[0].reference != lines[0].reference
+
+
+@pytest.mark.parametrize("nothing", ["NOTPROVIDED", "NOT PROVIDED", "Not-Provided", "nonref", "0000", "-", "N/A"])
+def test_words_for_no_reference(nothing: str) -> None:
+    alike = entry(reference=f"<AcctSvcrRef>{nothing}</AcctSvcrRef>")
+    first, second = read(document(alike, alike))
+    assert first.reference.startswith("entry:")
+    assert first.reference != second.reference
+    assert nothing not in first.references
+
+
+# --- what is noted ---
+
+SUMS = (
+    "<TxsSummry><TtlNtries><NbOfNtries>{count}</NbOfNtries><Sum>{sum}</Sum></TtlNtries>"
+    "<TtlCdtNtries><NbOfNtries>1</NbOfNtries><Sum>500</Sum></TtlCdtNtries></TxsSummry>"
+)
+BALANCE = (
+    "<Bal><Tp><CdOrPrtry><Cd>{}</Cd></CdOrPrtry></Tp><Amt Ccy='EUR'>{}</Amt><CdtDbtInd>{}</CdtDbtInd>"
+    "<Dt><Dt>2026-11-20</Dt></Dt></Bal>"
+)
+
+
+def notes(*parts: str) -> list[str]:
+    reading = Reading()
+    list(read_camt053(io.BytesIO(document(*parts)), reading))
+    return reading.notes
+
+
+def test_control_sums() -> None:
+    debit = entry(amount=euros("20"), direction="<CdtDbtInd>DBIT</CdtDbtInd>")
+    begin, end = BALANCE.format("OPBD", "10.00", "DBIT"), BALANCE.format("CLBD", "470.00", "CRDT")
+    assert notes(begin, end, SUMS.format(count=2, sum="520.0"), entry(), debit) == []
+    wrong = SUMS.format(count=3, sum="521")
+    assert notes(begin, end, wrong, entry(), debit, entry(status="<Sts>PDNG</Sts>", amount=euros("0"))) == [
+        "Statement S1 says a sum of entries of 521, and has 520.00: is it whole?",
+        "Statement S1 says a number of credits of 1, and has 2: is it whole?",
+    ]
+    assert notes(begin, end, entry()) == [
+        "Statement S1 goes from -10.00 to 470.00 EUR, and its entries come to 500.00: is it whole?"
+    ]
+    assert notes(SUMS.format(count="x", sum="1e999999999"), entry()) == [], "what is no number says nothing"
+
+
+def test_an_entry_with_more_details_than_are_kept() -> None:
+    many = part("a", euros("0.01")) * (DETAILS_MAX + 1)
+    text = entry(amount=euros("100.01"), details=f"<NtryDtls>{many}</NtryDtls>")
+    reading = Reading()
+    [line] = read_camt053(io.BytesIO(document(text)), reading)
+    assert (line.amount, line.references) == (10_001, ("BANK1", "a"))
+    assert len(reading.notes) == 1
+
+
+def test_the_memory_of_an_entry_with_a_million_details_is_bounded() -> None:
+    start, end = document(entry(details="#")).split(b"#")
+    file = Repeated(start, f"<NtryDtls>{part('a', euros('1'))}</NtryDtls>".encode() * 100, 600, end)
+    tracemalloc.start()
+    [line] = read_camt053(cast("BinaryIO", file), Reading())
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert line.amount == 50_000
+    assert peak < 20_000_000
+
+
+class Repeated:
+    """A file whose middle is there many times."""
+
+    def __init__(self, start: bytes, middle: bytes, times: int, end: bytes) -> None:
+        self._chunks = iter([start, *itertools.repeat(middle, times), end])
+
+    def read(self, _: int) -> bytes:
+        return next(self._chunks, b"")
+
+
+def test_a_day_is_one_in_the_zone_of_the_business() -> None:
+    for zone, hour in (("Europe/Berlin", 0), ("America/New_York", 5), ("UTC", 0)):
+        [line] = read_camt053(io.BytesIO(document(entry())), Reading(zone=ZoneInfo(zone)))
+        assert (line.booked_at, line.reference) == (datetime(2026, 11, 20, hour, tzinfo=UTC), LINE.reference)
+
+
+@pytest.mark.parametrize(
+    ("root", "told"),
+    [
+        ('<BizMsgEnvlp xmlns="urn:x"><AppHdr/></BizMsgEnvlp>', "business message header: take the Document out"),
+        ('<AppHdr xmlns="urn:iso:std:iso:20022:tech:xsd:head.001.001.02"/>', "take the Document out"),
+        ('<Document xmlns="urn:iso:std:iso:20022:tech:xsd:camt.052.001.08"/>', "report of a day that is not over"),
+        ('<Document xmlns="urn:iso:std:iso:20022:tech:xsd:camt.054.001.08"/>', "notification of single entries"),
+        ('<Document xmlns="urn:iso:std:iso:20022:tech:xsd:pain.001.001.09"/>', "another message (pain.001)"),
+    ],
+)
+def test_another_document_is_told_what_it_is(root: str, told: str) -> None:
+    assert told in refused(root.encode())[1]
 
 
 DTD = '<?xml version="1.0"?><!DOCTYPE Document [{}]>'
@@ -326,8 +447,8 @@ def test_what_is_no_statement(file: bytes, reason: str) -> None:
 
 def test_a_file_that_is_cut_gives_lines_and_then_an_error() -> None:
     entries = [entry(reference=f"<AcctSvcrRef>B{number}</AcctSvcrRef>") for number in range(2000)]
-    lines = read_camt053(io.BytesIO(document(*entries)[:-100]))
-    assert next(lines).reference == "B0"
+    lines = read_camt053(io.BytesIO(document(*entries)[:-100]), Reading())
+    assert next(lines).reference.startswith("B0#")
     with pytest.raises(SettlementFileError):
         list(lines)
 
@@ -344,7 +465,7 @@ class Watched(io.BytesIO):
 
 def test_entries_come_while_the_file_is_read() -> None:
     file = Watched(document(*[entry()] * 5000))
-    lines = read_camt053(file)
+    lines = read_camt053(file, Reading())
     assert next(lines) == LINE
     assert file.tell() <= 2 * CHUNK_BYTES
     assert sum(1 for _ in lines) == 4999

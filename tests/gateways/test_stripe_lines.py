@@ -10,6 +10,7 @@ import pytest
 
 from domain.psp import CaptureRequest, ReversalRequest, TransferRequest
 from domain.reconciliation.lines import PspLine, PspLineKind, PspLines
+from gateways.settlement_file import Reading
 from gateways.stripe.gateway import StripePsp
 from gateways.stripe.line_objects import NO_CURRENCY, line_kind, line_of
 from gateways.stripe.report_file import read_itemized
@@ -323,7 +324,7 @@ async def all_lines(account: "Account", *, hours: float = 24 * 30) -> list[PspLi
 async def report(account: "Account") -> list[PspLine]:
     """The same lines from the file."""
     file = await account.download("reports/itemized", interval_start=0, interval_end=4_000_000_000)
-    return list(read_itemized(io.BytesIO(file)))
+    return list(read_itemized(io.BytesIO(file), Reading()))
 
 
 async def eventful(account: "Account") -> dict[str, str]:

@@ -26,7 +26,7 @@ async def booked(scenario: Scenario, payout: str = "po_1", amount: int = 90_000,
 
 
 async def statement(scenario: Scenario, *lines: BankLine, at: datetime = LATER, **fields: object) -> Found:
-    more = {"source": Source.FILE, "subject": Subject.BANK, "window": MONTH} | fields
+    more = {"source": Source.FILE, "subject": Subject.BANK, "window": MONTH, "apply": True} | fields
     return await scenario.run(*lines, at=at, **more)
 
 
@@ -41,6 +41,25 @@ async def test_by_a_guess(scenario: Scenario) -> None:
     await booked(scenario)
     item = (await statement(scenario, entry(at=NOON + timedelta(days=3)))).one(LineClass.MATCHED)
     assert item["how"] == "guess"
+
+
+async def test_an_entry_that_was_matched_by_a_guess_stays_the_payouts(scenario: Scenario) -> None:
+    """Also where an overlapping statement, or the same one, has it again; its names say that it is the PSP's."""
+    await booked(scenario)
+    line = entry("bank-1", "STRIPE")
+    for _ in range(3):
+        assert (await statement(scenario, line)).one(LineClass.MATCHED)["how"] == "guess"
+    found = await statement(scenario, entry("bank-0", "RENT", amount=-7), line, window=(DAY, DAY + timedelta(days=1)))
+    assert found.classes == ["matched", "unrelated"]
+    assert (await statement(scenario, entry("bank-2", "STRIPE"))).classes == ["missing_here"], "another entry is not"
+
+
+async def test_a_dry_run_confirms_nothing(scenario: Scenario) -> None:
+    await booked(scenario)
+    assert (await statement(scenario, entry("bank-1", "STRIPE"), apply=False)).classes == ["matched"]
+    assert (await statement(scenario, apply=False)).classes == ["timing"], "it is still looked for"
+    assert (await statement(scenario, entry("bank-2", "po_1"))).classes == ["matched"], "and may be another entry"
+    assert (await statement(scenario)).items == []
 
 
 async def test_no_guess_between_two(scenario: Scenario) -> None:
@@ -130,6 +149,28 @@ async def test_a_payout_that_came_back(scenario: Scenario) -> None:
     await booked(scenario, amount=-90_000, at=NOON + hours(30))
     lines = entry("bank-1", "po_1"), entry("bank-2", "po_1", amount=-90_000, at=NOON + hours(48))
     assert (await statement(scenario, *lines)).counts == {"matched": 2}
+
+
+async def test_a_statement_without_a_window_is_of_whole_days(scenario: Scenario) -> None:
+    """An entry has the midnight of its day, and the payout was made later on it."""
+    await booked(scenario)
+    found = await statement(scenario, entry("bank-1", "STRIPE", at=DAY), window=None)
+    assert found.one(LineClass.MATCHED)["how"] == "guess"
+    run = await scenario.database.read(lambda c: runs.get(c, found.run_id))
+    assert (run["window_from"], run["window_to"]) == (DAY, DAY + timedelta(days=1))
+
+
+async def test_lines_outside_the_window_are_counted(scenario: Scenario) -> None:
+    found = await statement(scenario, entry("bank-1", "RENT"), entry("bank-2", "RENT", at=NOON - timedelta(days=9)))
+    run = await scenario.database.read(lambda c: runs.get(c, found.run_id))
+    assert (run["lines"], run["outside"]) == (2, 1)
+
+
+async def test_an_entry_that_was_known_by_the_banks_reference_alone(scenario: Scenario) -> None:
+    await booked(scenario)
+    (await statement(scenario, entry("0001", "STRIPE"))).one(LineClass.MATCHED)
+    again = entry("0001#0123456789ab", "STRIPE"), entry("0001#ba9876543210", "RENT", amount=-5)
+    assert (await statement(scenario, *again)).classes == ["matched", "unrelated"]
 
 
 def test_working_days() -> None:

@@ -35,18 +35,27 @@ async def test_by_the_psps_name(scenario: Scenario) -> None:
     assert await scenario.open_ones() == []
 
 
+BARE: dict[str, object] = {"our_reference": None, "charge_reference": None, "source_reference": None}
+
+
+async def test_by_the_balance_transaction_that_the_fee_came_with(scenario: Scenario) -> None:
+    """Stripe's default columns name nothing else."""
+    paid, _ = await scenario.paid(), await scenario.paid(at=NOON + hours(48))
+    item = (await scenario.run(paid.line(**BARE, occurred_at=NOON + hours(2)))).one(LineClass.MATCHED)
+    assert (item["how"], item["object_id"]) == ("psp_id", paid.charge_id)
+
+
 async def test_by_a_guess_where_there_is_one_candidate(scenario: Scenario) -> None:
-    paid = await scenario.paid()
-    bare = {"our_reference": None, "charge_reference": None, "source_reference": None}
-    item = (await scenario.run(paid.line(**bare, occurred_at=NOON + timedelta(minutes=50)))).one(LineClass.MATCHED)
+    paid = await scenario.paid(fee=None)
+    line = paid.line(**BARE, fee=0, occurred_at=NOON + timedelta(minutes=50))
+    item = (await scenario.run(line)).one(LineClass.MATCHED)
     assert (item["how"], item["object_id"]) == ("guess", paid.charge_id)
     assert item["reason"].startswith("A guess: ")
 
 
 async def test_no_guess_between_two_candidates(scenario: Scenario) -> None:
-    paid = [await scenario.paid(), await scenario.paid()]
-    bare = {"our_reference": None, "charge_reference": None, "source_reference": None}
-    found = await scenario.run(paid[0].line(**bare))
+    paid = [await scenario.paid(fee=None), await scenario.paid(fee=None)]
+    found = await scenario.run(paid[0].line(**BARE))
     assert found.classes == ["missing_at_psp", "missing_at_psp", "missing_here"]
 
 
@@ -58,9 +67,8 @@ async def test_no_guess_against_a_name(scenario: Scenario) -> None:
 
 
 async def test_no_guess_far_apart_in_time(scenario: Scenario) -> None:
-    paid = await scenario.paid()
-    bare = {"our_reference": None, "charge_reference": None, "source_reference": None}
-    found = await scenario.run(paid.line(**bare, occurred_at=NOON + hours(2)))
+    paid = await scenario.paid(fee=None)
+    found = await scenario.run(paid.line(**BARE, occurred_at=NOON + hours(2)))
     assert found.classes == ["missing_at_psp", "missing_here"]
 
 

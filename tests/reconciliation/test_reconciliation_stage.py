@@ -246,7 +246,8 @@ async def test_the_same_bytes_are_the_same_file(scenario: Scenario) -> None:
 async def test_a_file_that_cannot_be_read(scenario: Scenario) -> None:
     run_id = await file_run(scenario, await stored(scenario, itemized(3) + b"broken\n"))
     staged = await ActivityEnvironment().run(worker(scenario).stage_from_file, StageStep(run_id=run_id))
-    assert (staged.done, staged.failure) == (False, "line 5: 1 fields, and not 12")
+    assert not staged.done
+    assert str(staged.failure).startswith("line 5: 1 fields, and not 12")
 
 
 async def test_an_empty_file(scenario: Scenario) -> None:

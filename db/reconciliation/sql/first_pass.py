@@ -38,6 +38,17 @@ PLAIN: list[str] = [
     *table("rec_currency", "SELECT DISTINCT currency FROM rec_line"),
     *table("rec_fee", fees("rec_movement")),
     *table("rec_fact", f"SELECT row_number() OVER ()::int AS fact_no, f.* FROM ({facts('rec_movement')}) f"),
+    # A line that only its balance transaction names is of the object that we know by that.
+    """
+    UPDATE rec_line l SET charge_reference = f.psp_name FROM rec_fact f
+    WHERE l.kind = 'charge' AND coalesce(l.our_reference, l.charge_reference, l.source_reference) IS NULL
+      AND f.kind = 'charge' AND f.txn = l.reference
+    """,
+    """
+    UPDATE rec_line l SET source_reference = substr(d.fingerprint, length(l.kind) + 2) FROM discrepancy d
+    WHERE l.kind IN ('payout', 'payout_reversal') AND l.source_reference IS NULL AND d.psp = :psp
+      AND d.subject = 'psp' AND d.line_reference = l.reference AND starts_with(d.fingerprint, l.kind || ':')
+    """,
     *table("rec_many", "SELECT kind, key FROM rec_fact GROUP BY 1, 2 HAVING count(*) > 1"),
     *table(
         "rec_plain",
