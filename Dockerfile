@@ -43,6 +43,9 @@ ENV PATH=/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PAYSAGA_HOME=/var/lib/paysaga
 
+# For people in a container: `docker compose exec api paysaga payments list`.
+RUN printf '#!/bin/sh\nexec python -m cli.main "$@"\n' > /usr/local/bin/paysaga && chmod 0755 /usr/local/bin/paysaga
+
 # The one folder that is written to, and only by the sandbox; all else works on a read-only file system.
 RUN groupadd --system --gid 10001 paysaga \
     && useradd --system --uid 10001 --gid 10001 --no-create-home --home-dir /var/lib/paysaga --shell /usr/sbin/nologin paysaga \

@@ -31,6 +31,8 @@ def _is_account(text: str) -> bool:
 
 _IS_POSITION: dict[str, Callable[[str], bool]] = {
     "history": _is_number,
+    "payment": partial(is_id, "pay"),
+    "refund": partial(is_id, "re"),
     "merchant": partial(is_id, "mer"),
     "dispute": _is_number,
     "ledger": _is_number,

@@ -15,6 +15,7 @@ from api.payment.routes import PaymentId
 from api.problems import READ_PROBLEMS
 from api.refund import RefundOut, refund_out
 from api.risk import RiskDecisionOut, risk_out
+from api.strict import StrictRoute
 from db import risk, task
 from db.dispute import find as disputes
 from db.payment import charge, find
@@ -26,7 +27,7 @@ from domain.status import Status
 from runtime.wiring import Runtime
 from services import payment as payments
 
-router = APIRouter(prefix="/v1/payments", tags=["payments"])
+router = APIRouter(prefix="/v1/payments", tags=["payments"], route_class=StrictRoute)
 
 
 # --- shapes ---

@@ -14,13 +14,14 @@ from api.cursor import LIMIT_DEFAULT, Cursor, Limit, decode, encode
 from api.fields import FailureOut, Out
 from api.payment.shapes import PaymentOrderOut
 from api.problems import READ_PROBLEMS
+from api.strict import StrictRoute
 from db import history
 from db.history import STATUSES, Entry, EntryType, Filters, Role
 from domain.ids import is_client_id
 from domain.money import to_major
 from domain.status import DisputeStatus, PayoutStatus, RefundStatus
 
-router = APIRouter(prefix="/v1", tags=["history"])
+router = APIRouter(prefix="/v1", tags=["history"], route_class=StrictRoute)
 
 
 # --- shapes ---

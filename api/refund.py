@@ -1,16 +1,19 @@
 """`/v1/payments/{id}/refunds` and `/v1/refunds`: give money back, and see what became of it."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Body, Path, Request, Response
+from fastapi import APIRouter, Body, Path, Query, Request, Response
 from pydantic import Field
 
 from api import examples
 from api.context import HEADERS, IdempotencyKey, PaymentsReader, RefundsWriter, RuntimeOf, Wait, caller, headers, keyed
+from api.cursor import LIMIT_DEFAULT, Cursor, Limit, decode, encode
 from api.fields import Amount, FailureOut, In, Out, failure_out
 from api.payment.routes import PaymentId
+from api.payment.search import SearchOf
 from api.problems import READ_PROBLEMS, WRITE_PROBLEMS
 from api.strict import StrictRoute
 from db.payment.record import Payment
@@ -21,6 +24,7 @@ from domain.money import to_major
 from domain.status import RefundStatus
 from services import payment as payments
 from services import refund as service
+from services import search
 from services.refund import RefundRequest
 
 router = APIRouter(prefix="/v1", tags=["refunds"], route_class=StrictRoute)
@@ -64,6 +68,10 @@ class RefundOut(Out):
 class RefundList(Out):
     object: Literal["list"] = "list"
     data: list[RefundOut]
+
+
+class RefundPage(RefundList):
+    next_cursor: str | None = Field(description="pass it as `cursor` for the next page; null on the last one")
 
 
 def refund_out(row: Refund, names: Mapping[str, str]) -> RefundOut:
@@ -132,6 +140,26 @@ async def create_refund(
         headers(f"/v1/refunds/{made.id}", replayed=done.replayed),
         "application/json",
     )
+
+
+@router.get("/refunds", response_model=RefundPage, responses=READ_PROBLEMS, summary="List refunds")
+async def search_refunds(
+    who: PaymentsReader,
+    runtime: RuntimeOf,
+    wanted: SearchOf,
+    status: Annotated[RefundStatus | None, Query(examples=["SUCCEEDED"])] = None,
+    cursor: Cursor = None,
+    limit: Limit = LIMIT_DEFAULT,
+) -> Response:
+    """Newest first, of all payments; every filter that is given has to match."""
+    filters = replace(wanted, status=status.value if status else None)
+    before = decode("refund", cursor)
+    rows = await search.refunds(runtime.database, caller(who), filters, before=before, limit=limit + 1)
+    following = encode("refund", rows[limit - 1].id) if len(rows) > limit else None
+    page = rows[:limit]
+    paid = {row.payment_id: await payments.load(runtime.database, row.payment_id) for row in page}
+    shown = RefundPage(data=[refund_out(row, _names(paid[row.payment_id])) for row in page], next_cursor=following)
+    return Response(shown.model_dump_json(), media_type="application/json")
 
 
 @router.get("/refunds/{refund_id}", response_model=RefundOut, responses=READ_PROBLEMS, summary="Show a refund")

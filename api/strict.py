@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.context import authenticate
 from api.problems import problem
 from domain.card_data import refuse_card_data, refuse_card_field, require_text
-from domain.errors import BadRequest, PaysagaError
+from domain.errors import BadRequest, PaysagaError, Unprocessable
 
 DEPTH_MAX = 16
 _NUMBER_LENGTH_MAX = 40
@@ -42,8 +42,12 @@ class StrictRoute(APIRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
+        has_formats = any(field.alias == "format" for field in self.dependant.query_params)
 
         async def strict(request: Request) -> Response:
+            # JSON in answer to `format=csv` would be read as a broken file.
+            if not has_formats and request.query_params.get("format", "json") != "json":
+                raise Unprocessable("There is only JSON here: leave out `format`.", code="format_unavailable")
             request = StrictRequest(request.scope, request.receive)
             if self.body_field is not None:
                 await authenticate(request)  # before the work of reading a body is done for anybody

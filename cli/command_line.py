@@ -78,7 +78,10 @@ def _name(value: str) -> str:
 
 
 PaymentName = Annotated[
-    str, typer.Argument(metavar="ID", help="Our pay_… or po_…, or the client's payment_order_id or checkout_id.")
+    str,
+    typer.Argument(
+        metavar="ID", help="Our pay_… or po_…, the client's payment_order_id or checkout_id, or the PSP's pi_…"
+    ),
 ]
 By = Annotated[str, typer.Option("--by", help="Your name, for the audit log.", callback=_name)]
 ByOrLogin = Annotated[str | None, typer.Option("--by", help="Your name, for the audit log; left out: your login.")]

@@ -43,8 +43,8 @@ class Answer:
 
 
 async def find(database: Database, caller: Caller, name: str) -> tuple[Payment, str | None]:
-    """The payment called `name` (`pay_…`, `po_…`, the client's payment_order_id; for a person at a terminal also its
-    checkout_id), and the id of the order if one was named.
+    """The payment called `name` (`pay_…`, `po_…`, the client's payment_order_id or checkout_id, or the PSP's
+    `pi_…`), and the id of the order if one was named.
 
     Raises NotFound `payment_not_found`, also for what is no id at all; Conflict `payment_ambiguous` where several
     tenants have one of this name.

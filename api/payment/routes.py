@@ -1,8 +1,9 @@
 """`/v1/payments`: take a checkout, show it, confirm, capture or cancel it."""
 
+from dataclasses import replace
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Path, Request, Response
+from fastapi import APIRouter, Body, Path, Query, Request, Response
 
 from api import examples
 from api.context import (
@@ -17,18 +18,20 @@ from api.context import (
     headers,
     keyed,
 )
-from api.payment.shapes import CaptureIn, PaymentIn, PaymentOrderOut, PaymentOut, order_out, payment_out
+from api.cursor import LIMIT_DEFAULT, Cursor, Limit, decode, encode
+from api.payment.search import SearchOf
+from api.payment.shapes import CaptureIn, PaymentIn, PaymentList, PaymentOrderOut, PaymentOut, order_out, payment_out
 from api.problems import READ_PROBLEMS, WRITE_PROBLEMS
 from api.strict import StrictRoute
 from domain.status import TERMINAL, Status
-from services import checkout
+from services import checkout, search
 from services import payment as payments
 from services.checkout import Checkout, CheckoutOrder
 from services.payment import Answer, CaptureRequest
 
 router = APIRouter(prefix="/v1/payments", tags=["payments"], route_class=StrictRoute)
 
-_ANY_NAME = "our id, `pay_…` or `po_…`, or your own payment_order_id"
+_ANY_NAME = "our id, `pay_…` or `po_…`, your own payment_order_id or checkout_id, or the PSP's `pi_…`"
 PaymentId = Annotated[str, Path(description=_ANY_NAME, examples=[examples.ORDER])]
 UnconfirmedId = Annotated[str, Path(description=_ANY_NAME, examples=[examples.UNCONFIRMED_ORDER])]
 AuthorizedId = Annotated[str, Path(description=_ANY_NAME, examples=[examples.AUTHORIZED_ORDER])]
@@ -102,6 +105,28 @@ def answer(done: Answer, *, created: bool = False) -> Response:
     return Response(payment_out(row).model_dump_json(), status, sent, "application/json")
 
 
+@router.get("", response_model=PaymentList, responses=READ_PROBLEMS, summary="List payments")
+async def list_payments(
+    who: PaymentsReader,
+    runtime: RuntimeOf,
+    wanted: SearchOf,
+    status: Annotated[Status | None, Query(examples=["SUCCESS"])] = None,
+    cursor: Cursor = None,
+    limit: Limit = LIMIT_DEFAULT,
+) -> Response:
+    """Newest first, with their orders; every filter that is given has to match."""
+    rows = await search.payments(
+        runtime.database,
+        caller(who),
+        replace(wanted, status=status.value if status else None),
+        before=decode("payment", cursor),
+        limit=limit + 1,
+    )
+    following = encode("payment", rows[limit - 1].id) if len(rows) > limit else None
+    shown = PaymentList(data=[payment_out(row) for row in rows[:limit]], next_cursor=following)
+    return Response(shown.model_dump_json(), media_type="application/json")
+
+
 @router.get(
     "/{payment_id}",
     response_model=PaymentOut | PaymentOrderOut,
@@ -109,7 +134,8 @@ def answer(done: Answer, *, created: bool = False) -> Response:
     summary="Show a payment or one of its orders",
 )
 async def show_payment(payment_id: PaymentId, who: PaymentsReader, runtime: RuntimeOf) -> Response:
-    """By our payment id, our order id, or your own payment_order_id (the latest payment of it)."""
+    """By our payment id, our order id, your own payment_order_id or checkout_id (the latest payment of it), or the
+    PSP's id of the charge."""
     row, order_id = await payments.find(runtime.database, caller(who), payment_id)
     shown = payment_out(row) if order_id is None else order_out(row, row.order(order_id))
     return Response(shown.model_dump_json(), media_type="application/json")

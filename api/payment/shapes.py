@@ -159,6 +159,12 @@ class PaymentOut(Out):
     created_at: datetime
 
 
+class PaymentList(Out):
+    object: Literal["list"] = "list"
+    data: list[PaymentOut]
+    next_cursor: str | None = Field(description="pass it as `cursor` for the next page; null on the last one")
+
+
 # --- from rows ---
 
 

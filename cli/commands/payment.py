@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.command_line import By, Limit, Note, PaymentName, Tenant, settings, show, steer
+from cli.search import Amount, Before, Buyer, Currency, Reference, Seller, Since, Until
 from domain.messages import Decision, Resolution
 from domain.risk import ReviewDecision
 from domain.status import Status
@@ -35,13 +36,23 @@ def payments_show(name: PaymentName) -> None:
 @payments.command("list")
 def payments_list(
     status: Annotated[Status | None, typer.Option(case_sensitive=False, help="Only those with this status.")] = None,
+    seller: Seller = None,
+    buyer: Buyer = None,
+    currency: Currency = None,
+    amount: Amount = None,
+    reference: Reference = None,
+    since: Since = None,
+    until: Until = None,
+    before: Before = None,
     tenant: Tenant = None,
     limit: Limit = 20,
 ) -> None:
-    """Payments, newest first."""
+    """Payments, newest first; every filter that is given has to match."""
     from cli.pages.payment import payments_page
+    from services.search import Search
 
-    show(lambda database: payments_page(database, status=status, tenant=tenant, limit=limit))
+    wanted = Search(status.value if status else None, since, until, seller, buyer, currency, amount, reference)
+    show(lambda database: payments_page(database, wanted, tenant=tenant, before=before, limit=limit))
 
 
 @payments.command("nudge")

@@ -4,8 +4,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from cli.command_line import By, Limit, Note, OpenOnly, PaymentName, show, steer
+from cli.command_line import By, Limit, Note, OpenOnly, PaymentName, Tenant, show, steer
+from cli.search import Amount, Before, Buyer, Currency, Reference, Seller, Since, Until
 from domain.messages import Decision, Resolution
+from domain.status import RefundStatus
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -22,16 +24,41 @@ RefundId = Annotated[str, typer.Argument(metavar="ID", help="Our own id, re_…"
 def refunds_list(
     payment: Annotated[str | None, typer.Option(metavar="ID", help="Only those of this payment.")] = None,
     open_only: OpenOnly = False,
+    status: Annotated[
+        RefundStatus | None, typer.Option(case_sensitive=False, help="Only those with this status.")
+    ] = None,
+    seller: Seller = None,
+    buyer: Buyer = None,
+    currency: Currency = None,
+    amount: Amount = None,
+    reference: Reference = None,
+    since: Since = None,
+    until: Until = None,
+    before: Before = None,
+    tenant: Tenant = None,
     limit: Limit = 20,
 ) -> None:
-    """Refunds, newest first: asked for, made at the PSP, and those that undo a charge."""
+    """Refunds, newest first: asked for, made at the PSP, and those that undo a charge. Every filter has to match."""
     from cli.connection import ANYBODY
     from cli.pages.refund import refunds_page
     from services.payment import find
+    from services.search import Search
 
     async def page(database: "Database") -> "RenderableType":
         row = (await find(database, ANYBODY, payment))[0] if payment is not None else None
-        return await refunds_page(database, row, open_only=open_only, limit=limit)
+        wanted = Search(
+            status.value if status else None,
+            since,
+            until,
+            seller,
+            buyer,
+            currency,
+            amount,
+            reference,
+            open_only=open_only,
+            payment_id=row.id if row else None,
+        )
+        return await refunds_page(database, wanted, tenant=tenant, before=before, limit=limit)
 
     show(page)
 

@@ -25,8 +25,11 @@ from db.refund import find as refunds
 from domain.ids import payment_workflow_id
 from domain.money import to_major
 from domain.risk import ReviewDecision
-from domain.status import TERMINAL, Status
+from domain.status import TERMINAL
+from services import search
+from services.command import Caller
 from services.payment import Answer, Nudged
+from services.search import Search
 
 # --- one payment ---
 
@@ -152,16 +155,20 @@ def _steps(row: Payment, steps: Sequence[Transition]) -> RenderableType:
 # --- lists ---
 
 
-async def payments_page(database: Database, *, status: Status | None, tenant: str | None, limit: int) -> RenderableType:
-    rows = await database.read(lambda c: find.newest(c, status=status, tenant_id=tenant, limit=limit))
+async def payments_page(
+    database: Database, wanted: Search, *, tenant: str | None, before: str | None, limit: int
+) -> RenderableType:
+    rows = await search.payments(database, Caller("", tenant), wanted, before=before, limit=limit)
     if not rows:
-        return Text("No payments." if status is None else f"No payments are {status}.", "dim")
+        return Text("No payments." if wanted == Search() else "No payments match.", "dim")
     table = look.table("payment", "created (UTC)", "tenant", "checkout", "amount", "status", "why")
     for row in rows:
         amount = look.amount(row.amount, row.currency)
         where = (row.id, look.time(row.created_at), row.tenant_id, row.checkout_id or "–")
-        table.add_row(*where, amount, look.status(row.status), Text(row.failure or "", "dim"))
-    more = Text(f"The newest {limit}; --limit shows more.", "dim") if len(rows) == limit else Text("")
+        failure = next((order.failure.code for order in row.orders if order.failure), "")
+        table.add_row(*where, amount, look.status(row.status), Text(failure, "dim"))
+    next_page = f"These are {limit}; --before {rows[-1].id} shows the next."
+    more = Text(next_page, "dim") if len(rows) == limit else Text("")
     return Group(table, more) if more.plain else table
 
 

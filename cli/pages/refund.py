@@ -10,25 +10,27 @@ from cli.pages import format as look
 from cli.pages.books import booked, books_section
 from cli.pages.reserve import reserves_of, reserves_table
 from db.core.database import Database
-from db.payment.record import Payment
-from db.refund import find as refunds
 from db.refund.record import Refund
 from domain.money import to_major
 from domain.status import RefundStatus
 from services import refund as service
+from services import search
+from services.command import Caller
 from services.refund import RefundAnswer
+from services.search import Search
 
 
-async def refunds_page(database: Database, row: Payment | None, *, open_only: bool, limit: int) -> RenderableType:
-    """Those of a payment, or the newest of all."""
-    if row is not None:
-        found = await database.read(lambda c: refunds.of_payment(c, row.id))
-        rows = [r for r in found if not (open_only and r.ended)]
-    else:
-        rows = await database.read(lambda c: refunds.newest(c, open_only=open_only, limit=limit))
+async def refunds_page(
+    database: Database, wanted: Search, *, tenant: str | None, before: str | None, limit: int
+) -> RenderableType:
+    """The newest that match."""
+    rows = await search.refunds(database, Caller("", tenant), wanted, before=before, limit=limit)
     if not rows:
-        return Text("No refund is open." if open_only else "No refunds.", "dim")
-    return refunds_table(rows, payment=True)
+        return Text("No refund is open." if wanted.open_only else "No refunds.", "dim")
+    table = refunds_table(rows, payment=True)
+    if len(rows) < limit:
+        return table
+    return Group(table, Text(f"These are {limit}; --before {rows[-1].id} shows the next.", "dim"))
 
 
 def refunds_table(rows: Sequence[Refund], *, payment: bool = False) -> RenderableType:

@@ -1,9 +1,10 @@
-"""Refunds by id, of a payment, and in lists."""
+"""Refunds by id, of a payment, and those that are unfinished."""
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db.refund.record import Refund
@@ -18,16 +19,24 @@ async def get(connection: AsyncConnection, refund_id: str) -> Refund:
 
 
 async def in_tenant(connection: AsyncConnection, tenant_id: str, refund_id: str) -> Refund | None:
-    """Of this tenant, or None."""
-    row = await connection.execute(select(refund).where(refund.c.id == refund_id, refund.c.tenant_id == tenant_id))
-    found = row.mappings().one_or_none()
+    """Of this tenant, by our id or the PSP's, or None."""
+    row = await connection.execute(_named(refund_id).where(refund.c.tenant_id == tenant_id))
+    found = row.mappings().first()
     return None if found is None else Refund(**found)
 
 
 async def anywhere(connection: AsyncConnection, refund_id: str) -> Refund | None:
     """Of any tenant, for a person at a terminal."""
-    row = (await connection.execute(select(refund).where(refund.c.id == refund_id))).mappings().one_or_none()
+    row = (await connection.execute(_named(refund_id))).mappings().first()
     return None if row is None else Refund(**row)
+
+
+def _named(name: str) -> Select[Any]:
+    return (
+        select(refund)
+        .where(or_(refund.c.id == name, refund.c.reference == name))
+        .order_by((refund.c.id == name).desc())
+    )
 
 
 async def of_payment(connection: AsyncConnection, payment_id: str) -> Sequence[Refund]:
@@ -40,16 +49,7 @@ async def unmade(connection: AsyncConnection, payment_id: str) -> Sequence[Refun
     return [row for row in await of_payment(connection, payment_id) if not row.ended]
 
 
-async def newest(connection: AsyncConnection, *, open_only: bool, limit: int) -> list[Refund]:
-    """Newest first, of all tenants. Open: somebody still has to see it through, also a failed one that undoes a
-    charge."""
-    query = select(refund).order_by(refund.c.seq.desc()).limit(limit)
-    if open_only:
-        query = query.where(~_ended())
-    return [Refund(**row) for row in (await connection.execute(query)).mappings()]
-
-
-def _ended() -> ColumnElement[bool]:
+def ended() -> ColumnElement[bool]:
     """`Refund.ended`: nothing more is to be done about it."""
     return or_(
         refund.c.status == RefundStatus.SUCCEEDED.value,
@@ -64,7 +64,7 @@ async def unfinished(connection: AsyncConnection, older_than_s: float, after_id:
         select(refund)
         .join(payment_table, payment_table.c.id == refund.c.payment_id)
         .where(
-            ~_ended(),
+            ~ended(),
             refund.c.updated_at < due,
             # Part of undoing a charge, it is the payment's own workflow's as long as that lives.
             or_(

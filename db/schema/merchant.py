@@ -43,6 +43,7 @@ merchant = Table(
     _created(),
     _created("updated_at"),
     UniqueConstraint("tenant_id", "seller_account"),
+    Index("ix_merchant_created", "tenant_id", "created_at", "id"),
     CheckConstraint(f"status IN ({_words(MerchantStatus)})", name="status"),
     CheckConstraint("fee_percent BETWEEN 0 AND 100 AND fee_fixed >= 0", name="fee"),
     CheckConstraint("psp_fee_payer IN ('platform', 'seller')", name="psp_fee_payer"),

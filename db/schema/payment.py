@@ -72,6 +72,8 @@ payment = Table(
         postgresql_where=text("status NOT IN ('SUCCESS', 'FAILED', 'CANCELLED')"),
     ),
     Index("ix_payment_buyer", "tenant_id", "buyer_id", "id"),
+    Index("ix_payment_created", "tenant_id", "created_at", "id"),
+    Index("ix_payment_checkout", "tenant_id", "checkout_id"),
     Index("ix_payment_buyer_created", "tenant_id", "buyer_id", "created_at"),
     Index(
         "ix_payment_card",
@@ -183,6 +185,7 @@ charge = Table(
     _created(),
     UniqueConstraint("payment_id", "attempt"),
     UniqueConstraint("psp", "reference"),
+    Index("ix_charge_reference", "reference"),
     CheckConstraint("refund_amount BETWEEN 0 AND coalesce(received_amount, 0)", name="refunds"),
 )
 

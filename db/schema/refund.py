@@ -50,6 +50,8 @@ refund = Table(
     _created(),
     _created("updated_at"),
     UniqueConstraint("charge_id", "reference"),
+    Index("ix_refund_created", "tenant_id", "created_at", "id"),
+    Index("ix_refund_reference", "reference"),
     CheckConstraint(f"status IN ({_words(RefundStatus)})", name="status"),
     CheckConstraint("amount > 0 AND amount <= refundable_amount", name="amount"),
     CheckConstraint("origin IN ('compensation', 'late_charge', 'request', 'psp')", name="origin"),

@@ -2,8 +2,10 @@
 
 from datetime import UTC, datetime
 
+from db import search
 from db.refund import creation, find
 from db.refund.creation import NewRefund
+from db.search import Wanted
 from domain.ids import new_id
 from tests.support.shop import Shop
 
@@ -19,5 +21,5 @@ async def test_refunds_are_listed_in_the_order_in_which_they_were_asked_for(shop
     shown = (await shop.get(f"/v1/payments/{payment['id']}/refunds")).json()["data"]
     assert [refund["id"] for refund in shown] == ids
     assert [row.id for row in await database.read(lambda c: find.unmade(c, payment["id"]))] == ids
-    newest = await database.read(lambda c: find.newest(c, open_only=False, limit=1000))
+    newest = await database.read(lambda c: search.refunds(c, shop.tenant, Wanted(), before=None, limit=1000))
     assert [row.id for row in newest if row.payment_id == payment["id"]] == ids[::-1]

@@ -156,6 +156,23 @@ def every_setting_exists(files: Files) -> None:
         assert f'"{name}"' in (ROOT / where).read_text()
 
 
+NOT_PASSED_ON = {
+    "home", "api_host", "api_port", "database_url", "database_owner_url", "sandbox_host", "sandbox_port",
+    "temporal_address", "temporal_port", "temporal_ui_port", "temporal_namespace", "temporal_task_queue",
+    "temporal_api_key", "temporal_tls", "temporal_tls_ca_path", "temporal_tls_cert_path", "temporal_tls_key_path",
+    "worker_metrics_port", "temporal_metrics_port",
+}  # fmt: skip
+"""Settings that the file itself decides: addresses, ports and logins between its containers."""
+
+
+def every_setting_reaches_the_containers(files: Files) -> None:
+    """Whatever config/settings.py offers can be set in .env."""
+    for name in ("api", "worker"):
+        given = {key.removeprefix("PAYSAGA_").lower() for key in files.services[name]["environment"]}
+        missing = set(Settings.model_fields) - NOT_PASSED_ON - given
+        assert not missing, f"{name} does not get {missing}"
+
+
 def containers_get_settings_that_fit(files: Files) -> None:
     """What is required is there, it is valid, and each password is known only where it is used."""
     seen: dict[str, Settings] = {}
@@ -438,6 +455,7 @@ RULES: tuple[Callable[[Files], None], ...] = (
     no_secret_is_written_down,
     the_example_names_every_variable,
     every_setting_exists,
+    every_setting_reaches_the_containers,
     containers_get_settings_that_fit,
     every_command_exists,
     sandbox_understands_its_arguments,

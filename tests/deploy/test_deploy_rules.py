@@ -38,6 +38,7 @@ PLANTED: list[tuple[Rule, str, str, str]] = [
     (rules.the_example_names_every_variable, COMPOSE, "${TEMPORAL_UI_PUBLISH:-", "${UI_PUBLISH:-"),
     (rules.every_setting_exists, COMPOSE, "PAYSAGA_LOG_LEVEL", "PAYSAGA_LOGLEVEL"),
     (rules.every_setting_exists, DOCKERFILE, "PAYSAGA_HOME", "PAYSAGA_FOLDER"),
+    (rules.every_setting_reaches_the_containers, COMPOSE, "  PAYSAGA_PAYOUT_RUN_AT:\n", ""),
     (rules.containers_get_settings_that_fit, COMPOSE, "postgresql://paysaga:$", "postgresql://paysaga_owner:$"),
     (rules.containers_get_settings_that_fit, COMPOSE, "  PAYSAGA_ENCRYPTION_KEYS:", "  PAYSAGA_ENCRYPTION_KEY:"),
     (rules.containers_get_settings_that_fit, COMPOSE, "postgresql://paysaga_owner:$", "postgresql://paysaga:$"),

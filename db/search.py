@@ -1,0 +1,125 @@
+"""Lists of payments and refunds by what a shop or an operator remembers of them: newest first, in stable pages."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, Table, exists, or_, select, true, tuple_
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from db.payment.payment import get
+from db.payment.record import Payment
+from db.refund.find import ended
+from db.refund.record import Refund
+from db.schema.payment import charge, payment, payment_order
+from db.schema.refund import refund
+from db.schema.tenant import tenant
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The filters of a list; what is None matches everything. `amount` in minor units, `since` included and `until`
+    not. `reference`: the PSP's own id, or the client's name of the checkout or of an order. `payment_id` and
+    `open_only` (somebody still has to see it through) are of refunds.
+    """
+
+    status: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    seller_account: str | None = None
+    buyer_id: str | None = None
+    currency: str | None = None
+    amount: int | None = None
+    reference: str | None = None
+    payment_id: str | None = None
+    open_only: bool = False
+
+
+async def payments(
+    connection: AsyncConnection, tenant_id: str | None, wanted: Wanted, *, before: str | None, limit: int
+) -> list[Payment]:
+    """Payments of a tenant (None: of all); `before`: the id that the page before ended with."""
+    order = payment_order.c.payment_id == payment.c.id
+    conditions = _common(payment, wanted)
+    if wanted.buyer_id is not None:
+        conditions.append(payment.c.buyer_id == wanted.buyer_id)
+    if wanted.seller_account is not None:
+        conditions.append(exists().where(order, payment_order.c.seller_account == wanted.seller_account))
+    if (reference := wanted.reference) is not None:
+        named = exists().where(order, payment_order.c.payment_order_id == reference)
+        at_psp = exists().where(charge.c.payment_id == payment.c.id, charge.c.reference == reference)
+        conditions.append(or_(payment.c.checkout_id == reference, named, at_psp))
+    found = [
+        await get(connection, name) for name in await _ids(connection, payment, tenant_id, conditions, before, limit)
+    ]
+    return [row for row in found if row is not None]
+
+
+async def refunds(
+    connection: AsyncConnection, tenant_id: str | None, wanted: Wanted, *, before: str | None, limit: int
+) -> list[Refund]:
+    """Refunds of a tenant (None: of all); `before`: the id that the page before ended with. One of a charge as a whole
+    is every seller's of the payment."""
+    conditions = _common(refund, wanted)
+    of = payment.c.id == refund.c.payment_id
+    order = payment_order.c.payment_id == refund.c.payment_id
+    concerned = or_(refund.c.order_id.is_(None), refund.c.order_id == payment_order.c.id)
+    if wanted.open_only:
+        conditions.append(~ended())
+    if wanted.payment_id is not None:
+        conditions.append(refund.c.payment_id == wanted.payment_id)
+    if wanted.buyer_id is not None:
+        conditions.append(exists().where(of, payment.c.buyer_id == wanted.buyer_id))
+    if wanted.seller_account is not None:
+        conditions.append(exists().where(order, concerned, payment_order.c.seller_account == wanted.seller_account))
+    if (reference := wanted.reference) is not None:
+        checkout = exists().where(of, payment.c.checkout_id == reference)
+        named = exists().where(order, concerned, payment_order.c.payment_order_id == reference)
+        conditions.append(or_(refund.c.reference == reference, checkout, named))
+    ids = await _ids(connection, refund, tenant_id, conditions, before, limit)
+    rows = await connection.execute(
+        select(refund).where(refund.c.id.in_(ids)).order_by(refund.c.created_at.desc(), refund.c.id.desc())
+    )
+    return [Refund(**row) for row in rows.mappings()]
+
+
+def _common(table: Table, wanted: Wanted) -> list[ColumnElement[bool]]:
+    """The conditions that both have columns for."""
+    equal = {"status": wanted.status, "currency": wanted.currency, "amount": wanted.amount}
+    conditions = [table.c[name] == value for name, value in equal.items() if value is not None]
+    if wanted.since is not None:
+        conditions.append(table.c.created_at >= wanted.since)
+    if wanted.until is not None:
+        conditions.append(table.c.created_at < wanted.until)
+    return conditions
+
+
+async def _ids(
+    connection: AsyncConnection,
+    table: Table,
+    tenant_id: str | None,
+    conditions: list[ColumnElement[bool]],
+    before: str | None,
+    limit: int,
+) -> Sequence[str]:
+    """Newest first. Each tenant's newest come from the index; a list of all tenants is the newest of those."""
+    position = (table.c.created_at, table.c.id)
+    if before is not None:
+        ended = table.alias("ended")
+        at = select(ended.c.created_at).where(ended.c.id == before)
+        if tenant_id is not None:
+            at = at.where(ended.c.tenant_id == tenant_id)
+        conditions = [*conditions, tuple_(*position) < tuple_(at.scalar_subquery(), before)]
+    newest = (
+        select(*position)
+        .where(table.c.tenant_id == tenant.c.id, *conditions)
+        .order_by(*(column.desc() for column in position))
+        .limit(limit)
+        .correlate(tenant)
+        .lateral("newest")
+    )
+    query = select(newest.c.id).select_from(tenant.join(newest, true()))
+    if tenant_id is not None:
+        query = query.where(tenant.c.id == tenant_id)
+    query = query.order_by(newest.c.created_at.desc(), newest.c.id.desc()).limit(limit)
+    return (await connection.scalars(query)).all()
