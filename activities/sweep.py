@@ -32,7 +32,7 @@ from domain.ids import (
 from domain.messages import Nudge
 from domain.sweep import SweepReport
 from runtime.workflow_client import WorkflowClient
-from services import webhook
+from services import webhook, workflow
 
 T = TypeVar("T")
 
@@ -71,7 +71,8 @@ class SweepActivities:
         )
         stuck_s = max(10 * self._after_s, _STUCK_S_MIN)
         tasks = await self._database.run(lambda c: sweep.open_tasks_for_stuck(c, after_s=stuck_s))
-        return SweepReport(restarted=restarted, tasks=tasks)
+        failing = await workflow.watch(self._database, self._workflows)
+        return SweepReport(restarted=restarted, tasks=tasks + failing)
 
     async def _each(
         self,

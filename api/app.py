@@ -61,7 +61,7 @@ def create_app(settings: Settings) -> FastAPI:
     problems.install(app)
     openapi.install(app)
     docs.install(app, settings)
-    larger = {"/v1/reconciliations/files": settings.reconcile_file_max_bytes}
+    larger = {"/v1/reconciliations/files": settings.reconcile_file_max_bytes, "/webhooks/": webhook.EVENT_BYTES_MAX}
     app.add_middleware(BodyLimit, bytes_max=settings.api_max_body_bytes, larger=larger)
     for module in (
         payment,

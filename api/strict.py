@@ -130,8 +130,8 @@ def _inspect(value: Any, depth: int) -> None:
 
 
 class BodyLimit:
-    """413 before a body is in memory, whether its length is declared or not. `larger`: the limits of paths that take
-    files, which never are in memory as a whole."""
+    """413 before a body is in memory, whether its length is declared or not. `larger`: the limits of what lies
+    under paths that take more: files, which never are in memory as a whole, and events of a PSP."""
 
     def __init__(self, app: ASGIApp, bytes_max: int, larger: Mapping[str, int] | None = None) -> None:
         self._app = app
@@ -142,7 +142,8 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        bytes_max = self._larger.get(scope["path"], self._bytes_max)
+        limits = (limit for path, limit in self._larger.items() if scope["path"].startswith(path))
+        bytes_max = next(limits, self._bytes_max)
         declared = dict(scope["headers"]).get(b"content-length", b"0")
         if not declared.isdigit() or int(declared) > bytes_max:
             await self._refuse(scope, receive, send, bytes_max)

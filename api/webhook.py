@@ -11,6 +11,9 @@ from services import webhook
 
 router = APIRouter(tags=["webhooks"])
 
+EVENT_BYTES_MAX = 2 * 1024 * 1024
+"""No PSP says how large its events become; those with many lines and full metadata are some hundred kilobytes."""
+
 
 class Received(BaseModel):
     received: bool = True
@@ -25,8 +28,9 @@ class Received(BaseModel):
 async def receive_webhook(
     psp: Annotated[str, Path(examples=["stripe"])], request: Request, runtime: RuntimeOf
 ) -> Response:
-    """200 once it is stored, also for a duplicate, an unknown type and an unknown object; 400 when it cannot be
-    trusted; 503 when it cannot be stored, so that the PSP sends it again."""
+    """200 once it is stored, also for a duplicate, an unknown type or object, and what is another account's or of the
+    other mode, which is kept and ignored; 400 when it cannot be trusted or is no event; 503 when it cannot be stored,
+    so that the PSP sends it again."""
     headers = {name.lower(): value for name, value in request.headers.items()}
     await webhook.receive(runtime, psp, await request.body(), headers)
     return Response(Received().model_dump_json(), media_type="application/json")

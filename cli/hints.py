@@ -6,19 +6,24 @@ from db.task import CLOSED_BY_HAND, Task
 from domain.money import to_major
 from domain.payout import WEEKDAYS, Interval, PayoutSchedule
 
-_RESOLVE = "`paysaga payments resolve {payment} --decision …`"
+_RESOLVE = "`paysaga payments resolve {payment} --decision"
+_LOOK_FOR_IT = (
+    f"look for it at the PSP: {_RESOLVE} reference --reference pi_…` if it is there, `… not_charged` if no money "
+    "moved, `… retry` to have it looked for again, `… cancel` to undo it"
+)
 _CLOSE = ", then `paysaga tasks close {task}`"
 
 _HINTS = {
     "review": "`paysaga payments review {payment} --approve` or `--reject`",
-    "capture_refused": "`paysaga payments resolve {payment} --decision retry`, or `paysaga payments cancel {payment}`",
-    "amount_mismatch": "`paysaga payments resolve {payment} --decision cancel` refunds what came",
-    "charge_not_found": "look for it at the PSP: " + _RESOLVE,
-    "psp_unknown": "look for it at the PSP: " + _RESOLVE,
-    "past_deadline": "look at the PSP: " + _RESOLVE,
-    "authorized_unexpectedly": "capture or cancel it at the PSP: " + _RESOLVE,
+    "capture_refused": f"{_RESOLVE} retry`, or `paysaga payments cancel {{payment}}`",
+    "amount_mismatch": f"{_RESOLVE} cancel` refunds what came",
+    "charge_not_found": _LOOK_FOR_IT,
+    "psp_unknown": _LOOK_FOR_IT,
+    "past_deadline": f"look at the PSP: {_RESOLVE} retry` once it is decided there, or `… cancel`",
+    "authorized_unexpectedly": f"capture or cancel it at the PSP, then {_RESOLVE} retry`, or `… cancel`",
     "stuck": "`paysaga payments nudge {payment}`, `paysaga sweep`; is a worker running?",
-    "refund_failed": "`paysaga refunds resolve {refund} --decision retry`, or `reference` if you made it by hand",
+    "refund_failed": "`paysaga refunds resolve {refund} --decision retry`, or `reference` if you made it by hand; of "
+    "another amount `accept`",
     "refund_came_back": "the buyer still waits: `paysaga refunds create {payment}` or by another way",
     "refund_exceeds": "more was given back in the PSP's dashboard than was left: ask who and why",
     "refund_at_psp": "somebody refunded in the PSP's dashboard what was no sale here: ask who and why",
@@ -39,6 +44,8 @@ _HINTS = {
     "unmatched": "`paysaga reconcile discrepancy {object}` says what differs and what can be decided",
     "reconciliation_failed": "`paysaga reconcile show {object}` says why: set it right, run it again",
     "paid_twice": "refund the second charge in the PSP's dashboard",
+    "workflow_failing": "see its error in the Temporal UI; once the cause is mended, `paysaga workflows restart "
+    "{object} --by NAME` starts it again from its rows",
     "webhook_dead": "`paysaga webhooks dead`, `paysaga webhooks replay whk_…`",
 }
 

@@ -22,6 +22,7 @@ OTHER_QUESTIONS = (
     "refund_at_psp",
     "paid_twice",
     "webhook_dead",
+    "workflow_failing",
 )
 """Kinds that say nothing of why a payment or a refund does not move on, and that no decision about that answers."""
 
@@ -133,6 +134,12 @@ async def open_tasks(
         query = query.where(operator_task.c.payment_id == payment_id)
     if object_id is not None:
         query = query.where(operator_task.c.object_id == object_id)
+    return [Task(**row) for row in (await connection.execute(query)).mappings()]
+
+
+async def open_of_kind(connection: AsyncConnection, kind: str) -> list[Task]:
+    """All that are open."""
+    query = select(operator_task).where(operator_task.c.kind == kind, operator_task.c.closed_at.is_(None))
     return [Task(**row) for row in (await connection.execute(query)).mappings()]
 
 

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db.refund.record import Refund
 from db.schema.base import PLATFORM_TENANT
+from db.schema.dispute import dispute
 from db.schema.messages import webhook_inbox
 from db.schema.payment import charge, payment
 from db.schema.payout import payout
@@ -103,7 +104,7 @@ async def insert(
             aftermath=event.kind is PspEventKind.DISPUTE or event.refund_failed or made_at_psp,
             charge_reference=event.charge_reference,
             status="RECEIVED" if concerned else "IGNORED",
-            note=None if concerned else _UNCONCERNED,
+            note=None if concerned else f"ignored: {event.ignored}" if event.ignored else _UNCONCERNED,
         )
         .on_conflict_do_nothing(index_elements=["psp", "event_id"])
         .returning(*_COLUMNS)
@@ -230,7 +231,18 @@ async def charge_of(connection: AsyncConnection, psp: str, event: PspEvent) -> C
         return await _charge(connection, psp, charge.c.id == event.charge_id)
     by_charge = event.kind in (PspEventKind.REFUND, PspEventKind.DISPUTE)
     name = event.charge_reference if by_charge else event.reference
-    return await charge_named(connection, psp, name) if event.reference and name else None
+    if event.reference and name:
+        return await charge_named(connection, psp, name)
+    return await _charge_of_known(connection, psp, event) if by_charge else None
+
+
+async def _charge_of_known(connection: AsyncConnection, psp: str, event: PspEvent) -> ChargeOf | None:
+    """Our charge of a refund or dispute that we know, where the event names that alone."""
+    if event.reference is None:
+        return None
+    about = refund if event.kind is PspEventKind.REFUND else dispute
+    known = select(about.c.charge_id).where(about.c.reference == event.reference)
+    return await _charge(connection, psp, charge.c.id.in_(known))
 
 
 async def charge_named(connection: AsyncConnection, psp: str, reference: str | None) -> ChargeOf | None:

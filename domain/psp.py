@@ -359,7 +359,7 @@ class PspEvent(Frozen):
     event_id: str
     type: str
     kind: PspEventKind
-    created_at: datetime
+    ignored: str | None = Field(default=None, description="why it is kept and nothing made of it")
     reference: str | None = Field(default=None, description="the PSP's name of its object")
     charge_reference: str | None = Field(
         default=None, description="the PSP's name of the charge that the object belongs to"
@@ -378,7 +378,7 @@ class PspEvent(Frozen):
 
 
 class WebhookRejected(ValueError):
-    """A webhook whose signature, age, account or shape is wrong; `code` is stable."""
+    """A webhook whose signature or age is wrong, or that is no event; `code` is stable."""
 
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(detail)

@@ -3,6 +3,7 @@ default."""
 
 from datetime import datetime
 
+from domain.messages import Decision
 from domain.model import Frozen
 from domain.psp import RefundResult
 from domain.status import RefundStatus, Status
@@ -24,11 +25,13 @@ class BookRefundStep(Frozen):
 
 
 class RefundState(Frozen):
-    """Of the refund, and of the payment after it was booked. `ended`: nothing more is to be done about it."""
+    """Of the refund, and of the payment after it was booked. `ended`: nothing more is to be done about it. `offered`:
+    what a person can decide about it; None where the PSP's word was not known, so that nothing has changed."""
 
     status: RefundStatus
     payment_status: Status
     ended: bool = False
+    offered: tuple[Decision, ...] | None = None
 
 
 class RefundInput(Frozen):

@@ -40,6 +40,8 @@ _DYNAMIC_CONFIG = (
     "frontend.namespaceRPS=20000",
     "history.rps=20000",
     "matching.rps=20000",
+    # A workflow whose task fails twice is marked for the sweeper; the default of five is a minute later.
+    "system.numConsecutiveWorkflowTaskProblemsToTriggerSearchAttribute=2",
 )
 
 

@@ -1,9 +1,9 @@
 """The client that starts and signals the workflows of payments, refunds, disputes and payouts, by their ids."""
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
-from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
+from temporalio.client import Client, WorkflowExecutionAsyncIterator, WorkflowExecutionStatus, WorkflowHandle
 from temporalio.common import (
     Priority,
     SearchAttributePair,
@@ -43,6 +43,17 @@ _AWAY = (RPCError, RuntimeError)
 
 _AFTER_PAYMENTS = Priority(priority_key=4)
 """A run's payouts wait while buyers pay; 3 is the default."""
+
+
+_FAILS = "TemporalReportedProblems IN ('category=WorkflowTaskFailed')"
+"""Set by the server on a workflow whose task failed several times in a row (five; here two: `embedded.temporal`)."""
+
+
+class FailingWorkflow(NamedTuple):
+    """`tenant_id`: None for one that is of no tenant, a schedule's."""
+
+    id: str
+    tenant_id: str | None
 
 
 class WorkflowClient:
@@ -239,6 +250,41 @@ class WorkflowClient:
                 return False
             raise Unavailable("Temporal does not answer.") from error
         return description.status is WorkflowExecutionStatus.RUNNING
+
+    async def failing(self) -> list[FailingWorkflow]:
+        """Our workflows whose task fails again and again, by what Temporal marks: an error in the code, or what its
+        history holds, stops them, and no message reaches them. Raises Unavailable."""
+        query = f"TaskQueue = '{self._task_queue}' AND ExecutionStatus = 'Running' AND {_FAILS}"
+        try:
+            found = [FailingWorkflow(w.id, w.typed_search_attributes.get(TENANT)) async for w in self._listed(query)]
+            return [row for row in found if await self.is_failing(row.id)]
+        except _AWAY as error:
+            if isinstance(error, RPCError) and error.status is RPCStatusCode.INVALID_ARGUMENT:
+                return []  # a server older than the mark
+            raise Unavailable("Temporal does not answer.") from error
+
+    def _listed(self, query: str) -> WorkflowExecutionAsyncIterator:
+        return self._client.list_workflows(query, page_size=200)
+
+    async def is_failing(self, workflow_id: str) -> bool:
+        """Whether the workflow's task has failed, or was lost, and is tried again. Raises Unavailable."""
+        try:
+            description = await self._client.get_workflow_handle(workflow_id).describe(rpc_timeout=_RPC_TIMEOUT)
+        except _AWAY as error:
+            if isinstance(error, RPCError) and error.status is RPCStatusCode.NOT_FOUND:
+                return False
+            raise Unavailable("Temporal does not answer.") from error
+        running = description.status is WorkflowExecutionStatus.RUNNING
+        return running and description.raw_description.pending_workflow_task.attempt > 1
+
+    async def terminate(self, workflow_id: str, reason: str) -> None:
+        """End a workflow as it stands; what it was at is in the rows. Raises Unavailable."""
+        try:
+            await self._client.get_workflow_handle(workflow_id).terminate(reason=reason, rpc_timeout=_RPC_TIMEOUT)
+        except _AWAY as error:
+            if isinstance(error, RPCError) and error.status is RPCStatusCode.NOT_FOUND:
+                return
+            raise Unavailable("Temporal does not answer.") from error
 
     def _handle(self, payment_id: str) -> WorkflowHandle[object, object]:
         return self._client.get_workflow_handle(payment_workflow_id(payment_id))

@@ -146,10 +146,11 @@ def _details(ctx: Context, intent: Doc, method: Doc, behaviour: Behaviour, *, ca
         details |= {
             "amount_authorized": intent["amount"],
             "authorization_code": secrets.token_hex(3).upper(),
-            "capture_before": None if captured else int(ctx.account.time + ctx.account.settings.authorization_life_s),
             "network": behaviour.brand,
             "network_transaction_id": secrets.token_hex(7),
             "three_d_secure": {"result": "authenticated", "version": "2.2.0"} if behaviour.authenticate else None,
             "wallet": None,
         }
+        if not captured:
+            details["capture_before"] = int(ctx.account.time + ctx.account.settings.authorization_life_s)
     return {behaviour.type: details, "type": behaviour.type}

@@ -118,9 +118,30 @@ def _build(platform: Account, name: str, params: Doc) -> Doc:
         "payouts_enabled": behaviour != "payoutRefused",
         "requirements": {"currently_due": [], "disabled_reason": None, "past_due": [], "pending_verification": []},
         # Money stays until the platform pays it out: nothing is paid automatically from a connected account.
-        "settings": {"payouts": {"schedule": {"delay_days": 2, "interval": "manual"}}} | _hash(params, "settings"),
+        "settings": _SETTINGS | _hash(params, "settings"),
         "type": params.get("type", "express"),
     }
+
+
+_SETTINGS: Doc = {
+    "branding": {"icon": None, "logo": None, "primary_color": None, "secondary_color": None},
+    "card_payments": {
+        "statement_descriptor_prefix": None,
+        "statement_descriptor_prefix_kana": None,
+        "statement_descriptor_prefix_kanji": None,
+    },
+    "dashboard": {"display_name": None, "timezone": "Etc/UTC"},
+    "payments": {
+        "statement_descriptor": None,
+        "statement_descriptor_kana": None,
+        "statement_descriptor_kanji": None,
+    },
+    "payouts": {
+        "debit_negative_balances": False,
+        "schedule": {"delay_days": 2, "interval": "manual"},
+        "statement_descriptor": None,
+    },
+}
 
 
 def _hash(params: Doc, name: str) -> Doc:

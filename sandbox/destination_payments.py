@@ -16,6 +16,7 @@ def receive(ctx: Context, transfer: Doc, available_on: int) -> Doc:
         "amount_captured": transfer["amount"],
         "amount_refunded": 0,
         "balance_transaction": None,
+        "billing_details": {"address": None, "email": None, "name": None, "phone": None, "tax_id": None},
         "captured": True,
         "created": there.account.now,
         "currency": transfer["currency"],

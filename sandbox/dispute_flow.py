@@ -197,8 +197,9 @@ def _build(ctx: Context, charge: Doc, terms: Terms, reason: str, *, inquiry: boo
     if currency not in currencies.SUPPORTED:
         raise ApiError(400, f"Invalid currency: {currency}")
     kind, code = charge["payment_method_details"]["type"], NETWORK_CODES.get(reason)
-    brand = charge["payment_method_details"][kind].get("brand")
-    case = {"brand": brand, "case_type": "inquiry" if inquiry else "chargeback", "network_reason_code": code}
+    used = charge["payment_method_details"][kind]
+    network = {"brand": used.get("brand"), "network": used.get("network")} if kind == "card" else {}
+    case = {**network, "case_type": "inquiry" if inquiry else "chargeback", "network_reason_code": code}
     return {
         "id": new_id("dp"),
         "object": "dispute",

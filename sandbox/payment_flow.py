@@ -243,7 +243,7 @@ def build(ctx: Context, params: Doc) -> Doc:
         "next_action": None,
         "payment_method": None,
         "payment_method_options": {},
-        "payment_method_types": types or ["card", "upi", "netbanking", "us_bank_account", "wallet"],
+        "payment_method_types": types or ["card", "upi", "fpx", "us_bank_account", "cashapp"],
         "processing": None,
         "review": None,
         "source": None,

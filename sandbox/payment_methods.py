@@ -180,8 +180,10 @@ def _details(ctx: Context, base: str, billing: Doc) -> Doc:
         return {"bank_name": "STRIPE TEST BANK", "last4": behaviour.last4, "account_type": "checking"}
     if behaviour.type == "upi":
         return {"vpa": "test@upi"}
-    if behaviour.type == "netbanking":
-        return {"bank": "hdfc"}
+    if behaviour.type == "fpx":
+        return {"account_holder_type": "individual", "bank": "maybank2u"}
+    if behaviour.type == "cashapp":
+        return {"buyer_id": None, "cashtag": None}
     return {}
 
 

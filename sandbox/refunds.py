@@ -37,7 +37,7 @@ def create(ctx: Context, params: Doc) -> Doc:
         "created": ctx.account.now,
         "currency": charge["currency"],
         "destination_details": {
-            "card": {"reference": None, "reference_status": "pending", "type": "refund"},
+            "card": {"reference_status": "pending", "type": "refund"},
             "type": "card",
         },
         "metadata": merged({}, params.get("metadata")),

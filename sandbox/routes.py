@@ -93,7 +93,7 @@ BY_INTENT: Table = PAGE | {"payment_intent": text}
 TOKEN: Table = {"card": anything, "customer": text}
 METHOD: Table = {
     "type": text, "card": anything, "billing_details": anything, "metadata": metadata, "allow_redisplay": text,
-    "upi": anything, "netbanking": anything, "us_bank_account": anything, "wallet": anything,
+    "upi": anything, "fpx": anything, "us_bank_account": anything, "cashapp": anything,
 }  # fmt: skip
 EVENTS: Table = PAGE | {"type": text, "types": words, "delivery_success": boolean}
 TRANSACTIONS: Table = PAGE | {"type": text, "source": text, "currency": currency, "payout": text}

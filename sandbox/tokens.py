@@ -153,8 +153,8 @@ COURSES: dict[str, Literal["success", "failure"] | None] = {
     "processing": None,
 }
 OTHERS = {
-    f"{name}_{course}": replace(ASYNCHRONOUS, type=name, settles=settles)
-    for name in ("upi", "netbanking")
+    f"{name}_{course}": replace(ASYNCHRONOUS, type=kind, settles=settles)
+    for name, kind in (("upi", "upi"), ("netbanking", "fpx"))
     for course, settles in COURSES.items()
 } | {
     "usBankAccount": BANK,
@@ -165,8 +165,8 @@ OTHERS = {
     "usBankAccount_noAccount": replace(BANK, settles="failure", failure_code="no_account"),
     "usBankAccount_insufficientFunds": replace(BANK, settles="failure", failure_code="insufficient_funds"),
     "usBankAccount_debitNotAuthorized": replace(BANK, settles="failure", failure_code="debit_not_authorized"),
-    "wallet_success": Behaviour(type="wallet", brand="", last4=""),
-    "wallet_failure": Behaviour(type="wallet", brand="", last4="", decline=GENERIC),
+    "wallet_success": Behaviour(type="cashapp", brand="", last4=""),
+    "wallet_failure": Behaviour(type="cashapp", brand="", last4="", decline=GENERIC),
 }
 
 BEHAVIOURS = CARDS | OTHERS

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
+from db import task
 from db.audit.audit import INVARIANTS, Checked, Finding, PaymentState, ended_among, expecting, open_payments, run_audit
 from db.core.database import Database
 from domain.errors import Unavailable
@@ -13,9 +14,10 @@ from domain.ids import payment_workflow_id
 from domain.payment import PAYMENT_WORKFLOW
 from domain.seal import Head
 from runtime.search_attributes import TENANT
+from services.workflow import FAILING
 
 WORKFLOWS_CODE = "I17"
-_TITLE = "each open payment has a workflow, no ended one has"
+_TITLE = "each open payment has a workflow, no ended one has, none fails at each try"
 _AGREE_AFTER_S = 60.0
 """The sweeper finds a missing workflow within this; the end of a workflow follows its last commit at once."""
 _BATCH = 500
@@ -53,6 +55,7 @@ async def _check_workflows(database: Database, temporal: Client) -> Checked:
     open_now = await database.read(lambda c: open_payments(c, _AGREE_AFTER_S))
     findings = [*await _without_workflow(database, temporal, open_now, running), *_misfiled(open_now, running)]
     findings += await _ended_with_workflow(database, temporal, sorted(running))
+    findings += await _failing(database)
     return Checked(WORKFLOWS_CODE, _TITLE, len(open_now), len(findings), findings)
 
 
@@ -66,6 +69,14 @@ async def _without_workflow(
     # While Temporal was asked, a payment may have ended, and its workflow with it.
     still_open = {row.id for row in await database.read(lambda c: open_payments(c, _AGREE_AFTER_S))}
     return [_finding(row, f"{row.status}, and no workflow runs for it") for row in lost if row.id in still_open]
+
+
+async def _failing(database: Database) -> list[Finding]:
+    """Workflows that the sweeper has found to fail at each try."""
+    told = await database.read(lambda c: task.open_of_kind(c, FAILING))
+    return [
+        Finding(WORKFLOWS_CODE, row.tenant_id, row.payment_id or row.object_id or row.id, row.detail) for row in told
+    ]
 
 
 def _misfiled(open_now: Sequence[PaymentState], running: dict[str, str | None]) -> list[Finding]:

@@ -23,6 +23,7 @@ from domain.status import RESTING, TERMINAL, Status
 from runtime.wiring import Runtime
 from services.command import Caller, Done, check, once
 from services.waiting import wait_until
+from services.workflow import refuse_failing
 
 
 @dataclass(frozen=True)
@@ -303,10 +304,11 @@ class Nudged(Enum):
 
 async def nudge(runtime: Runtime, caller: Caller, name: str) -> tuple[Payment, Nudged]:
     """Have the PSP asked now instead of at the next look; a workflow that was lost is started again from the rows.
-    Raises NotFound; Conflict `payment_ended`; Unavailable."""
+    Raises NotFound; Conflict `payment_ended`, `workflow_failing`; Unavailable."""
     row, _ = await find(runtime.database, caller, name)
     if not row.open:
         raise Conflict(f"The payment is {row.status}: there is nothing to look at any more.", code="payment_ended")
+    await refuse_failing(runtime.workflow_client, payment_workflow_id(row.id))
     running = await runtime.workflow_client.is_running(payment_workflow_id(row.id))
     # In its first task a signal would make the workflow run twice.
     if running and not lifecycle.listens(row):

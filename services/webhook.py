@@ -13,6 +13,7 @@ import structlog
 from db import audit_log, task, webhook
 from db.core.database import Connection, Database
 from db.dispute import booking as disputes
+from db.dispute import find as find_dispute
 from db.payment import payment
 from db.payment.lifecycle import listens
 from db.payment.record import Payment
@@ -78,8 +79,8 @@ Recipient = ToPayment | ToLateCharge | ToRefund | ToDispute | ToPayout
 
 
 async def receive(runtime: Runtime, psp: str, body: bytes, headers: dict[str, str]) -> None:
-    """Take in what came over HTTP; returns when it is stored, also a duplicate, an unknown type or an unknown object.
-    `headers`: by their names in lower case.
+    """Take in what came over HTTP; returns when it is stored, also a duplicate, an unknown type or object, and what is
+    another account's or of the other mode. `headers`: by their names in lower case.
 
     Raises NotFound `psp_not_found`; BadRequest `webhook_…` for what cannot be trusted; Unavailable where it cannot be
     stored, so that the PSP sends it again.
@@ -201,11 +202,12 @@ async def _dispute(connection: Connection, owner: Payment, event: StoredEvent) -
     """The dispute's workflow, which looks at the PSP, whatever the event says; one that is decided is looked at again,
     since a bank may decide anew."""
     assert event.reference is not None, "an event about a dispute names it"
-    assert event.amount is not None, "and says how much is disputed"
-    assert event.currency is not None, "and in which currency"
-    dispute_id = await disputes.opened(
-        connection, owner, event.reference, event.amount, event.currency, event.received_at
-    )
+    if event.amount is None or event.currency is None:  # a thin event, of a dispute that we know
+        dispute_id = await find_dispute.named(connection, event.psp, event.reference)
+    else:
+        dispute_id = await disputes.opened(
+            connection, owner, event.reference, event.amount, event.currency, event.received_at
+        )
     await webhook.assign_dispute(connection, event.id, dispute_id)
     return ToDispute(owner.id, dispute_id)
 

@@ -19,7 +19,6 @@ with workflow.unsafe.imports_passed_through():
         EvidenceStep,
         EvidenceWarningStep,
     )
-    from domain.messages import Nudge
     from domain.psp import DisputeResult
     from domain.status import DisputeStatus
 
@@ -36,8 +35,8 @@ class DisputeWorkflow:
         self._warned = False
 
     @workflow.signal(description="Ask the PSP now.")
-    def nudge(self, message: Nudge) -> None:
-        self._messages.nudge(message)
+    def nudge(self, *_: object) -> None:
+        self._messages.nudge()
 
     @workflow.run
     async def run(self, inp: DisputeInput) -> str:

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
+from workflows.inputs import update_input
 from workflows.pending_messages import PendingMessages
 from workflows.psp_calls import PspCalls
 from workflows.refunding import make_refund
@@ -18,7 +19,8 @@ with workflow.unsafe.imports_passed_through():
     from activities.charge import ChargeActivities
     from activities.payment import PaymentActivities
     from activities.risk import RiskActivities
-    from domain.messages import CancelRequest, CaptureCommand, Decision, Nudge, Resolution, ResolutionStep
+    from domain.decisions import offered
+    from domain.messages import CancelRequest, CaptureCommand, Decision, Resolution, ResolutionStep
     from domain.model import Failure
     from domain.money import Money
     from domain.payment import (
@@ -93,17 +95,18 @@ class PaymentWorkflow:
     # --- messages ---
 
     @workflow.signal(description="Ask the PSP for the payment's state now; `reason` is for the reader.")
-    def nudge(self, message: Nudge) -> None:
-        self._messages.nudge(message)
+    def nudge(self, *_: object) -> None:
+        self._messages.nudge()
 
     @workflow.signal(description="Undo the payment: it ends CANCELLED with everything refunded, unless it has settled.")
-    def cancel(self, message: CancelRequest) -> None:
-        self._messages.request_cancel(message)
+    def cancel(self, *inputs: object) -> None:
+        self._messages.cancel_signalled(inputs)
 
     @workflow.update(
         description="Decide about a payment that NEEDS_ATTENTION: retry, not_charged, cancel or reference, and by whom."
     )
-    async def resolve(self, message: Resolution) -> str:
+    async def resolve(self, *inputs: object) -> str:
+        message = update_input(Resolution, inputs)
         if message.decision is Decision.REFERENCE and not self._compensating:
             await self._verify(message.reference)
         step = ResolutionStep(payment_id=self._inp.payment_id, resolution=message)
@@ -114,14 +117,15 @@ class PaymentWorkflow:
         return f"{message.decision} noted"
 
     @resolve.validator
-    def _may_resolve(self, message: Resolution) -> None:
+    def _may_resolve(self, *inputs: object) -> None:
+        message = update_input(Resolution, inputs)
         if self._status is not Status.NEEDS_ATTENTION:
             raise ApplicationError(f"The payment is {self._status}, not NEEDS_ATTENTION.", type="NotWaiting")
-        if message.decision is Decision.REFERENCE and not message.reference:
-            raise ApplicationError("decision reference needs the PSP's reference.", type="ReferenceMissing")
+        self._messages.require_offered(message, tuple(Decision))
 
     @workflow.update(description="Decide about a payment IN_REVIEW: approve or reject, and by whom.")
-    async def review(self, message: Review) -> str:
+    async def review(self, *inputs: object) -> str:
+        message = update_input(Review, inputs)
         step = ReviewStep(payment_id=self._inp.payment_id, review=message, at=workflow.now())
         if not await self._calls.commit(PaymentActivities.review, step, f"review: {message.decision}"):
             raise ApplicationError("The review was decided already.", type="NotWaiting")
@@ -129,14 +133,14 @@ class PaymentWorkflow:
         return f"{message.decision} noted"
 
     @review.validator
-    def _may_review(self, message: Review) -> None:
+    def _may_review(self, *inputs: object) -> None:
+        update_input(Review, inputs)
         if self._status is not Status.IN_REVIEW:
             raise ApplicationError(f"The payment is {self._status}, not IN_REVIEW.", type="NotWaiting")
-        if not message.by:
-            raise ApplicationError("A decision needs a name: by.", type="NameMissing")
 
     @workflow.update(description="Capture an AUTHORIZED payment in full, and by whom.")
-    async def capture(self, message: CaptureCommand) -> str:
+    async def capture(self, *inputs: object) -> str:
+        message = update_input(CaptureCommand, inputs)
         step = CaptureStep(payment_id=self._inp.payment_id, by=message.by, at=workflow.now())
         mark = await self._calls.commit(PaymentActivities.mark_capture, step, f"mark capture by {message.by}")
         if mark.outcome is not CaptureOutcome.MARKED:
@@ -146,9 +150,8 @@ class PaymentWorkflow:
         return "capture noted"
 
     @capture.validator
-    def _may_capture(self, message: CaptureCommand) -> None:
-        if not message.by:
-            raise ApplicationError("A capture needs a name: by.", type="NameMissing")
+    def _may_capture(self, *inputs: object) -> None:
+        update_input(CaptureCommand, inputs)
         if self._status is not Status.AUTHORIZED:
             raise ApplicationError(f"The payment is {self._status}, not AUTHORIZED.", type="NotWaiting")
 
@@ -632,6 +635,8 @@ class PaymentWorkflow:
         stage: Stage | None = None,
     ) -> WaitState:
         self._in_first_task = False
+        has_reference = result is not None and result.reference is not None
+        self._messages.offered = offered(task, has_reference=has_reference) if task else ()
         step = WaitStep(
             payment_id=self._inp.payment_id,
             status=status,

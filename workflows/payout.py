@@ -6,11 +6,11 @@ from temporalio import workflow
 from temporalio.exceptions import FailureError
 
 from workflows.calls import Calls, reason
+from workflows.inputs import update_input
 from workflows.pending_messages import PendingMessages
 
 with workflow.unsafe.imports_passed_through():
     from activities.payout import PayoutActivities
-    from domain.messages import Nudge
     from domain.payout import (
         PAYOUT_WORKFLOW,
         BookPayoutStep,
@@ -152,19 +152,20 @@ class PayoutWorkflow:
         return await self._check_the_bank(state) if state.late else state
 
     @workflow.signal(description="Look at the PSP now.")
-    def nudge(self, message: Nudge) -> None:
-        self._messages.nudge(message)
+    def nudge(self, *_: object) -> None:
+        self._messages.nudge()
 
     @workflow.update(
         description="Decide about a payout that needs attention: retry (the call, under a new key; or wait on for the "
         "bank), reference (it was made, and this is the PSP's name for it), done (taken back by hand) or paid (the "
         "seller has the money), and by whom."
     )
-    async def resolve(self, message: PayoutResolution) -> str:
+    async def resolve(self, *inputs: object) -> str:
+        message = update_input(PayoutResolution, inputs)
         step = PayoutResolutionStep(payout_id=self._inp.payout_id, resolution=message, at=workflow.now())
         if message.decision is PayoutDecision.REFERENCE:
             summary = f"look at {message.reference} at {self._calls.psp}"
             await self._calls.durable(PayoutActivities.check_reference, step, summary)
         state = await self._calls.commit(PayoutActivities.resolve_payout, step, f"resolved by {message.by}")
-        self._messages.nudge(Nudge(reason="resolved"))
+        self._messages.nudge()
         return f"{self._inp.payout_id} is {state.status}"

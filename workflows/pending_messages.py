@@ -4,9 +4,13 @@ import contextlib
 from datetime import datetime, timedelta
 
 from temporalio import workflow
+from temporalio.exceptions import ApplicationError
+
+from workflows.inputs import signal_input
 
 with workflow.unsafe.imports_passed_through():
-    from domain.messages import CancelRequest, Nudge, Resolution
+    from domain.decisions import in_words
+    from domain.messages import CancelRequest, Decision, Resolution
 
 
 class PendingMessages:
@@ -16,10 +20,16 @@ class PendingMessages:
         self.nudged = False
         self.cancel: CancelRequest | None = None
         self.resolution: Resolution | None = None
+        self.offered: tuple[Decision, ...] | None = None
+        """The decisions that work for what a person is asked about now; None: it is not known."""
         self._cancel_was_noticed = False
 
-    def nudge(self, _: Nudge) -> None:
+    def nudge(self) -> None:
         self.nudged = True
+
+    def cancel_signalled(self, inputs: tuple[object, ...]) -> None:
+        """The signal `cancel`, whatever came with it."""
+        self.request_cancel(signal_input(CancelRequest, inputs))
 
     def request_cancel(self, request: CancelRequest) -> None:
         if self.cancel is None:
@@ -39,6 +49,17 @@ class PendingMessages:
                 )
         self.nudged = False
         self._cancel_was_noticed = self.cancel is not None
+
+    def require_offered(self, resolution: Resolution, otherwise: tuple[Decision, ...]) -> None:
+        """Raises ApplicationError, which refuses the update: the decision would change nothing."""
+        offered = otherwise if self.offered is None else self.offered
+        if not offered:
+            raise ApplicationError("Nothing waits for a decision about it.", type="NotWaiting")
+        if resolution.decision not in offered:
+            detail = f"The decision {resolution.decision} changes nothing here: say {in_words(offered)}."
+            raise ApplicationError(detail, type="NotOffered")
+        if resolution.decision is Decision.REFERENCE and not resolution.reference:
+            raise ApplicationError("decision reference needs the PSP's reference.", type="ReferenceMissing")
 
     def take_resolution(self) -> Resolution | None:
         resolution, self.resolution = self.resolution, None

@@ -5,13 +5,14 @@ from datetime import timedelta
 
 from temporalio import workflow
 
+from workflows.inputs import update_input
 from workflows.pending_messages import PendingMessages
 from workflows.psp_calls import PspCalls
 
 with workflow.unsafe.imports_passed_through():
     from activities.payment import PaymentActivities
     from activities.refund import RefundActivities
-    from domain.messages import Decision, Nudge, Resolution, ResolutionStep
+    from domain.messages import Decision, Resolution, ResolutionStep
     from domain.psp import RefundOutcome, RefundResult
     from domain.refund import BookRefundStep, RefundStep
     from domain.status import RefundStatus, Status
@@ -32,20 +33,28 @@ class RefundingWorkflow:
         self._messages = PendingMessages()
 
     @workflow.signal(description="Ask the PSP now.")
-    def nudge(self, message: Nudge) -> None:
-        self._messages.nudge(message)
+    def nudge(self, *_: object) -> None:
+        self._messages.nudge()
 
     @workflow.update(
         description="Decide about a refund that needs attention: retry, reference (made by hand) or accept (another "
         "amount than was asked for), and by whom."
     )
-    async def resolve(self, message: Resolution) -> str:
+    async def resolve(self, *inputs: object) -> str:
+        message = update_input(Resolution, inputs)
         step = ResolutionStep(
             payment_id=self._payment_id, resolution=message, refund_id=self._refund_id, at=workflow.now()
         )
         await self._calls.commit(PaymentActivities.record_resolution, step, f"resolved by {message.by}")
         self._messages.resolution = message
         return f"{message.decision} noted"
+
+    @resolve.validator
+    def _may_resolve(self, *inputs: object) -> None:
+        self._messages.require_offered(update_input(Resolution, inputs), _ABOUT_A_REFUND)
+
+
+_ABOUT_A_REFUND = (Decision.RETRY, Decision.REFERENCE, Decision.ACCEPT)
 
 
 async def _do_nothing(*_: object) -> None:
@@ -87,6 +96,7 @@ async def finish_refund(
     step = RefundStep(refund_id=refund_id)
     gap = polls.first
     retry = False
+    messages.offered = None
     while True:
         await before_booking()
         state = await calls.commit(
@@ -96,6 +106,8 @@ async def finish_refund(
         )
         if state.status is RefundStatus.SUCCEEDED or state.ended:
             return state.payment_status
+        if state.offered is not None:
+            messages.offered = state.offered
         await waiting(state.status, gap)
         await messages.wait(gap, None, "next look at the refund")
         gap = polls.after(gap)

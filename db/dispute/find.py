@@ -16,6 +16,13 @@ async def get(connection: AsyncConnection, dispute_id: str) -> Dispute:
     return Dispute(**row)
 
 
+async def named(connection: AsyncConnection, psp: str, reference: str) -> str:
+    """Our id of a dispute that we know, by the PSP's own."""
+    query = select(dispute.c.id).where(dispute.c.psp == psp, dispute.c.reference == reference)
+    found: str = (await connection.execute(query)).scalar_one()
+    return found
+
+
 async def in_tenant(connection: AsyncConnection, tenant_id: str, dispute_id: str) -> Dispute | None:
     """Of this tenant, or None."""
     row = await connection.execute(select(dispute).where(dispute.c.id == dispute_id, dispute.c.tenant_id == tenant_id))

@@ -20,7 +20,9 @@ from db.refund.record import Refund
 from db.schema.messages import webhook_inbox
 from db.schema.refund import refund
 from domain import ledger as books
+from domain.decisions import offered_for_refund
 from domain.ledger import Kind, Transaction
+from domain.messages import Decision
 from domain.model import Failure
 from domain.money import Money, to_major
 from domain.psp import RefundOutcome, RefundResult
@@ -53,7 +55,19 @@ async def book(connection: AsyncConnection, step: BookRefundStep, unit: int) -> 
         payment_status = locked.status
     if changed.status is not row.status:
         await announce(connection, changed, step.at)
-    return RefundState(status=changed.status, payment_status=payment_status, ended=changed.ended)
+    return RefundState(
+        status=changed.status,
+        payment_status=payment_status,
+        ended=changed.ended,
+        offered=_offered(changed, step.result),
+    )
+
+
+def _offered(row: Refund, result: RefundResult) -> tuple[Decision, ...]:
+    """The decisions that a person can take about the refund, as it was booked."""
+    if row.ended or row.status not in (RefundStatus.NEEDS_ATTENTION, RefundStatus.FAILED):
+        return ()
+    return offered_for_refund(result.outcome, undoes_charge=row.undoes_charge)
 
 
 async def accept(connection: AsyncConnection, locked: Payment, row: Refund, at: datetime) -> None:

@@ -23,6 +23,9 @@ LARGEST: dict[str, int] = {"IDR": 999_999_999_999}
 LARGEST_ELSE = 99_999_999
 """Eight digits; IDR twelve."""
 
+_READABLE_MAX = (2**63 - 1) // 100
+"""What is read of Stripe, so that it can be stored in our units, which are at most a hundredth of Stripe's."""
+
 
 @cache
 def _shift(currency: str) -> int:
@@ -58,9 +61,11 @@ def to_stripe_payout(amount: int, currency: str) -> int:
 
 
 def from_stripe(amount: object, currency: str) -> int:
-    """Stripe's units → our minor units. Raises ValueError for what is no whole number of them."""
+    """Stripe's units → our minor units. Raises ValueError for what is no whole number of them, or beyond 64 bits."""
     if not isinstance(amount, int) or isinstance(amount, bool):
         raise ValueError("not an amount")  # noqa: TRY004 - one error for everything that cannot be read
+    if abs(amount) > _READABLE_MAX:
+        raise ValueError("too large an amount")
     shift = _shift(currency)
     ours, lost = (amount * 10**-shift, 0) if shift <= 0 else divmod(amount, 10**shift)
     if lost:

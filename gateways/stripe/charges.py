@@ -41,7 +41,8 @@ _METHOD_TYPES = {
     "card": "card",
     "wallet": "card",
     "upi": "upi",
-    "netbanking": "netbanking",
+    # A payment by the buyer's online bank: Stripe has a type for each country's, of which this is one.
+    "netbanking": "fpx",
 }
 
 INTENTS = "/v1/payment_intents"

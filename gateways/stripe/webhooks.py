@@ -6,7 +6,7 @@ import stripe
 
 from domain.psp import PspEvent, PspEventKind, WebhookRejected
 from gateways.stripe.amounts import from_stripe
-from gateways.stripe.objects import UNREADABLE, Object, inside, text_or_none, time_of
+from gateways.stripe.objects import UNREADABLE, Object, text_or_none
 
 WEBHOOK_TOLERANCE_S = 300
 
@@ -16,7 +16,7 @@ class StripeWebhooks:
 
     `_webhook_secrets` are all accepted, for rotation; `_account_id` is the Connect account whose events are taken; of
     every other one only those of payouts. `_live`: the key is of live mode, whose events are never mixed with test
-    ones.
+    ones. A genuine event that is not for us is read as one to be ignored: refused, Stripe would send it for three days.
     """
 
     _webhook_secrets: tuple[str, ...]
@@ -29,14 +29,21 @@ class StripeWebhooks:
             raise WebhookRejected("webhook_signature_missing", "The Stripe-Signature header is missing.")
         self._verify(body, signature)
         event = parse_event(body)
-        if event["livemode"] is not self._live:
-            raise WebhookRejected("webhook_wrong_mode", "Live and test events are not mixed.")
-        if event.get("account") not in (None, self._account_id) and not is_of_seller(event):
-            raise WebhookRejected("webhook_wrong_account", "The event is another account's.")
         try:
-            return read_event(event)
+            read = read_event(event)
         except UNREADABLE:
-            raise WebhookRejected("webhook_malformed", "The event's object cannot be read.") from None
+            return ignored_event(event, "its object cannot be read")
+        why = self._not_for_us(event)
+        return read if why is None else ignored_event(event, why)
+
+    def _not_for_us(self, event: Object) -> str | None:
+        """Why an event is not taken. A Connect endpoint of live mode gets the test events as well."""
+        if event.get("livemode") is not self._live:
+            return f"it is not of {'live' if self._live else 'test'} mode"
+        account = event.get("context" if is_thin(event) else "account")
+        if account not in (None, self._account_id) and not is_of_seller(event):
+            return "it is of another account"
+        return None
 
     def _verify(self, body: bytes, signature: str) -> None:
         """The signature first, then the age: only a genuine event can be stale."""
@@ -59,17 +66,27 @@ def _is_signed(body: bytes, signature: str, secret: str, *, tolerance_s: int | N
 
 
 def parse_event(body: bytes) -> Object:
-    """The event, with the members that every event has. Raises WebhookRejected `webhook_malformed`."""
+    """The event: an object of Stripe's with an id and a type. Raises WebhookRejected `webhook_malformed`."""
     try:
         event = json.loads(body)
     except (ValueError, RecursionError):
         event = None
-    shape = {"object": str, "id": str, "type": str, "created": int, "livemode": bool, "data": dict}
-    if not isinstance(event, dict) or any(not isinstance(event.get(name), kind) for name, kind in shape.items()):
-        raise WebhookRejected("webhook_malformed", "The body is not an event.")
-    if event["object"] != "event" or not isinstance(event["data"].get("object"), dict):
+    if not isinstance(event, dict) or not all(text_or_none(event.get(name)) for name in ("object", "id", "type")):
         raise WebhookRejected("webhook_malformed", "The body is not an event.")
     return event
+
+
+THIN = "v2.core.event"
+"""The `object` of an event that names its object and does not hold it."""
+
+
+def is_thin(event: Object) -> bool:
+    return event.get("object") == THIN
+
+
+def ignored_event(event: Object, why: str) -> PspEvent:
+    """An event that is kept and moves nothing."""
+    return PspEvent(event_id=event["id"], type=event["type"], kind=PspEventKind.OTHER, ignored=why, payload=event)
 
 
 _EVENT_KINDS = {
@@ -88,30 +105,46 @@ _PAID_TYPES = frozenset({"payment_intent.succeeded", "charge.succeeded", "charge
 
 def is_of_seller(event: Object) -> bool:
     """True if a connected account's event is one that we take: about a payout from there to the seller's bank."""
+    return _type_of(event).startswith("payout.") and _object_of(event).get("object") == "payout"
+
+
+def _type_of(event: Object) -> str:
+    """The type as an event with its object has it: a thin one about the same fact is called `v1.…`."""
     kind: str = event["type"]
-    return kind.startswith("payout.") and inside(event, "data", "object", "object") == "payout"
+    return kind.removeprefix("v1.") if is_thin(event) else kind
+
+
+def _object_of(event: Object) -> Object:
+    """The object that an event is about; of a thin one its name and id alone. Raises one of UNREADABLE."""
+    if not is_thin(event):
+        if event["object"] != "event":
+            raise ValueError("not an Event")
+        thing: Object = event["data"]["object"]
+        return dict(thing.items())
+    related = event.get("related_object") or {}
+    return {"object": related.get("type"), "id": related.get("id")}
 
 
 def read_event(event: Object) -> PspEvent:
     """Our event of a Stripe event. Raises one of UNREADABLE for what cannot be read."""
-    thing = event["data"]["object"]
+    thing = _object_of(event)
+    type_ = _type_of(event)
     is_charge = thing.get("object") == "charge"
     metadata = thing.get("metadata") or {}
-    kind = _EVENT_KINDS.get(thing.get("object"), PspEventKind.OTHER)
+    kind = _EVENT_KINDS.get(thing.get("object") or "", PspEventKind.OTHER)
     is_payout = thing.get("object") == "payout" or (
         thing.get("object") == "transfer" and metadata.get("paysaga_payout")
     )
-    if is_payout and event["type"] in _PAYOUT_TYPES:
+    if is_payout and type_ in _PAYOUT_TYPES:
         kind = PspEventKind.PAYOUT
     of_charge = kind in (PspEventKind.REFUND, PspEventKind.DISPUTE)
     amount, currency = _amount_of(thing) if of_charge else (None, None)
-    if kind is PspEventKind.DISPUTE and (amount is None or not thing.get("id")):
+    if kind is PspEventKind.DISPUTE and (not thing.get("id") or (amount is None and not is_thin(event))):
         raise ValueError("not a Dispute")
     return PspEvent(
         event_id=event["id"],
         type=event["type"],
         kind=kind,
-        created_at=time_of(event["created"]),
         # Our charges are PaymentIntents: an event on the charge inside one names the PaymentIntent.
         reference=(thing.get("payment_intent") if is_charge else None) or thing.get("id"),
         charge_reference=(text_or_none(thing.get("payment_intent")) or text_or_none(thing.get("charge")))
@@ -123,9 +156,10 @@ def read_event(event: Object) -> PspEvent:
         refund_id=metadata.get("paysaga_refund"),
         payout_id=metadata.get("paysaga_payout"),
         # charge.succeeded also tells of a mere authorisation, which took nothing yet.
-        paid=event["type"] in _PAID_TYPES and thing.get("captured", True) is True,
-        payout_failed=kind is PspEventKind.PAYOUT and _PAYOUT_TYPES[event["type"]],
-        refund_failed=thing.get("object") == "refund" and thing.get("status") in ("failed", "canceled"),
+        paid=type_ in _PAID_TYPES and thing.get("captured", True) is True,
+        payout_failed=kind is PspEventKind.PAYOUT and _PAYOUT_TYPES[type_],
+        refund_failed=thing.get("object") == "refund"
+        and (thing.get("status") in ("failed", "canceled") or type_ == "refund.failed"),
         payload=event,
     )
 

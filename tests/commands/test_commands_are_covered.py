@@ -21,6 +21,7 @@ AT_THE_TERMINAL_ALONE = {
     "payouts release": "a release is of all tenants",
     "tasks close": "tasks are the operator's",
     "webhooks replay": "dead events are the operator's",
+    "workflows restart": "workflows are the operator's",
     "sweep": "the sweeper looks at all tenants",
 }
 """Command → why HTTP has none."""

@@ -1,0 +1,120 @@
+"""Workflows whose task keeps failing: found, told of, and started again from their rows."""
+
+from dataclasses import dataclass
+
+from db import audit_log, task
+from db.core.database import Connection, Database
+from db.dispute import find as disputes
+from db.payment import payment
+from db.payout import payout
+from db.refund import find as refunds
+from db.schema.base import PLATFORM_TENANT
+from domain.errors import Conflict, NotFound
+from runtime.wiring import Runtime
+from runtime.workflow_client import FailingWorkflow, WorkflowClient
+from services.command import Caller
+
+FAILING = "workflow_failing"
+_LENGTH_MAX = 200
+
+
+async def watch(database: Database, workflow_client: WorkflowClient) -> int:
+    """Open a task for each workflow whose task keeps failing, and close those of workflows that go on. Returns how
+    many fail. Raises Unavailable."""
+    failing = {row.id: row for row in await workflow_client.failing()}
+
+    async def write(connection: Connection) -> None:
+        told = await task.open_of_kind(connection, FAILING)
+        for row in told:
+            if row.object_id not in failing:
+                await task.close_one(connection, row.id, by="sweeper", resolution="its workflow goes on")
+        for workflow in failing.values():
+            await _tell(connection, workflow)
+
+    await database.run(write)
+    return len(failing)
+
+
+async def _tell(connection: Connection, workflow: FailingWorkflow) -> None:
+    """A payment's own is shown with the payment; that of another database's payment is not ours."""
+    noun, _, name = workflow.id.partition(":")
+    payment_id = name if noun == "payment" else None
+    if payment_id is not None and await payment.get(connection, payment_id) is None:
+        return
+    detail = f"The task of {workflow.id} fails at each try, so nothing moves it on and no message reaches it"
+    tenant_id = workflow.tenant_id or PLATFORM_TENANT
+    await task.open_task(connection, tenant_id, payment_id, FAILING, detail, object_id=workflow.id)
+
+
+async def refuse_failing(workflow_client: WorkflowClient, workflow_id: str) -> None:
+    """Raises Conflict `workflow_failing` where a message would reach nobody; Unavailable."""
+    if await workflow_client.is_failing(workflow_id):
+        detail = f"The task of {workflow_id} keeps failing, so nothing reaches it: it has to be started again."
+        raise Conflict(detail, code=FAILING)
+
+
+@dataclass(frozen=True)
+class Restarted:
+    """`started`: False where the sweeper or a schedule starts it."""
+
+    workflow_id: str
+    started: bool
+
+
+async def restart(runtime: Runtime, caller: Caller, workflow_id: str) -> Restarted:
+    """End a workflow whose task keeps failing, and start it again from its rows, which say how far it has come: what it
+    has sent to the PSP is asked for under the same keys.
+
+    Raises NotFound `workflow_not_found`; Conflict `workflow_not_failing`; Unavailable.
+    """
+    client = runtime.workflow_client
+    known = len(workflow_id) <= _LENGTH_MAX and workflow_id.isprintable() and bool(workflow_id)
+    if not known or not await client.is_running(workflow_id):
+        raise NotFound("No workflow of this id runs.", code="workflow_not_found")
+    if not await client.is_failing(workflow_id):
+        raise Conflict(f"{workflow_id} runs, and its task does not fail.", code="workflow_not_failing")
+
+    async def record(connection: Connection) -> None:
+        await audit_log.record(connection, PLATFORM_TENANT, caller.actor, "workflow.restart", workflow_id, {})
+
+    await runtime.database.run(record)
+    await client.terminate(workflow_id, f"restarted by {caller.actor}")
+    started = await _start(runtime, workflow_id)
+
+    async def close(connection: Connection) -> None:
+        for row in await task.open_of_kind(connection, FAILING):
+            if row.object_id == workflow_id:
+                await task.close_one(connection, row.id, by=caller.actor, resolution="restarted")
+
+    await runtime.database.run(close)
+    return Restarted(workflow_id, started)
+
+
+async def _start(runtime: Runtime, workflow_id: str) -> bool:
+    """True if its noun has rows to start from. The sweeper finds what a late charge has left, and schedules go on."""
+    client, database = runtime.workflow_client, runtime.database
+    noun, _, name = workflow_id.partition(":")
+    if noun == "payment":
+        row = await database.read(lambda c: payment.get(c, name))
+        if row is not None and row.open:
+            return await client.start_payment(client.input_of(row), row.checkout_id, again=True)
+    if noun == "payout" and (out := await database.read(lambda c: payout.find(c, None, name))) is not None:
+        await client.start_payout(out)
+        return True
+    about = await database.read(lambda c: _of_payment(c, noun, name))
+    owner = await database.read(lambda c: payment.get(c, about)) if about is not None else None
+    if owner is None:
+        return False
+    await (client.start_refund(owner, name) if noun == "refund" else client.start_dispute(owner, name))
+    return True
+
+
+async def _of_payment(connection: Connection, noun: str, name: str) -> str | None:
+    """The payment that a refund or dispute belongs to."""
+    if noun == "refund":
+        refund = await refunds.anywhere(connection, name)
+        return refund.payment_id if refund is not None else None
+    if noun == "dispute":
+        dispute = await disputes.anywhere(connection, name)
+        return dispute.payment_id if dispute is not None else None
+    return None
