@@ -7,7 +7,7 @@ from temporalio import activity
 
 from activities.heartbeat import heartbeating
 from activities.queues import Queue, on
-from activities.retry import DEAD_KEYS, try_again
+from activities.retry import DEAD_KEYS, UNKNOWN_PATIENCE, try_again
 from db.core.database import Database
 from db.core.keyring import Keyring
 from db.payment import charge, payment
@@ -52,13 +52,15 @@ class ChargeActivities:
     @heartbeating
     async def charge_until_known(self, step: ChargeStep) -> ChargeResult:
         """Ask until the PSP's word is known. Past the key's `send_until` nothing is sent: the charge is looked up, and
-        NOT_FOUND or UNKNOWN is returned for a person to decide, since not finding it proves nothing."""
+        NOT_FOUND or UNKNOWN is returned for a person to decide, since not finding it proves nothing. Under a dead key
+        NOT_FOUND is returned after `UNKNOWN_PATIENCE`: nothing that was sent can execute any more."""
         row = await self._payment(step)
         result = await self._send_or_look(row, step, self._timeout_s)
         may_send = await self._may_send(row)
         if result.outcome is ChargeOutcome.UNKNOWN and result.reason in DEAD_KEYS:
             why, result = result.reason, await self._look(row, self._timeout_s)
-            if result.outcome is ChargeOutcome.NOT_FOUND and may_send:
+            waited = datetime.now(UTC) - activity.info().scheduled_time
+            if result.outcome is ChargeOutcome.NOT_FOUND and may_send and waited < UNKNOWN_PATIENCE:
                 result = ChargeResult(outcome=ChargeOutcome.UNKNOWN, reason=why)
         result = _dated(result)
         if result.outcome is ChargeOutcome.UNKNOWN:

@@ -14,6 +14,9 @@ CACHED_ERROR = "server_error_replayed"
 DEAD_KEYS = (CACHED_ERROR, "key_reused")
 """Sending again under such a key tells nothing new."""
 
+UNKNOWN_PATIENCE = timedelta(minutes=10)
+"""So long a charge under a dead key is looked up, in case the PSP's list lags, before a person is asked."""
+
 _GAPS = Backoff(first_s=0.5, max_s=60)
 
 _GAPS_WITHOUT_A_PLACE = Backoff(first_s=0.25, max_s=2)

@@ -651,7 +651,8 @@ class PaymentWorkflow:
         state = await self._calls.commit(PaymentActivities.wait_in_status, step, f"wait: {status}")
         self._show(state.status)
         deadline = f" · deadline {state.deadline_at:%Y-%m-%d %H:%M:%S} UTC" if state.deadline_at else ""
-        workflow.set_current_details(f"**{state.status}** · {reason} · looks again in {gap_s:.0f} s{deadline}")
+        again = f"looks again in {gap_s:.0f} s" if gap_s else "asks the PSP again and again, with growing gaps"
+        workflow.set_current_details(f"**{state.status}** · {reason} · {again}{deadline}")
         return state
 
     async def _void(self, result: ChargeResult) -> ChargeResult:
