@@ -29,8 +29,9 @@ _RETENTION = timedelta(days=30)
 # a power cut the sweeper starts again what PostgreSQL knows and the file does not.
 _PRAGMAS = ("journal_mode=wal", "synchronous=normal")
 
-# A sixth of the server's time goes into collecting garbage that it makes fast and keeps not; the price is some 100 MB.
-_COLLECTOR = {"GOGC": "400"}
+# A sixth of the server's time goes into collecting garbage that it makes fast and does not keep; above 1 GiB it is
+# collected as often as by default.
+_COLLECTOR = {"GOGC": "400", "GOMEMLIMIT": "1GiB"}
 
 _DYNAMIC_CONFIG = (
     # A burst of one tenant (fairness key) does not starve the others.

@@ -31,7 +31,9 @@ class Plant:
     passing: bool = False
 
     def is_found_as(self, row: Discrepancy) -> bool:
-        names = (row.line_reference, row.payment_id, row.object_id)
+        # What a bank calls an entry is followed by a digest of it.
+        line = row.line_reference.partition("#")[0] if row.line_reference else None
+        names = (line, row.payment_id, row.object_id)
         return self.name in names and row.cls == self.cls and row.subject == self.subject
 
     @property

@@ -112,8 +112,8 @@ async def test_an_unknown_route(shop: Shop) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "allow"),
     [
-        ("PUT", "/v1/payments", "POST"),
-        ("GET", "/v1/payments", "POST"),
+        ("PUT", "/v1/payments", "GET, POST"),
+        ("GET", "/v1/payments/pay_1/cancel", "POST"),
         ("DELETE", "/v1/payments/pay_1", "GET"),
         ("DELETE", "/v1/merchants/anna", "GET, PATCH"),
         ("OPTIONS", "/v1/merchants", "GET, POST"),

@@ -31,6 +31,8 @@ ROUTES: list[tuple[str, str, str]] = [
     ("POST", "/v1/payments/{authorized}/capture", "payments:write"),
     ("POST", "/v1/payments/{paid}/refunds", "refunds:write"),
     ("GET", "/v1/payments/{paid}/refunds", "payments:read"),
+    ("GET", "/v1/payments", "payments:read"),
+    ("GET", "/v1/refunds", "payments:read"),
     ("GET", "/v1/refunds/{refund}", "payments:read"),
     ("GET", "/v1/disputes", "disputes:read"),
     ("GET", "/v1/disputes/{dispute}", "disputes:read"),

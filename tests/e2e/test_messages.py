@@ -85,7 +85,7 @@ async def test_an_authorised_payment_is_not_captured_by_an_odd_message(paysaga: 
     handle = handle_of(paysaga, f"payment:{payment['id']}")
     await accepts_anything(handle, "capture")
     assert (await shop.payment(payment["id"]))["status"] == "AUTHORIZED"
-    await handle.execute_update("capture", {"by": "olga"})
+    await paysaga.update(handle.id, "capture", {"by": "olga"})
     await shop.until(payment["id"], "SUCCESS")
 
 

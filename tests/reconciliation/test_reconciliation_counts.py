@@ -18,6 +18,8 @@ from domain.dispute import BookDisputeStep
 from domain.payout import BankWaitPolicy, BookPayoutStep
 from domain.psp import ChargeOutcome, ChargeResult, DisputeOutcome, DisputeResult, PayoutOutcome, PayoutResult
 from domain.reconciliation.reconciliation import FailStep, FixStep, RunStep
+from gateways.guard import Guard
+from gateways.stripe.gateway import StripePsp
 from runtime.notifier import CompletionNotifier
 from runtime.workflow_client import WorkflowClient
 from tests.reconciliation.scenario import LATER, NOON, Scenario
@@ -133,7 +135,9 @@ async def test_an_unclear_answer_about_a_dispute_is_counted_once(scenario: Scena
         made.payment_id,
         made.charge_id,
     )
-    activities = DisputeActivities(scenario.database, {}, cast(Keyring, None), timeout_s=1)
+    guard = Guard("stripe", concurrency_max=1, rate_per_s=1, breaker_failures=1, breaker_open_s=1)
+    psp = StripePsp(api_key="sk_test_counts", guard=guard, currencies=())
+    activities = DisputeActivities(scenario.database, {"stripe": psp}, cast(Keyring, None), timeout_s=1)
     for minutes, count in ((5, 1), (10, 2)):
         step = BookDisputeStep(
             dispute_id="dp_1",

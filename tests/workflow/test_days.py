@@ -90,10 +90,12 @@ async def test_what_the_bank_has_for_too_long_is_a_persons_and_may_still_arrive(
 async def test_a_person_may_take_two_weeks(skipping: Skipping, shop: Shop) -> None:
     await payouts.fund(shop, "anna", amount=EARNED)
     await payouts.with_account(shop, "anna", "acct_reversalRefused")
+    await skipping.sandbox.configure(payout_delay_s=None)  # or it is paid before a slow machine can make it fail
     payout_id = (await payouts.request(shop))["id"]
     workflow_id = f"payout:{payout_id}"
     reference = (await payouts.until(shop, payout_id, "IN_TRANSIT"))["reference"]
     await skipping.sandbox.steer_payout(reference, "fail")
+    await skipping.sandbox.configure(payout_delay_s=2)
     await skipping.env.sleep(timedelta(minutes=5))
     await payouts.until(shop, payout_id, "NEEDS_ATTENTION")
     await skipping.env.sleep(14 * DAY)
