@@ -53,7 +53,7 @@ KEEP := env -u PYTHONDONTWRITEBYTECODE
 
 .PHONY: test
 test: .venv/.installed-dev ## the whole suite against real PostgreSQL, Temporal and sandbox
-	@$(KEEP) $(VENV)/pytest --numprocesses 5 --dist loadfile --no-loadscope-reorder
+	@$(KEEP) $(VENV)/pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .PHONY: check
 check: .venv/.installed-dev ## format, lint, types, import contracts, generated pages, tests that can be collected

@@ -19,7 +19,7 @@ UNKNOWN_PATIENCE = timedelta(minutes=10)
 
 _GAPS = Backoff(first_s=0.5, max_s=60)
 
-_GAPS_WITHOUT_A_PLACE = Backoff(first_s=0.25, max_s=2)
+_GAPS_WITHOUT_A_PLACE = Backoff(first_s=0.25, max_s=5)
 """After `busy`: nothing was sent, and a place among our own calls is soon free again. With the gaps of a PSP that
 does not answer, whoever came late to a crowd would wait a minute long after the crowd is gone."""
 

@@ -8,7 +8,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-async def eventually(probe: Callable[[], Awaitable[T | None]], *, timeout_s: float = 40.0, what: str = "") -> T:
+async def eventually(probe: Callable[[], Awaitable[T | None]], *, timeout_s: float = 60.0, what: str = "") -> T:
     """The first result of `probe` that is true; fails after `timeout_s`. Waiting for a state, not for a time."""
     deadline, pause_s = time.monotonic() + timeout_s, 0.02
     while True:

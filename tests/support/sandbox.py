@@ -38,7 +38,7 @@ class SandboxAccount:
 
     async def struck(self, fault_id: str, hits: int = 1) -> None:
         """Wait until the fault has taken effect."""
-        await self._call("GET", f"/_control/faults/{fault_id}?wait_hits={hits}&timeout_s=20")
+        await self._call("GET", f"/_control/faults/{fault_id}?wait_hits={hits}&timeout_s=50")
 
     async def release(self, fault_id: str) -> None:
         await self._call("POST", f"/_control/faults/{fault_id}/release")

@@ -83,7 +83,7 @@ class Shop:
         found: dict[str, Any] = (await self.get(f"/v1/payments/{payment_id}/explain")).raise_for_status().json()
         return found
 
-    async def until(self, payment_id: str, *statuses: str, timeout_s: float = 30.0) -> dict[str, Any]:
+    async def until(self, payment_id: str, *statuses: str, timeout_s: float = 60.0) -> dict[str, Any]:
         """The payment once it has one of the statuses (default: an end)."""
         wanted = statuses or ("SUCCESS", "FAILED", "CANCELLED")
 
@@ -122,7 +122,7 @@ class Shop:
             refund: dict[str, Any] = (await self.get(f"/v1/refunds/{refund_id}")).raise_for_status().json()
             return refund if refund["status"] in statuses else None
 
-        return await eventually(probe, timeout_s=30, what=f"{refund_id} {statuses}")
+        return await eventually(probe, timeout_s=60, what=f"{refund_id} {statuses}")
 
     async def dispute_until(self, payment_id: str, *statuses: str) -> dict[str, Any]:
         """The payment's latest dispute once it has one of the statuses."""
@@ -131,7 +131,7 @@ class Shop:
             disputes = (await self.explain(payment_id))["disputes"]
             return disputes[-1] if disputes and disputes[-1]["status"] in statuses else None
 
-        return await eventually(probe, timeout_s=30, what=f"dispute of {payment_id} {statuses}")
+        return await eventually(probe, timeout_s=60, what=f"dispute of {payment_id} {statuses}")
 
     async def add_seller(self, seller: str, **fields: Any) -> None:
         answer = await self.paysaga.http.post(
