@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Any, NamedTuple
 
-from temporalio.client import Client, WorkflowExecutionAsyncIterator, WorkflowExecutionStatus, WorkflowHandle
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 from temporalio.common import (
     Priority,
     SearchAttributePair,
@@ -256,15 +256,13 @@ class WorkflowClient:
         history holds, stops them, and no message reaches them. Raises Unavailable."""
         query = f"TaskQueue = '{self._task_queue}' AND ExecutionStatus = 'Running' AND {_FAILS}"
         try:
-            found = [FailingWorkflow(w.id, w.typed_search_attributes.get(TENANT)) async for w in self._listed(query)]
+            listed = self._client.list_workflows(query, page_size=200)
+            found = [FailingWorkflow(w.id, w.typed_search_attributes.get(TENANT)) async for w in listed]
             return [row for row in found if await self.is_failing(row.id)]
         except _AWAY as error:
             if isinstance(error, RPCError) and error.status is RPCStatusCode.INVALID_ARGUMENT:
                 return []  # a server older than the mark
             raise Unavailable("Temporal does not answer.") from error
-
-    def _listed(self, query: str) -> WorkflowExecutionAsyncIterator:
-        return self._client.list_workflows(query, page_size=200)
 
     async def is_failing(self, workflow_id: str) -> bool:
         """Whether the workflow's task has failed, or was lost, and is tried again. Raises Unavailable."""

@@ -3,6 +3,7 @@
 import logging
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from functools import cache
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -139,6 +140,7 @@ def _daily(settings: Settings, at: str) -> Timing:
     )
 
 
+@cache
 def left_out(zone: str, at: str, today: date) -> list[datetime]:
     """The moments at which a daily run is made instead, in the zone's time, on the days of the next years whose clocks
     leave `at` out (02:30 where they go from 02:00 to 03:00: 03:30). Temporal would make none on such a day."""

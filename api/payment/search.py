@@ -11,7 +11,7 @@ from services.search import Search
 _REFERENCE = "the PSP's own id, or your checkout_id or payment_order_id"
 
 
-def search(
+async def search(
     seller_account: Annotated[str | None, Query(max_length=64, examples=["seller_anna"])] = None,
     buyer_id: Annotated[str | None, Query(max_length=64, examples=["buyer_1"])] = None,
     currency: Annotated[Currency | None, Query(description="ISO 4217", examples=["INR"])] = None,

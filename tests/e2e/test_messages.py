@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from temporalio.client import WorkflowHandle, WorkflowUpdateFailedError
-from temporalio.common import SearchAttributePair, TypedSearchAttributes
+from temporalio.common import SearchAttributePair, TypedSearchAttributes, WorkflowIDConflictPolicy
 from temporalio.service import RPCError, RPCStatusCode
 
 from runtime.search_attributes import TENANT
@@ -139,10 +139,16 @@ async def test_a_workflow_that_fails_at_each_try_is_found_and_started_again(pays
     """As after a deploy that forgot the workflow's code, or a message that cannot be decoded."""
     payment = await shop.paid(shop.checkout(), "pm_card_threeDSecure2Required")
     workflow_id = f"payment:{payment['id']}"
-    await handle_of(paysaga, workflow_id).terminate()
     tenant = TypedSearchAttributes([SearchAttributePair(TENANT, shop.tenant)])
     queue = paysaga.settings.temporal_task_queue
-    await paysaga.temporal.start_workflow("forgotten", id=workflow_id, task_queue=queue, search_attributes=tenant)
+    await paysaga.temporal.start_workflow(
+        "forgotten",
+        id=workflow_id,
+        task_queue=queue,
+        search_attributes=tenant,
+        # At once: a sweep that runs may start it again after its end.
+        id_conflict_policy=WorkflowIDConflictPolicy.TERMINATE_EXISTING,
+    )
 
     async def tasks() -> list[str]:
         return [task["kind"] for task in (await shop.explain(payment["id"]))["tasks"]]
