@@ -16,6 +16,7 @@ from api import (
     problems,
     refund,
     risk,
+    start,
     webhook,
 )
 from api.context import UPLOADS_MAX, Admission, Principals
@@ -61,6 +62,7 @@ def create_app(settings: Settings) -> FastAPI:
     problems.install(app)
     openapi.install(app)
     docs.install(app, settings)
+    start.install(app, settings)
     larger = {"/v1/reconciliations/files": settings.reconcile_file_max_bytes, "/webhooks/": webhook.EVENT_BYTES_MAX}
     app.add_middleware(BodyLimit, bytes_max=settings.api_max_body_bytes, larger=larger)
     for module in (

@@ -46,7 +46,7 @@ SCOPES = {
     "reconciliation:write": "reconcile, upload settlement files, and decide about discrepancies",
 }
 
-_bearer = HTTPBearer(
+bearer = HTTPBearer(
     auto_error=False,
     scheme_name="apiKey",
     description=(
@@ -88,7 +88,7 @@ class Principals:
 
 async def authenticate(request: Request) -> Principal:
     """Raises Unauthorized `api_key_missing` or `api_key_invalid`."""
-    credentials = await _bearer(request)
+    credentials = await bearer(request)
     if credentials is None or not credentials.credentials.isascii():
         raise Unauthorized("Send an API key: Authorization: Bearer sk_…", code="api_key_missing")
     principals: Principals = request.app.state.principals
@@ -98,7 +98,7 @@ async def authenticate(request: Request) -> Principal:
     return who
 
 
-async def principal(request: Request, scopes: SecurityScopes, _: Annotated[object, Depends(_bearer)]) -> Principal:
+async def principal(request: Request, scopes: SecurityScopes, _: Annotated[object, Depends(bearer)]) -> Principal:
     """Raises Unauthorized, Forbidden `scope_missing`."""
     who = await authenticate(request)
     missing = [scope for scope in scopes.scopes if scope not in who.scopes]

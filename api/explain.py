@@ -115,7 +115,7 @@ _WHY = {
     Status.PENDING: "Waiting for the PSP: a webhook or the next look moves it on, whichever is first.",
     Status.IN_REVIEW: "Waiting for a person's decision (POST /review); see risk. At the deadline the default holds.",
     Status.AUTHORIZED: "Reserved on the card: POST /capture or /cancel. At the deadline its own policy holds.",
-    Status.NEEDS_ATTENTION: "Waiting for a person: see tasks; `paysaga payments resolve` decides.",
+    Status.NEEDS_ATTENTION: "Waiting for a person: see tasks; `paysaga tasks` lists the commands that answer them.",
     Status.SUCCESS: "Paid: the sellers' wallets are credited and the ledger is posted.",
     Status.FAILED: "Not paid; nothing of it is left on any account but fees that the PSP keeps.",
     Status.CANCELLED: "Cancelled; whatever had been taken was refunded.",

@@ -46,7 +46,7 @@ def show(page: Callable[["Database"], Awaitable[RenderableType]]) -> None:
         async with database_of(settings()) as database:
             return await page(database)
 
-    console().print(asyncio.run(read()))
+    console().print(asyncio.run(read()), crop=False)  # what is wider than the terminal is a command to copy
 
 
 def change(work: Callable[["Database"], Awaitable[str]]) -> None:
@@ -83,8 +83,16 @@ PaymentName = Annotated[
         metavar="ID", help="Our pay_… or po_…, the client's payment_order_id or checkout_id, or the PSP's pi_…"
     ),
 ]
-By = Annotated[str, typer.Option("--by", help="Your name, for the audit log.", callback=_name)]
-ByOrLogin = Annotated[str | None, typer.Option("--by", help="Your name, for the audit log; left out: your login.")]
+By = Annotated[
+    str,
+    typer.Option(
+        "--by",
+        help="Your name, for the audit log; left out: your login.",
+        callback=_name,
+        default_factory=login,
+        show_default=False,
+    ),
+]
 Note = Annotated[str, typer.Option(help="Why, for the audit log.")]
 Tenant = Annotated[str | None, typer.Option(help="Only those of this tenant.")]
 OpenOnly = Annotated[bool, typer.Option("--open", help="Only what has not ended.")]

@@ -12,9 +12,13 @@ from rich.text import Text
 from embedded.errors import StackError
 
 
+class Unwritable(StackError):
+    """A file that cannot be written where it should be."""
+
+
 @contextmanager
 def opened(path: Path) -> Iterator[TextIO]:
-    """The file, to be written; `-` is the terminal. Raises StackError for what cannot be written."""
+    """The file, to be written; `-` is the terminal. Raises Unwritable."""
     if str(path) == "-":
         yield sys.stdout
         return
@@ -22,7 +26,7 @@ def opened(path: Path) -> Iterator[TextIO]:
         with path.open("w", encoding="utf-8", newline="") as file:
             yield file
     except OSError as error:
-        raise StackError(f"{path} cannot be written: {error.strerror}.") from error
+        raise Unwritable(f"{path} cannot be written: {error.strerror}.") from error
 
 
 def written(path: Path, lines: int) -> RenderableType | None:

@@ -1,53 +1,112 @@
-"""The command to type about each kind of task: the same in `paysaga tasks`, `payments show` and a refusal."""
+"""The commands to type about each kind of task: the same in `paysaga tasks`, `payments show` and a refusal."""
 
 import re
+import shlex
 
 from db.task import CLOSED_BY_HAND, Task
 from domain.money import to_major
 from domain.payout import WEEKDAYS, Interval, PayoutSchedule
 
 _RESOLVE = "`paysaga payments resolve {payment} --decision"
-_LOOK_FOR_IT = (
-    f"look for it at the PSP: {_RESOLVE} reference --reference pi_…` if it is there, `… not_charged` if no money "
-    "moved, `… retry` to have it looked for again, `… cancel` to undo it"
-)
-_CLOSE = ", then `paysaga tasks close {task}`"
+_LOOK_FOR_IT = f"""look for it at the PSP; if it is there, with the PSP's id of it:
+{_RESOLVE} reference --reference pi_…`
+if no money moved:
+{_RESOLVE} not_charged`
+to have it looked for again:
+{_RESOLVE} retry`
+to undo it:
+{_RESOLVE} cancel`"""
+_REFUND = """to ask for it again:
+`paysaga refunds resolve {refund} --decision retry`
+if you made it by hand, with the PSP's id of it:
+`paysaga refunds resolve {refund} --decision reference --reference re_…`
+if the PSP made another amount of it, which may stand:
+`paysaga refunds resolve {refund} --decision accept`"""
+_EVIDENCE = "`paysaga disputes evidence {dispute} --field name=text`"
+_PAYOUT = "`paysaga payouts resolve {object}"
+_SWEEP = "does the PSP answer? Take up one whose workflow was lost:\n`paysaga sweep`"
 
 _HINTS = {
-    "review": "`paysaga payments review {payment} --approve` or `--reject`",
-    "capture_refused": f"{_RESOLVE} retry`, or `paysaga payments cancel {{payment}}`",
-    "amount_mismatch": f"{_RESOLVE} cancel` refunds what came",
+    "review": """let it go on, or end it:
+`paysaga payments review {payment} --approve`
+`paysaga payments review {payment} --reject`""",
+    "capture_refused": f"""try again, or let it go:
+{_RESOLVE} retry`
+`paysaga payments cancel {{payment}}`""",
+    "amount_mismatch": f"""refund what came:
+{_RESOLVE} cancel`""",
     "charge_not_found": _LOOK_FOR_IT,
     "psp_unknown": _LOOK_FOR_IT,
-    "past_deadline": f"look at the PSP: {_RESOLVE} retry` once it is decided there, or `… cancel`",
-    "authorized_unexpectedly": f"capture or cancel it at the PSP, then {_RESOLVE} retry`, or `… cancel`",
-    "stuck": "`paysaga payments nudge {payment}`, `paysaga sweep`; is a worker running?",
-    "refund_failed": "`paysaga refunds resolve {refund} --decision retry`, or `reference` if you made it by hand; of "
-    "another amount `accept`",
-    "refund_came_back": "the buyer still waits: `paysaga refunds create {payment}` or by another way",
+    "past_deadline": f"""look at the PSP; once it is decided there:
+{_RESOLVE} retry`
+to undo it:
+{_RESOLVE} cancel`""",
+    "authorized_unexpectedly": f"""capture or cancel it at the PSP, then:
+{_RESOLVE} retry`
+to undo it:
+{_RESOLVE} cancel`""",
+    "stuck": """is a worker running? Have the PSP asked, and take up a lost workflow:
+`paysaga payments nudge {payment}`
+`paysaga sweep`""",
+    "refund_failed": _REFUND,
+    "refund_came_back": """the buyer still waits; refund it, or pay by another way:
+`paysaga refunds create {payment}`""",
     "refund_exceeds": "more was given back in the PSP's dashboard than was left: ask who and why",
     "refund_at_psp": "somebody refunded in the PSP's dashboard what was no sale here: ask who and why",
-    "dispute_evidence_due": "`paysaga disputes evidence {dispute} --field name=text`",
-    "dispute_exceeds": "say what was refunded: `paysaga disputes evidence {dispute} --field name=text`",
-    "dispute_stuck": "`paysaga sweep` takes up one whose workflow was lost; does the PSP answer?",
-    "dispute_changed": "compare `paysaga disputes show {dispute}` with the PSP's dashboard",
-    "payout_unclear": "look for it at the PSP: `paysaga payouts resolve {object} reference --reference …` if it is "
-    "there, `… retry` if not",
-    "payout_not_returned": "take the transfer back at the PSP: `paysaga payouts resolve {object} done`, or `… retry`; "
-    "if the seller has the money, `… paid`",
-    "payout_late": "ask the PSP: `paysaga payouts resolve {object} retry` waits on, `… paid` if the seller has it, `… "
-    "done` once it was taken back",
+    "dispute_evidence_due": f"""all of it at once, one --field each:
+{_EVIDENCE}""",
+    "dispute_exceeds": f"""say what was refunded:
+{_EVIDENCE}""",
+    "dispute_stuck": _SWEEP,
+    "dispute_changed": """compare it with the PSP's dashboard:
+`paysaga disputes show {dispute}`""",
+    "payout_unclear": f"""look for it at the PSP; if it is there, with the PSP's id of it:
+{_PAYOUT} reference --reference tr_…`
+if it is not:
+{_PAYOUT} retry`""",
+    "payout_not_returned": f"""take the transfer back at the PSP, then:
+{_PAYOUT} done`
+to have the PSP asked again:
+{_PAYOUT} retry`
+if the seller has the money:
+{_PAYOUT} paid`""",
+    "payout_late": f"""ask the PSP; to wait on:
+{_PAYOUT} retry`
+if the seller has it:
+{_PAYOUT} paid`
+once it was taken back:
+{_PAYOUT} done`""",
     "payout_unchecked": "look in the PSP's dashboard whether the bank has returned it",
-    "payout_stuck": "`paysaga sweep` takes up one whose workflow was lost; does the PSP answer?",
-    "payout_not_made": "see why, set it right, then `paysaga payouts create SELLER`, or the run again",
-    "payout_run_missed": "`paysaga payouts run --date {object}` makes up for it",
-    "unmatched": "`paysaga reconcile discrepancy {object}` says what differs and what can be decided",
-    "reconciliation_failed": "`paysaga reconcile show {object}` says why: set it right, run it again",
+    "payout_stuck": _SWEEP,
+    "payout_not_made": """see why, and set it right:
+`paysaga payouts create {seller}`""",
+    "payout_run_missed": """make up for it:
+`paysaga payouts run --date {object}`""",
+    "unmatched": """see what differs and what can be decided:
+`paysaga reconcile discrepancy {object}`""",
+    "reconciliation_failed": """see why, set it right, run it again:
+`paysaga reconcile show {object}`""",
     "paid_twice": "refund the second charge in the PSP's dashboard",
-    "workflow_failing": "see its error in the Temporal UI; once the cause is mended, `paysaga workflows restart "
-    "{object} --by NAME` starts it again from its rows",
-    "webhook_dead": "`paysaga webhooks dead`, `paysaga webhooks replay whk_…`",
+    "workflow_failing": """see its error in the Temporal UI; once the cause is mended, start it again:
+`paysaga workflows restart {object}`""",
+    "webhook_dead": """have it delivered again:
+`paysaga webhooks replay {webhook}`""",
 }
+_EXPLAIN = """see why:
+`paysaga payments show {payment}`"""
+_CLOSE = """
+afterwards:
+`paysaga tasks close {task} --note "what was done"`"""
+
+_LISTS = {
+    "refund": "find it:\n`paysaga refunds list --payment {payment}`",
+    "dispute": "find it:\n`paysaga disputes list`",
+    "webhook": "find it:\n`paysaga webhooks dead`",
+}
+"""Where the detail of a task does not name its object."""
+
+_NAMED = {noun: re.compile(rf"\b{prefix}_[0-9a-z]{{26}}\b") for noun, prefix in
+          (("refund", "re"), ("dispute", "dp"), ("webhook", "whk"))}  # fmt: skip
 
 WHERE_TO_LOOK = {
     "refund_not_found": " `paysaga refunds list` shows them.",
@@ -61,29 +120,29 @@ WHERE_TO_LOOK = {
 """Code of a refusal → where to look for what there is."""
 
 
-WHERE_TO_LOOK = {
-    "refund_not_found": " `paysaga refunds list` shows them.",
-    "dispute_not_found": " `paysaga disputes list` shows them.",
-    "tenant_not_found": " `paysaga keys list` names them.",
-}
-"""Code of a refusal → where to look for what there is."""
-
-_REFUND, _DISPUTE = (re.compile(rf"\b{prefix}_[0-9a-z]{{26}}\b") for prefix in ("re", "dp"))
-
-
 def hint(task: Task) -> str:
-    """In words, with the command to type; the ids are the task's own, or of what its detail names."""
-    text = _HINTS.get(task.kind, "`paysaga payments show {payment}` explains")
+    """In words, with the commands to type, each whole and on a line of its own, between backticks; the ids are the
+    task's own, or of what its detail names."""
+    text = _HINTS.get(task.kind, _EXPLAIN)
+    for noun, pattern in _NAMED.items():
+        if f"{{{noun}}}" in text:
+            names = list(dict.fromkeys(pattern.findall(task.detail)))
+            text = "\n".join(text.replace(f"{{{noun}}}", name) for name in names) if names else _LISTS[noun]
     if task.kind in CLOSED_BY_HAND:
         text += _CLOSE
-    refund, dispute = (pattern.search(task.detail) for pattern in (_REFUND, _DISPUTE))
     return text.format(
         payment=task.payment_id or "ID",
-        object=task.object_id or "ID",
+        object=shlex.quote(task.object_id or "ID"),
+        seller=_seller(task.object_id or ""),
         task=task.id,
-        refund=refund[0] if refund else "re_…",
-        dispute=dispute[0] if dispute else "dp_…",
     )
+
+
+def _seller(object_id: str) -> str:
+    """A seller whom a payout run left out, `tenant/seller/currency`, as arguments."""
+    tenant, _, rest = object_id.partition("/")
+    seller, _, currency = rest.rpartition("/")
+    return f"{shlex.quote(seller)} --tenant {shlex.quote(tenant)} --currency {currency}" if seller else "SELLER"
 
 
 def schedule_words(schedule: PayoutSchedule) -> str:

@@ -25,6 +25,9 @@ class Settings(BaseSettings):
     # --- HTTP API ---
     api_host: str = "127.0.0.1"
     api_port: int = 8000
+    public_url: str | None = Field(
+        default=None, description="where people open this API in a browser, for the links that we print"
+    )
     api_worker: bool = Field(default=True, description="the API process hosts a worker of its own (eager start)")
     api_max_body_bytes: int = 256 * 1024
     api_payments_max: int = Field(default=400, description="payments taken on at once, by process; beyond it 503")
@@ -92,6 +95,9 @@ class Settings(BaseSettings):
     # --- the sandbox PSP ---
     sandbox_host: str = "127.0.0.1"
     sandbox_port: int = 8420
+    sandbox_url: str | None = Field(
+        default=None, description="where people open the sandbox's pages, for the start page"
+    )
 
     # --- the life of a payment ---
     confirm_deadline_s: float = Field(default=86_400, description="an unconfirmed payment is cancelled after this")

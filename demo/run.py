@@ -143,8 +143,8 @@ def _next_steps(report: Path | None, ui_url: str) -> RenderableType:
     today = f"{datetime.now(UTC):%F}"
     for command, what in (
         ("demo --attach", "the stories again, in that stack"),
-        ("payouts run --by me", "pay every seller who is due today"),
-        (f"reconcile run --by me --date {today}", "compare today with the PSP"),
+        ("payouts run", "pay every seller who is due today"),
+        (f"reconcile run --date {today}", "compare today with the PSP"),
     ):
         steps.add_row(f"   .venv/bin/paysaga {command}", Text(what, "dim"))
     parts: list[RenderableType] = [Text(" Everything was stopped and removed. Next:", "bold")]

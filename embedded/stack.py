@@ -229,6 +229,7 @@ class EmbeddedStack:
         if "sandbox" in self.pieces:
             update["stripe_api_key"] = SecretStr(SANDBOX_STRIPE_KEY)
             update["stripe_base_url"] = self.sandbox_url
+            update["sandbox_url"] = given.sandbox_url or self.sandbox_url
             update["stripe_webhook_secret"] = SecretStr(SANDBOX_WEBHOOK_SECRET)
         if given.encryption_keys is None:
             update["encryption_keys"] = SecretStr(self.home.encryption_keys())

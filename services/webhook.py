@@ -291,7 +291,7 @@ async def _decide_again(connection: Connection, inbox_id: str) -> Recipient | No
     await webhook.count_attempt(connection, inbox_id, attempts=attempts)
     if attempts >= ATTEMPTS_MAX:
         await webhook.give_up(connection, inbox_id)
-        detail = f"{event.type} {event.event_id}"
+        detail = f"{event.type} {event.event_id}, here {event.id}"
         await task.open_task(connection, owner.tenant_id, owner.id, "webhook_dead", detail)
         return None
     return await _recipient(connection, owner, event)
@@ -320,7 +320,7 @@ async def _payout_again(connection: Connection, event: StoredEvent, payout_id: s
     await webhook.count_attempt(connection, event.id)
     if event.attempts + 1 >= ATTEMPTS_MAX:
         await webhook.give_up(connection, event.id)
-        detail = f"{event.type} {event.event_id}"
+        detail = f"{event.type} {event.event_id}, here {event.id}"
         await task.open_task(connection, row.tenant_id, None, "webhook_dead", detail, object_id=row.id)
         return None
     return ToPayout(row.id)

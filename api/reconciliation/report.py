@@ -1,16 +1,17 @@
 """`/v1/reconciliations/{id}/log` and `…/report`: a run's log as a file, and its report as a page for people."""
 
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import StreamingResponse
 
-from api.context import ReconciliationReader, RuntimeOf
+from api.context import RuntimeOf
 from api.problems import READ_PROBLEMS
+from api.reconciliation.link import PageRoute, ReportReader
 from api.reconciliation.routes import ONE, RunId
-from api.strict import StrictRoute
 from db.reconciliation import log as logs
 from db.reconciliation import report as reports
 from db.reconciliation.log import Entry
@@ -19,7 +20,7 @@ from services.reconciliation import report_page
 from services.reconciliation import run as reconciliation
 from services.reconciliation.log_file import LOG_COLUMNS, ReconciliationLogEntry, log_csv, log_json
 
-router = APIRouter(prefix="/v1/reconciliations", tags=["reconciliation"], route_class=StrictRoute)
+router = APIRouter(prefix="/v1/reconciliations", tags=["reconciliation"], route_class=PageRoute)
 
 _CSV, _JSON_LINES = "text/csv", "application/jsonl"
 _BATCH = 500
@@ -45,7 +46,7 @@ _BATCH = 500
 )
 async def show_reconciliation_log(
     reconciliation_id: RunId,
-    who: ReconciliationReader,
+    who: ReportReader,
     runtime: RuntimeOf,
     form: Annotated[
         Literal["csv", "jsonl"] | None,
@@ -63,7 +64,11 @@ async def show_reconciliation_log(
     as_json = form == "jsonl" or (form is None and _JSON_LINES in accept.lower() and _CSV not in accept.lower())
     write, head = (log_json, "") if as_json else (log_csv, csv_line(LOG_COLUMNS))
     name = f"reconciliation-{row['id']}.{'jsonl' if as_json else 'csv'}"
-    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    headers = {
+        "Content-Disposition": f'attachment; filename="{name}"',
+        "X-Content-Type-Options": "nosniff",
+        "Cache-Control": "no-store",
+    }
     return StreamingResponse(_written(head, entries, write), 200, headers, _JSON_LINES if as_json else _CSV)
 
 
@@ -92,13 +97,14 @@ async def _written(head: str, entries: AsyncIterator[Entry], write: Callable[[En
     response_class=Response,
     summary="The report of a run, for people",
 )
-async def show_reconciliation_report(
-    reconciliation_id: RunId, who: ReconciliationReader, runtime: RuntimeOf
-) -> Response:
+async def show_reconciliation_report(reconciliation_id: RunId, who: ReportReader, runtime: RuntimeOf) -> Response:
     """The window that was compared, how much of it fits, the totals of both sides, what is open and until when,
-    what was settled. It can be printed. `paysaga reconcile report` writes the same page to a file."""
+    what was settled. It can be printed. `paysaga reconcile report ID` writes the same page to a file, and prints a link
+    that opens this one in a browser, without a key, for a day."""
     row = await reconciliation.find(runtime.database, who.tenant_id, reconciliation_id)
     told = await runtime.database.read(lambda c: reports.brief(c, row, who.tenant_id))
     summary = await reconciliation.summary(runtime.database, who.tenant_id, row)
-    page = report_page.render(told, summary, datetime.now(UTC), log_link="log?format=csv")
+    log = replace(who.link, path=f"{who.link.path.removesuffix('report')}log")
+    log_link = f"log?format=csv&{log.query(runtime.keyring)}"  # followed in a browser, which has no key either
+    page = report_page.render(told, summary, datetime.now(UTC), log_link=log_link)
     return Response(page, 200, report_page.HEADERS, "text/html; charset=utf-8")

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.command_line import (
-    ByOrLogin,
+    By,
     change,
     console,
-    login,
     settings,
     show,
 )
@@ -24,8 +23,8 @@ keys = typer.Typer(help="API keys of tenants.", no_args_is_help=True)
 def keys_create(
     tenant: Annotated[str, typer.Option(help="Whose key; a new name is a new tenant.")],
     name: Annotated[str, typer.Option(help="What the key is for.")],
+    by: By,
     scope: Annotated[list[str] | None, typer.Option(help="Repeat for several; left out: all.")] = None,
-    by: ByOrLogin = None,
 ) -> None:
     """Make an API key and print its secret, once."""
     from cli.connection import database_of
@@ -34,7 +33,7 @@ def keys_create(
 
     async def create() -> tuple[str, str]:
         async with database_of(settings()) as database:
-            return await api_key.create(database, Caller(by or login()), tenant, name, frozenset(scope or ()))
+            return await api_key.create(database, Caller(by), tenant, name, frozenset(scope or ()))
 
     key_id, secret = asyncio.run(create())
     out = console()
@@ -43,13 +42,13 @@ def keys_create(
 
 
 @keys.command("revoke")
-def keys_revoke(key_id: Annotated[str, typer.Argument(metavar="ID", help="key_…")], by: ByOrLogin = None) -> None:
+def keys_revoke(key_id: Annotated[str, typer.Argument(metavar="ID", help="key_…")], by: By) -> None:
     """Take an API key back."""
     from services import api_key
     from services.command import Caller
 
     async def revoke(database: "Database") -> str:
-        revoked = await api_key.revoke(database, Caller(by or login()), key_id)
+        revoked = await api_key.revoke(database, Caller(by), key_id)
         return f"{key_id} is revoked." if revoked else f"{key_id} was revoked already."
 
     change(revoke)

@@ -63,7 +63,7 @@ def with_database(work: Callable[["Database"], Awaitable[RenderableType | None]]
 
     page = asyncio.run(run())
     if page is not None:
-        console().print(page)
+        console().print(page, crop=False)
 
 
 @ledger.command("balance")

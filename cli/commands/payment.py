@@ -162,14 +162,14 @@ def payments_resolve(
     from services.payment import find
 
     resolution = Resolution(decision=decision, by=by, note=note, reference=reference)
-    hints = {
-        "reference_required": "Say --reference pi_…",
-        "nobody_waits": "See `paysaga payments show`.",
-        "refund_ambiguous": "Use `paysaga refunds resolve`.",
-    }
 
     async def work(runtime: "Runtime") -> str:
         row, _ = await find(runtime.database, person(by), name)
+        hints = {
+            "reference_required": "Say --reference pi_…",
+            "nobody_waits": f"See `paysaga payments show {row.id}`.",
+            "refund_ambiguous": f"See `paysaga refunds list --payment {row.id}`, and `paysaga refunds resolve --help`.",
+        }
         with refusals(row.id, hints):
             return f"{row.id}: {await resolve_payment(runtime, person(by), row.id, resolution)}."
 

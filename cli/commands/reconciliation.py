@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.command_line import By, Limit, Note, Tenant, console, show, steer
+from cli.command_line import By, Limit, Note, Tenant, console, settings, show, steer
 from cli.commands.ledger import File, moment, with_database
 from domain.reconciliation.reconciliation import Decision, DiscrepancyStatus, LineClass, RunStatus, Subject
 
@@ -146,12 +146,13 @@ def reconcile_report(
         Path | None, typer.Option(metavar="FILE", help="Where to; left out: rec_….html here. The log goes beside it.")
     ] = None,
     open_it: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,
+    tenant: Annotated[str | None, typer.Option(help="As this tenant sees it; left out: all of it.")] = None,
 ) -> None:
-    """Write a run's report as a page for people, and the log that it links to as CSV beside it."""
-    from cli.pages.reconciliation_log import write_report
+    """Write a run's report as a page for people, with its log as CSV beside it, and print a link to it for a day."""
+    from cli.pages.reconciliation_log import report
 
     async def work(database: "Database") -> "RenderableType":
-        return await write_report(database, run_id, html or Path(f"{run_id}.html"), open_it=open_it)
+        return await report(settings(), database, run_id, html, tenant=tenant, open_it=open_it)
 
     with_database(work)
 

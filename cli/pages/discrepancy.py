@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from cli.pages import format as look
@@ -54,7 +53,8 @@ async def discrepancies_page(
         about = row.payment_id or row.object_id or theirs or row.tenant_id
         due = due_text(row, now) if row.open else status_text(row.status)
         table.add_row(look.ids(row.id, about), row.cls, row.reason, _difference(row), due)
-    return Group(table, Text("`paysaga reconcile discrepancy ID` says what can be decided.", "dim"))
+    first = f"`paysaga reconcile discrepancy {rows[0].id}`"
+    return Group(table, look.typed(f"{first} says what can be decided about the first."))
 
 
 def _difference(row: Discrepancy) -> str:
@@ -126,15 +126,14 @@ def _decisions(row: Discrepancy) -> RenderableType | None:
     allowed = allowed_decisions(row)
     if not allowed:
         return None
-    table = Table.grid(padding=(0, 2))
+    lines: list[RenderableType] = []
     for decision in allowed:
         words = DECISION_LABELS[decision]
         if decision is Decision.APPLY_FIX and row.fix is not None:
             words = FIX_LABELS[row.fix]
         note = ' --note "…"' if decision is Decision.ACCEPT else ""
-        command = f"paysaga reconcile resolve {row.id} {decision.value} --by NAME{note}"
-        table.add_row(Text(words), Text(command, "cyan", no_wrap=True, overflow="ignore"))
-    return table
+        lines += [Text(words), look.typed(f"  paysaga reconcile resolve {row.id} {decision.value}{note}", "cyan")]
+    return Group(*lines)
 
 
 def _seen(seen: Sequence[Seen]) -> RenderableType | None:

@@ -46,6 +46,7 @@ async def dispute_page(database: Database, name: str) -> RenderableType:
     return Group(
         Text.assemble((row.id, "bold"), "  ", look.status(row.status), "  ", look.amount(row.amount, row.currency)),
         _dispute_facts(row),
+        *_to_answer(row),
         *look.section("Evidence", _evidence(pieces) if pieces else None),
         *look.section("Set aside for it", reserves_table(held)),
         *books_section(books),
@@ -64,12 +65,16 @@ def _dispute_facts(row: Dispute) -> RenderableType:
     if row.status not in DISPUTE_ENDED:
         due = Text.assemble(look.time(row.evidence_due_at), "  ", look.left(row.evidence_due_at))
         facts.add_row("evidence due", due)
-        if row.status in (DisputeStatus.NEEDS_RESPONSE, DisputeStatus.INQUIRY):
-            facts.add_row("", Text(f"`paysaga disputes evidence {row.id} --field name=text …`, once", "cyan"))
     facts.add_row("opened", look.time(row.created_at))
     if row.closed_at:
         facts.add_row("decided", look.time(row.closed_at))
     return facts
+
+
+def _to_answer(row: Dispute) -> list[RenderableType]:
+    if row.status not in (DisputeStatus.NEEDS_RESPONSE, DisputeStatus.INQUIRY):
+        return []
+    return [look.typed(f"`paysaga disputes evidence {row.id} --field name=text`, once, all of it", "cyan")]
 
 
 def _evidence(pieces: Sequence[Evidence]) -> RenderableType:

@@ -51,6 +51,11 @@ def later(told: bool) -> str:
     return "" if told else " Temporal does not answer: it is stored, and the sweeper sees to it."
 
 
+def typed(words: str, style: str = "dim") -> Text:
+    """Words with commands to type. The terminal itself folds them, so that what is copied has no line break in it."""
+    return Text(words, style, no_wrap=True, overflow="ignore")
+
+
 def facts() -> Table:
     """`name  value`, one a line."""
     grid = Table.grid(padding=(0, 2))

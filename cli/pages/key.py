@@ -11,7 +11,7 @@ from db.core.database import Database
 async def keys_page(database: Database) -> RenderableType:
     rows = await database.read(api_key.every)
     if not rows:
-        return Text("There are no API keys: `paysaga keys create --tenant T --name N` makes one.", "dim")
+        return Text("There are no API keys: `paysaga keys create --tenant shop --name backend` makes one.", "dim")
     table = look.table("key", "tenant", "name", "scopes", "created (UTC)", "")
     for row in rows:
         revoked = Text(f"revoked {look.time(row.revoked_at)}", "red") if row.revoked_at else Text("active", "green")

@@ -63,7 +63,7 @@ async def payout_page(settings: Settings, database: Database, payout_id: str) ->
         *look.section("Waiting for a person", Group(*map(task_card, tasks)) if tasks else None),
         *look.section("At the PSP (UTC)", _calls(calls)),
         *look.section("What happened (UTC)", _steps(steps)),
-        *look.section("What it pays", _items(items)),
+        *look.section("What it pays", _items(row.id, items)),
     )
 
 
@@ -114,7 +114,7 @@ def _steps(steps: Sequence[PayoutTransition]) -> RenderableType:
     return table
 
 
-def _items(items: Sequence[PayoutItem]) -> RenderableType:
+def _items(payout_id: str, items: Sequence[PayoutItem]) -> RenderableType:
     table = look.table("what", "order", "amount", "")
     for item in items[:_ITEMS]:
         order = look.ids(item.order_id, item.payment_order_id or "") if item.order_id else Text(item.source_id)
@@ -124,7 +124,7 @@ def _items(items: Sequence[PayoutItem]) -> RenderableType:
         table.add_row(words(item.kind), order, look.amount(item.amount, item.currency), note)
     if len(items) <= _ITEMS:
         return table
-    return Group(table, Text(f"The first {_ITEMS}; `paysaga payouts items ID` writes all of them.", "dim"))
+    return Group(table, look.typed(f"The first {_ITEMS}; `paysaga payouts items {payout_id}` writes all of them."))
 
 
 ITEM_COLUMNS = (

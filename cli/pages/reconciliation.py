@@ -16,12 +16,7 @@ from db.reconciliation.record import Item
 from db.reconciliation.report import Share, Summary, Total
 from domain.reconciliation.discrepancy import Discrepancy
 from domain.reconciliation.labels import CLASS_LABELS, FIX_LABELS, other_side, their_name
-from domain.reconciliation.reconciliation import (
-    Fix,
-    LineClass,
-    RunStatus,
-    Subject,
-)
+from domain.reconciliation.reconciliation import Fix, LineClass, RunStatus, Source, Subject
 from services.reconciliation import run as reconciliation
 from services.reconciliation.report_page import grouped, moment, money, number, outside, percent, period, title
 
@@ -169,10 +164,20 @@ def _settled(summary: Summary) -> RenderableType | None:
 def _next(row: Mapping[str, Any], summary: Summary) -> list[RenderableType]:
     words = [f"`paysaga reconcile report {row['id']} --open` is the page for people"]
     if summary.open:
-        words.append("`paysaga reconcile discrepancy ID` says what can be decided")
+        words.append(f"`paysaga reconcile discrepancy {summary.open[0].id}` says what can be decided about the first")
     if not row["apply"] and any(one.fix for one in summary.open):
-        words.append("`--apply` does what is proposed")
-    return ["", Text("; ".join(words) + ".", "dim")]
+        words.append(f"{_applied(row)} does what is proposed")
+    return ["", look.typed(";\n".join(words) + ".")]
+
+
+def _applied(row: Mapping[str, Any]) -> str:
+    """The same run once more, as it is typed; of a file only the person knows where it is."""
+    if row["source"] == Source.FILE:
+        return "the same run with `--apply`"
+    if row["business_date"] is not None:
+        return f"`paysaga reconcile run --date {row['business_date']} --apply`"
+    since, until = row["window_from"].isoformat(), row["window_to"].isoformat()
+    return f"`paysaga reconcile run --from {since} --to {until} --apply`"
 
 
 async def items_page(

@@ -6,17 +6,23 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 from rich.text import Text
 
-from cli.files import opened, written
+from cli.files import Unwritable, opened, written
+from cli.pages import format as look
 from cli.refusals import refusals
+from config.settings import Settings
 from db.core.database import Database
+from db.core.keyring import Keyring
 from db.reconciliation import log as logs
+from db.reconciliation import report as reports
 from domain.statement import csv_line
+from embedded.ports import local_url
 from services.reconciliation import report_page
 from services.reconciliation import run as reconciliation
 from services.reconciliation.log_file import LOG_COLUMNS, log_csv, log_json
+from services.signed_link import SignedLink
 
 
 async def write_log(database: Database, run_id: str, path: Path, *, as_json: bool = False) -> RenderableType | None:
@@ -27,8 +33,10 @@ async def write_log(database: Database, run_id: str, path: Path, *, as_json: boo
     return written(path, await _write_log(database, row, path, as_json=as_json))
 
 
-async def _write_log(database: Database, row: dict[str, Any], path: Path, *, as_json: bool = False) -> int:
-    shown = await logs.view(database, row, None)
+async def _write_log(
+    database: Database, row: dict[str, Any], path: Path, *, as_json: bool = False, tenant: str | None = None
+) -> int:
+    shown = await logs.view(database, row, tenant)
     lines = 0
     with opened(path) as file:
         if not as_json:
@@ -39,20 +47,48 @@ async def _write_log(database: Database, row: dict[str, Any], path: Path, *, as_
     return lines
 
 
-async def write_report(database: Database, run_id: str, path: Path, *, open_it: bool) -> RenderableType:
-    """Write a run's report as a page, and the log beside it, which the page links to."""
+async def report(
+    settings: Settings, database: Database, run_id: str, path: Path | None, *, tenant: str | None, open_it: bool
+) -> RenderableType:
+    """Write a run's report as `write_report` does, and print a link to the same page of the API. `path` None:
+    `rec_….html` here, if it can be written."""
+    try:
+        said = await write_report(database, run_id, path or Path(f"{run_id}.html"), tenant=tenant, open_it=open_it)
+    except Unwritable as error:
+        if path is not None:
+            raise
+        said = Text(str(error), "yellow")  # a container's folder is closed to writing: the link is left
+    return Group(said, *_link(settings, run_id, tenant))
+
+
+async def write_report(
+    database: Database, run_id: str, path: Path, *, tenant: str | None = None, open_it: bool = False
+) -> Text:
+    """Write a run's report as a page, and the log beside it, which the page links to. `tenant`: as it sees the run;
+    None: all of it."""
     with refusals(run_id):
-        row = await reconciliation.find(database, None, run_id)
+        row = await reconciliation.find(database, tenant, run_id)
     now, log = datetime.now(UTC), path.with_suffix(".csv")
-    summary = await reconciliation.summary(database, None, row)
+    told = await database.read(lambda c: reports.brief(c, row, tenant))
+    summary = await reconciliation.summary(database, tenant, row)
     link = log.name if summary is not None else None
     if link is not None:
-        await _write_log(database, row, log)
+        await _write_log(database, row, log, tenant=tenant)
     with opened(path) as file:
-        file.write(report_page.render(row, summary, now, log_link=link))
+        file.write(report_page.render(told, summary, now, log_link=link))
     if open_it and not await asyncio.to_thread(_browse, path):
         return Text(f"{path} is written; no browser could be opened.", "yellow")
     return Text(f"{path} is written" + (f", and its log is {log}." if link else "."))
+
+
+def _link(settings: Settings, run_id: str, tenant: str | None) -> list[RenderableType]:
+    if settings.encryption_keys is None:
+        return [Text("No link to it can be signed: PAYSAGA_ENCRYPTION_KEYS is not set.", "yellow")]
+    keyring = Keyring.parse(settings.encryption_keys.get_secret_value())
+    link = SignedLink.from_now(f"/v1/reconciliations/{run_id}/report", tenant)
+    api = (settings.public_url or local_url(settings.api_host, settings.api_port)).rstrip("/")
+    address = f"{api}{link.path}?{link.query(keyring)}"
+    return [Text("For a day it opens in a browser too, for whoever has this link:"), look.typed(address, "cyan")]
 
 
 def _browse(path: Path) -> bool:

@@ -41,7 +41,7 @@ async def run_now(runtime: Runtime, console: Console, caller: Caller, wanted: Wa
     row = await runtime.database.read(lambda c: runs.get(c, run_id))
     if row["status"] == RunStatus.FAILED:
         raise StackError(f"{run_id} could not be carried out: {row['failure']}. Nothing was judged.")
-    console.print(await run_page(runtime.database, run_id))
+    console.print(await run_page(runtime.database, run_id), crop=False)
     summary = await reconciliation.summary(runtime.database, None, row)
     assert summary is not None, "it is COMPLETED"
     return summary.open_count

@@ -31,7 +31,8 @@ async def reviews_page(database: Database, *, tenant: str | None, limit: int) ->
         deadline = Text.assemble(look.time(row.deadline_at), "\n", look.left(row.deadline_at))
         name = look.ids(row.payment_id, f"of {row.tenant_id}")
         table.add_row(name, amount, "\n".join(row.reasons), deadline)
-    return Group(table, Text("Decide with `paysaga payments review ID --approve` or `--reject`.", "dim"))
+    first = f"`paysaga payments review {rows[0].payment_id}"
+    return Group(table, look.typed(f"Decide about the first with {first} --approve` or\n{first} --reject`."))
 
 
 def judgements_table(judgements: Sequence[Judgement]) -> RenderableType:

@@ -20,7 +20,11 @@ async def tasks_section(database: Database, row: Payment) -> list[RenderableType
 def task_card(row: Task) -> RenderableType:
     """One task, with the command that answers it."""
     first = Text.assemble((row.kind, "bold magenta"), f"  {row.detail}")
-    return Group(first, Text(f"{row.id}, since {look.time(row.opened_at)}", "dim"), Text(f"→ {hint(row)}", "cyan"))
+    return Group(
+        first,
+        Text(f"{row.id}, since {look.time(row.opened_at)}", "dim"),
+        look.typed(f"→ {hint(row)}", "cyan"),
+    )
 
 
 async def tasks_page(database: Database) -> RenderableType:
@@ -34,4 +38,6 @@ async def tasks_page(database: Database) -> RenderableType:
         parts.append(Text.assemble((about, "bold"), (f"  of {row.tenant_id}", "dim")))
         parts += [task_card(row), ""]
     count = f"{len(rows)} task{'s wait' if len(rows) > 1 else ' waits'} for a person."
-    return Group(*parts, Text(f"{count} `paysaga payments show ID`, or `payouts show`, explains.", "dim"))
+    first = next((row.payment_id for row in rows if row.payment_id), None)
+    explains = f" `paysaga payments show {first}` explains the first payment's." if first else ""
+    return Group(*parts, look.typed(count + explains))

@@ -17,4 +17,4 @@ async def dead_page(database: Database, *, limit: int) -> RenderableType:
     for event in events:
         name = look.ids(event.id, event.event_id)
         table.add_row(name, event.type, event.payment_id or "–", look.time(event.received_at))
-    return Group(table, Text("Deliver one again with `paysaga webhooks replay whk_…`.", "dim"))
+    return Group(table, look.typed(f"Deliver the first again with `paysaga webhooks replay {events[0].id}`."))

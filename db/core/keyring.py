@@ -5,6 +5,8 @@ import secrets
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 _NONCE_BYTES = 12
 
@@ -24,6 +26,7 @@ class Keyring:
         if not keys:
             raise ValueError("a keyring needs at least one key")
         self._keys = {name: AESGCM(key) for name, key in keys.items()}
+        self._secrets = tuple(keys.values())
         self._current = next(iter(keys))
 
     @classmethod
@@ -37,6 +40,10 @@ class Keyring:
                 raise ValueError("an encryption key is written `id:base64`, with 32 bytes behind the base64")
             keys[name] = key
         return cls(keys)
+
+    def derived(self, purpose: str) -> list[bytes]:
+        """A key for another purpose than encryption from each of the ring (HKDF, RFC 5869); the current one's first."""
+        return [HKDF(SHA256(), 32, salt=None, info=purpose.encode()).derive(secret) for secret in self._secrets]
 
     def encrypt(self, plain: str, *, bound_to: str) -> bytes:
         nonce = secrets.token_bytes(_NONCE_BYTES)

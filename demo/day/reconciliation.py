@@ -87,7 +87,7 @@ class Reconciler:
 
     async def report(self, run_id: str, path: Path) -> None:
         """Write a run's page, and its log beside it. What was decided since is on it, too."""
-        await write_report(self.runtime.database, run_id, path, open_it=False)
+        await write_report(self.runtime.database, run_id, path)
 
     async def rows(self) -> list[Discrepancy]:
         """Every discrepancy that there is, the oldest first."""

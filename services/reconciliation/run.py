@@ -175,7 +175,10 @@ async def _require_alone(connection: Connection, caller: Caller) -> None:
     """A file's words are its sender's: where others share the account, they would open and fix what is the others'."""
     shown = await run.tenants_shown(connection, caller.tenant_id)
     if shown is not None and PLATFORM_TENANT not in shown:
-        detail = "Several tenants share this PSP account: its operator reconciles files, with `paysaga reconcile run`."
+        detail = (
+            "Several tenants share this PSP account: its operator reconciles files, with "
+            "`paysaga reconcile run --file FILE`."
+        )
         raise Forbidden(detail, code="account_shared")
 
 

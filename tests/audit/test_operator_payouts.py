@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from cli.hints import hint
-from tests.audit.test_operator_commands import actions, run, task_about
+from tests.audit.test_operator_commands import actions, run
 from tests.conftest import Deploy
 from tests.support.deployment import Deployment
 from tests.support.eventually import eventually
@@ -195,15 +194,6 @@ async def test_a_transfer_nobody_knows_of_is_made_again(deploy: Deploy) -> None:
     said = await run(shop, "payouts", "resolve", payout["id"], "retry", "--note", "not there", *BY)
     assert said.code == 0, said.err
     await until(shop, payout["id"], "PAID")
-
-
-@pytest.mark.parametrize(
-    "kind", ["payout_unclear", "payout_not_returned", "payout_late", "payout_unchecked", "payout_stuck"]
-)
-def test_a_hint_is_a_command_that_can_be_typed(kind: str) -> None:
-    said = hint(task_about(kind, object_id="pt_1"))
-    assert said.startswith(("look", "take", "ask", "`paysaga"))
-    assert "{" not in said
 
 
 # --- schedules ---

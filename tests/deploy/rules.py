@@ -39,7 +39,9 @@ TOP_KEYS = {"name", "services", "networks", "volumes"}
 HEALTH_KEYS = {"test", "interval", "timeout", "retries", "start_period"}
 DURATION = re.compile(r"(\d+h)?(\d+m)?(\d+s)?")
 
-_WITHOUT_DEFAULT = {f"PAYSAGA_STRIPE_{name}" for name in ("BASE_URL", "RETURN_URL", "STATEMENT_DESCRIPTOR")}
+_WITHOUT_DEFAULT = {f"PAYSAGA_STRIPE_{name}" for name in ("BASE_URL", "RETURN_URL", "STATEMENT_DESCRIPTOR")} | {
+    "PAYSAGA_SANDBOX_URL"
+}
 
 
 def default(setting: str) -> Any:

@@ -1,9 +1,10 @@
-"""The README's curl walk, run as it stands: each command gives what is shown below it."""
+"""The README's walk, run as it stands: each command gives what is shown below it."""
 
 import asyncio
 import json
 import re
 import secrets
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ def shown_in(shown: Any, answer: Any) -> bool:
     return bool(shown == answer)
 
 
-async def test_the_walk_gives_what_the_readme_shows(deploy: Deploy) -> None:
+async def test_the_walk_gives_what_the_readme_shows(deploy: Deploy, tmp_path: Path) -> None:
     """At a PSP account of its own: what others refund is missing there when a payout is made."""
     paysaga = await deploy()
     owner: SecretStr | None = paysaga.settings.database_owner_url
@@ -48,8 +49,13 @@ async def test_the_walk_gives_what_the_readme_shows(deploy: Deploy) -> None:
         script.append(text.replace("http://127.0.0.1:8000", str(paysaga.http.base_url).rstrip("/")))
         script.append(f"echo; echo {MARK}" if answered else "")
     program = "\n".join(script).replace("$(date +%s)", secrets.token_hex(4))
+    (tmp_path / ".venv").symlink_to(sys.prefix)
     process = await asyncio.create_subprocess_exec(
-        "bash", "-euo", "pipefail", "-c", program, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        *("bash", "-euo", "pipefail", "-c", program),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        cwd=tmp_path,
+        env=paysaga.environment(),
     )
     try:
         async with asyncio.timeout(120):
@@ -59,10 +65,14 @@ async def test_the_walk_gives_what_the_readme_shows(deploy: Deploy) -> None:
             process.kill()
             await process.wait()
     assert process.returncode == 0, errors.decode()
-    answers = [json.loads(part) for part in output.decode().split(MARK)[:-1]]
+    *parts, operators = output.decode().split(MARK)
+    answers = [json.loads(part) for part in parts]
     assert len(answers) == len(expected) > 8
     for shown, answer in zip(expected, answers, strict=True):
         assert shown_in(shown, answer), f"README shows {shown}\nbut the answer is {answer}"
+    for said in ("Nothing waits for a person.", "500.00 INR", "/report?expires="):
+        assert said in operators
+    assert [path.suffix for path in sorted(tmp_path.glob("rec_*"))] == [".csv", ".html"]
 
 
 MARK = "=== answer ==="
