@@ -26,6 +26,9 @@ def main() -> int:
         http="httptools",
         log_config=None,
         access_log=False,
+        # Whoever is no proxy of ours could write any address there, and uvicorn by itself believes this machine.
+        proxy_headers=bool(settings.api_trusted_proxies),
+        forwarded_allow_ips=settings.api_trusted_proxies,
         timeout_graceful_shutdown=30,
     )
     return 0

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from api import (
+    audit_log,
     discrepancy,
     dispute,
     docs,
@@ -79,6 +80,7 @@ def create_app(settings: Settings) -> FastAPI:
         reconciliation_report,
         discrepancy,
         history,
+        audit_log,
         webhook,
         health,
     ):

@@ -16,6 +16,7 @@ from api.examples import IDEMPOTENCY_KEY
 from config.settings import DEVELOPMENT_API_KEY
 from db import api_key
 from db.api_key import Principal
+from db.audit_log import client_address
 from db.core.idempotency import Request as KeyedRequest
 from domain.card_data import require_text
 from domain.errors import BadRequest, Forbidden, Unauthorized, Unavailable
@@ -29,6 +30,7 @@ _PRINCIPAL_LIFE_S = 5.0
 """How long a revoked key may still be accepted by a process that has just seen it."""
 
 SCOPES = {
+    "audit:read": "show who did what: the audit log",
     "payments:read": "show payments, explanations and history",
     "payments:write": "create, confirm, capture and cancel payments",
     "refunds:write": "give money back",
@@ -87,7 +89,9 @@ class Principals:
 
 
 async def authenticate(request: Request) -> Principal:
-    """Raises Unauthorized `api_key_missing` or `api_key_invalid`."""
+    """The owner of the request's key; what the request does is written down with its client's address. Raises
+    Unauthorized `api_key_missing` or `api_key_invalid`."""
+    client_address.set(request.client.host if request.client is not None else None)
     credentials = await bearer(request)
     if credentials is None or not credentials.credentials.isascii():
         raise Unauthorized("Send an API key: Authorization: Bearer sk_…", code="api_key_missing")
@@ -107,6 +111,7 @@ async def principal(request: Request, scopes: SecurityScopes, _: Annotated[objec
     return who
 
 
+AuditReader = Annotated[Principal, Security(principal, scopes=["audit:read"])]
 PaymentsReader = Annotated[Principal, Security(principal, scopes=["payments:read"])]
 PaymentsWriter = Annotated[Principal, Security(principal, scopes=["payments:write"])]
 RefundsWriter = Annotated[Principal, Security(principal, scopes=["refunds:write"])]

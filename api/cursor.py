@@ -18,6 +18,11 @@ LIMIT_MAX = 200
 Cursor = Annotated[str | None, Query(max_length=200, description="`next_cursor` of the page before")]
 Limit = Annotated[int, Query(ge=1, le=LIMIT_MAX, description="entries of a page")]
 
+FileLimit = Annotated[
+    int | None,
+    Query(ge=1, le=LIMIT_MAX, description=f"entries of a page, {LIMIT_DEFAULT} if it is left out; a file then has all"),
+]
+
 
 def _is_number(text: str) -> bool:
     """A sequence number: below BIGINT's limit."""
@@ -30,6 +35,7 @@ def _is_account(text: str) -> bool:
 
 
 _IS_POSITION: dict[str, Callable[[str], bool]] = {
+    "audit_log": _is_number,
     "history": _is_number,
     "payment": partial(is_id, "pay"),
     "refund": partial(is_id, "re"),

@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from fastapi import Request, Response
+from fastapi.dependencies.utils import get_flat_params
 from fastapi.routing import APIRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -42,7 +43,7 @@ class StrictRoute(APIRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
-        has_formats = any(field.alias == "format" for field in self.dependant.query_params)
+        has_formats = any(field.alias == "format" for field in get_flat_params(self.dependant))
 
         async def strict(request: Request) -> Response:
             # JSON in answer to `format=csv` would be read as a broken file.

@@ -1,15 +1,18 @@
 """Files that commands write: CSV and the like, or the terminal itself."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import TextIO, TypeVar
 
 from rich.console import RenderableType
 from rich.text import Text
 
+from domain.statement import csv_line
 from embedded.errors import StackError
+
+T = TypeVar("T")
 
 
 class Unwritable(StackError):
@@ -32,3 +35,17 @@ def opened(path: Path) -> Iterator[TextIO]:
 def written(path: Path, lines: int) -> RenderableType | None:
     """The sentence about a file; none about the terminal."""
     return None if str(path) == "-" else Text(f"{path}: {lines} lines.")
+
+
+async def write(
+    path: Path, columns: Sequence[str] | None, found: AsyncIterator[Sequence[T]], line: Callable[[T], str]
+) -> RenderableType | None:
+    """Write a long list, page by page as it is read; `columns` are the first line of a CSV."""
+    lines = 0
+    with opened(path) as file:
+        if columns is not None:
+            file.write(csv_line(columns))
+        async for rows in found:
+            file.writelines(map(line, rows))
+            lines += len(rows)
+    return written(path, lines)

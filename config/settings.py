@@ -30,6 +30,10 @@ class Settings(BaseSettings):
     )
     api_worker: bool = Field(default=True, description="the API process hosts a worker of its own (eager start)")
     api_max_body_bytes: int = 256 * 1024
+    api_trusted_proxies: str = Field(
+        default="",
+        description="addresses or networks, comma separated, whose X-Forwarded-For names the client in the audit log",
+    )
     api_payments_max: int = Field(default=400, description="payments taken on at once, by process; beyond it 503")
 
     # --- Temporal ---

@@ -15,6 +15,7 @@ from domain.ids import new_id
 
 SCOPES = frozenset(
     {
+        "audit:read",
         "payments:read",
         "payments:write",
         "refunds:write",

@@ -21,6 +21,9 @@ PspReference = Annotated[str, Field(min_length=1, max_length=255)]
 AmountText = Annotated[str, Field(max_length=24)]
 """An amount in major units: `500.00`."""
 
+LogText = Annotated[str, Field(min_length=1, max_length=255)]
+"""The subject, action or object of a row of the audit log, as somebody looks for it."""
+
 KeyName = Annotated[str, Field(max_length=200)]
 """What an API key is for."""
 

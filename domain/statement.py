@@ -66,6 +66,23 @@ class Balances:
 
 
 @dataclass(frozen=True)
+class Turnover:
+    """The seller's money that a movement, or several of them, brought or took, in minor units: `net` is the change of
+    the wallet's total, `fee` what of it the platform and the PSP kept (below zero: gave back)."""
+
+    net: int = 0
+    fee: int = 0
+
+    @property
+    def gross(self) -> int:
+        """The sum before the fee: of a sale what the buyer paid."""
+        return self.net + self.fee
+
+    def __add__(self, other: "Turnover") -> "Turnover":
+        return Turnover(self.net + other.net, self.fee + other.fee)
+
+
+@dataclass(frozen=True)
 class Opening:
     """The balance at the beginning of the period, `at`."""
 
@@ -76,7 +93,7 @@ class Opening:
 @dataclass(frozen=True)
 class Line:
     """One ledger transaction, by what it changed and the balance after it. `reference`: the refund, dispute or payout
-    that it is about; `payment_order_id`: the client's name of the order."""
+    that it is about; `payment_order_id`: the client's name of the order; `fee`: what the platform and the PSP kept."""
 
     at: datetime
     transaction_id: str
@@ -87,6 +104,11 @@ class Line:
     reference: str | None
     change: Balances
     balance: Balances
+    fee: int = 0
+
+    @property
+    def turnover(self) -> Turnover:
+        return Turnover(self.change.total, self.fee)
 
     @property
     def description(self) -> str:
@@ -96,10 +118,11 @@ class Line:
 
 @dataclass(frozen=True)
 class Closing:
-    """The balance at the end of the period, `at`: the opening one and all lines."""
+    """The balance at the end of the period, `at`: the opening one and all lines, of which `turnover` is the sum."""
 
     at: datetime
     balance: Balances
+    turnover: Turnover = Turnover()
 
 
 Entry = Opening | Line | Closing
@@ -154,12 +177,14 @@ def words(kind: str) -> str:
 # --- CSV (RFC 4180) ---
 
 _PARTS = ("pending", "available", "reserved", "owed", "total")
+_TURNOVER = ("gross", "fee", "net")
 
 STATEMENT_COLUMNS = (
     "at", "description", "kind", "transaction_id", "payment_id", "order_id", "payment_order_id", "reference",
-    "currency", *_PARTS, *(f"balance_{part}" for part in _PARTS),
+    "currency", *_PARTS, *(f"balance_{part}" for part in _PARTS), *_TURNOVER,
 )  # fmt: skip
-"""`pending` to `total` is what the line changed, `balance_…` is what there is after it."""
+"""`pending` to `total` is what the line changed, `balance_…` is what there is after it; `gross` less `fee` is `net`,
+which is the `total` of the change."""
 
 TRIAL_BALANCE_COLUMNS = ("tenant_id", "account", "kind", "currency", "debit", "credit")
 
@@ -184,18 +209,32 @@ def moment(at: datetime) -> str:
 
 
 def statement_csv(entry: Entry, currency: str) -> str:
-    """One line of the statement; see STATEMENT_COLUMNS."""
-    balance = _amounts(entry.balance, currency)
+    """One line of the statement, before the last one that of the totals; see STATEMENT_COLUMNS."""
+    balance = _amounts(entry.balance, currency, _PARTS)
     if isinstance(entry, Line):
         names = (entry.transaction_id, entry.payment_id, entry.order_id, entry.payment_order_id, entry.reference)
         what = [entry.description, entry.kind, *(plain(name) for name in names)]
-        return csv_line([moment(entry.at), *what, currency, *_amounts(entry.change, currency), *balance])
-    what = ["opening balance" if isinstance(entry, Opening) else "closing balance", *[""] * 6]
-    return csv_line([moment(entry.at), *what, currency, *[""] * len(_PARTS), *balance])
+        moved = _amounts(entry.turnover, currency, _TURNOVER)
+        return csv_line(
+            [moment(entry.at), *what, currency, *_amounts(entry.change, currency, _PARTS), *balance, *moved]
+        )
+    if isinstance(entry, Opening):
+        return _sum_csv(entry.at, "opening balance", currency, balance=balance)
+    totals = _amounts(entry.turnover, currency, _TURNOVER)
+    return _sum_csv(entry.at, "totals", currency, moved=totals) + _sum_csv(
+        entry.at, "closing balance", currency, balance=balance
+    )
 
 
-def _amounts(of: Balances, currency: str) -> list[str]:
-    return [to_major(getattr(of, part), currency) for part in _PARTS]
+def _sum_csv(
+    at: datetime, name: str, currency: str, *, balance: Sequence[str] = ("",) * 5, moved: Sequence[str] = ("",) * 3
+) -> str:
+    """A line that is about no transaction."""
+    return csv_line([moment(at), name, *[""] * 6, currency, *[""] * len(_PARTS), *balance, *moved])
+
+
+def _amounts(of: Balances | Turnover, currency: str, parts: Sequence[str]) -> list[str]:
+    return [to_major(getattr(of, part), currency) for part in parts]
 
 
 def trial_balance_csv(row: AccountBalance) -> str:

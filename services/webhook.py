@@ -100,6 +100,8 @@ def _verified(runtime: Runtime, psp: str, body: bytes, headers: dict[str, str]) 
     try:
         event = gateway.read_webhook(body, headers)
     except WebhookRejected as error:
+        # Nothing is stored of what anybody on the internet may send; an operator who misses events looks here.
+        log.warning("webhook_refused", psp=psp, code=error.code)
         raise BadRequest(str(error), code=error.code) from error
     return PspEvent.model_validate(_storable(event.model_dump()))
 

@@ -1,15 +1,15 @@
 """`/v1/ledger/transactions`: the books. `/v1/ledger/accounts`: the trial balance, now or at a past moment.
 `/v1/merchants/…/statement`: what a seller was credited and debited in a period, also as CSV."""
 
-from collections.abc import AsyncIterator
-from typing import Annotated, Literal
+from collections.abc import AsyncIterator, Sequence
+from typing import Annotated
 
-from fastapi import APIRouter, Header, Path, Query, Response
+from fastapi import APIRouter, Path, Query, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
 from api.context import LedgerReader, RuntimeOf, caller
-from api.cursor import LIMIT_DEFAULT, Cursor, Limit, decode, encode
+from api.cursor import LIMIT_DEFAULT, Cursor, FileLimit, decode, encode
 from api.fields import Currency
 from api.history import Moment, Since, Until
 from api.ledger.shapes import (
@@ -22,23 +22,35 @@ from api.ledger.shapes import (
     side_out,
     statement_balances,
     statement_line,
+    statement_turnover,
     total_out,
 )
 from api.merchant.routes import SellerAccount
 from api.problems import READ_PROBLEMS
 from api.strict import StrictRoute
+from api.tables import MEDIA_TYPES, AsCsv, also_csv, file
 from db.ledger import posting, statement
-from db.ledger.posting import Wanted
+from db.ledger.posting import BookedTransaction, Wanted
 from db.ledger.statement import Period
 from domain.errors import NotFound, Unprocessable
-from domain.statement import STATEMENT_COLUMNS, Entry, Line, csv_line, statement_csv
+from domain.statement import (
+    STATEMENT_COLUMNS,
+    TRIAL_BALANCE_COLUMNS,
+    AccountBalance,
+    Closing,
+    Entry,
+    Line,
+    Turnover,
+    csv_line,
+    statement_csv,
+    trial_balance_csv,
+)
 from services import ledger
 from services.ledger import StatementRequest
+from services.pages import pages
+from services.tables import POSTING_COLUMNS, postings_csv
 
 router = APIRouter(prefix="/v1", tags=["history"], route_class=StrictRoute)
-
-_CSV = "text/csv"
-_JSON = "application/json"
 
 At = Annotated[
     Moment | None,
@@ -50,7 +62,10 @@ At = Annotated[
 
 
 @router.get(
-    "/ledger/transactions", response_model=LedgerList, responses=READ_PROBLEMS, summary="The books, newest first"
+    "/ledger/transactions",
+    response_model=LedgerList,
+    responses=READ_PROBLEMS | also_csv(POSTING_COLUMNS),
+    summary="The books, newest first",
 )
 async def list_ledger_transactions(
     who: LedgerReader,
@@ -61,53 +76,78 @@ async def list_ledger_transactions(
     since: Since = None,
     until: Until = None,
     cursor: Cursor = None,
-    limit: Limit = LIMIT_DEFAULT,
+    limit: FileLimit = None,
+    *,
+    as_csv: AsCsv,
 ) -> Response:
     """By payment, order, account or time. Each transaction sums to zero per currency; a correction names what it
-    corrects."""
+    corrects. As CSV each posting is a line."""
     for text in (payment_id, payment_order_id, account):
         if text is not None and not text.isprintable():
             raise Unprocessable("The text has a character that cannot be stored.", code="text_invalid")
     wanted = Wanted(payment_id, payment_order_id, account, since, until)
+
+    async def read(before: int | None, count: int) -> list[BookedTransaction]:
+        return await runtime.database.read(lambda c: posting.page(c, who.tenant_id, wanted, before=before, limit=count))
+
     position = decode("ledger", cursor)
-    rows = await runtime.database.read(
-        lambda c: posting.page(c, who.tenant_id, wanted, before=int(position) if position else None, limit=limit + 1)
-    )
-    following = encode("ledger", rows[limit - 1].seq) if len(rows) > limit else None
-    return _json(LedgerList(data=[ledger_out(row) for row in rows[:limit]], next_cursor=following))
+    before, size = int(position) if position else None, limit or LIMIT_DEFAULT
+    if as_csv:
+        found = pages(read, lambda row: row.seq, after=before, limit=limit)
+        return await file("ledger.csv", found, postings_csv, POSTING_COLUMNS)
+    rows = await read(before, size + 1)
+    following = encode("ledger", rows[size - 1].seq) if len(rows) > size else None
+    return _json(LedgerList(data=[ledger_out(row) for row in rows[:size]], next_cursor=following))
 
 
-@router.get("/ledger/accounts", response_model=TrialBalanceOut, responses=READ_PROBLEMS, summary="The trial balance")
+@router.get(
+    "/ledger/accounts",
+    response_model=TrialBalanceOut,
+    responses=READ_PROBLEMS | also_csv(TRIAL_BALANCE_COLUMNS),
+    summary="The trial balance",
+)
 async def list_accounts(
     who: LedgerReader,
     runtime: RuntimeOf,
     at: At = None,
     cursor: Cursor = None,
-    limit: Limit = LIMIT_DEFAULT,
+    limit: FileLimit = None,
+    *,
+    as_csv: AsCsv,
 ) -> Response:
     """Every account with its balance on its side, by currency and name, now or at a past moment. `totals` are of all
     accounts, not of the page, and stand on the first page: per currency, debit and credit are equal."""
     after = decode("account", cursor)
     currency, _, name = (after or "").partition("/")
-    rows = await runtime.database.read(
-        lambda c: statement.balances(
-            c, tenant_id=who.tenant_id, at=at, after=(currency, name) if after else None, limit=limit + 1
+
+    async def read(count: int | None) -> list[AccountBalance]:
+        place = (currency, name) if after else None
+        return await runtime.database.read(
+            lambda c: statement.balances(c, tenant_id=who.tenant_id, at=at, after=place, limit=count)
         )
-    )
+
+    if as_csv:  # in one piece, so that its two sides are those of one moment
+        return await file("trial-balance.csv", _once(await read(limit)), trial_balance_csv, TRIAL_BALANCE_COLUMNS)
+    size = limit or LIMIT_DEFAULT
+    rows = await read(size + 1)
     totals = await runtime.database.read(lambda c: statement.totals(c, who.tenant_id, at)) if after is None else None
-    last = rows[limit - 1] if len(rows) > limit else None
+    last = rows[size - 1] if len(rows) > size else None
     return _json(
         TrialBalanceOut(
             at=at,
-            data=[account_out(row) for row in rows[:limit]],
+            data=[account_out(row) for row in rows[:size]],
             totals=[total_out(total) for total in totals] if totals is not None else None,
             next_cursor=encode("account", f"{last.currency}/{last.account}") if last else None,
         )
     )
 
 
+async def _once(rows: Sequence[AccountBalance]) -> AsyncIterator[Sequence[AccountBalance]]:
+    yield rows
+
+
 def _json(model: BaseModel) -> Response:
-    return Response(model.model_dump_json(), media_type=_JSON)
+    return Response(model.model_dump_json(), media_type=MEDIA_TYPES["json"])
 
 
 @router.get(
@@ -139,13 +179,7 @@ async def show_account(
 @router.get(
     "/merchants/{seller_account}/statement",
     response_model=StatementOut,
-    responses=READ_PROBLEMS
-    | {
-        200: {
-            "content": {_CSV: {"schema": {"type": "string"}, "example": csv_line(STATEMENT_COLUMNS)}},
-            "description": "as JSON, or as CSV where `format=csv` or `Accept: text/csv` asks for it",
-        }
-    },
+    responses=READ_PROBLEMS | also_csv(STATEMENT_COLUMNS),
     summary="A seller's statement of account",
 )
 async def show_statement(
@@ -155,42 +189,21 @@ async def show_statement(
     since: Annotated[Moment, Query(alias="from", description="from this moment on", examples=["2026-01-01T00:00:00Z"])],
     until: Annotated[Moment, Query(alias="to", description="before this moment", examples=["2099-01-01T00:00:00Z"])],
     currency: Annotated[Currency, Query(description="ISO 4217", examples=["INR"])],
-    form: Annotated[
-        Literal["json", "csv"] | None,
-        Query(alias="format", description="left out, `Accept` decides", examples=["json"]),
-    ] = None,
-    accept: Annotated[str, Header(include_in_schema=False)] = _JSON,
+    as_csv: AsCsv,
 ) -> Response:
-    """The opening balance, each movement of the seller's wallet with the balance after it, in the order in which they
-    were booked, and the closing balance, which is the sum. `owed` is what the seller owes us, and `total` is what we
-    owe, less that. Of a long period it is sent in parts; one that breaks off in the middle has no closing balance."""
+    """The opening balance, each movement of the seller's wallet with gross, fee and net and the balance after it, in
+    the order in which they were booked, their totals, and the closing balance, which is the sum. `owed` is what the
+    seller owes us, and the balance's `total` is what we owe, less that. Of a long period it is sent in parts; one that
+    breaks off in the middle has no closing balance."""
     wanted = StatementRequest(seller_account, since, until, currency)
     (period,) = await ledger.periods(runtime.database, caller(who), wanted)
     entries = statement.statement(runtime.database.read, period)
     opening = await anext(entries)  # before an answer is begun: what fails here is still a problem
-    if form == "csv" or (form is None and _wants_csv(accept)):
+    if as_csv:
         name = f"statement-{period.seller_account}-{currency}-{since:%Y%m%d}-{until:%Y%m%d}.csv"
         headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-        return StreamingResponse(_csv(opening, entries, currency), media_type=_CSV, headers=headers)
-    return StreamingResponse(_as_json(opening, entries, period), media_type=_JSON)
-
-
-def _wants_csv(accept: str) -> bool:
-    """True if `text/csv` is asked for, and liked better than JSON (RFC 9110, 12.5.1)."""
-    quality = {_CSV: 0.0, _JSON: 0.0}
-    for part in accept.lower().split(","):
-        name, *parameters = (piece.strip() for piece in part.split(";"))
-        if name in quality:
-            weights = [p.removeprefix("q=") for p in parameters if p.startswith("q=")]
-            quality[name] = _weight(weights[0]) if weights else 1.0
-    return quality[_CSV] > quality[_JSON]
-
-
-def _weight(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return 0.0
+        return StreamingResponse(_csv(opening, entries, currency), media_type=MEDIA_TYPES["csv"], headers=headers)
+    return StreamingResponse(_as_json(opening, entries, period), media_type=MEDIA_TYPES["json"])
 
 
 async def _csv(opening: Entry, entries: AsyncIterator[Entry], currency: str) -> AsyncIterator[str]:
@@ -209,6 +222,7 @@ async def _as_json(opening: Entry, entries: AsyncIterator[Entry], period: Period
         opening=statement_balances(opening.balance, period.currency),
         lines=[],
         closing=statement_balances(opening.balance, period.currency),
+        totals=statement_turnover(Turnover(), period.currency),
     )
     head, lines, _ = frame.model_dump_json(by_alias=True).partition('"lines":[')
     yield head + lines
@@ -217,5 +231,7 @@ async def _as_json(opening: Entry, entries: AsyncIterator[Entry], period: Period
         if isinstance(entry, Line):
             yield comma + statement_line(entry, period.currency).model_dump_json()
             comma = ","
-        else:
-            yield f'],"closing":{statement_balances(entry.balance, period.currency).model_dump_json()}}}'
+        elif isinstance(entry, Closing):
+            closing = statement_balances(entry.balance, period.currency).model_dump_json()
+            totals = statement_turnover(entry.turnover, period.currency).model_dump_json()
+            yield f'],"closing":{closing},"totals":{totals}}}'

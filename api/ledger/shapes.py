@@ -9,7 +9,7 @@ from api.fields import Out
 from db.ledger.posting import BookedTransaction
 from domain.ledger import Posting
 from domain.money import to_major
-from domain.statement import AccountBalance, Balances, Line, Total
+from domain.statement import AccountBalance, Balances, Line, Total, Turnover
 
 
 class PostingOut(Out):
@@ -79,6 +79,12 @@ class StatementBalances(Out):
     total: str
 
 
+class StatementTurnover(Out):
+    gross: str
+    fee: str
+    net: str
+
+
 class StatementLineOut(Out):
     at: datetime
     description: str = Field(examples=["sale"])
@@ -90,6 +96,9 @@ class StatementLineOut(Out):
     reference: str | None = Field(description="the refund, dispute or payout that it is about")
     change: StatementBalances
     balance: StatementBalances = Field(description="after it")
+    gross: str = Field(description="before the fee: of a sale what the buyer paid")
+    fee: str = Field(description="what the platform and the PSP kept of it; below zero: gave back")
+    net: str = Field(description="`gross` less `fee`: the `total` of the change")
 
 
 class StatementOut(Out):
@@ -103,6 +112,7 @@ class StatementOut(Out):
     opening: StatementBalances
     lines: list[StatementLineOut]
     closing: StatementBalances = Field(description="`opening` and the `change` of all lines")
+    totals: StatementTurnover = Field(description="the sums of all lines")
 
 
 class LedgerList(Out):
@@ -153,8 +163,13 @@ def statement_balances(of: Balances, currency: str) -> StatementBalances:
     return StatementBalances(**{n: to_major(getattr(of, n), currency) for n in StatementBalances.model_fields})
 
 
+def statement_turnover(of: Turnover, currency: str) -> StatementTurnover:
+    return StatementTurnover(**{n: to_major(getattr(of, n), currency) for n in StatementTurnover.model_fields})
+
+
 def statement_line(line: Line, currency: str) -> StatementLineOut:
     amounts = {n: statement_balances(getattr(line, n), currency) for n in ("change", "balance")}
+    moved = statement_turnover(line.turnover, currency).model_dump()
     return StatementLineOut.model_validate(
-        {n: getattr(line, n) for n in StatementLineOut.model_fields if n not in amounts} | amounts
+        {n: getattr(line, n) for n in StatementLineOut.model_fields if n not in amounts | moved} | amounts | moved
     )

@@ -19,7 +19,7 @@ from api.context import (
     headers,
     keyed,
 )
-from api.cursor import LIMIT_DEFAULT, Cursor, Limit, decode, encode
+from api.cursor import LIMIT_DEFAULT, Cursor, FileLimit, decode, encode
 from api.fields import ClientId, DayIn
 from api.merchant.routes import SellerAccount
 from api.paths import parameter
@@ -37,15 +37,18 @@ from api.payout.shapes import (
 )
 from api.problems import READ_PROBLEMS, WRITE_PROBLEMS
 from api.strict import StrictRoute
+from api.tables import AsCsv, also_csv, file
 from db.merchant import Merchant
 from db.payout import payout
 from db.payout import request as payout_request
-from db.payout.record import Payout
+from db.payout.record import Payout, PayoutItem
 from domain.status import PayoutStatus
 from runtime.wiring import Runtime
 from services import merchant as merchants
 from services import payout as payouts
+from services.pages import pages
 from services.payout import PayoutRequest
+from services.tables import ITEM_COLUMNS, PAYOUT_COLUMNS, item_csv, payout_csv
 
 router = APIRouter(prefix="/v1/payouts", tags=["payouts"], route_class=StrictRoute)
 
@@ -137,7 +140,9 @@ def _scheduled(runtime: Runtime, row: Merchant) -> Response:
 # --- reading ---
 
 
-@router.get("", response_model=PayoutList, responses=READ_PROBLEMS, summary="List the payouts")
+@router.get(
+    "", response_model=PayoutList, responses=READ_PROBLEMS | also_csv(PAYOUT_COLUMNS), summary="List the payouts"
+)
 async def list_payouts(
     who: PayoutsReader,
     runtime: RuntimeOf,
@@ -147,23 +152,33 @@ async def list_payouts(
         DayIn | None, Query(description="of the run that made them", examples=["2026-11-24"])
     ] = None,
     cursor: Cursor = None,
-    limit: Limit = LIMIT_DEFAULT,
+    limit: FileLimit = None,
+    *,
+    as_csv: AsCsv,
 ) -> Response:
     """Newest first; of one seller, with one status, or made by the run of one date."""
     position = decode("payout", cursor)
-    rows = await runtime.database.read(
-        lambda c: payout.page(
-            c,
-            who.tenant_id,
-            seller_account=seller_account,
-            status=status.value if status else None,
-            business_date=business_date,
-            before=int(position) if position else None,
-            limit=limit + 1,
+
+    async def read(before: int | None, count: int) -> list[Payout]:
+        return await runtime.database.read(
+            lambda c: payout.page(
+                c,
+                who.tenant_id,
+                seller_account=seller_account,
+                status=status.value if status else None,
+                business_date=business_date,
+                before=before,
+                limit=count,
+            )
         )
-    )
-    following = encode("payout", rows[limit - 1].seq) if len(rows) > limit else None
-    return _json(PayoutList(data=[payout_out(row) for row in rows[:limit]], next_cursor=following))
+
+    before, size = int(position) if position else None, limit or LIMIT_DEFAULT
+    if as_csv:
+        found = pages(read, lambda row: row.seq, after=before, limit=limit)
+        return await file("payouts.csv", found, payout_csv, PAYOUT_COLUMNS)
+    rows = await read(before, size + 1)
+    following = encode("payout", rows[size - 1].seq) if len(rows) > size else None
+    return _json(PayoutList(data=[payout_out(row) for row in rows[:size]], next_cursor=following))
 
 
 @router.get(ONE, response_model=PayoutDetail, responses=READ_PROBLEMS, summary="Show a payout")
@@ -175,20 +190,34 @@ async def show_payout(payout_id: PayoutId, who: PayoutsReader, runtime: RuntimeO
     return _json(payout_detail(row, steps))
 
 
-@router.get(f"{ONE}/items", response_model=PayoutItemList, responses=READ_PROBLEMS, summary="List what a payout pays")
+@router.get(
+    f"{ONE}/items",
+    response_model=PayoutItemList,
+    responses=READ_PROBLEMS | also_csv(ITEM_COLUMNS),
+    summary="List what a payout pays",
+)
 async def list_payout_items(
     payout_id: PayoutId,
     who: PayoutsReader,
     runtime: RuntimeOf,
     cursor: Cursor = None,
-    limit: Limit = LIMIT_DEFAULT,
+    limit: FileLimit = None,
+    *,
+    as_csv: AsCsv,
 ) -> Response:
     """Posting by posting, in the order in which they came into the wallet; together they are the payout's amount."""
     row = await payouts.find(runtime.database, caller(who), payout_id)
-    after = int(decode("payout_item", cursor) or 0)
-    items = await runtime.database.read(lambda c: payout_request.items(c, row.id, after=after, limit=limit + 1))
-    following = encode("payout_item", items[limit - 1].posting_seq) if len(items) > limit else None
-    return _json(PayoutItemList(data=[payout_item(item) for item in items[:limit]], next_cursor=following))
+
+    async def read(after: int | None, count: int) -> list[PayoutItem]:
+        return await runtime.database.read(lambda c: payout_request.items(c, row.id, after=after or 0, limit=count))
+
+    after, size = int(decode("payout_item", cursor) or 0), limit or LIMIT_DEFAULT
+    if as_csv:
+        found = pages(read, lambda item: item.posting_seq, after=after, limit=limit)
+        return await file(f"payout-{row.id}.csv", found, item_csv, ITEM_COLUMNS)
+    items = await read(after, size + 1)
+    following = encode("payout_item", items[size - 1].posting_seq) if len(items) > size else None
+    return _json(PayoutItemList(data=[payout_item(item) for item in items[:size]], next_cursor=following))
 
 
 # --- cancelling ---

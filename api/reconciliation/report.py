@@ -12,6 +12,7 @@ from api.context import RuntimeOf
 from api.problems import READ_PROBLEMS
 from api.reconciliation.link import PageRoute, ReportReader
 from api.reconciliation.routes import ONE, RunId
+from api.tables import MEDIA_TYPES, chosen
 from db.reconciliation import log as logs
 from db.reconciliation import report as reports
 from db.reconciliation.log import Entry
@@ -22,7 +23,7 @@ from services.reconciliation.log_file import LOG_COLUMNS, ReconciliationLogEntry
 
 router = APIRouter(prefix="/v1/reconciliations", tags=["reconciliation"], route_class=PageRoute)
 
-_CSV, _JSON_LINES = "text/csv", "application/jsonl"
+_CSV, _JSON_LINES = MEDIA_TYPES["csv"], MEDIA_TYPES["jsonl"]
 _BATCH = 500
 """Entries that are sent at once."""
 
@@ -61,7 +62,7 @@ async def show_reconciliation_log(
     reconciliation.require_matched(row)
     shown = await logs.view(runtime.database, row, who.tenant_id)
     entries = logs.entries(runtime.database, row, shown)
-    as_json = form == "jsonl" or (form is None and _JSON_LINES in accept.lower() and _CSV not in accept.lower())
+    as_json = chosen(form, accept, ("csv", "jsonl")) == "jsonl"
     write, head = (log_json, "") if as_json else (log_csv, csv_line(LOG_COLUMNS))
     name = f"reconciliation-{row['id']}.{'jsonl' if as_json else 'csv'}"
     headers = {

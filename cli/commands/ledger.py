@@ -91,6 +91,32 @@ def ledger_trial_balance(at: At = None, tenant: OfTenant = None, csv: File = Non
         with_database(lambda database: write_trial_balance(database, csv, at=at, tenant=tenant))
 
 
+@ledger.command("transactions")
+def ledger_transactions(
+    payment: Annotated[str | None, typer.Option(metavar="ID", help="Only those of this payment: pay_…")] = None,
+    account: Annotated[str | None, typer.Option(help="Only those with this account: psp_clearing:stripe")] = None,
+    since: Annotated[
+        datetime | None, typer.Option("--from", parser=moment, metavar="TIME", help="From this moment on.")
+    ] = None,
+    until: Annotated[
+        datetime | None, typer.Option("--to", parser=moment, metavar="TIME", help="Before this moment.")
+    ] = None,
+    tenant: OfTenant = None,
+    csv: Annotated[
+        Path | None, typer.Option("--csv", metavar="FILE", help="Write it there; left out: the terminal.")
+    ] = None,
+) -> None:
+    """The books, newest first, as CSV: a line for each posting."""
+    from cli.pages.ledger import write_transactions
+    from db.ledger.posting import Wanted
+
+    for text in (payment, account):
+        if text is not None and not text.isprintable():
+            raise typer.BadParameter("a name is printable")
+    wanted = Wanted(payment_id=payment, account=account, since=since, until=until)
+    with_database(lambda database: write_transactions(database, csv or Path("-"), wanted, tenant=tenant))
+
+
 @ledger.command("statement")
 def ledger_statement(
     seller: Annotated[str, typer.Argument(metavar="SELLER", help="The tenant's own id of the seller, or mer_….")],
@@ -103,9 +129,12 @@ def ledger_statement(
     tenant: Annotated[
         str | None, typer.Option(help="Whose seller, where several tenants have one of this name.")
     ] = None,
+    by_wallet: Annotated[
+        bool, typer.Option("--wallet", help="The parts of the wallet in place of gross, fee and net; a file has both.")
+    ] = False,
     csv: File = None,
 ) -> None:
-    """Show what a seller was credited and debited in a period, with the balance after each."""
+    """Show what a seller was credited and debited in a period: gross, fee, net, and the balance after each."""
     from cli.pages.ledger import statement_page, write_statement
     from services.ledger import StatementRequest
 
@@ -114,7 +143,7 @@ def ledger_statement(
         raise typer.BadParameter("--from is after --to")
     wanted = StatementRequest(seller, since, end, currency, tenant)
     if csv is None:
-        with_database(lambda database: statement_page(database, wanted))
+        with_database(lambda database: statement_page(database, wanted, by_wallet=by_wallet))
     else:
         with_database(lambda database: write_statement(database, wanted, csv))
 

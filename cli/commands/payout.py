@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from cli.command_line import By, Limit, Note, Tenant, change, console, settings, show, steer
-from cli.commands.ledger import with_database
+from cli.commands.ledger import File, with_database
 from domain.payout import PayoutDecision, PayoutResolution
 from domain.status import PayoutStatus
 
@@ -36,11 +36,15 @@ def payouts_list(
     ] = None,
     tenant: Tenant = None,
     limit: Limit = 20,
+    csv: File = None,
 ) -> None:
-    """Payouts, newest first."""
-    from cli.pages.payout import payouts_page
+    """Payouts, newest first; a file has all of them."""
+    from cli.pages.payout import payouts_page, write_payouts
 
-    show(lambda database: payouts_page(database, tenant=tenant, seller=seller, status=status, limit=limit))
+    if csv is None:
+        show(lambda database: payouts_page(database, tenant=tenant, seller=seller, status=status, limit=limit))
+    else:
+        with_database(lambda database: write_payouts(database, csv, tenant=tenant, seller=seller, status=status))
 
 
 @payouts.command("show")

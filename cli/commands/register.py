@@ -3,6 +3,7 @@
 import typer
 
 from cli.commands.audit import audit
+from cli.commands.audit_log import audit_log
 from cli.commands.dispute import disputes
 from cli.commands.key import keys
 from cli.commands.ledger import ledger
@@ -21,6 +22,7 @@ from cli.commands.workflow import workflows
 def register(app: typer.Typer) -> None:
     """Put the commands on `paysaga`."""
     app.command()(audit)
+    app.command("audit-log")(audit_log)
     app.add_typer(payments, name="payments")
     app.command()(reviews)
     app.add_typer(tasks, name="tasks")

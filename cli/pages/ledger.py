@@ -10,10 +10,11 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.connection import ANYBODY
-from cli.files import opened, written
+from cli.files import opened, write, written
 from cli.pages import format as look
 from db.core.database import Database
-from db.ledger import statement
+from db.ledger import posting, statement
+from db.ledger.posting import BookedTransaction, Wanted
 from db.ledger.seal import Sealed
 from db.ledger.statement import Period
 from db.ledger.verify import Verified
@@ -29,6 +30,7 @@ from domain.statement import (
     Entry,
     Line,
     Opening,
+    Turnover,
     csv_line,
     statement_csv,
     totals,
@@ -36,6 +38,8 @@ from domain.statement import (
 )
 from embedded.errors import StackError
 from services.ledger import StatementRequest, periods
+from services.pages import pages
+from services.tables import POSTING_COLUMNS, postings_csv
 
 _DEBIT_SIDE = (AccountKind.ASSET, AccountKind.EXPENSE)
 
@@ -112,47 +116,72 @@ async def write_trial_balance(
     return written(path, len(rows))
 
 
+async def write_transactions(
+    database: Database, path: Path, wanted: Wanted, *, tenant: str | None
+) -> RenderableType | None:
+    """The transactions of the books, posting by posting."""
+
+    async def read(before: int | None, count: int) -> list[BookedTransaction]:
+        return await database.read(lambda c: posting.page(c, tenant, wanted, before=before, limit=count))
+
+    return await write(path, POSTING_COLUMNS, pages(read, lambda row: row.seq), postings_csv)
+
+
 # --- statements ---
 
 _SHOWN_MAX = 500
 
 
-async def statement_page(database: Database, wanted: StatementRequest) -> RenderableType:
-    """For each currency a table; of a long period the first lines and the last, all of it with `--csv`."""
+_WALLET = ("pending", "available", "reserved", "owed")
+_TURNOVER = ("gross", "fee", "net")
+
+
+async def statement_page(database: Database, wanted: StatementRequest, *, by_wallet: bool = False) -> RenderableType:
+    """For each currency a table of gross, fee and net, or of the parts of the wallet; of a long period the first lines
+    and the last, all of it with `--csv`."""
     found = await periods(database, ANYBODY, wanted)
     if not found:
         return Text(f"Nothing was ever booked to the wallet of {wanted.seller}.", "dim")
     parts: list[RenderableType] = []
     for period in found:
-        parts += await _statement(database, period)
+        parts += await _statement(database, period, by_wallet=by_wallet)
     return Group(*parts)
 
 
-async def _statement(database: Database, period: Period) -> list[RenderableType]:
-    amounts = ("pending", "available", "reserved", "owed", "balance")
-    table = _table("at (UTC)", "what", "about", *amounts, right=amounts)
-    lines = 0
+async def _statement(database: Database, period: Period, *, by_wallet: bool) -> list[RenderableType]:
+    amounts = _WALLET if by_wallet else _TURNOVER
+    table = _table("at (UTC)", "what", "about", *amounts, "balance", right=(*amounts, "balance"))
+    currency, lines = period.currency, 0
+
+    def balance(entry: Opening | Closing) -> list[Text]:
+        held = [_amount(getattr(entry.balance, name), currency) for name in amounts] if by_wallet else [Text("")] * 3
+        return [*held, _amount(entry.balance.total, currency)]
 
     def add(entry: Entry) -> None:
         nonlocal lines
-        if isinstance(entry, Line):
-            lines += 1
-            if lines <= _SHOWN_MAX:
-                table.add_row(*_row(entry, period.currency))
-            return
-        name = "opening balance" if isinstance(entry, Opening) else "closing balance"
-        if isinstance(entry, Closing) and lines > _SHOWN_MAX:
-            table.add_row("", Text(f"… and {lines - _SHOWN_MAX} more: --csv FILE has them", "dim"))
-        table.add_row(look.time(entry.at), Text(name, "bold"), "", *_amounts(entry.balance, period.currency, "bold"))
+        match entry:
+            case Line():
+                lines += 1
+                if lines <= _SHOWN_MAX:
+                    table.add_row(*_row(entry, entry.change if by_wallet else entry.turnover, amounts, currency))
+            case Opening():
+                table.add_row(look.time(entry.at), Text("opening balance", "bold"), "", *balance(entry))
+            case Closing():
+                if lines > _SHOWN_MAX:
+                    table.add_row("", Text(f"… and {lines - _SHOWN_MAX} more: --csv FILE has them", "dim"))
+                if not by_wallet:
+                    sums = [_amount(getattr(entry.turnover, name), currency) for name in amounts]
+                    table.add_row("", Text("totals", "bold"), "", *sums, "")
+                table.add_row(look.time(entry.at), Text("closing balance", "bold"), "", *balance(entry))
 
     await statement.whole_statement(database, period, add)
-    title = Text.assemble((f"{period.seller_account}", "bold"), f" of {period.tenant_id}, {period.currency} ")
+    title = Text.assemble((f"{period.seller_account}", "bold"), f" of {period.tenant_id}, {currency} ")
     return ["", Rule(title, align="left", style="cyan dim"), table]
 
 
-def _row(line: Line, currency: str) -> list[RenderableType]:
+def _row(line: Line, moved: Balances | Turnover, amounts: Sequence[str], currency: str) -> list[RenderableType]:
     about = [name for name in (line.payment_order_id, line.reference) if name]
-    changes = [_change(getattr(line.change, name), currency) for name in ("pending", "available", "reserved", "owed")]
+    changes = [_change(getattr(moved, name), currency) for name in amounts]
     total = Text(to_major(line.balance.total, currency))
     return [look.time(line.at), line.description, "\n".join(about), *changes, total]
 
@@ -163,8 +192,8 @@ def _change(amount: int, currency: str) -> Text:
     return Text(f"{'+' if amount > 0 else ''}{to_major(amount, currency)}", "green" if amount > 0 else "yellow")
 
 
-def _amounts(of: Balances, currency: str, style: str) -> list[Text]:
-    return [Text(to_major(n, currency), style) for n in (of.pending, of.available, of.reserved, of.owed, of.total)]
+def _amount(amount: int, currency: str) -> Text:
+    return Text(to_major(amount, currency), "bold")
 
 
 async def write_statement(database: Database, wanted: StatementRequest, path: Path) -> RenderableType | None:
@@ -175,12 +204,12 @@ async def write_statement(database: Database, wanted: StatementRequest, path: Pa
         file.write(csv_line(STATEMENT_COLUMNS))
         for period in found:
 
-            def write(entry: Entry, currency: str = period.currency) -> None:
+            def write_entry(entry: Entry, currency: str = period.currency) -> None:
                 nonlocal lines
                 lines += 1
                 file.write(statement_csv(entry, currency))
 
-            await statement.whole_statement(database, period, write)
+            await statement.whole_statement(database, period, write_entry)
     return written(path, lines)
 
 

@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from cli.connection import ANYBODY
-from cli.files import opened, written
+from cli.files import write
 from cli.pages import format as look
 from cli.pages.task import task_card
 from config.settings import Settings
@@ -18,9 +18,11 @@ from db.payout import run as payout_run
 from db.payout.record import Call, Payout, PayoutItem, PayoutTransition
 from domain.ids import payout_workflow_id
 from domain.money import to_major
-from domain.statement import csv_line, moment, plain, words
+from domain.statement import words
 from domain.status import PayoutStatus
 from services import payout as payouts
+from services.pages import pages
+from services.tables import ITEM_COLUMNS, PAYOUT_COLUMNS, item_csv, payout_csv
 
 _ITEMS = 50
 
@@ -127,44 +129,28 @@ def _items(payout_id: str, items: Sequence[PayoutItem]) -> RenderableType:
     return Group(table, look.typed(f"The first {_ITEMS}; `paysaga payouts items {payout_id}` writes all of them."))
 
 
-ITEM_COLUMNS = (
-    "at", "description", "kind", "transaction_id", "payment_id", "order_id", "payment_order_id", "currency", "amount",
-    "part_of", "returned",
-)  # fmt: skip
-_ITEMS_PAGE = 1_000
-
-
 async def write_items(database: Database, payout_id: str, path: Path) -> RenderableType | None:
     """As CSV, page by page; the amounts add up to the payout's."""
     row = await payouts.find(database, ANYBODY, payout_id)
-    after, lines = 0, 0
-    with opened(path) as file:
-        file.write(csv_line(ITEM_COLUMNS))
-        while items := await database.read(
-            lambda c, seq=after: request.items(c, row.id, after=seq, limit=_ITEMS_PAGE)  # type: ignore[misc]
-        ):
-            file.writelines(_item_csv(item) for item in items)
-            after, lines = items[-1].posting_seq, lines + len(items)
-    return written(path, lines)
+
+    async def read(after: int | None, count: int) -> list[PayoutItem]:
+        return await database.read(lambda c: request.items(c, row.id, after=after or 0, limit=count))
+
+    return await write(path, ITEM_COLUMNS, pages(read, lambda item: item.posting_seq), item_csv)
 
 
-def _item_csv(item: PayoutItem) -> str:
-    part_of = to_major(item.posting_amount, item.currency) if item.posting_amount != item.amount else ""
-    return csv_line(
-        [
-            moment(item.at),
-            words(item.kind),
-            item.kind,
-            item.transaction_id,
-            item.payment_id or "",
-            item.order_id or "",
-            plain(item.payment_order_id),
-            item.currency,
-            to_major(item.amount, item.currency),
-            part_of,
-            str(item.returned),
-        ]
-    )
+async def write_payouts(
+    database: Database, path: Path, *, tenant: str | None, seller: str | None, status: PayoutStatus | None
+) -> RenderableType | None:
+    """As CSV, page by page."""
+    wanted = status.value if status else None
+
+    async def read(before: int | None, count: int) -> list[Payout]:
+        return await database.read(
+            lambda c: payout.page(c, tenant, seller_account=seller, status=wanted, before=before, limit=count)
+        )
+
+    return await write(path, PAYOUT_COLUMNS, pages(read, lambda row: row.seq), payout_csv)
 
 
 async def runs_page(database: Database, *, limit: int) -> RenderableType:

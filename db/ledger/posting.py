@@ -97,6 +97,7 @@ class BookedTransaction:
     transaction, which this one takes back."""
 
     id: str
+    tenant_id: str
     seq: int
     kind: str
     source_id: str
@@ -119,19 +120,22 @@ class Wanted:
 
 
 async def page(
-    connection: AsyncConnection, tenant_id: str, wanted: Wanted, *, before: int | None = None, limit: int
+    connection: AsyncConnection, tenant_id: str | None, wanted: Wanted, *, before: int | None = None, limit: int
 ) -> list[BookedTransaction]:
-    """Transactions with their postings, newest first; `before` is the `seq` that a page ended with."""
+    """Transactions of a tenant (None: of all) with their postings, newest first; `before` is the `seq` that a page
+    ended with."""
     t = ledger_transaction
-    query = select(t).where(t.c.tenant_id == tenant_id).order_by(t.c.seq.desc()).limit(limit)
+    query = select(t).order_by(t.c.seq.desc()).limit(limit)
+    if tenant_id is not None:
+        query = query.where(t.c.tenant_id == tenant_id)
     if wanted.payment_id is not None:
         query = query.where(t.c.payment_id == wanted.payment_id)
     if wanted.order_id is not None:
         query = query.where(t.c.order_id == wanted.order_id)
     if wanted.account is not None:
-        of_account = select(ledger_posting.c.transaction_id).where(
-            ledger_posting.c.tenant_id == tenant_id, ledger_posting.c.account == wanted.account
-        )
+        of_account = select(ledger_posting.c.transaction_id).where(ledger_posting.c.account == wanted.account)
+        if tenant_id is not None:
+            of_account = of_account.where(ledger_posting.c.tenant_id == tenant_id)
         query = query.where(t.c.id.in_(of_account))
     if wanted.since is not None:
         query = query.where(t.c.at >= wanted.since)

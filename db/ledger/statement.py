@@ -18,8 +18,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db.core.database import Database
 from db.core.snapshot import in_snapshot
-from domain.ledger import Bucket, wallet
-from domain.statement import AccountBalance, Balances, Closing, Entry, Line, Opening, Total
+from domain.ledger import PLATFORM_FEES, PSP_FEES, Bucket, wallet
+from domain.statement import AccountBalance, Balances, Closing, Entry, Line, Opening, Total, Turnover
 
 T = TypeVar("T")
 Read = Callable[[Callable[[AsyncConnection], Awaitable[T]]], Awaitable[T]]
@@ -110,7 +110,8 @@ _OPENING = text(f"""
 """).bindparams(_TIMES[0], bindparam("accounts", type_=ARRAY(Text)))
 
 # A transaction has its place by its first posting to the wallet: two that are written at the same time have their
-# postings mixed. The four ordered parts are merged as they are read, so a page costs what is on it.
+# postings mixed. The four ordered parts are merged as they are read, so a page costs what is on it. No transaction is
+# about two sellers, so its fees are those of the one.
 _PLACES = " UNION ALL ".join(
     f"SELECT seq, transaction_id FROM ledger_posting WHERE tenant_id = :tenant AND account = :{name}"
     " AND currency = :currency AND seq > :after"
@@ -118,18 +119,19 @@ _PLACES = " UNION ALL ".join(
 )
 _LINES = text(f"""
     SELECT place.seq, t.id AS transaction_id, t.at, t.kind, t.source_id, t.payment_id, t.order_id, o.payment_order_id,
-           v.source_id AS set_aside_for, x.pending, x.available, x.reserved, x.owed
+           v.source_id AS set_aside_for, x.pending, x.available, x.reserved, x.owed, x.fee
     FROM ({_PLACES}) AS place
     JOIN ledger_transaction t ON t.id = place.transaction_id AND t.at >= :since AND t.at < :until
     CROSS JOIN LATERAL (
-        SELECT min(p.seq) AS first, {_SUMS} FROM ledger_posting p
-        WHERE p.transaction_id = t.id AND p.tenant_id = :tenant AND p.account = ANY(:accounts)
-          AND p.currency = :currency
+        SELECT min(p.seq) FILTER (WHERE p.account = ANY(:accounts)) AS first, {_SUMS},
+               coalesce(-sum(p.amount) FILTER (WHERE p.account = ANY(:fees)), 0)::bigint AS fee
+        FROM ledger_posting p
+        WHERE p.transaction_id = t.id AND p.tenant_id = :tenant AND p.currency = :currency
     ) AS x
     LEFT JOIN payment_order o ON o.id = t.order_id
     LEFT JOIN reserve v ON v.id = t.source_id
     WHERE x.first = place.seq ORDER BY place.seq LIMIT :limit
-""").bindparams(*_TIMES, bindparam("accounts", type_=ARRAY(Text)))
+""").bindparams(*_TIMES, *(bindparam(name, type_=ARRAY(Text)) for name in ("accounts", "fees")))
 
 
 @dataclass(frozen=True)
@@ -154,17 +156,17 @@ async def statement(read: Read[Any], period: Period) -> AsyncIterator[Entry]:
     sum. Read in pages, however long the period is. Raises Unavailable, at any of them."""
     balance: Balances = await read(lambda c: _opening(c, period))
     yield Opening(period.since, balance)
-    after = 0
+    after, turnover = 0, Turnover()
     while True:
         rows = await read(lambda c, a=after: _lines(c, period, a))  # type: ignore[misc]
         for row in rows:
             line = _line(row, balance)
-            balance = line.balance
+            balance, turnover = line.balance, turnover + line.turnover
             yield line
         if len(rows) < _PAGE:
             break
         after = rows[-1]["seq"]
-    yield Closing(period.until, balance)
+    yield Closing(period.until, balance, turnover)
 
 
 async def _opening(connection: AsyncConnection, period: Period) -> Balances:
@@ -173,7 +175,8 @@ async def _opening(connection: AsyncConnection, period: Period) -> Balances:
 
 
 async def _lines(connection: AsyncConnection, period: Period, after: int) -> list[dict[str, Any]]:
-    values = period._values() | {"until": period.until, "after": after, "limit": _PAGE}
+    fees = [PLATFORM_FEES, PSP_FEES]
+    values = period._values() | {"until": period.until, "after": after, "limit": _PAGE, "fees": fees}
     return [dict(row) for row in (await connection.execute(_LINES, values)).mappings()]
 
 
@@ -193,6 +196,7 @@ def _line(row: dict[str, Any], before: Balances) -> Line:
         reference=row["set_aside_for"] or own,
         change=change,
         balance=before + change,
+        fee=row["fee"],
     )
 
 

@@ -1,4 +1,5 @@
-"""Storing a checkout: the key, the payment, its orders, charge attempt 1 and the event, in ONE transaction."""
+"""Storing a checkout: the key, the payment, its orders, charge attempt 1, the event and the row of the audit log, in
+ONE transaction."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -6,7 +7,7 @@ from dataclasses import replace
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from db import merchant, risk
+from db import audit_log, merchant, risk
 from db.core import idempotency
 from db.core.database import Database, LockTimeout, constraint
 from db.core.idempotency import Claim, Request
@@ -14,7 +15,7 @@ from db.merchant import Merchant
 from db.payment import find, payment
 from db.payment.payment import NewPayment
 from domain.errors import Conflict, Unprocessable
-from domain.money import FeeRule
+from domain.money import FeeRule, to_major
 from domain.risk import Stage
 from domain.status import MerchantStatus
 
@@ -34,6 +35,7 @@ async def store(database: Database, new: NewPayment, request: Request) -> tuple[
             return claim, new
         complete = await _with_terms(connection, new)
         await payment.create(connection, complete)
+        await audit_log.record(connection, new.tenant_id, new.actor, "payment.create", new.id, _said(complete))
         return claim, complete
 
     try:
@@ -42,6 +44,13 @@ async def store(database: Database, new: NewPayment, request: Request) -> tuple[
         raise idempotency.in_progress(error) from error
     except IntegrityError as error:
         raise await _conflict(database, new, error) from error
+
+
+def _said(new: NewPayment) -> dict[str, str]:
+    """The payment as the audit log keeps it."""
+    amount = to_major(sum(order.amount for order in new.orders), new.currency)
+    sellers = ", ".join(dict.fromkeys(order.seller_account for order in new.orders))
+    return {"amount": amount, "currency": new.currency, "sellers": sellers}
 
 
 async def _with_terms(connection: AsyncConnection, new: NewPayment) -> NewPayment:

@@ -166,7 +166,8 @@ async def record_resolution(connection: AsyncConnection, step: ResolutionStep) -
     becomes the charge's own (the workflow has seen at the PSP that it is), so that it is asked for by name."""
     locked = await payment.lock(connection, step.payment_id)
     decision = step.resolution
-    detail = decision.model_dump(mode="json")
+    about_refund = {"refund": step.refund_id} if step.refund_id is not None else {}
+    detail = decision.model_dump(mode="json") | about_refund
     await audit_log.record(connection, locked.tenant_id, decision.by, "payment.resolve", locked.id, detail)
     await task.close_tasks(
         connection, locked.id, by=decision.by, resolution=decision.decision, keep=task.OTHER_QUESTIONS

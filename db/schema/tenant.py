@@ -66,4 +66,7 @@ audit_log = Table(
     _text("object_id"),
     _json("detail", required=True),
     _created("at"),
+    Column("address", Text, comment="the client's, of what came over HTTP"),
+    Index("ix_audit_log_tenant", "tenant_id", "seq"),
+    Index("ix_audit_log_object", "object_id"),
 )

@@ -77,7 +77,7 @@ async def test_payments_and_refunds_are_listed_and_found(shop: Shop) -> None:
         assert all(one in said for one in there), said
         assert not any(one in said for one in not_there), said
     assert first["id"] in (await paysaga_command(environment, "payments", "show", reference)).out
-    for path in ("/v1/merchants", "/v1/payouts", "/v1/ledger/transactions", "/v1/ledger/accounts", "/v1/disputes"):
+    for path in ("/v1/merchants", "/v1/disputes", "/v1/discrepancies", "/v1/reviews"):
         refused(await shop.get(path, format="csv"), 422, "format_unavailable")
         assert (await shop.get(path, format="json")).status_code == 200
     refused(await shop.get(f"/v1/payments/{first['id']}/explain", format="csv"), 422, "format_unavailable")

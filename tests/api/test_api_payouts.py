@@ -1,6 +1,8 @@
 """Payouts: asked for, refused, shown with what they pay, cancelled; the schedule; pages."""
 
 import asyncio
+import csv
+import io
 import secrets
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta
@@ -293,6 +295,13 @@ async def test_lists_in_pages(shop: Shop) -> None:
     assert [payout["id"] for payout in paid] == [other]
     assert "transitions" not in paid[0]
     assert (await shop.get("/v1/payouts", seller_account="nobody")).json()["data"] == []
+    shown = (await shop.get("/v1/payouts", seller_account="anna")).json()["data"]
+    answer = await shop.get("/v1/payouts", seller_account="anna", format="csv")
+    assert answer.headers["content-disposition"] == 'attachment; filename="payouts.csv"'
+    names = ("id", "seller_account", "amount", "currency", "account", "created_at")
+    rows = list(csv.DictReader(io.StringIO(answer.text)))
+    assert [tuple(row[name] for name in names) for row in rows] == [tuple(row[name] for name in names) for row in shown]
+    assert {row["tenant_id"] for row in rows} == {shop.tenant}
     for parameters, code in (
         ({"status": "MAYBE"}, "field_invalid"),
         ({"seller_account": "a b"}, "id_invalid"),
@@ -318,6 +327,8 @@ async def test_what_a_payout_pays_in_pages(shop: Shop) -> None:
             break
         cursor = {"cursor": page["next_cursor"]}
     assert len(seen) == len(set(seen)) == 5
+    written = csv.DictReader(io.StringIO((await shop.get(path, format="csv")).raise_for_status().text))
+    assert [(row["transaction_id"], row["amount"]) for row in written] == [(name, "9.70") for name in seen]
     refused(await shop.get(f"/v1/payouts/{payout['id']}/items", cursor="eA"), 422, "cursor_invalid")
 
 

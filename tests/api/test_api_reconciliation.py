@@ -23,9 +23,11 @@ HOSTILE = "=cmd|'/c calc'!A1 <script>alert(1)</script>"
 
 @pytest.fixture(scope="module")
 async def alone(servers: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Deployment]:
-    """A Paysaga with one tenant: the whole account at the PSP is its own."""
+    """A Paysaga with one tenant: the whole account at the PSP is its own. This machine is its proxy."""
     name = f"alone{secrets.token_hex(4)}"
-    async with Deployment(servers, tmp_path_factory.mktemp(name), name, **AT_ONCE) as deployment:
+    async with Deployment(
+        servers, tmp_path_factory.mktemp(name), name, **AT_ONCE, api_trusted_proxies="127.0.0.1"
+    ) as deployment:
         yield deployment
 
 
@@ -309,6 +311,16 @@ async def test_a_file_is_uploaded_once(books: tuple[Shop, dict[str, str]]) -> No
     assert (await upload(shop, content, kind="bank", name="b.xml")).json()["id"] != file["id"]
     stored = await shop.paysaga.sql("SELECT data FROM settlement_file_chunk WHERE file_id = $1", file["id"])
     assert b"".join(row["data"] for row in stored) == content
+
+
+async def test_the_audit_log_has_the_address_that_a_trusted_proxy_saw(books: tuple[Shop, dict[str, str]]) -> None:
+    """The last one of the header: those before it are the client's own words."""
+    shop, _ = books
+    headers = shop.headers | {"X-Forwarded-For": "198.51.100.9, 203.0.113.7"}
+    body = {"seller_account": f"s-{secrets.token_hex(4)}"}
+    added = (await shop.paysaga.http.post("/v1/merchants", json=body, headers=headers)).raise_for_status().json()
+    (row,) = (await shop.get("/v1/audit-log", object_id=added["id"])).json()["data"]
+    assert (row["action"], row["address"]) == ("merchant.create", "203.0.113.7")
 
 
 async def test_a_file_comes_in_pieces_and_larger_than_other_bodies(books: tuple[Shop, dict[str, str]]) -> None:

@@ -21,6 +21,7 @@ from tests.support.deployment import Deployment
 from tests.support.shop import Answer, Shop
 
 PARTS = ("pending", "available", "reserved", "owed", "total")
+TURNOVER = ("gross", "fee", "net")
 EVER = {"from": "2020-01-01T00:00:00Z", "to": "2099-01-01T00:00:00Z", "currency": "INR"}
 
 
@@ -163,6 +164,13 @@ async def test_a_statement_adds_up_whatever_happened(shop: Shop) -> None:
     assert reserve["change"] == {"pending": "-97.00", "available": "0.00", "reserved": "97.00", "owed": "0.00",
                                  "total": "0.00"}  # fmt: skip
     assert refunded["change"]["total"] == "-97.00"
+    assert [tuple(line[part] for part in TURNOVER) for line in found["lines"]] == [
+        ("300.00", "9.00", "291.00"),
+        ("0.00", "0.00", "0.00"),
+        ("-100.00", "-3.00", "-97.00"),
+    ]
+    assert found["totals"] == {"gross": "200.00", "fee": "6.00", "net": "194.00"}
+    assert found["totals"]["net"] == found["closing"]["total"]
     for line in found["lines"]:
         assert (line["payment_id"], line["order_id"]) == (paid["id"], order["id"])
         assert line["payment_order_id"] == order["payment_order_id"]
@@ -174,6 +182,21 @@ async def test_a_statement_adds_up_whatever_happened(shop: Shop) -> None:
         assert line["balance"] == running
     (shown,) = (await shop.get("/v1/wallets/anna")).json()["balances"]
     assert {part: found["closing"][part] for part in PARTS[:4]} == {part: shown[part] for part in PARTS[:4]}
+
+
+async def test_the_fee_of_the_psp_is_the_sellers_where_the_seller_bears_it(shop: Shop) -> None:
+    """What the lines call fees is what the books have on the accounts of fees."""
+    await shop.paysaga.database.run(lambda c: change(c, shop.tenant, "anna", {"psp_fee_payer": "seller"}))
+    paid = await settled(shop)
+    found = await statement_of(shop)
+    books = (await shop.get("/v1/ledger/transactions", payment_id=paid["id"])).json()["data"]
+    kept = sum(
+        Decimal(line["credit"] or 0) for row in books for line in row["postings"] if line["account"].endswith("_fees")
+    )
+    assert kept > Decimal("15.00"), "ours, and the PSP's"
+    assert found["totals"] == {"gross": "500.00", "fee": f"{kept:.2f}", "net": f"{500 - kept:.2f}"}
+    for line in found["lines"]:
+        assert Decimal(line["gross"]) - Decimal(line["fee"]) == Decimal(line["net"]) == Decimal(line["change"]["total"])
 
 
 async def test_periods_fit_together(shop: Shop) -> None:
@@ -235,12 +258,14 @@ async def test_the_same_as_csv(shop: Shop) -> None:
     assert asked.text == accepted.text
     assert asked.headers["content-type"].startswith("text/csv")
     assert asked.headers["content-disposition"] == 'attachment; filename="statement-anna-INR-20200101-20990101.csv"'
-    opening, *lines, closing = rows(asked)
+    opening, *lines, totals, closing = rows(asked)
+    assert (totals["description"], {part: totals[part] for part in TURNOVER}) == ("totals", found["totals"])
     assert (opening["description"], opening["at"]) == ("opening balance", EVER["from"])
     assert (closing["description"], closing["at"]) == ("closing balance", EVER["to"])
     assert {part: closing[f"balance_{part}"] for part in PARTS} == found["closing"]
     for line, shown in zip(lines, found["lines"], strict=True):
         assert {part: line[part] for part in PARTS} == shown["change"]
+        assert {part: line[part] for part in TURNOVER} == {part: shown[part] for part in TURNOVER}
         assert {part: line[f"balance_{part}"] for part in PARTS} == shown["balance"]
         for name in ("at", "description", "kind", "transaction_id", "payment_order_id", "payment_id", "order_id"):
             assert line[name] == shown[name], name
@@ -285,6 +310,38 @@ def test_formulas(text: str) -> None:
 
 def test_every_kind_has_words() -> None:
     assert set(WORDS) == set(Kind)
+
+
+async def test_the_books_as_csv(shop: Shop) -> None:
+    """The whole of a list, however its pages are; and what it says is what the pages say."""
+    for orders in ([("anna", "10.00"), ("bo", "20.00")], [("anna", "5.00")]):
+        await settled(shop, orders=orders)
+    written = await shop.get("/v1/ledger/accounts", format="csv")
+    assert written.headers["content-disposition"] == 'attachment; filename="trial-balance.csv"'
+    shown = (await accounts(shop))["data"]
+    names = ("account", "kind", "currency", "debit", "credit")
+    assert [tuple(row[name] for name in names) for row in rows(written)] == [
+        tuple(row[name] or "" for name in names) for row in shown
+    ]
+    assert {row["tenant_id"] for row in rows(written)} == {shop.tenant}
+    past = rows(await shop.get("/v1/ledger/accounts", format="csv", at="2020-01-01T00:00:00Z", limit=1))
+    assert [(row["debit"], row["credit"]) for row in past] == [("", "")]
+    books = (await shop.get("/v1/ledger/transactions", limit=200)).json()["data"]
+    lines = rows(await shop.get("/v1/ledger/transactions", format="csv"))
+    assert [(row["transaction_id"], row["account"], row["debit"], row["credit"]) for row in lines] == [
+        (row["id"], line["account"], line["debit"] or "", line["credit"] or "")
+        for row in books
+        for line in row["postings"]
+    ]
+    assert {row["at"] for row in lines} == {row["at"] for row in books}
+    debit, credit = (sum(Decimal(row[side] or 0) for row in lines) for side in ("debit", "credit"))
+    assert debit == credit > 0
+    sales = rows(await shop.get("/v1/ledger/transactions", format="csv", account="wallet:bo:pending"))
+    assert {row["transaction_id"] for row in sales} == {
+        row["id"] for row in books if any(line["account"] == "wallet:bo:pending" for line in row["postings"])
+    }
+    newest = rows(await shop.get("/v1/ledger/transactions", format="csv", limit=1))
+    assert {row["transaction_id"] for row in newest} == {books[0]["id"]}
 
 
 # --- bad input ---

@@ -64,6 +64,7 @@ async def test_a_body_that_was_changed_on_its_way(shop: Shop) -> None:
     signed = signature(json.dumps(event), SECRET, int(time.time()))
     changed = event | {"type": "charge.succeeded"}
     refused(await deliver(shop, changed, header=signed), 400, "webhook_signature_invalid")
+    assert "webhook_refused" in (shop.paysaga.folder / "api.log").read_text(), "an operator can see it"
 
 
 @pytest.mark.parametrize(

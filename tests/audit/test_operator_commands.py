@@ -18,7 +18,7 @@ async def run(shop: Shop, *arguments: str) -> Said:
 
 async def actions(shop: Shop, object_id: str) -> list[tuple[str, str]]:
     rows = await shop.paysaga.sql("SELECT actor, action FROM audit_log WHERE object_id = $1 ORDER BY seq", object_id)
-    return [(row["actor"], row["action"]) for row in rows]
+    return [(row["actor"], row["action"]) for row in rows if row["action"] != "payment.create"]
 
 
 async def lose_workflow(shop: Shop, payment_id: str) -> WorkflowHandle[object, object]:

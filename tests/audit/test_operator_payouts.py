@@ -75,6 +75,10 @@ async def test_an_operator_pays_a_part_and_the_page_shows_it(shop: Shop) -> None
     assert (item["amount"], item["part_of"], item["order_id"]) == ("100.00", "485.00", order["id"])
     listed = (await run(shop, "payouts", "list", "--seller", "anna", "--tenant", shop.tenant, "--status", "paid")).out
     assert payout_id in listed
+    (row,) = csv.DictReader(
+        (await run(shop, "payouts", "list", "--tenant", shop.tenant, "--csv", "-")).out.splitlines()
+    )
+    assert (row["id"], row["amount"], row["currency"], row["status"]) == (payout_id, "100.00", "INR", "PAID")
     nothing = await run(shop, "payouts", "list", "--tenant", shop.tenant, "--status", "returned")
     assert nothing.out == "No payouts are RETURNED.\n"
 

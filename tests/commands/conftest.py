@@ -58,8 +58,10 @@ class Logged:
 
 
 async def audit_log(shop: Shop, object_id: str) -> list[Logged]:
-    """What was done to an object, in order."""
-    query = "SELECT actor, action, detail FROM audit_log WHERE object_id = $1 ORDER BY seq"
+    """What was done to an object, in order, since it came into being with a checkout of the shop's."""
+    query = (
+        "SELECT actor, action, detail FROM audit_log WHERE object_id = $1 AND action <> 'payment.create' ORDER BY seq"
+    )
     rows = await shop.paysaga.sql(query, object_id)
     return [Logged(row["actor"], row["action"], json.loads(row["detail"])) for row in rows]
 

@@ -132,7 +132,10 @@ async def test_what_is_written_stays(app: Connection, owner: Connection, table: 
     for statement in (f"UPDATE {table} SET {column} = {column}", f"DELETE FROM {table}", f"TRUNCATE {table} CASCADE"):
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await app.execute(statement)
-    if table.startswith("ledger"):
+    if table == "audit_log":
+        columns = "tenant_id, actor, action, object_id, detail"
+        await app.execute(f"INSERT INTO audit_log ({columns}) VALUES ('platform', 'a', 'b', 'c', '{{}}')")
+    if table.startswith("ledger") or table == "audit_log":
         for statement in (
             f"UPDATE {table} SET {column} = {column}",
             f"DELETE FROM {table}",

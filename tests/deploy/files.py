@@ -50,7 +50,7 @@ class Files:
 
     def ours(self) -> dict[str, dict[str, Any]]:
         """The services of our own image."""
-        return {name: service for name, service in self.services.items() if "build" in service}
+        return {name: service for name, service in self.services.items() if service["image"].startswith("paysaga:")}
 
     def environment(self, service: str) -> dict[str, str]:
         """What a container would get if .env had the text `secret` for all that is required, and no more."""

@@ -32,8 +32,8 @@ TEMPORAL_CONNECTIONS = 4 * (20 + 10)  # frontend, history, matching, worker; SQL
 # What Compose knows and this file uses: a misspelt key would be refused by Compose, or worse, kept and ignored.
 SERVICE_KEYS = {
     "build", "cap_drop", "command", "depends_on", "deploy", "entrypoint", "environment", "healthcheck", "image", "init",
-    "logging", "networks", "ports", "profiles", "read_only", "restart", "security_opt", "shm_size", "stop_grace_period",
-    "tmpfs", "volumes",
+    "logging", "networks", "ports", "profiles", "pull_policy", "read_only", "restart", "security_opt", "shm_size",
+    "stop_grace_period", "tmpfs", "volumes",
 }  # fmt: skip
 TOP_KEYS = {"name", "services", "networks", "volumes"}
 HEALTH_KEYS = {"test", "interval", "timeout", "retries", "start_period"}
@@ -91,15 +91,23 @@ def compose_has_its_form(files: Files) -> None:
 def every_image_has_an_exact_version(files: Files) -> None:
     for name, service in files.services.items():
         image, _, tag = service["image"].partition(":")
-        if "build" in service:
+        if name in files.ours():
             assert (image, tag) == ("paysaga", PROJECT["project"]["version"]), name
         else:
             assert re.fullmatch(r"\d+\.\d+(\.\d+)?(-[a-z]+)?", tag), f"{name}: {service['image']}"
             assert image == "postgres" or tag.count(".") == 2, f"{name}: {service['image']}"
 
 
+def our_image_is_built_once(files: Files) -> None:
+    """By the job that API and workers wait for; nobody looks for it in a registry, where the name is a stranger's."""
+    assert [name for name, service in files.ours().items() if "build" in service] == ["migrate"]
+    for name, service in files.ours().items():
+        assert service["pull_policy"] == "never", name
+
+
 def temporal_is_the_version_that_the_tests_run_on(files: Files) -> None:
-    images = dict(service["image"].split(":") for service in files.services.values() if "build" not in service)
+    others = [service for name, service in files.services.items() if name not in files.ours()]
+    images = dict(service["image"].split(":") for service in others)
     assert images["temporalio/server"] == images["temporalio/admin-tools"]
     program = sys.executable.rpartition("/")[0] + "/temporal"
     said = subprocess.run((program, "--version"), capture_output=True, text=True, check=True).stdout
@@ -453,6 +461,7 @@ def the_image_runs_as_nobody_special(files: Files) -> None:
 RULES: tuple[Callable[[Files], None], ...] = (
     compose_has_its_form,
     every_image_has_an_exact_version,
+    our_image_is_built_once,
     temporal_is_the_version_that_the_tests_run_on,
     no_secret_is_written_down,
     the_example_names_every_variable,
