@@ -164,6 +164,8 @@ class ChargeActivities:
             metadata=row.metadata | ({"checkout_id": row.checkout_id} if row.checkout_id else {}),
             receipt_email=self._keyring.decrypt(email, bound_to=f"{row.id}:email") if email else None,
             authorize_only=row.authorize_only,
+            return_url=row.return_url,
+            statement_descriptor=row.statement_descriptor,
         )
 
     async def _look(self, row: Payment, timeout_s: float) -> ChargeResult:

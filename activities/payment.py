@@ -1,11 +1,14 @@
 """The steps of a payment's saga that write to our own database: each one transaction, each safe to repeat."""
 
+from collections.abc import Mapping
+
 from temporalio import activity
 
 from activities.queues import Queue, on
 from db import risk
 from db.core.database import Database
 from db.payment import capture, compensation, lifecycle, settlement
+from db.payment.record import Payment
 from domain.errors import Conflict
 from domain.messages import ResolutionStep
 from domain.payment import (
@@ -26,14 +29,18 @@ from domain.payment import (
 )
 from domain.risk import ReviewDecision
 from domain.status import Status
+from gateways.protocol import Psp
 from runtime.notifier import CompletionNotifier
 
 
 class PaymentActivities:
     """`send_for_s`: how long a refund may be sent under its key (the PSP's key lifetime less a margin)."""
 
-    def __init__(self, database: Database, notifier: CompletionNotifier, *, send_for_s: float) -> None:
+    def __init__(
+        self, database: Database, psps: Mapping[str, Psp], notifier: CompletionNotifier, *, send_for_s: float
+    ) -> None:
         self._database = database
+        self._psps = psps
         self._notifier = notifier
         self._send_for_s = send_for_s
 
@@ -137,6 +144,10 @@ class PaymentActivities:
 
     @activity.defn
     @on(Queue.OWN)
-    async def record_resolution(self, step: ResolutionStep) -> None:
-        """Write down a person's decision, with a name, before it is acted on."""
-        await self._database.run(lambda c: lifecycle.record_resolution(c, step))
+    async def record_resolution(self, step: ResolutionStep) -> str | None:
+        """Write down a person's decision, with a name, before it is acted on. Returns why it cannot be, if so."""
+        return await self._database.run(lambda c: lifecycle.record_resolution(c, step, self._unit))
+
+    def _unit(self, row: Payment) -> int:
+        """The smallest amount that the payment's PSP can move."""
+        return self._psps[row.psp].unit(row.currency)

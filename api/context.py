@@ -36,7 +36,7 @@ SCOPES = {
     "refunds:write": "give money back",
     "disputes:read": "show disputes",
     "disputes:write": "submit evidence",
-    "reviews:write": "decide about payments in review",
+    "reviews:write": "decide about payments in review, and those that need attention",
     "risk:read": "show the risk rules and the payments in review",
     "risk:write": "change the risk rules",
     "merchants:read": "show sellers",

@@ -107,7 +107,9 @@ def _evidence(piece: Evidence) -> EvidenceOut:
 
 # --- routes ---
 
-DisputeId = Annotated[str, Path(description="our id, `dp_…`", examples=["dp_01kafm6e8q9v7s2c4n0b8k6h3j"])]
+DisputeId = Annotated[
+    str, Path(description="our id, `dp_…`, or the PSP's own", examples=["dp_01kafm6e8q9v7s2c4n0b8k6h3j"])
+]
 
 
 @router.get("/disputes", response_model=DisputeList, responses=READ_PROBLEMS, summary="List the disputes")

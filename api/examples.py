@@ -113,6 +113,13 @@ REVIEWS: dict[str, Any] = {
     "reject": {"summary": "End it → 200 FAILED, failure.code risk_rejected", "value": {"decision": "reject"}},
 }
 
+PAYMENT_RESOLUTIONS: dict[str, Any] = {
+    "accept": {
+        "summary": "The sellers get what was captured at the PSP → 200 SUCCESS",
+        "value": {"decision": "accept", "note": "captured in the dashboard"},
+    },
+}
+
 EVIDENCE: dict[str, Any] = {
     "delivered": {
         "summary": "It was delivered → 202, and the dispute is UNDER_REVIEW soon",
@@ -216,6 +223,7 @@ PAYOUT: dict[str, Any] = {
     "status": "IN_TRANSIT",
     "account": "acct_paysOut_anna",
     "business_date": "2026-11-24",
+    "transfer_reference": "tr_1SVxPaysOutAnna",
     "reference": "po_1SVxPaysOutAnna",
     "arrival_at": "2026-11-26T00:00:00Z",
     "failure": None,
@@ -252,6 +260,7 @@ PAYMENT: dict[str, Any] = {
     "failure": None,
     "cancel_requested": False,
     "metadata": {},
+    "return_url": None,
     "payment_orders": [
         {
             "id": "po_01kafm6e8r4t1d1w9p7zq3x5yv",

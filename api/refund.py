@@ -16,6 +16,7 @@ from api.payment.routes import PaymentId
 from api.payment.search import SearchOf
 from api.problems import READ_PROBLEMS, WRITE_PROBLEMS
 from api.strict import StrictRoute
+from db.payment import find
 from db.payment.record import Payment
 from db.refund import find as refunds
 from db.refund.record import Refund
@@ -157,8 +158,9 @@ async def search_refunds(
     rows = await search.refunds(runtime.database, caller(who), filters, before=before, limit=limit + 1)
     following = encode("refund", rows[limit - 1].id) if len(rows) > limit else None
     page = rows[:limit]
-    paid = {row.payment_id: await payments.load(runtime.database, row.payment_id) for row in page}
-    shown = RefundPage(data=[refund_out(row, _names(paid[row.payment_id])) for row in page], next_cursor=following)
+    orders = {row.order_id for row in page if row.order_id}
+    names = await runtime.database.read(lambda c: find.order_names(c, orders))
+    shown = RefundPage(data=[refund_out(row, names) for row in page], next_cursor=following)
     return Response(shown.model_dump_json(), media_type="application/json")
 
 

@@ -4,6 +4,7 @@ import re
 import shlex
 
 from db.task import CLOSED_BY_HAND, Task
+from domain.decisions import ACCEPTABLE
 from domain.money import to_major
 from domain.payout import WEEKDAYS, Interval, PayoutSchedule
 
@@ -34,6 +35,10 @@ _HINTS = {
 {_RESOLVE} retry`
 `paysaga payments cancel {{payment}}`""",
     "amount_mismatch": f"""refund what came:
+{_RESOLVE} cancel`""",
+    f"amount_mismatch: {ACCEPTABLE}": f"""credit the sellers with what came:
+{_RESOLVE} accept`
+refund it:
 {_RESOLVE} cancel`""",
     "charge_not_found": _LOOK_FOR_IT,
     "psp_unknown": _LOOK_FOR_IT,
@@ -111,7 +116,7 @@ _NAMED = {noun: re.compile(rf"\b{prefix}_[0-9a-z]{{26}}\b") for noun, prefix in
 WHERE_TO_LOOK = {
     "refund_not_found": " `paysaga refunds list` shows them.",
     "dispute_not_found": " `paysaga disputes list` shows them.",
-    "tenant_not_found": " `paysaga keys list` names them.",
+    "tenant_not_found": " `paysaga tenants list` names them.",
     "merchant_not_found": " `paysaga merchants list` shows them.",
     "payout_not_found": " `paysaga payouts list` shows them.",
     "api_key_not_found": " `paysaga keys list` shows them.",
@@ -123,7 +128,8 @@ WHERE_TO_LOOK = {
 def hint(task: Task) -> str:
     """In words, with the commands to type, each whole and on a line of its own, between backticks; the ids are the
     task's own, or of what its detail names."""
-    text = _HINTS.get(task.kind, _EXPLAIN)
+    acceptable = _HINTS.get(f"{task.kind}: {ACCEPTABLE}") if ACCEPTABLE in task.detail else None
+    text = acceptable or _HINTS.get(task.kind, _EXPLAIN)
     for noun, pattern in _NAMED.items():
         if f"{{{noun}}}" in text:
             names = list(dict.fromkeys(pattern.findall(task.detail)))

@@ -74,7 +74,9 @@ class Settings(BaseSettings):
     stripe_api_key: SecretStr | None = None
     stripe_base_url: str | None = None
     stripe_webhook_secret: SecretStr | None = Field(default=None, description="whsec_…; several with commas, to rotate")
-    stripe_return_url: str | None = Field(default=None, description="where 3DS sends the buyer back to")
+    stripe_return_url: str | None = Field(
+        default=None, description="where the buyer is sent back to, of payments without one"
+    )
     stripe_statement_descriptor: str | None = Field(
         default=None,
         pattern=r"""^$|^[A-Za-z][^<>\\'"*]{1,21}$""",

@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, Table, exists, or_, select, true, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from db.payment.payment import get
+from db.payment.payment import get_many
 from db.payment.record import Payment
 from db.refund.find import ended
 from db.refund.record import Refund
@@ -49,10 +49,7 @@ async def payments(
         named = exists().where(order, payment_order.c.payment_order_id == reference)
         at_psp = exists().where(charge.c.payment_id == payment.c.id, charge.c.reference == reference)
         conditions.append(or_(payment.c.checkout_id == reference, named, at_psp))
-    found = [
-        await get(connection, name) for name in await _ids(connection, payment, tenant_id, conditions, before, limit)
-    ]
-    return [row for row in found if row is not None]
+    return await get_many(connection, await _ids(connection, payment, tenant_id, conditions, before, limit))
 
 
 async def refunds(

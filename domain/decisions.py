@@ -18,10 +18,17 @@ _OFFERED: dict[str, tuple[Decision, ...]] = {
 }
 
 
-def offered(task: str, *, has_reference: bool = False) -> tuple[Decision, ...]:
+ACCEPTABLE = "it can be accepted"
+"""In a task about another amount than was asked for: it is a part of the payment, as after a partial capture that
+somebody made at the PSP."""
+
+
+def offered(task: str, *, has_reference: bool = False, acceptable: bool = False) -> tuple[Decision, ...]:
     """The decisions about a payment that waits with a task of this kind. `has_reference`: the PSP's object is known,
-    so that nobody has to find it."""
+    so that nobody has to find it. `acceptable`: what the PSP took can be shared among the orders."""
     decisions = _OFFERED.get(task, _ASK_AGAIN)
+    if acceptable:
+        return (Decision.ACCEPT, *decisions)
     return _ASK_AGAIN if has_reference and decisions is _LOOK_FOR_IT else decisions
 
 

@@ -158,6 +158,11 @@ def capture_to_suspense(seller: str, amount: int, platform_fee: int, currency: s
     )
 
 
+def capture_from_suspense(seller: str, amount: int, platform_fee: int, currency: str) -> tuple[Posting, ...]:
+    """Credit the seller and our fee with money that was held: suspense / wallet pending and platform_fees."""
+    return reversed_lines(capture_to_suspense(seller, amount, platform_fee, currency))
+
+
 def to_suspense(psp: str, amount: int, currency: str) -> tuple[Posting, ...]:
     """Hold money that came in and cannot be credited: psp_clearing / suspense."""
     return _lines(currency, [(psp_clearing(psp), amount), (SUSPENSE, -amount)])

@@ -6,6 +6,7 @@ from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
 from domain.money import MoneyError, exponent
+from domain.return_url import LENGTH_MAX, ReturnUrlError, origin_of
 
 Note = Annotated[str, Field(max_length=2000)]
 """Why somebody decided so, for the audit log."""
@@ -38,3 +39,15 @@ def _currency(text: str) -> str:
 
 CurrencyCode = Annotated[str, Field(min_length=3, max_length=3), AfterValidator(_currency)]
 """ISO 4217."""
+
+
+def _return_url(text: str) -> str:
+    try:
+        origin_of(text)
+    except ReturnUrlError as error:
+        raise PydanticCustomError("return_url", str(error), {"code": "return_url_invalid"}) from error
+    return text
+
+
+ReturnUrl = Annotated[str, Field(min_length=1, max_length=LENGTH_MAX), AfterValidator(_return_url)]
+"""Where the buyer is sent back to."""

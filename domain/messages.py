@@ -39,7 +39,8 @@ class Decision(StrEnum):
     REFERENCE = "reference"
     """`reference` is the PSP's object of this payment, or of this refund."""
     ACCEPT = "accept"
-    """Of a refund that the PSP made of another amount: book what was made."""
+    """Of a refund that the PSP made of another amount: book what was made. Of a payment of which the PSP took another
+    amount, not above its own: credit the sellers with what was taken."""
 
 
 class Resolution(Frozen):

@@ -74,7 +74,8 @@ class CardChecks(Frozen):
 class ChargeRequest(Frozen):
     """One charge attempt. `token` is the decrypted payment method and must not be logged.
 
-    `authorize_only` reserves the amount on the card; `capture` takes it, or a part of it, later.
+    `authorize_only` reserves the amount on the card; `capture` takes it, or a part of it, later. `return_url` and
+    `statement_descriptor` are as the payment keeps them; None: the account's own.
     """
 
     key: str = Field(description="idempotency key, derived from our stored ids")
@@ -88,6 +89,8 @@ class ChargeRequest(Frozen):
     metadata: dict[str, str] = Field(default_factory=dict)
     receipt_email: str | None = Field(default=None, repr=False)
     authorize_only: bool = False
+    return_url: str | None = Field(default=None, description="where the buyer is sent back to; empty: nowhere")
+    statement_descriptor: str | None = Field(default=None, description="the words on the buyer's statement")
 
 
 class CaptureRequest(Frozen):

@@ -165,7 +165,13 @@ ORDER_STEPS: tuple[Step, ...] = (
         "no answer past the deadline, another amount than asked for, a refused capture, a refund that failed: a person "
         "decides",
     ),
-    Step(_MOVING, Status.SUCCESS, "workflow", "captured, the wallet credited and the ledger posted, in one commit"),
+    Step(
+        _MOVING,
+        Status.SUCCESS,
+        "workflow, person",
+        "captured, the wallet credited and the ledger posted, in one commit; of another amount than was asked for once "
+        "a person accepts it",
+    ),
     Step(
         _MOVING,
         Status.FAILED,

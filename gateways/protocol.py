@@ -54,10 +54,15 @@ class Psp(Protocol):
 
     Every call takes `timeout_s`, the longest it may last; a call refused by the local bulkhead, pacer or circuit
     breaker is UNKNOWN with reason `busy` or `breaker_open`, and nothing was sent.
+
+    `return_url` and `statement_descriptor` are the account's own. A new payment keeps them, since what is sent under a
+    key must not change with a setting.
     """
 
     name: str
     key_life_s: float
+    return_url: str | None
+    statement_descriptor: str | None
 
     def check_amount(self, amount: int, currency: str) -> Failure | None:
         """The reason why the PSP would not charge this (minor units), before anything is stored; None when it can. No

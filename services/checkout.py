@@ -11,10 +11,12 @@ from db.payment.payment import NewOrder, NewPayment
 from db.payment.record import Payment
 from domain.errors import Unavailable, Unprocessable
 from domain.ids import new_id
+from domain.limits import ReturnUrl
 from domain.money import parse_major
+from domain.return_url import origin_of, with_ids
 from domain.status import RESTING
 from runtime.wiring import Runtime
-from services.command import Caller
+from services.command import Caller, check
 from services.payment import Answer, ended, load, settled
 from services.waiting import wait_until
 
@@ -30,7 +32,8 @@ class CheckoutOrder:
 
 @dataclass(frozen=True)
 class Checkout:
-    """A client's checkout; the orders share a currency. `token` and `buyer_email` are stored encrypted."""
+    """A client's checkout; the orders share a currency. `token` and `buyer_email` are stored encrypted. `return_url`:
+    where the buyer is sent back to; None: where the PSP account says."""
 
     checkout_id: str | None
     buyer_id: str
@@ -45,6 +48,7 @@ class Checkout:
     on_partial_failure: Literal["compensate_all", "keep_successful"]
     confirm: bool
     metadata: Mapping[str, str]
+    return_url: str | None = None
 
 
 async def create(runtime: Runtime, caller: Caller, wanted: Checkout, *, request: Request, wait_s: float) -> Answer:
@@ -52,8 +56,8 @@ async def create(runtime: Runtime, caller: Caller, wanted: Checkout, *, request:
     Under a key that was used before it is the payment of then, started again if the first request died too soon.
 
     Raises Unprocessable `amount_…`, `capture_manual_unavailable`, `merchant_unknown`, `merchant_not_active`,
-    `idempotency_key_reused`; Conflict `checkout_in_use`, `payment_order_in_use`, `idempotency_in_progress`;
-    Unavailable.
+    `return_url_invalid`, `return_url_not_allowed`, `idempotency_key_reused`; Conflict `checkout_in_use`,
+    `payment_order_in_use`, `idempotency_in_progress`; Unavailable.
     """
     new = _checked(runtime, caller, wanted)
     claim, stored = await checkout.store(runtime.database, new, request)
@@ -91,7 +95,7 @@ def _checked(runtime: Runtime, caller: Caller, wanted: Checkout) -> NewPayment:
         detail = f"{wanted.method} cannot be authorised first and captured later."
         raise Unprocessable(detail, code="capture_manual_unavailable")
     payment_id, encrypt = new_id("pay"), runtime.keyring.encrypt
-    email = wanted.buyer_email
+    email, back = wanted.buyer_email, wanted.return_url or runtime.psp.return_url
     return NewPayment(
         id=payment_id,
         tenant_id=caller.tenant_id,
@@ -112,8 +116,18 @@ def _checked(runtime: Runtime, caller: Caller, wanted: Checkout) -> NewPayment:
         capture_by_request=by_request,
         capture_on_expiry=wanted.on_authorization_expiry == "capture",
         buyer_country=wanted.buyer_country,
+        return_url=with_ids(back, payment_id=payment_id, checkout_id=wanted.checkout_id) if back else "",
+        return_origin=_site(runtime, wanted),
+        statement_descriptor=runtime.psp.statement_descriptor or "",
         orders=orders,
     )
+
+
+def _site(runtime: Runtime, wanted: Checkout) -> str | None:
+    """The site that the tenant has to have among its own; None: the buyer goes where the PSP account says."""
+    if wanted.return_url is None or wanted.return_url == runtime.psp.return_url:
+        return None
+    return origin_of(check(ReturnUrl, wanted.return_url, "return_url"))
 
 
 async def _start(runtime: Runtime, new: NewPayment) -> bool:

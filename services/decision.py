@@ -5,6 +5,8 @@ import asyncio
 from temporalio.client import WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError
 from temporalio.service import RPCError, RPCStatusCode
 
+from db.core import idempotency
+from db.core.idempotency import Request
 from db.payment.record import Payment
 from db.refund import find as refunds
 from db.refund.record import Refund
@@ -17,6 +19,8 @@ from runtime.wiring import Runtime
 from services import payment as payments
 from services import refund as refund_service
 from services.command import Caller, check
+from services.payment import Answer
+from services.waiting import wait_until
 
 _TIMEOUT_S = 20.0
 
@@ -32,6 +36,24 @@ async def resolve_payment(runtime: Runtime, caller: Caller, name: str, resolutio
     workflow_id = await _decider(runtime, row)
     otherwise = f"The payment is {row.status} and no workflow waits for a decision about it."
     return await _hand_over(runtime, workflow_id, resolution, otherwise=otherwise)
+
+
+async def resolve(
+    runtime: Runtime, caller: Caller, name: str, resolution: Resolution, *, request: Request, wait_s: float = 0.0
+) -> Answer:
+    """The same for a client with a key of its own, which is kept once the decision is taken: a request that is refused
+    can be sent again under it. The payment is waited for until it has moved on, at most `wait_s`. Raises what
+    `resolve_payment` raises, and Unprocessable `idempotency_key_reused`."""
+    row, _ = await payments.find(runtime.database, caller, name)
+    database, tenant_id = runtime.database, row.tenant_id
+    if await database.read(lambda c: idempotency.find(c, tenant_id, request.key, request.hash)) is not None:
+        return Answer(row, row, replayed=True, told=True)
+    with runtime.notifier.watch(row.id) as changed:
+        await resolve_payment(runtime, caller, row.id, resolution)
+        await database.run(lambda c: idempotency.claim(c, tenant_id, request.key, request.hash, row.id))
+        changed.set()
+        now = await wait_until(lambda: payments.load(database, row.id), payments.ended, changed=changed, wait_s=wait_s)
+    return Answer(row, now, replayed=False, told=True)
 
 
 async def resolve_refund(runtime: Runtime, caller: Caller, refund_id: str, resolution: Resolution) -> str:

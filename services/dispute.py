@@ -60,13 +60,11 @@ class EvidenceAnswer:
 
 
 async def find(database: Database, caller: Caller, name: str) -> Dispute:
-    """The dispute of this id; for a person at a terminal also by the PSP's own id, which its dashboard shows. Raises
-    NotFound `dispute_not_found`, also for what is no id at all."""
+    """The dispute of this id, ours or the PSP's own, which its dashboard shows. Raises NotFound `dispute_not_found`,
+    also for what is no id at all."""
     tenant_id, found = caller.tenant_id, None
     if CLIENT_ID.fullmatch(name):
-        found = await database.read(
-            lambda c: disputes.anywhere(c, name) if tenant_id is None else disputes.in_tenant(c, tenant_id, name)
-        )
+        found = await database.read(lambda c: disputes.find(c, tenant_id, name))
     if found is None:
         detail = f"There is no dispute {name}." if tenant_id is None else "There is no such dispute."
         raise NotFound(detail, code="dispute_not_found")

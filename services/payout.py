@@ -60,12 +60,13 @@ def sent(row: Payout) -> bool:
     return row.status not in (PayoutStatus.REQUESTED, PayoutStatus.TRANSFERRED)
 
 
-async def find(database: Database, caller: Caller, payout_id: str) -> Payout:
-    """Raises NotFound `payout_not_found`, also for what is no id at all."""
-    known = CLIENT_ID.fullmatch(payout_id) is not None
-    found = await database.read(lambda c: payout.find(c, caller.tenant_id, payout_id)) if known else None
+async def find(database: Database, caller: Caller, name: str) -> Payout:
+    """The payout of this id, ours or the PSP's of its transfer (`tr_…`) or payout (`po_…`). Raises NotFound
+    `payout_not_found`, also for what is no id at all."""
+    known = CLIENT_ID.fullmatch(name) is not None
+    found = await database.read(lambda c: payout.find(c, caller.tenant_id, name)) if known else None
     if found is None:
-        said = f"There is no payout {payout_id}."
+        said = f"There is no payout {name}."
         raise NotFound(said if caller.tenant_id is None else "There is no such payout.", code="payout_not_found")
     return found
 

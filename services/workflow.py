@@ -115,6 +115,6 @@ async def _of_payment(connection: Connection, noun: str, name: str) -> str | Non
         refund = await refunds.anywhere(connection, name)
         return refund.payment_id if refund is not None else None
     if noun == "dispute":
-        dispute = await disputes.anywhere(connection, name)
+        dispute = await disputes.find(connection, None, name)
         return dispute.payment_id if dispute is not None else None
     return None

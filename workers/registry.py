@@ -43,7 +43,7 @@ def activity_holders(runtime: Runtime) -> list[object]:
     fast_s, timeout_s = settings.stripe_fast_timeout_s, settings.stripe_timeout_s
     return [
         ChargeActivities(database, psps, runtime.keyring, fast_timeout_s=fast_s, timeout_s=timeout_s),
-        PaymentActivities(database, runtime.notifier, send_for_s=runtime.send_for_s),
+        PaymentActivities(database, psps, runtime.notifier, send_for_s=runtime.send_for_s),
         RefundActivities(
             database,
             psps,

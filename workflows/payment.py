@@ -19,7 +19,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.charge import ChargeActivities
     from activities.payment import PaymentActivities
     from activities.risk import RiskActivities
-    from domain.decisions import offered
+    from domain.decisions import ACCEPTABLE, offered
     from domain.messages import CancelRequest, CaptureCommand, Decision, Resolution, ResolutionStep
     from domain.model import Failure
     from domain.money import Money
@@ -103,14 +103,17 @@ class PaymentWorkflow:
         self._messages.cancel_signalled(inputs)
 
     @workflow.update(
-        description="Decide about a payment that NEEDS_ATTENTION: retry, not_charged, cancel or reference, and by whom."
+        description="Decide about a payment that NEEDS_ATTENTION: retry, not_charged, cancel, reference or accept, and "
+        "by whom."
     )
     async def resolve(self, *inputs: object) -> str:
         message = update_input(Resolution, inputs)
         if message.decision is Decision.REFERENCE and not self._compensating:
             await self._verify(message.reference)
-        step = ResolutionStep(payment_id=self._inp.payment_id, resolution=message)
-        await self._calls.commit(PaymentActivities.record_resolution, step, f"resolved by {message.by}")
+        step = ResolutionStep(payment_id=self._inp.payment_id, resolution=message, at=workflow.now())
+        refused = await self._calls.commit(PaymentActivities.record_resolution, step, f"resolved by {message.by}")
+        if refused is not None:
+            raise ApplicationError(refused, type="NotPossible")
         if message.decision is Decision.CANCEL:
             self._messages.request_cancel(CancelRequest(by=message.by))
         self._messages.resolution = message
@@ -515,13 +518,16 @@ class PaymentWorkflow:
         await self._calls.commit(PaymentActivities.hold, step, "hold in suspense")
         got = Money(amount=result.amount or 0, currency=result.currency or self._inp.currency)
         asked = Money(amount=self._amount, currency=self._inp.currency)
+        acceptable = got.currency == self._inp.currency and 0 < got.amount <= self._inp.amount
         while True:
             state = await self._wait_as(
                 Status.NEEDS_ATTENTION,
                 result,
                 gap_s=self._polls.max_s,
-                reason=f"amount_mismatch: asked for {asked}, the PSP took {got}",
+                reason=f"amount_mismatch: asked for {asked}, the PSP took {got}"
+                + (f"; {ACCEPTABLE}" if acceptable else ""),
                 task="amount_mismatch",
+                acceptable=acceptable,
             )
             if state.status in TERMINAL:
                 return PaymentEnd(status=state.status)
@@ -632,11 +638,12 @@ class PaymentWorkflow:
         reason: str,
         deadline_s: float | None = None,
         task: str | None = None,
+        acceptable: bool = False,
         stage: Stage | None = None,
     ) -> WaitState:
         self._in_first_task = False
         has_reference = result is not None and result.reference is not None
-        self._messages.offered = offered(task, has_reference=has_reference) if task else ()
+        self._messages.offered = offered(task, has_reference=has_reference, acceptable=acceptable) if task else ()
         step = WaitStep(
             payment_id=self._inp.payment_id,
             status=status,

@@ -12,6 +12,7 @@ from api.context import (
     IdempotencyKey,
     PaymentsReader,
     PaymentsWriter,
+    Reviewer,
     RuntimeOf,
     Wait,
     caller,
@@ -20,11 +21,21 @@ from api.context import (
 )
 from api.cursor import LIMIT_DEFAULT, Cursor, Limit, decode, encode
 from api.payment.search import SearchOf
-from api.payment.shapes import CaptureIn, PaymentIn, PaymentList, PaymentOrderOut, PaymentOut, order_out, payment_out
+from api.payment.shapes import (
+    CaptureIn,
+    PaymentIn,
+    PaymentList,
+    PaymentOrderOut,
+    PaymentOut,
+    ResolutionIn,
+    order_out,
+    payment_out,
+)
 from api.problems import READ_PROBLEMS, WRITE_PROBLEMS
 from api.strict import StrictRoute
+from domain.messages import Decision, Resolution
 from domain.status import TERMINAL, Status
-from services import checkout, search
+from services import checkout, decision, search
 from services import payment as payments
 from services.checkout import Checkout, CheckoutOrder
 from services.payment import Answer, CaptureRequest
@@ -93,6 +104,7 @@ def _checkout(body: PaymentIn) -> Checkout:
         on_partial_failure=body.on_partial_failure,
         confirm=body.confirm,
         metadata=body.metadata,
+        return_url=body.return_url,
     )
 
 
@@ -200,3 +212,26 @@ async def cancel_payment(
     Afterwards it is 409 `payment_settled`, and a refund is the way. Cancelling twice is no error."""
     under = keyed(request, key, None)
     return answer(await payments.cancel(runtime, caller(who), payment_id, request=under, wait_s=wait_s))
+
+
+@router.post(
+    "/{payment_id}/resolve",
+    response_model=PaymentOut,
+    responses={**WRITE_PROBLEMS, 200: {"headers": HEADERS}, 202: WAITING},
+    summary="Decide about a payment that needs attention",
+)
+async def resolve_payment(
+    request: Request,
+    payment_id: UnconfirmedId,
+    body: Annotated[ResolutionIn, Body(openapi_examples=examples.PAYMENT_RESOLUTIONS)],
+    who: Reviewer,
+    runtime: RuntimeOf,
+    key: IdempotencyKey,
+    wait_s: Wait,
+) -> Response:
+    """Takes a decision that the payment's task offers: `accept` credits the sellers with what the PSP took though
+    another amount was asked for, `cancel` refunds whatever was taken, `retry` has the PSP asked again. Any other is 409
+    `decision_refused` and names those that work. What only the PSP's dashboard can tell is decided at the terminal."""
+    resolution = Resolution(decision=Decision(body.decision), by=caller(who).actor, note=body.note)
+    under = keyed(request, key, body)
+    return answer(await decision.resolve(runtime, caller(who), payment_id, resolution, request=under, wait_s=wait_s))

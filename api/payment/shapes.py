@@ -13,7 +13,7 @@ from pydantic_core import PydanticCustomError
 from api import examples
 from api.fields import Amount, ClientId, CountryCode, Currency, Email, FailureOut, In, Out, failure_out
 from db.payment.record import Order, Payment
-from domain.limits import OrderName
+from domain.limits import Note, OrderName, ReturnUrl
 from domain.money import MoneyError, parse_major, to_major
 from domain.status import DisputeStatus, OrderRefundStatus, Status
 
@@ -70,6 +70,11 @@ class PaymentIn(In):
     confirm: bool = Field(default=True, description="false: store it, charge when /confirm is called")
     on_partial_failure: Literal["compensate_all", "keep_successful"] = "compensate_all"
     metadata: dict[MetadataKey, MetadataValue] = Field(default_factory=dict, max_length=20)
+    return_url: ReturnUrl | None = Field(
+        default=None,
+        description="where the buyer is sent back to after 3DS or from the bank: https, on a site that is allowed for "
+        "this shop. `payment_id` and `checkout_id` are added to its query. Left out: where the deployment says",
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> "PaymentIn":
@@ -107,6 +112,11 @@ class CaptureIn(In):
                 "payment_order_id", "A payment_order_id occurs twice.", {"code": "payment_order_repeated"}
             )
         return self
+
+
+class ResolutionIn(In):
+    decision: Literal["accept", "cancel", "retry"]
+    note: Note = Field(default="", examples=["captured in the dashboard"])
 
 
 class NextActionOut(Out):
@@ -155,6 +165,7 @@ class PaymentOut(Out):
     failure: FailureOut | None
     cancel_requested: bool
     metadata: dict[str, str]
+    return_url: str | None = Field(description="where the buyer is sent back to, with our ids in it")
     payment_orders: list[PaymentOrderOut]
     created_at: datetime
 
@@ -205,6 +216,7 @@ def payment_out(row: Payment) -> PaymentOut:
         failure=failure_out(failure),
         cancel_requested=row.cancel_requested_at is not None,
         metadata=row.metadata,
+        return_url=row.return_url or None,
         payment_orders=[order_out(row, order) for order in row.orders],
         created_at=row.created_at,
     )

@@ -53,7 +53,9 @@ from services.tables import ITEM_COLUMNS, PAYOUT_COLUMNS, item_csv, payout_csv
 router = APIRouter(prefix="/v1/payouts", tags=["payouts"], route_class=StrictRoute)
 
 ONE = "/" + parameter("payout_id", but="schedule")
-PayoutId = Annotated[str, Path(description="`pt_…`", examples=["pt_01kafm6e8x7f5h9k3n1p4r6t8w"])]
+PayoutId = Annotated[
+    str, Path(description="our id, `pt_…`, or the PSP's `tr_…` or `po_…`", examples=["pt_01kafm6e8x7f5h9k3n1p4r6t8w"])
+]
 
 UNDER_WAY: dict[str, Any] = {
     "model": PayoutDetail,

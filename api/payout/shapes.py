@@ -74,6 +74,7 @@ class PayoutOut(Out):
     status: PayoutStatus = Field(examples=["IN_TRANSIT"])
     account: str = Field(description="the seller's account at the PSP that it goes to")
     business_date: date | None = Field(description="of the run that made it; null: it was asked for")
+    transfer_reference: str | None = Field(description="the PSP's transfer to the seller's account")
     reference: str | None = Field(description="the PSP's payout to the seller's bank")
     arrival_at: datetime | None = Field(description="when the PSP expects it at the seller's bank")
     failure: FailureOut | None
@@ -153,6 +154,7 @@ def _payout(row: Payout) -> dict[str, Any]:
         "status": row.status,
         "account": row.destination,
         "business_date": row.business_date,
+        "transfer_reference": row.transfer_reference,
         "reference": row.reference,
         "arrival_at": row.arrival_at,
         "failure": failure_out(row.failure),

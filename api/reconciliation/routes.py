@@ -92,7 +92,7 @@ async def list_reconciliations(
             before=int(position) if position else None,
             limit=limit + 1,
         )
-        return [await reports.brief(connection, row, who.tenant_id) for row in rows]
+        return await reports.briefs(connection, rows, who.tenant_id)
 
     rows = await runtime.database.read(page)
     following = encode("reconciliation", rows[limit - 1]["seq"]) if len(rows) > limit else None

@@ -146,7 +146,8 @@ def payments_resolve(
         Decision,
         typer.Option(
             help="retry: ask the PSP again, or capture or refund again. not_charged: no money moved, I looked. "
-            "cancel: refund whatever was taken. reference: --reference is the PSP's object."
+            "cancel: refund whatever was taken. reference: --reference is the PSP's object. accept: credit the sellers "
+            "with what the PSP took, though another amount was asked for."
         ),
     ],
     by: By,

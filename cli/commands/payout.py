@@ -21,7 +21,7 @@ payouts = typer.Typer(
     help="See payouts, make and stop them, decide about one; schedules and runs.", no_args_is_help=True
 )
 
-PayoutId = Annotated[str, typer.Argument(metavar="ID", help="pt_…")]
+PayoutId = Annotated[str, typer.Argument(metavar="ID", help="Our own id, pt_…, or the PSP's tr_… or po_…")]
 Seller = Annotated[str, typer.Argument(metavar="SELLER", help="The tenant's own id of the seller, or mer_….")]
 _WAIT_S = 8.0
 """For what is quick where nothing is wrong."""
@@ -153,7 +153,7 @@ def payouts_resolve(
     async def resolve(runtime: "Runtime") -> str:
         with refusals(payout_id):
             done = await payout.resolve(runtime, Caller(by), payout_id, resolution)
-        return f"{payout_id} was NEEDS_ATTENTION and is {done.payout.status}." + look.later(done.told)
+        return f"{done.payout.id} was NEEDS_ATTENTION and is {done.payout.status}." + look.later(done.told)
 
     steer(resolve)
 

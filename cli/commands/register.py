@@ -15,6 +15,7 @@ from cli.commands.refund import refunds
 from cli.commands.risk import reviews, risk
 from cli.commands.sweep import sweep
 from cli.commands.task import tasks
+from cli.commands.tenant import tenants
 from cli.commands.webhook import webhooks
 from cli.commands.workflow import workflows
 
@@ -35,5 +36,6 @@ def register(app: typer.Typer) -> None:
     app.add_typer(reconcile, name="reconcile")
     app.add_typer(ledger, name="ledger")
     app.add_typer(keys, name="keys")
+    app.add_typer(tenants, name="tenants")
     app.add_typer(workflows, name="workflows")
     app.command()(sweep)

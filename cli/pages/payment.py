@@ -82,6 +82,8 @@ def _head(settings: Settings, row: Payment) -> RenderableType:
         facts.add_row("capture", _capture(row))
     if row.cancel_requested_at:
         facts.add_row("cancel", f"asked for by {row.cancel_requested_by} at {look.time(row.cancel_requested_at)}")
+    if row.return_url:
+        facts.add_row("returns to", row.return_url)
     if row.next_action:
         facts.add_row("buyer has to", str(row.next_action.get("url", "")))
     workflow_id = payment_workflow_id(row.id)

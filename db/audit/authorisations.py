@@ -57,7 +57,14 @@ AUTHORISATIONS = (
         SELECT o.tenant_id, o.id, format('%s of it is to be captured, and nobody has requested a capture',
                                          o.capture_amount)
         FROM payment_order o JOIN payment p ON p.id = o.payment_id
-        WHERE o.capture_amount IS NOT NULL AND (p.capture_requested_at IS NULL OR NOT p.capture_by_request)
+        WHERE o.capture_amount IS NOT NULL AND p.accepted_at IS NULL
+          AND (p.capture_requested_at IS NULL OR NOT p.capture_by_request)
+        UNION ALL
+        SELECT p.tenant_id, p.id, format('another amount was accepted by %s, and it is %s', coalesce(p.accepted_by,
+                                         'nobody'), p.status)
+        FROM payment p
+        WHERE (p.accepted_at IS NULL) <> (p.accepted_by IS NULL)
+           OR (p.accepted_at IS NOT NULL AND p.status <> 'SUCCESS')
         UNION ALL
         SELECT tenant_id, id, format('a capture was requested by %s, and it was to be charged at once',
                                      coalesce(capture_requested_by, 'nobody'))

@@ -75,7 +75,8 @@ CHARGES = (
         f"""
         WITH posted AS (
             SELECT t.order_id, p.currency,
-                   coalesce(sum(p.amount) FILTER (WHERE t.kind = 'capture' AND p.account LIKE 'psp_clearing:%'), 0)
+                   coalesce(sum(p.amount) FILTER (WHERE t.kind = 'capture'
+                                                  AND (p.account LIKE 'psp_clearing:%' OR p.account = 'suspense')), 0)
                        AS gross,
                    coalesce(-sum(p.amount) FILTER (WHERE t.kind = 'capture_reversal' AND p.account = 'suspense'), 0)
                        AS reversed,

@@ -96,12 +96,14 @@ def minded(object_id: str) -> str:
     )
 
 
-# What happened to a payment's money, from its postings alone: `captured` is with the sellers and us, `held` in
-# suspense, `refunded` back with the buyer. A refund that the PSP took back is a reversal and counts again as held.
-# What follows a settled payment (refunds from the wallets, disputes) is told by the reserves, not here.
+# What happened to a payment's money, from its postings alone: `captured` is with the sellers and us (of money that was
+# held first it comes out of suspense), `held` in suspense, `refunded` back with the buyer. A refund that the PSP took
+# back is a reversal and counts again as held. What follows a settled payment (refunds from the wallets, disputes) is
+# told by the reserves, not here.
 MONEY = """
     SELECT t.tenant_id, t.payment_id, p.currency,
-           coalesce(sum(p.amount) FILTER (WHERE t.kind = 'capture' AND p.account LIKE 'psp_clearing:%'), 0)
+           coalesce(sum(p.amount) FILTER (WHERE t.kind = 'capture'
+                                            AND (p.account LIKE 'psp_clearing:%' OR p.account = 'suspense')), 0)
          + coalesce(sum(p.amount) FILTER (WHERE t.kind = 'capture_reversal' AND p.account = 'suspense'), 0) AS captured,
            coalesce(-sum(p.amount) FILTER (WHERE p.account = 'suspense'), 0) AS held,
            coalesce(-sum(p.amount) FILTER (WHERE t.kind IN ('suspense_refund', 'suspense_refund_reversal')

@@ -37,13 +37,22 @@ async def claim(connection: AsyncConnection, tenant_id: str, key: str, request_h
     )
     if inserted.rowcount == 1:
         return Claim(object_id=object_id, replayed=False)
+    taken = await find(connection, tenant_id, key, request_hash)
+    assert taken is not None, "the key that is in the way is there"
+    return taken
+
+
+async def find(connection: AsyncConnection, tenant_id: str, key: str, request_hash: bytes) -> Claim | None:
+    """The first request with this key, or None. Raises Unprocessable `idempotency_key_reused` for another request."""
     row = (
         await connection.execute(
             select(idempotency_key.c.request_hash, idempotency_key.c.object_id).where(
                 idempotency_key.c.tenant_id == tenant_id, idempotency_key.c.key == key
             )
         )
-    ).one()
+    ).one_or_none()
+    if row is None:
+        return None
     if row.request_hash != request_hash:
         raise Unprocessable(
             "This Idempotency-Key was used for another request.",

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import timedelta
 
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db.dispute.record import Dispute
@@ -23,18 +23,13 @@ async def named(connection: AsyncConnection, psp: str, reference: str) -> str:
     return found
 
 
-async def in_tenant(connection: AsyncConnection, tenant_id: str, dispute_id: str) -> Dispute | None:
-    """Of this tenant, or None."""
-    row = await connection.execute(select(dispute).where(dispute.c.id == dispute_id, dispute.c.tenant_id == tenant_id))
+async def find(connection: AsyncConnection, tenant_id: str | None, name: str) -> Dispute | None:
+    """Of this tenant (None: of any), by our id or the PSP's own, which its dashboard shows; or None."""
+    query = select(dispute).where(or_(dispute.c.id == name, dispute.c.reference == name))
+    if tenant_id is not None:
+        query = query.where(dispute.c.tenant_id == tenant_id)
+    row = await connection.execute(query.order_by((dispute.c.id == name).desc(), dispute.c.seq).limit(1))
     found = row.mappings().one_or_none()
-    return None if found is None else Dispute(**found)
-
-
-async def anywhere(connection: AsyncConnection, name: str) -> Dispute | None:
-    """Of any tenant, by our id or the PSP's own, which its dashboard shows."""
-    known = (dispute.c.id == name) | (dispute.c.reference == name)
-    row = (await connection.execute(select(dispute).where(known).order_by(dispute.c.seq).limit(1))).mappings()
-    found = row.one_or_none()
     return None if found is None else Dispute(**found)
 
 

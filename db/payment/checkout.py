@@ -7,7 +7,7 @@ from dataclasses import replace
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from db import audit_log, merchant, risk
+from db import audit_log, merchant, risk, tenant
 from db.core import idempotency
 from db.core.database import Database, LockTimeout, constraint
 from db.core.idempotency import Claim, Request
@@ -24,15 +24,16 @@ async def store(database: Database, new: NewPayment, request: Request) -> tuple[
     """Store it, or find what the key stored before. A refusal writes nothing, so it does not burn the key. Returns the
     payment as it was stored: with its fees, and how it is judged.
 
-    Raises Unprocessable `merchant_unknown`, `merchant_not_active`, `idempotency_key_reused`; Conflict
-    `checkout_in_use` and `payment_order_in_use` (both name the payment that is there), `idempotency_in_progress`;
-    Unavailable.
+    Raises Unprocessable `merchant_unknown`, `merchant_not_active`, `return_url_not_allowed`, `idempotency_key_reused`;
+    Conflict `checkout_in_use` and `payment_order_in_use` (both name the payment that is there),
+    `idempotency_in_progress`; Unavailable.
     """
 
     async def work(connection: AsyncConnection) -> tuple[Claim, NewPayment]:
         claim = await idempotency.claim(connection, new.tenant_id, request.key, request.hash, new.id)
         if claim.replayed:
             return claim, new
+        await _require_own_site(connection, new)
         complete = await _with_terms(connection, new)
         await payment.create(connection, complete)
         await audit_log.record(connection, new.tenant_id, new.actor, "payment.create", new.id, _said(complete))
@@ -51,6 +52,17 @@ def _said(new: NewPayment) -> dict[str, str]:
     amount = to_major(sum(order.amount for order in new.orders), new.currency)
     sellers = ", ".join(dict.fromkeys(order.seller_account for order in new.orders))
     return {"amount": amount, "currency": new.currency, "sellers": sellers}
+
+
+async def _require_own_site(connection: AsyncConnection, new: NewPayment) -> None:
+    """The buyer is sent to the shop alone, whoever has its key. Raises Unprocessable."""
+    site = new.return_origin
+    if site is not None and site not in (await tenant.return_origins(connection, new.tenant_id) or ()):
+        detail = (
+            f"return_url: {site} is not among the sites of this shop. "
+            f"`paysaga tenants allow-return-url {new.tenant_id} {site}` adds it."
+        )
+        raise Unprocessable(detail, code="return_url_not_allowed")
 
 
 async def _with_terms(connection: AsyncConnection, new: NewPayment) -> NewPayment:

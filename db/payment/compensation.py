@@ -41,9 +41,9 @@ async def begin_compensation(connection: AsyncConnection, step: CompensateStep, 
         await charges.record(connection, locked.charge.id, step.result, booked=True)
         await ledger.post(connection, locked.tenant_id, psp_fee(locked, step.result), step.at)
     ending = {"ends_as": step.ends_as.value, "ends_with": step.failure.model_dump() if step.failure else None}
-    held = await _held(connection, locked)
-    if held is not None:
-        made = await _record(connection, locked, None, held, "compensation", send_for_s, ending)
+    whole = await held(connection, locked)
+    if whole is not None:
+        made = await _record(connection, locked, None, whole, "compensation", send_for_s, ending)
         return Compensation(refund_ids=(made,))
     refund_ids = []
     for order in wanted:
@@ -91,7 +91,7 @@ async def hold(connection: AsyncConnection, step: HoldStep) -> None:
         await _charge_to_suspense(connection, locked, step.result, step.at)
 
 
-async def _held(connection: AsyncConnection, locked: Payment) -> tuple[int, str] | None:
+async def held(connection: AsyncConnection, locked: Payment) -> tuple[int, str] | None:
     """The sum of this charge that is booked to suspense as a whole, if it is."""
     for posting in await ledger.postings_of(connection, Kind.SUSPENSE, locked.charge.id):
         if posting.account == books.SUSPENSE:

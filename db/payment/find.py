@@ -1,5 +1,7 @@
 """Payments by their names, and what became of one."""
 
+from collections.abc import Collection
+
 from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -58,6 +60,12 @@ async def anywhere(connection: AsyncConnection, name: str) -> list[tuple[str, st
         .order_by(payment.c.created_at.desc(), payment.c.id.desc())
     )
     return [(row.id, row.tenant_id) for row in await connection.execute(query)]
+
+
+async def order_names(connection: AsyncConnection, order_ids: Collection[str]) -> dict[str, str]:
+    """Our order ids → the client's."""
+    named = select(payment_order.c.id, payment_order.c.payment_order_id).where(payment_order.c.id.in_(order_ids))
+    return {row.id: row.payment_order_id for row in await connection.execute(named)}
 
 
 async def live_checkout(connection: AsyncConnection, tenant_id: str, checkout_id: str) -> str | None:

@@ -1,13 +1,14 @@
 """A payment's lifecycle: it waits, is confirmed, is cancelled, ends; each under its row lock, each safe to repeat."""
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from sqlalchemy import func, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db import audit_log, risk, task
+from db.payment import acceptance, payment
 from db.payment import charge as charges
-from db.payment import payment
 from db.payment.capture import inactive_seller
 from db.payment.record import Payment
 from db.refund import find as refunds
@@ -161,23 +162,34 @@ async def close_unconfirmed(connection: AsyncConnection, step: CloseStep) -> Sta
     )
 
 
-async def record_resolution(connection: AsyncConnection, step: ResolutionStep) -> None:
+async def record_resolution(
+    connection: AsyncConnection, step: ResolutionStep, unit: Callable[[Payment], int]
+) -> str | None:
     """Write a person's decision to the audit log and close the tasks it answers; a PSP object that the person found
-    becomes the charge's own (the workflow has seen at the PSP that it is), so that it is asked for by name."""
+    becomes the charge's own (the workflow has seen at the PSP that it is), so that it is asked for by name. An amount
+    that is accepted is credited, in multiples of `unit`. Returns why it cannot be, having written nothing."""
     locked = await payment.lock(connection, step.payment_id)
     decision = step.resolution
+    asked = [r for r in await refunds.unmade(connection, locked.id) if r.status in _ASKED_ABOUT]
+    about = next((r for r in asked if step.refund_id in (None, r.id)), None)  # unnamed: the oldest that waits
+    accepted_at = step.at if decision.decision is Decision.ACCEPT else None
+    shares = await acceptance.shares(connection, locked, unit(locked)) if accepted_at is not None else None
+    if shares is not None and (refused := await acceptance.refusal(connection, locked, shares)) is not None:
+        return refused
+    if accepted_at is not None and shares is None and locked.open and (about is None or about.undoes_charge):
+        return "Its money is being given back: there is nothing left to accept."
     about_refund = {"refund": step.refund_id} if step.refund_id is not None else {}
     detail = decision.model_dump(mode="json") | about_refund
     await audit_log.record(connection, locked.tenant_id, decision.by, "payment.resolve", locked.id, detail)
     await task.close_tasks(
         connection, locked.id, by=decision.by, resolution=decision.decision, keep=task.OTHER_QUESTIONS
     )
-    asked = [r for r in await refunds.unmade(connection, locked.id) if r.status in _ASKED_ABOUT]
-    about = next((r for r in asked if step.refund_id in (None, r.id)), None)  # unnamed: the oldest that waits
-    if decision.decision is Decision.ACCEPT and about is not None and step.at is not None:
-        await accept(connection, locked, about, step.at)
+    if accepted_at is not None and shares is not None:
+        await acceptance.accept(connection, locked, shares, by=decision.by, at=accepted_at)
+    elif accepted_at is not None and about is not None:
+        await accept(connection, locked, about, accepted_at)
     if decision.decision is not Decision.REFERENCE:
-        return
+        return None
     if locked.charge.booked:  # what is left to be found is a refund that was made by hand
         if about is not None:
             await connection.execute(update(refund).where(refund.c.id == about.id).values(reference=decision.reference))
@@ -185,6 +197,7 @@ async def record_resolution(connection: AsyncConnection, step: ResolutionStep) -
         await connection.execute(
             update(charge).where(charge.c.id == locked.charge.id).values(reference=decision.reference)
         )
+    return None
 
 
 def listens(row: Payment) -> bool:

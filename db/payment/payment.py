@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import and_, func, insert, or_, select, update
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db import task
@@ -36,7 +37,9 @@ class NewOrder:
 class NewPayment:
     """A payment that is checked and not stored yet. `token` and `buyer_email` are encrypted; amounts in minor units.
 
-    `may_authorize`: the PSP can reserve the amount with this method and capture it later.
+    `may_authorize`: the PSP can reserve the amount with this method and capture it later. `return_url` and
+    `statement_descriptor` as they are sent to the PSP, empty: none; `return_origin`: the site of the return URL, where
+    the tenant has to have it among its own.
     """
 
     id: str
@@ -59,6 +62,9 @@ class NewPayment:
     capture_on_expiry: bool = False
     buyer_country: str | None = None
     risk_version: int | None = None
+    return_url: str = ""
+    return_origin: str | None = None
+    statement_descriptor: str = ""
     orders: list[NewOrder] = field(default_factory=list)
 
 
@@ -89,6 +95,8 @@ async def create(connection: AsyncConnection, new: NewPayment) -> None:
             capture_on_expiry=new.capture_on_expiry,
             buyer_country=new.buyer_country,
             risk_version=new.risk_version,
+            return_url=new.return_url,
+            statement_descriptor=new.statement_descriptor,
         )
     )
     await connection.execute(insert(payment_order), [_order_values(new, i, status) for i in range(len(new.orders))])
@@ -182,6 +190,24 @@ async def lock(connection: AsyncConnection, payment_id: str) -> Payment:
 async def get(connection: AsyncConnection, payment_id: str) -> Payment | None:
     row = (await connection.execute(select(*_COLUMNS).where(payment.c.id == payment_id))).mappings().one_or_none()
     return None if row is None else await _with_children(connection, row)
+
+
+async def get_many(connection: AsyncConnection, payment_ids: Sequence[str]) -> list[Payment]:
+    """Those that there are, in the order of the ids: three questions, however many they are."""
+    rows = await connection.execute(select(*_COLUMNS).where(payment.c.id.in_(payment_ids)))
+    found = {row["id"]: row for row in rows.mappings()}
+    orders: dict[str, list[Order]] = {payment_id: [] for payment_id in found}
+    of_payments = select(payment_order).where(payment_order.c.payment_id.in_(payment_ids))
+    for order in (await connection.execute(of_payments.order_by(payment_order.c.position))).mappings():
+        orders[order["payment_id"]].append(Order(**order))
+    latest = (
+        select(charge)
+        .ext(distinct_on(charge.c.payment_id))
+        .where(charge.c.payment_id.in_(payment_ids))
+        .order_by(charge.c.payment_id, charge.c.attempt.desc())
+    )
+    charges = {row["payment_id"]: Charge(**row) for row in (await connection.execute(latest)).mappings()}
+    return [payment_of(found[name], orders[name], charges[name]) for name in payment_ids if name in found]
 
 
 async def _with_children(connection: AsyncConnection, row: Any) -> Payment:

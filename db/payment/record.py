@@ -91,6 +91,8 @@ class Payment(Frozen):
     method: str
     on_partial_failure: str
     metadata: dict[str, str]
+    return_url: str | None
+    statement_descriptor: str | None
     is_payment_done: bool
     cancel_requested_at: datetime | None
     cancel_requested_by: str | None
@@ -99,6 +101,8 @@ class Payment(Frozen):
     capture_on_expiry: bool
     capture_requested_at: datetime | None
     capture_requested_by: str | None
+    accepted_at: datetime | None
+    accepted_by: str | None
     risk_version: int | None
     buyer_country: str | None
     next_action: dict[str, Any] | None

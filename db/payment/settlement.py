@@ -29,6 +29,8 @@ from domain.payout import AVAILABLE_UNKNOWN_DAYS
 from domain.psp import ChargeResult
 from domain.status import TERMINAL, Status
 
+NOT_CAPTURED = Failure(code="not_captured", message="Nothing of it was captured.")
+
 
 @dataclass(frozen=True)
 class _Seller:
@@ -58,7 +60,7 @@ async def settle(connection: AsyncConnection, step: SettleStep) -> Settlement:
             return Settlement(outcome=SettleOutcome.REFUSED, status=locked.status, failure=failure)
         booked = await post_capture(connection, locked, order, seller, step.result, step.at)
         await credit_wallet(connection, order, booked)
-        posted = _posted(order, booked) | {"available_at": _available_at(step, seller)}
+        posted = _posted(order, booked) | {"available_at": _available_at(step.result, step.at, seller)}
     if posted and not locked.charge.booked:
         await charge.record(connection, locked.charge.id, step.result, booked=True)
     return await _complete(connection, locked, order, step, posted)
@@ -76,13 +78,22 @@ def _posted(order: Order, booked: Sequence[Transaction]) -> dict[str, Any]:
     }
 
 
-def _available_at(step: SettleStep, seller: _Seller) -> datetime:
+async def credit_held(
+    connection: AsyncConnection, locked: Payment, order: Order, result: ChargeResult, at: datetime
+) -> None:
+    """Credit an order with `to_capture` of the money that is held in suspense, as a settlement would have."""
+    seller = await _seller(connection, order)
+    booked = await post_capture(connection, locked, order, seller, result, at, from_suspense=True)
+    await credit_wallet(connection, order, booked)
+    await _mark(connection, order, _posted(order, booked) | {"available_at": _available_at(result, at, seller)})
+
+
+def _available_at(result: ChargeResult, at: datetime, seller: _Seller) -> datetime:
     """When the seller may have it: as the merchant's terms say, and not before the PSP lets us have it."""
-    fee = step.result.fee
-    at_psp = fee.available_on if fee is not None else None
+    at_psp = result.fee.available_on if result.fee is not None else None
     if at_psp is None:
-        at_psp = step.at + timedelta(days=AVAILABLE_UNKNOWN_DAYS)
-    return max(at_psp, step.at + timedelta(days=seller.payout_delay_days))
+        at_psp = at + timedelta(days=AVAILABLE_UNKNOWN_DAYS)
+    return max(at_psp, at + timedelta(days=seller.payout_delay_days))
 
 
 async def _complete(
@@ -97,14 +108,12 @@ async def _complete(
         await _mark(connection, order, posted)
     status = locked.status
     if released:
-        failure = Failure(code="not_captured", message="Nothing of it was captured.")
         status = await payment.move(
-            connection, locked, released, Status.CANCELLED, reason="not_captured", at=step.at, failure=failure
+            connection, locked, released, Status.CANCELLED, reason="not_captured", at=step.at, failure=NOT_CAPTURED
         )
         locked = await payment.lock(connection, locked.id)
         captured = [locked.order(o.id) for o in captured]
     if captured:
-        card = step.result.card
         status = await payment.move(
             connection,
             locked,
@@ -112,10 +121,16 @@ async def _complete(
             Status.SUCCESS,
             reason="settled",
             at=step.at,
-            fields={"card_fingerprint": card.fingerprint} if card and card.fingerprint else None,
+            fields=known_card(step.result),
             order_fields=posted if alone else None,
         )
     return Settlement(outcome=SettleOutcome.SETTLED, status=status)
+
+
+def known_card(result: ChargeResult) -> dict[str, Any] | None:
+    """The fields of the payment's row that its card is known by, for risk rules."""
+    card = result.card
+    return {"card_fingerprint": card.fingerprint} if card and card.fingerprint else None
 
 
 def _refusal(locked: Payment, order: Order) -> SettleOutcome | None:
@@ -157,16 +172,24 @@ def captured_fee(order: Order) -> int:
 
 
 async def post_capture(
-    connection: AsyncConnection, locked: Payment, order: Order, seller: _Seller, result: ChargeResult, at: datetime
+    connection: AsyncConnection,
+    locked: Payment,
+    order: Order,
+    seller: _Seller,
+    result: ChargeResult,
+    at: datetime,
+    *,
+    from_suspense: bool = False,
 ) -> list[Transaction]:
     """Post the order's share of the charge, the PSP's fee once per charge, and the seller's part of that fee."""
     platform_fee = captured_fee(order)
+    terms = (order.seller_account, order.to_capture, platform_fee, order.currency)
     capture = Transaction(
         kind=Kind.CAPTURE,
         source_id=order.id,
         payment_id=locked.id,
         payment_order_id=order.id,
-        postings=books.capture(locked.psp, order.seller_account, order.to_capture, platform_fee, order.currency),
+        postings=books.capture_from_suspense(*terms) if from_suspense else books.capture(locked.psp, *terms),
     )
     transactions = [capture, *psp_fee(locked, result)]
     fee = result.fee

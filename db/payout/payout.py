@@ -106,11 +106,15 @@ async def lock(connection: AsyncConnection, payout_id: str) -> Payout:
     return Payout(**found.mappings().one())
 
 
-async def find(connection: AsyncConnection, tenant_id: str | None, payout_id: str) -> Payout | None:
-    """Of this tenant (None: of any), or None."""
-    query = select(payout).where(payout.c.id == payout_id)
+async def find(connection: AsyncConnection, tenant_id: str | None, name: str) -> Payout | None:
+    """Of this tenant (None: of any), by our id or the PSP's of its transfer, its payout, or an earlier attempt at
+    either; or None."""
+    called = select(payout_call.c.payout_id).where(payout_call.c.reference == name)
+    named = (payout.c.id == name, payout.c.reference == name, payout.c.transfer_reference == name)
+    query = select(payout).where(or_(*named, payout.c.id.in_(called)))
     if tenant_id is not None:
         query = query.where(payout.c.tenant_id == tenant_id)
+    query = query.order_by((payout.c.id == name).desc(), payout.c.seq.desc()).limit(1)
     found = (await connection.execute(query)).mappings().one_or_none()
     return None if found is None else Payout(**found)
 

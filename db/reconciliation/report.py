@@ -1,5 +1,6 @@
 """The report of a run, for people: how much of each class, the totals of both sides, and what is open of it now."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -78,24 +79,38 @@ async def summary(database: Database, run: dict[str, Any], tenant_id: str | None
 async def brief(connection: AsyncConnection, run: dict[str, Any], tenant_id: str | None) -> dict[str, Any]:
     """The run as a list shows it: where others share the account, with the tenant's own counts alone, and without the
     counters that are everybody's."""
+    (told,) = await briefs(connection, [run], tenant_id)
+    return told
+
+
+async def briefs(
+    connection: AsyncConnection, runs: Sequence[dict[str, Any]], tenant_id: str | None
+) -> list[dict[str, Any]]:
+    """The same of many."""
     shown = View(await reconciliation.tenants_shown(connection, tenant_id))
     if shown.whole:
-        return run
-    return run | dict.fromkeys(_EVERYBODYS) | {"counts": await _own_counts(connection, run, shown)}
+        return list(runs)
+    counts = await _own_counts(connection, [run["id"] for run in runs], shown)
+    return [run | dict.fromkeys(_EVERYBODYS) | {"counts": counts[run["id"]]} for run in runs]
 
 
-async def _own_counts(connection: AsyncConnection, run: dict[str, Any], shown: View) -> dict[str, int]:
+async def _own_counts(connection: AsyncConnection, run_ids: Sequence[str], shown: View) -> dict[str, dict[str, int]]:
+    """Run → class → number of items."""
     item = reconciliation_item.c
     query = (
-        select(item["class"], func.count())
-        .where(item.run_id == run["id"], item.tenant_id.in_(shown.tenants or ()))
-        .group_by(item["class"])
+        select(item.run_id, item["class"], func.count())
+        .where(item.run_id.in_(run_ids), item.tenant_id.in_(shown.tenants or ()))
+        .group_by(item.run_id, item["class"])
     )
-    return {cls: count for cls, count in await connection.execute(query)}  # noqa: C416 - rows are no pairs
+    counts: dict[str, dict[str, int]] = {run_id: {} for run_id in run_ids}
+    for run_id, cls, count in await connection.execute(query):
+        counts[run_id][cls] = count
+    return counts
 
 
 async def _summary(connection: AsyncConnection, run: dict[str, Any], shown: View, at: datetime) -> Summary:
-    counts = run["counts"] or {} if shown.whole else await _own_counts(connection, run, shown)
+    own = {} if shown.whole else await _own_counts(connection, [run["id"]], shown)
+    counts = run["counts"] or {} if shown.whole else own[run["id"]]
     amounts = await _amounts(connection, run, shown)
     shares = [Share(cls, counts[cls], amounts.get(cls, {})) for cls in LineClass if counts.get(cls)]
     still, count = await _open(connection, run, shown)

@@ -6,6 +6,7 @@ from sqlalchemy import (
     Column,
     ForeignKey,
     Identity,
+    Index,
     Integer,
     LargeBinary,
     Table,
@@ -40,6 +41,7 @@ dispute = Table(
     _created(),
     _created("updated_at"),
     UniqueConstraint("psp", "reference"),
+    Index("ix_dispute_reference", "reference"),
     CheckConstraint(f"status IN ({_words(DisputeStatus)})", name="status"),
     CheckConstraint("amount >= 0", name="amount"),
 )

@@ -63,6 +63,8 @@ payout = Table(
     ForeignKeyConstraint(["tenant_id", "seller_account"], ["merchant.tenant_id", "merchant.seller_account"]),
     UniqueConstraint("psp", "reference"),
     UniqueConstraint("psp", "transfer_reference"),
+    Index("ix_payout_reference", "reference"),
+    Index("ix_payout_transfer_reference", "transfer_reference"),
     CheckConstraint("amount > 0", name="amount"),
     CheckConstraint(f"status IN ({_words(PayoutStatus)})", name="status"),
     CheckConstraint("(business_date IS NULL) = (run_id IS NULL)", name="run"),
@@ -115,6 +117,7 @@ payout_call = Table(
     _json("failure"),
     _created(),
     UniqueConstraint("payout_id", "call", "attempt"),
+    Index("ix_payout_call_reference", "reference"),
     CheckConstraint(f"call IN ({_words(PayoutCall)})", name="call"),
 )
 

@@ -15,7 +15,20 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from db.schema.base import _created, _id, _json, _moment, _tenant, _text, metadata
 
-tenant = Table("tenant", metadata, _id(), _text("name"), _created())
+tenant = Table(
+    "tenant",
+    metadata,
+    _id(),
+    _text("name"),
+    Column(
+        "return_origins",
+        ARRAY(Text),
+        nullable=False,
+        server_default="{}",
+        comment="scheme, host and port of the sites that its buyers may be sent back to",
+    ),
+    _created(),
+)
 
 api_key = Table(
     "api_key",

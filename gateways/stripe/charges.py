@@ -53,6 +53,7 @@ _EXPAND_FEE: Object = {"expand": ["latest_charge.balance_transaction"]}
 
 
 def _charge_params(request: ChargeRequest, return_url: str | None, statement_descriptor: str | None) -> Object:
+    """`return_url` and `statement_descriptor` are the account's own, of a payment that keeps none."""
     token = request.token
     source: Object = {"payment_method": token}
     if token.startswith("tok_"):
@@ -76,12 +77,12 @@ def _charge_params(request: ChargeRequest, return_url: str | None, statement_des
     }
     if request.receipt_email:
         params["receipt_email"] = request.receipt_email
-    if return_url:
-        params["return_url"] = return_url
-    if statement_descriptor:
+    if back := request.return_url if request.return_url is not None else return_url:
+        params["return_url"] = back
+    if words := request.statement_descriptor if request.statement_descriptor is not None else statement_descriptor:
         # Of a card, Stripe refuses all but what comes after the account's own words.
         is_card = params["payment_method_types"] == ["card"]
-        params["statement_descriptor_suffix" if is_card else "statement_descriptor"] = statement_descriptor
+        params["statement_descriptor_suffix" if is_card else "statement_descriptor"] = words
     return params
 
 
@@ -98,13 +99,13 @@ def _acceptable(metadata: Mapping[str, str]) -> dict[str, str]:
 class StripeCharges(StripeCalls):
     """The part of the adapter that charges buyers.
 
-    `_currencies` are those that the account settles in; `_return_url` is where 3DS sends the buyer back to;
-    `_statement_descriptor` are the words on the buyer's statement.
+    `_currencies` are those that the account settles in; `return_url` is where the buyer is sent back to;
+    `statement_descriptor` are the words on the buyer's statement: a new payment keeps both, and is charged with them.
     """
 
     _currencies: Collection[str]
-    _return_url: str | None
-    _statement_descriptor: str | None
+    return_url: str | None
+    statement_descriptor: str | None
 
     # --- Amounts ---
 
@@ -168,7 +169,7 @@ class StripeCharges(StripeCalls):
 
     async def _charge(self, request: ChargeRequest, deadline: float) -> ChargeResult:
         try:
-            params = _charge_params(request, self._return_url, self._statement_descriptor)
+            params = _charge_params(request, self.return_url, self.statement_descriptor)
         except MoneyError as error:
             # `check_amount` refuses these. What cannot be expressed was never sent, in no attempt under this key.
             return ChargeResult(outcome=ChargeOutcome.DECLINED, failure=inexpressible(error))

@@ -43,8 +43,8 @@ class StripePsp(StripeCharges, StripeRefunds, StripeDisputes, StripePayouts, Str
         self.key_life_s = key_life_s
         self._currencies = frozenset(currencies)
         self._webhook_secrets = tuple(webhook_secrets)
-        self._return_url = return_url
-        self._statement_descriptor = statement_descriptor
+        self.return_url = return_url
+        self.statement_descriptor = statement_descriptor
         self._account_id = account_id
         self._live = "_live_" in api_key
 

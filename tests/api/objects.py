@@ -33,3 +33,12 @@ async def discrepancy(shop: Shop, seller: str = "anna") -> str:
     found = (await shop.get("/v1/discrepancies", status="OPEN", **{"class": "amount"})).raise_for_status().json()
     (one,) = [one for one in found["data"] if one["object_id"] == charge["id"]]
     return str(one["id"])
+
+
+async def captured_in_part(shop: Shop, seller: str = "anna") -> str:
+    """The id of a payment of 500.00 INR of which somebody captured 300.00 at the PSP, and a person has to decide."""
+    payment = await shop.paid(shop.checkout(), orders=[(seller, "500.00")], capture="manual")
+    await shop.until(payment["id"], "AUTHORIZED")
+    await shop.paysaga.sandbox.capture_by_hand(await shop.reference(payment["id"]), 30_000)
+    await shop.until(payment["id"], "NEEDS_ATTENTION")
+    return str(payment["id"])

@@ -3,8 +3,15 @@
 import json
 from typing import Any
 
+import pytest
+from sqlalchemy import event
+
+from db import search
+from db.search import Wanted
+from tests.api import objects
 from tests.api.problem import refused
 from tests.audit.command import paysaga_command
+from tests.support.deployment import Deployment
 from tests.support.shop import Shop
 
 
@@ -81,3 +88,49 @@ async def test_payments_and_refunds_are_listed_and_found(shop: Shop) -> None:
         refused(await shop.get(path, format="csv"), 422, "format_unavailable")
         assert (await shop.get(path, format="json")).status_code == 200
     refused(await shop.get(f"/v1/payments/{first['id']}/explain", format="csv"), 422, "format_unavailable")
+
+
+async def test_a_page_of_payments_is_read_in_as_many_queries_as_one_payment(paysaga: Deployment, shop: Shop) -> None:
+    for number in range(3):
+        await shop.paid(shop.checkout(), orders=[("anna", "1.00"), ("bo", f"{number}.50")])
+    counted: list[int] = []
+    for limit in (1, 1, 3):  # the first one may have to connect
+        statements: list[str] = []
+
+        def note(_: Any, __: Any, statement: str, *___: Any, told: list[str] = statements) -> None:
+            told.append(statement)
+
+        event.listen(paysaga.database.engine.sync_engine, "before_cursor_execute", note)
+        try:
+            rows = await paysaga.database.read(
+                lambda c, n=limit: search.payments(c, shop.tenant, Wanted(), before=None, limit=n)  # type: ignore[misc]
+            )
+        finally:
+            event.remove(paysaga.database.engine.sync_engine, "before_cursor_execute", note)
+        assert [[order.position for order in row.orders] for row in rows] == [[0, 1]] * limit
+        assert [row.charge.payment_id for row in rows] == [row.id for row in rows]
+        counted.append(len(statements))
+    assert counted[1] == counted[2] <= 5
+
+
+@pytest.mark.usefixtures("boundless")
+async def test_disputes_and_payouts_are_found_by_the_psps_names(paysaga: Deployment, shop: Shop) -> None:
+    other = await paysaga.shop(f"other-{shop.tenant}")
+    payment = await shop.paid(shop.checkout())
+    at_psp = await paysaga.sandbox.dispute(await shop.reference(payment["id"]))
+    dispute = await shop.dispute_until(payment["id"], "NEEDS_RESPONSE")
+    payout = (await shop.get(f"/v1/payouts/{await objects.payout(shop)}")).json()
+    environment = paysaga.environment()
+    for noun, own, name in (
+        ("disputes", dispute["id"], at_psp),
+        ("payouts", payout["id"], payout["reference"]),
+        ("payouts", payout["id"], payout["transfer_reference"]),
+    ):
+        assert name != own
+        assert (await shop.get(f"/v1/{noun}/{name}")).raise_for_status().json()["id"] == own
+        refused(await other.get(f"/v1/{noun}/{name}"), 404, f"{noun.removesuffix('s')}_not_found")
+        assert own in (await paysaga_command(environment, noun, "show", name)).out
+    items = (await shop.get(f"/v1/payouts/{payout['reference']}/items")).raise_for_status().json()
+    assert sum(float(item["amount"]) for item in items["data"]) == float(payout["amount"])
+    evidence = {"fields": {"shipping_carrier": "India Post"}}
+    assert (await shop.post(f"/v1/disputes/{at_psp}/evidence", evidence)).json()["id"] == dispute["id"]

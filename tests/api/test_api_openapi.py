@@ -145,7 +145,7 @@ def test_errors_are_problems(document: Document) -> None:
 
 
 def test_the_key_is_required_and_the_statuses_are_listed(document: Document) -> None:
-    for step in ("", "confirm", "cancel", "capture", "refunds", "review"):
+    for step in ("", "confirm", "cancel", "capture", "refunds", "review", "resolve"):
         path = f"/v1/payments/{{payment_id}}/{step}" if step else "/v1/payments"
         parameters = {p["name"]: p for p in document["paths"][path]["post"]["parameters"]}
         assert parameters["Idempotency-Key"]["required"] is True
@@ -248,6 +248,8 @@ async def made_for(shop: Shop, method: str, path: str, number: int) -> dict[str,
             return {name: await make(shop, "seller_anna")}
     if path.endswith("/capture") and number > 0:
         return {"payment_id": await paid(shop, capture="manual")}
+    if path == "/v1/payments/{payment_id}/resolve":
+        return {"payment_id": await objects.captured_in_part(shop, "seller_anna")}
     if path.endswith("/review"):
         rules = {"rules": [{"name": "all", "type": "amount", "currency": "INR", "above": "0", "then": "review"}]}
         http = shop.paysaga.http

@@ -427,6 +427,7 @@ PLANTED = [
     ),
     ("P10", "UPDATE payment SET capture_requested_by = NULL WHERE id = :'part'", "was requested by nobody"),
     ("P10", "UPDATE payment SET capture_by_request = true WHERE id = :'paid'", "waits for a request to capture"),
+    ("P10", "UPDATE payment SET accepted_at = now() WHERE id = :'paid'", "another amount was accepted by nobody"),
     (
         "P10",
         "UPDATE payment_order SET captured_amount = 0, captured_fee = 0, pending_amount = 0 WHERE payment_id = :'paid'",

@@ -14,9 +14,10 @@ TEXTS = [path.read_text() for path in sorted(HERE.glob("test_*.py")) if path != 
 AT_THE_TERMINAL_ALONE = {
     "keys create": "API keys are handed out by whoever runs Paysaga",
     "keys revoke": "as they are handed out",
-    "payments resolve": "a person's decision is told to the workflow, which is done in the Temporal UI too",
-    "refunds resolve": "as a payment's",
-    "payouts resolve": "as a payment's",
+    "refunds resolve": "a person's decision is told to the workflow, which is done in the Temporal UI too",
+    "tenants allow-return-url": "whoever runs Paysaga decides where buyers may be sent",
+    "tenants forbid-return-url": "as they are allowed",
+    "payouts resolve": "as a refund's",
     "payouts run": "a run pays the sellers of all tenants",
     "payouts release": "a release is of all tenants",
     "tasks close": "tasks are the operator's",

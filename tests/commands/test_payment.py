@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from tests.api import objects
 from tests.audit.command import paysaga_command
 from tests.commands.conftest import BY, audit_log, both, same_log
 from tests.support.shop import Shop
@@ -137,3 +138,44 @@ async def test_a_nudge_needs_temporal(shop: Shop) -> None:
     said = await paysaga_command(away, "payments", "nudge", payment["id"])
     assert (said.code, said.err.count("\n")) == (1, 1)
     assert said.err.startswith("paysaga: Temporal does not answer")
+
+
+# --- resolve ---
+
+
+async def test_what_was_captured_at_the_psp_is_accepted(shop: Shop) -> None:
+    one, other = [await objects.captured_in_part(shop) for _ in range(2)]
+    (task,) = (await shop.explain(one))["tasks"]
+    assert task["detail"] == "amount_mismatch: asked for 500.00 INR, the PSP took 300.00 INR; it can be accepted"
+    tasks = await paysaga_command(shop.paysaga.environment(), "tasks")
+    assert f"`paysaga payments resolve {one} --decision accept`" in " ".join(tasks.out.split())
+    retry = await both(
+        shop,
+        http=("POST", f"/v1/payments/{one}/resolve", {"decision": "retry"}),
+        cli=["payments", "resolve", one, "--decision", "retry", *BY],
+    )
+    assert retry.refused("decision_refused") == "The decision retry changes nothing here: say accept or cancel."
+    body = {"decision": "accept", "note": "seen there"}
+    path = f"/v1/payments/{one}/resolve"
+    key = shop.checkout("key")
+    accepted = await shop.post(path, body, key=key)
+    said = await paysaga_command(
+        shop.paysaga.environment(), "payments", "resolve", other, "--decision", "accept", "--note", "seen there", *BY
+    )
+    assert (said.code, said.out) == (0, f"{other}: accept noted.\n"), said.err
+    assert (accepted.status_code, accepted.json()["status"]) == (200, "SUCCESS"), accepted.text
+    again = await shop.post(path, body, key=key)
+    assert (again.status_code, again.headers["idempotent-replayed"]) == (200, "true")
+    assert (await shop.post(path, body | {"note": "x"}, key=key)).json()["code"] == "idempotency_key_reused"
+    assert (await shop.post(path, body)).json()["code"] in ("nobody_waits", "decision_refused")
+    for payment in (one, other):
+        ended = await shop.until(payment, "SUCCESS")
+        (order,) = ended["payment_orders"]
+        assert (order["captured_amount"], order["wallet_updated"]) == ("300.00", True)
+        explained = await shop.explain(payment)
+        assert explained["tasks"] == []
+        assert explained["transitions"][-1]["reason"] == "amount_accepted"
+    same_log(await audit_log(shop, one), await audit_log(shop, other), own=["by"])
+    balances = await shop.balances()
+    assert balances["wallet:anna:pending", "INR"] == -2 * 29_100
+    assert ("suspense", "INR") not in balances

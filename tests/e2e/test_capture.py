@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from db.audit.audit import audit_database
 from tests.conftest import Deploy
 from tests.e2e.test_payment import FEE_KEPT
 from tests.support.deployment import Deployment
+from tests.support.reconciling import reconciled
 from tests.support.shop import Shop
 
 WEEK_S = 7 * 86_400
@@ -161,3 +163,65 @@ async def test_a_cancel_after_the_capture_was_sent_refunds_it(paysaga: Deploymen
     log = await paysaga.sandbox.log(checkout)
     assert (log.charged, log.refunded) == ([50000], [50000])
     assert await shop.balances() == FEE_KEPT
+
+
+async def accept(shop: Shop, payment_id: str) -> Any:
+    return await shop.post(f"/v1/payments/{payment_id}/resolve", {"decision": "accept"}, wait=20)
+
+
+@pytest.mark.uncached
+async def test_a_part_that_was_captured_at_the_psp_is_shared_among_the_orders(paysaga: Deployment, shop: Shop) -> None:
+    """In units that the PSP can move, so that each share can be given back by itself."""
+    checkout = shop.checkout()
+    orders = [("anna", "5.000"), ("bo", "3.000"), ("chen", "2.000")]
+    payment = await authorized(shop, checkout, orders=orders, currency="KWD")
+    await paysaga.sandbox.capture_by_hand(await shop.reference(payment["id"]), 3_330)
+    await shop.until(payment["id"], "NEEDS_ATTENTION")
+    assert (await shop.balances())["suspense", "KWD"] == -3_330
+    await shop.set_merchant("bo", status="FROZEN")
+    refused = await accept(shop, payment["id"])
+    assert (refused.status_code, refused.json()["code"]) == (409, "decision_refused"), refused.text
+    assert refused.json()["detail"] == "bo is frozen. Nothing is credited: cancel refunds what came."
+    assert [task["kind"] for task in (await shop.explain(payment["id"]))["tasks"]] == ["amount_mismatch"]
+    await shop.set_merchant("bo", status="ACTIVE")
+    ended = (await accept(shop, payment["id"])).json()
+    assert [order["captured_amount"] for order in ended["payment_orders"]] == ["1.660", "1.000", "0.670"], ended
+    balances = await shop.balances()
+    assert ("suspense", "KWD") not in balances
+    wallets = {seller: balances[f"wallet:{seller}:pending", "KWD"] for seller, _ in orders}
+    assert wallets == {"anna": -1_610, "bo": -970, "chen": -650}
+    refund = await shop.refunded(payment["id"], payment_order_id=f"{checkout}-3")
+    assert (refund["amount"], refund["status"]) == ("0.670", "SUCCEEDED")
+    log = await paysaga.sandbox.log(checkout)
+    assert (log.charged, log.refunded) == ([3_330], [670])
+    now = datetime.now(UTC)
+    window = {"from": (now - timedelta(minutes=5)).isoformat(), "to": (now + timedelta(minutes=5)).isoformat()}
+    await reconciled(shop, **window)
+    assert (await shop.get("/v1/discrepancies", status="OPEN")).json()["data"] == []
+
+
+async def test_an_order_for_which_nothing_is_left_ends_cancelled(paysaga: Deployment, shop: Shop) -> None:
+    payment = await authorized(shop, shop.checkout(), orders=[("anna", "499.00"), ("bo", "0.01")])
+    await paysaga.sandbox.capture_by_hand(await shop.reference(payment["id"]), 10_000)
+    await shop.until(payment["id"], "NEEDS_ATTENTION")
+    ended = (await accept(shop, payment["id"])).json()
+    shown = [(o["status"], o["captured_amount"], (o["failure"] or {}).get("code")) for o in ended["payment_orders"]]
+    assert shown == [("SUCCESS", "100.00", None), ("CANCELLED", "0.00", "not_captured")]
+    assert (ended["status"], ended["is_payment_done"]) == ("SUCCESS", False)
+    assert (await shop.post(f"/v1/payments/{payment['id']}/cancel")).json()["code"] == "payment_settled"
+
+
+async def test_what_a_charge_took_less_is_accepted_or_refunded(paysaga: Deployment, shop: Shop) -> None:
+    """A charge that was to be captured at once, and a cancel that comes before the decision."""
+    checkouts = [shop.checkout() for _ in range(2)]
+    for checkout in checkouts:
+        await paysaga.sandbox.fault("payment_intents.create", "wrong_amount", checkout=checkout, delta=-100)
+    kept, undone = [await shop.paid(checkout, wait=0) for checkout in checkouts]
+    for payment in (kept, undone):
+        await shop.until(payment["id"], "NEEDS_ATTENTION")
+    assert (await accept(shop, kept["id"])).json()["status"] == "SUCCESS"
+    answers = await asyncio.gather(shop.post(f"/v1/payments/{undone['id']}/cancel", wait=0), accept(shop, undone["id"]))
+    end = await shop.until(undone["id"])
+    assert (end["status"], answers[0].status_code == 409) in [("CANCELLED", False), ("SUCCESS", True)]
+    log = await paysaga.sandbox.log(checkouts[1])
+    assert sum(log.refunded) == (49_900 if end["status"] == "CANCELLED" else 0)

@@ -386,6 +386,16 @@ async def test_the_words_on_the_buyers_statement(method: str, name: str) -> None
     assert {key: value for key, value in body.items() if "descriptor" in key} == {name: ["ANNAS SHOP"]}
 
 
+@pytest.mark.parametrize(
+    ("kept", "sent"), [(None, ["https://shop/back"]), ("", None), ("https://other/", ["https://other/"])]
+)
+async def test_the_payments_own_return_url_goes_before_the_accounts(kept: str | None, sent: list[str] | None) -> None:
+    server = Server(answer(200, SUCCEEDED))
+    async with served(server) as psp:
+        await psp.charge(REQUEST.model_copy(update={"return_url": kept}), timeout_s=2)
+    assert parse_qs(server.requests[0].rpartition("\r\n")[2]).get("return_url") == sent
+
+
 async def test_an_authorisation_asks_for_a_later_capture() -> None:
     server = Server(answer(200, our_intent("requires_capture")))
     async with served(server) as psp:

@@ -45,11 +45,11 @@ class Process:
     """One of our programs, started and ended again and again."""
 
     def __init__(self, module: str, env: dict[str, str], log: Path) -> None:
-        self.module, self._env, self._log = module, env, log
+        self.module, self.env, self._log = module, env, log
         self._program: Program | None = None
 
     async def start(self) -> None:
-        self._program = await asyncio.to_thread(Program, self.module, env=self._env, out=self._log)
+        self._program = await asyncio.to_thread(Program, self.module, env=self.env, out=self._log)
 
     @property
     def pid(self) -> int:

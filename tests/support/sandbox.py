@@ -77,9 +77,10 @@ class SandboxAccount:
         made: dict[str, Any] = (await self._http.post("/v1/transfers", data=body | ours)).raise_for_status().json()
         return made
 
-    async def capture_by_hand(self, intent: str) -> None:
-        """As somebody does in the PSP's dashboard."""
-        response = await self._http.post(f"/v1/payment_intents/{intent}/capture")
+    async def capture_by_hand(self, intent: str, amount: int | None = None) -> None:
+        """As somebody does in the PSP's dashboard; `amount`: a part, in the PSP's units."""
+        part = {} if amount is None else {"amount_to_capture": str(amount)}
+        response = await self._http.post(f"/v1/payment_intents/{intent}/capture", data=part)
         if response.status_code != 200:
             raise SandboxRefused(response)
 

@@ -16,6 +16,7 @@ parts = st.dictionaries(st.sampled_from([Bucket.PENDING, Bucket.AVAILABLE, Bucke
 POSTINGS: dict[str, st.SearchStrategy[tuple[Posting, ...]]] = {
     "capture": st.builds(ledger.capture, st.just("stripe"), st.just("anna"), minor, minor, st.just("INR")),
     "capture_to_suspense": st.builds(ledger.capture_to_suspense, st.just("anna"), minor, minor, st.just("INR")),
+    "capture_from_suspense": st.builds(ledger.capture_from_suspense, st.just("anna"), minor, minor, st.just("INR")),
     "to_suspense": st.builds(ledger.to_suspense, st.just("stripe"), minor, st.just("INR")),
     "refund_from_suspense": st.builds(ledger.refund_from_suspense, st.just("stripe"), minor, st.just("INR")),
     "psp_fee": st.builds(ledger.psp_fee, st.just("stripe"), minor, st.just("INR")),
@@ -73,6 +74,10 @@ def test_a_transaction_sums_to_zero_whatever_the_amounts(name: str) -> None:
         (
             lambda: ledger.capture_to_suspense("anna", 50000, 1500, "INR"),
             {"wallet:anna:pending": 48500, "platform_fees": 1500, "suspense": -50000},
+        ),
+        (
+            lambda: ledger.capture_from_suspense("anna", 50000, 1500, "INR"),
+            {"suspense": 50000, "wallet:anna:pending": -48500, "platform_fees": -1500},
         ),
         (
             lambda: ledger.reserve("anna", {Bucket.PENDING: 100, Bucket.AVAILABLE: 20, Bucket.RECEIVABLE: 3}, "INR"),
