@@ -23,6 +23,8 @@ from activities.reconciliation_alarm import alarm
 from activities.retry import try_again
 from db.core.database import Database
 from db.core.permanent_errors import permanent_reason
+from db.payout import trace
+from db.reconciliation import bank
 from db.reconciliation import discrepancy as discrepancies
 from db.reconciliation import file as files
 from db.reconciliation import match as matching
@@ -138,13 +140,26 @@ class ReconciliationActivities:
         position = position_of(run)
         if position.done or run["status"] == RunStatus.FAILED:
             return Staged(lines=position.lines, done=position.done, failure=run["failure"])
+        notes = await self._learn_traces(run) if run["subject"] == Subject.BANK else []
         with tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES) as spool:
             await self._fetch(run["file_id"], spool)
             try:
-                position = await self._stage_file(run, position, spool)  # type: ignore[arg-type]
+                position = await self._stage_file(run, position, spool, notes)  # type: ignore[arg-type]
             except SettlementFileError as error:
                 return Staged(lines=position.lines, done=False, failure=str(error))
         return Staged(lines=position.lines, done=position.done)
+
+    async def _learn_traces(self, run: Mapping[str, Any]) -> list[str]:
+        """Ask the PSP under which references our bank has its payouts, which it knows days after it made them. Without
+        an answer the entries are matched by what else they say, and a remark tells of it."""
+        since = await self._database.read(lambda c: bank.untraced_since(c, run["psp"], run["at"]))
+        if since is None:
+            return []
+        told = await self._psps[run["psp"]].list_traces(created_from=since, timeout_s=self._page_timeout_s)
+        if told.reason is not None:
+            return [f"The PSP did not tell the bank's references of its payouts ({told.reason}): run it again later."]
+        await self._database.run(lambda c: trace.keep(c, run["psp"], told.traces))
+        return []
 
     async def _fetch(self, file_id: str, spool: Any) -> None:
         no = 0
@@ -153,8 +168,8 @@ class ReconciliationActivities:
             no += 1
         spool.seek(0)
 
-    async def _stage_file(self, run: dict[str, Any], position: Position, file: BinaryIO) -> Position:
-        reading = Reading(zone=ZoneInfo(run["zone"] or "UTC"))
+    async def _stage_file(self, run: dict[str, Any], position: Position, file: BinaryIO, notes: list[str]) -> Position:
+        reading = Reading(zone=ZoneInfo(run["zone"] or "UTC"), notes=notes)
         with closing(read_packed(file, _reader(run), reading)) as lines:  # before the file that it reads is
             await asyncio.to_thread(_skip, lines, position.lines)
             while not position.done:

@@ -229,6 +229,7 @@ PAYOUT: dict[str, Any] = {
     "failure": None,
     "cancel_requested": False,
     "created_at": "2026-11-24T02:00:03Z",
+    "trace_id": None,
     "transitions": [
         {"from_status": None, "to_status": "REQUESTED", "reason": "requested", "at": "2026-11-24T02:00:03Z"},
         {

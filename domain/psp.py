@@ -342,7 +342,16 @@ class PayoutResult(Frozen):
     amount: int | None = None
     currency: str | None = None
     arrival_at: datetime | None = None
+    trace_id: str | None = Field(default=None, description="the bank's own reference of it; told days later, if ever")
     failure: Failure | None = None
+    reason: str | None = None
+
+
+class PayoutTraces(Frozen):
+    """The banks' own references of what the PSP paid to our bank: (the PSP's payout, its trace id). `reason`: why there
+    is no answer."""
+
+    traces: tuple[tuple[str, str], ...] = ()
     reason: str | None = None
 
 
@@ -372,6 +381,7 @@ class PspEvent(Frozen):
     charge_id: str | None = Field(default=None, description="our charge id, from the object's metadata")
     refund_id: str | None = Field(default=None, description="our refund id, from the object's metadata")
     payout_id: str | None = Field(default=None, description="our payout id, from the object's metadata")
+    trace_id: str | None = Field(default=None, description="of a payout: the bank's own reference of it")
     paid: bool = Field(default=False, description="the event says that money was taken")
     refund_failed: bool = Field(default=False, description="the event says that a refund did not reach the buyer")
     payout_failed: bool = Field(

@@ -16,6 +16,7 @@ from domain.psp import (
     EvidenceRequest,
     PayoutRequest,
     PayoutResult,
+    PayoutTraces,
     PspEvent,
     RefundRequest,
     RefundResult,
@@ -199,6 +200,10 @@ class Psp(Protocol):
     ) -> PspLines:
         """The movements on our account in [from, to), a page at a time, in a stable order. `otherwise_at`: the time
         of a line whose own cannot be read."""
+        ...
+
+    async def list_traces(self, *, created_from: datetime, timeout_s: float) -> PayoutTraces:
+        """The banks' own references of our account's payouts made since, as far as the PSP knows them by now."""
         ...
 
     def read_webhook(self, body: bytes, headers: dict[str, str]) -> PspEvent:

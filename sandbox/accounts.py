@@ -6,8 +6,10 @@ import json
 import re
 import time
 from decimal import Decimal
+from typing import Literal
+from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from sandbox.errors import ApiError
 from sandbox.store import Store
@@ -50,8 +52,33 @@ class Settings(BaseModel):
     # When a payout arrives at the bank (None: only by a control call), and when one comes back that had arrived.
     payout_delay_s: float | None = Field(2.0, ge=0)
     payout_return_delay_s: float | None = Field(172_800, ge=0)
+    # When the bank's own reference of a payout is told after it was paid (None: only by a control call), and whether
+    # the bank has one.
+    trace_delay_s: float | None = Field(0.0, ge=0)
+    trace_supported: bool = True
+    # What the bank's text says of a payout: its id, the bank's own reference of it, or neither.
+    bank_names: Literal["payout", "trace_id", "nothing"] = "payout"
+    # The itemized report: every column or the nine that Stripe gives by default, with the payouts or, as Stripe's,
+    # without; and the zone of its `created` and `available_on`, and of the bank's days.
+    report_columns: Literal["all", "default"] = "all"
+    report_payouts: bool = True
+    local_timezone: str = "UTC"
     # Whether the account's own transfers and payouts are refused above its available balance.
     check_available_balance: bool = True
+
+    @field_validator("local_timezone")
+    @classmethod
+    def _is_a_zone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (KeyError, OSError, ValueError):
+            raise ValueError("an IANA time zone such as Europe/Berlin") from None
+        return name
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The zone of local times."""
+        return ZoneInfo(self.local_timezone)
 
 
 class Account(BaseModel):

@@ -5,7 +5,7 @@ https://www.iso20022.org/message/camt.053.001.08; amounts of the entries are min
 
 import hashlib
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from xml.etree import ElementTree as Xml
 
 from sandbox.accounts import Account
@@ -17,6 +17,7 @@ from sandbox.store import new_id
 NAMESPACE = "urn:iso:std:iso:20022:tech:xsd:camt.053.001.08"
 DAY_S = 86_400
 DEFAULT_CURRENCY = "usd"
+NO_REFERENCE = "NOTPROVIDED"
 
 
 def book(ctx: Context, amount: int, currency: str, reference: str, text: str, *, credit: bool, at: int) -> Doc:
@@ -35,9 +36,19 @@ def book(ctx: Context, amount: int, currency: str, reference: str, text: str, *,
 
 
 def book_payout(ctx: Context, payout: Doc, *, credit: bool) -> Doc:
-    """A payout of the platform itself arrives at its bank, or is sent back."""
+    """A payout of the platform itself arrives at its bank, or is sent back. The statement names it as `bank_names` says
+    at that time."""
     text = f"STRIPE {payout['id']}"
     return book(ctx, payout["amount"], payout["currency"], payout["id"], text, credit=credit, at=ctx.account.now)
+
+
+def _named(ctx: Context, payout: Doc) -> Doc:
+    """The sender's end-to-end id and the text of a payout's entry, where they are not its id."""
+    names = ctx.account.settings.bank_names
+    if names == "payout":
+        return {}
+    traced = names == "trace_id" and payout.get("_trace")
+    return {"reference": payout["_trace"] if traced else NO_REFERENCE, "text": "STRIPE PAYOUT"}
 
 
 def statement(ctx: Context, start: int, end: int) -> bytes:
@@ -70,7 +81,8 @@ def _shown(ctx: Context, end: int) -> list[Doc]:
         payout = ctx.find("payouts", entry["reference"]) or {}
         lies = payout.get("_bank", {})
         if not lies.get("hidden"):
-            shown.append(entry | {name: value for name, value in lies.items() if name == "amount"})
+            named = _named(ctx, payout) if payout else {}
+            shown.append(entry | named | {name: value for name, value in lies.items() if name == "amount"})
     return shown
 
 
@@ -86,25 +98,26 @@ def _statement(report: Xml.Element, ctx: Context, start: int, end: int, entries:
     _text(node, "FrToDt/ToDtTm", _moment(end))
     _text(node, "Acct/Id/IBAN", iban_of(ctx.account.platform, currency))
     _text(node, "Acct/Ccy", currency.upper())
-    _balance(node, "OPBD", opening, currency, start)
-    _balance(node, "CLBD", opening + sum(_signed(entry) for entry in inside), currency, end - 1)
+    zone = ctx.account.settings.zone
+    _balance(node, "OPBD", opening, currency, _day(start, zone))
+    _balance(node, "CLBD", opening + sum(_signed(entry) for entry in inside), currency, _day(end - 1, zone))
     for entry in inside:
-        _entry(node, entry)
+        _entry(node, entry, _day(entry["created"], zone))
 
 
-def _balance(statement: Xml.Element, kind: str, amount: int, currency: str, at: int) -> None:
+def _balance(statement: Xml.Element, kind: str, amount: int, currency: str, day: str) -> None:
     node = Xml.SubElement(statement, "Bal")
     _text(node, "Tp/CdOrPrtry/Cd", kind)
     _amount(node, amount, currency)
-    _text(node, "Dt/Dt", _moment(at)[:10])
+    _text(node, "Dt/Dt", day)
 
 
-def _entry(statement: Xml.Element, entry: Doc) -> None:
+def _entry(statement: Xml.Element, entry: Doc, day: str) -> None:
     node = Xml.SubElement(statement, "Ntry")
     _amount(node, _signed(entry), entry["currency"])
     _text(node, "Sts/Cd", "BOOK")
     for name in ("BookgDt", "ValDt"):
-        _text(node, f"{name}/Dt", _moment(entry["created"])[:10])
+        _text(node, f"{name}/Dt", day)
     _text(node, "AcctSvcrRef", entry["id"])
     _text(node, "BkTxCd/Domn/Cd", "PMNT")
     _text(node, "BkTxCd/Domn/Fmly/Cd", "RCDT" if entry["credit"] else "ICDT")
@@ -130,6 +143,10 @@ def _text(parent: Xml.Element, path: str, text: str) -> None:
         found = parent.find(step)
         parent = Xml.SubElement(parent, step) if found is None else found
     Xml.SubElement(parent, name).text = text
+
+
+def _day(at: int, zone: tzinfo) -> str:
+    return datetime.fromtimestamp(at, zone).strftime("%Y-%m-%d")
 
 
 def _moment(at: int) -> str:

@@ -255,7 +255,7 @@ async def steer_dispute(dispute_id: str, step: str, sandbox: Here, account: Call
 
 @router.post("/payouts/{payout_id}/{step}")
 async def steer_payout(payout_id: str, step: str, sandbox: Here, account: Caller) -> Doc:
-    """Do one of transit, pay, fail, return, cancel to a payout of the platform or of a connected account."""
+    """Do one of transit, pay, trace, fail, return, cancel to a payout of the platform or of a connected account."""
     if step not in payouts.STEPS:
         raise ApiError(404, f"No such step: {step}. There are: {', '.join(payouts.STEPS)}")
     return _steer(sandbox, account, "payouts", payout_id, payouts.STEPS[step])

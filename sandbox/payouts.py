@@ -96,13 +96,33 @@ def pay(ctx: Context, payout: Doc) -> None:
     """The payout arrives at the bank. Raises ApiError if it has ended."""
     _must_be(payout, ("pending", "in_transit"), "paid")
     before = payout["status"]
-    payout |= {"status": "paid", "trace_id": {"status": "supported", "value": secrets.token_hex(8).upper()}}
+    settings = ctx.account.settings
+    payout |= {"status": "paid", "_trace": secrets.token_hex(8).upper() if settings.trace_supported else None}
+    if settings.trace_delay_s == 0:
+        payout["trace_id"] = _trace_id(payout)
+    elif settings.trace_delay_s is not None:
+        ctx.set_timer(settings.trace_delay_s, "payout.trace", payout["id"])
     if not ctx.account.connected:
         bank.book_payout(ctx, payout, credit=True)
     _keep(ctx, payout, "payout.paid", {"status": before})
-    delay_s = ctx.account.settings.payout_return_delay_s
+    delay_s = settings.payout_return_delay_s
     if connected.behaviour_of(ctx.account.connected) == "payoutReturned" and delay_s is not None:
         ctx.set_timer(delay_s, "payout.return", payout["id"])
+
+
+def trace(ctx: Context, payout: Doc) -> None:
+    """The bank's own reference of the payout is told, or that it has none. Raises ApiError before it was paid, and if
+    it was told."""
+    before = payout["trace_id"]
+    if "_trace" not in payout or before["status"] != "pending":
+        raise ApiError(409, f"{payout['id']} cannot be traced: it is {payout['status']}, its trace {before['status']}.")
+    payout["trace_id"] = _trace_id(payout)
+    _keep(ctx, payout, "payout.updated", {"trace_id": before})
+
+
+def _trace_id(payout: Doc) -> Doc:
+    value = payout["_trace"]
+    return {"status": "supported" if value else "unsupported", "value": value}
 
 
 def fail(ctx: Context, payout: Doc) -> None:
@@ -130,6 +150,7 @@ def cancel(ctx: Context, payout: Doc) -> None:
 STEPS: dict[str, Callable[[Context, Doc], None]] = {
     "transit": transit,
     "pay": pay,
+    "trace": trace,
     "fail": fail,
     "return": come_back,
     "cancel": cancel,

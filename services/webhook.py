@@ -17,7 +17,7 @@ from db.dispute import find as find_dispute
 from db.payment import payment
 from db.payment.lifecycle import listens
 from db.payment.record import Payment
-from db.payout import payout
+from db.payout import payout, trace
 from db.refund import creation, find
 from db.refund.record import Refund
 from db.webhook import ATTEMPTS_MAX, StoredEvent
@@ -121,6 +121,8 @@ def _storable(value: Any) -> Any:
 
 async def _store(connection: Connection, psp: str, event: PspEvent) -> Recipient | None:
     """Keep the event once and decide, under the lock of what it is about, who has to hear of it; None: nobody."""
+    if event.reference is not None and event.trace_id is not None:
+        await trace.keep(connection, psp, [(event.reference, event.trace_id)])
     if event.kind is PspEventKind.PAYOUT:
         return await _store_payout(connection, psp, event)
     charge = await webhook.charge_of(connection, psp, event)

@@ -39,7 +39,7 @@ from api.problems import READ_PROBLEMS, WRITE_PROBLEMS
 from api.strict import StrictRoute
 from api.tables import AsCsv, also_csv, file
 from db.merchant import Merchant
-from db.payout import payout
+from db.payout import payout, trace
 from db.payout import request as payout_request
 from db.payout.record import Payout, PayoutItem
 from domain.status import PayoutStatus
@@ -99,8 +99,13 @@ async def create_payout(
 
 
 async def _answer(runtime: Runtime, row: Payout, status: int, *, replayed: bool = False) -> Response:
+    return _json(await _detail(runtime, row), status, headers(f"/v1/payouts/{row.id}", replayed=replayed))
+
+
+async def _detail(runtime: Runtime, row: Payout) -> PayoutDetail:
     steps = await runtime.database.read(lambda c: payout.transitions(c, row.id))
-    return _json(payout_detail(row, steps), status, headers(f"/v1/payouts/{row.id}", replayed=replayed))
+    trace_id = await runtime.database.read(lambda c: trace.latest(c, row.psp, row.reference))
+    return payout_detail(row, steps, trace_id)
 
 
 def _json(model: BaseModel, status: int = 200, sent: dict[str, str] | None = None) -> Response:
@@ -188,8 +193,7 @@ async def show_payout(payout_id: PayoutId, who: PayoutsReader, runtime: RuntimeO
     """Its status and history. A bank may return what was PAID, days later: then it is RETURNED, and the money in the
     wallet again."""
     row = await payouts.find(runtime.database, caller(who), payout_id)
-    steps = await runtime.database.read(lambda c: payout.transitions(c, row.id))
-    return _json(payout_detail(row, steps))
+    return _json(await _detail(runtime, row))
 
 
 @router.get(

@@ -92,6 +92,9 @@ class PayoutTransitionOut(Out):
 class PayoutDetail(PayoutOut):
     model_config = ConfigDict(frozen=True, json_schema_extra={"example": examples.PAYOUT})
 
+    trace_id: str | None = Field(
+        description="the bank's own reference, by which the seller's bank finds it; told days after it is paid, if ever"
+    )
     transitions: list[PayoutTransitionOut] = Field(description="its history, the oldest first")
 
 
@@ -137,12 +140,12 @@ def payout_out(row: Payout) -> PayoutOut:
     return PayoutOut(**_payout(row))
 
 
-def payout_detail(row: Payout, transitions: Sequence[PayoutTransition]) -> PayoutDetail:
+def payout_detail(row: Payout, transitions: Sequence[PayoutTransition], trace_id: str | None) -> PayoutDetail:
     steps = [
         PayoutTransitionOut(from_status=t.from_status, to_status=t.to_status, reason=t.reason, at=t.at)
         for t in transitions
     ]
-    return PayoutDetail(**_payout(row), transitions=steps)
+    return PayoutDetail(**_payout(row), trace_id=trace_id, transitions=steps)
 
 
 def _payout(row: Payout) -> dict[str, Any]:

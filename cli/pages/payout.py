@@ -13,7 +13,7 @@ from cli.pages.task import task_card
 from config.settings import Settings
 from db import task
 from db.core.database import Database
-from db.payout import payout, request
+from db.payout import payout, request, trace
 from db.payout import run as payout_run
 from db.payout.record import Call, Payout, PayoutItem, PayoutTransition
 from domain.ids import payout_workflow_id
@@ -57,11 +57,12 @@ async def payout_page(settings: Settings, database: Database, payout_id: str) ->
     row = await payouts.find(database, ANYBODY, payout_id)
     calls = await database.read(lambda c: payout.calls(c, row.id))
     steps = await database.read(lambda c: payout.transitions(c, row.id))
+    trace_id = await database.read(lambda c: trace.latest(c, row.psp, row.reference))
     items = await database.read(lambda c: request.items(c, row.id, limit=_ITEMS + 1))
     tasks = await database.read(lambda c: task.open_tasks(c, object_id=row.id))
     return Group(
         Text.assemble((row.id, "bold"), "  ", look.status(row.status), "  ", look.amount(row.amount, row.currency)),
-        _facts(settings, row),
+        _facts(settings, row, trace_id),
         *look.section("Waiting for a person", Group(*map(task_card, tasks)) if tasks else None),
         *look.section("At the PSP (UTC)", _calls(calls)),
         *look.section("What happened (UTC)", _steps(steps)),
@@ -69,7 +70,7 @@ async def payout_page(settings: Settings, database: Database, payout_id: str) ->
     )
 
 
-def _facts(settings: Settings, row: Payout) -> RenderableType:
+def _facts(settings: Settings, row: Payout, trace_id: str | None) -> RenderableType:
     facts = look.facts()
     facts.add_row("seller", f"{row.seller_account} of {row.tenant_id}")
     facts.add_row("to", f"{row.destination} at {row.psp}")
@@ -79,6 +80,8 @@ def _facts(settings: Settings, row: Payout) -> RenderableType:
         facts.add_row("at the PSP", ", ".join(map(look.psp_id, filter(None, (row.transfer_reference, row.reference)))))
     if row.arrival_at:
         facts.add_row("at the bank", f"{row.arrival_at:%Y-%m-%d}, as the PSP expects")
+    if trace_id:
+        facts.add_row("trace id", Text(f"{trace_id}, by which the bank knows it"))
     if row.failure:
         facts.add_row("why", look.failure(row.failure))
     if row.cancel_requested_at:

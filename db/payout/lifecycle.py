@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db import task
 from db.payout import payout as payouts
-from db.payout import request, transition
+from db.payout import request, trace, transition
 from db.payout.record import Payout
 from db.schema.merchant import merchant
 from db.schema.payout import payout_call
@@ -115,6 +115,8 @@ async def book_payout(
     """The PSP's word on the payout to the seller's bank. What it said before it was asked is thereby read."""
     row = await payouts.lock(connection, step.payout_id)
     result = step.result
+    if result.reference is not None and result.trace_id is not None:
+        await trace.keep(connection, row.psp, [(result.reference, result.trace_id)])
     if row.settled:
         await transition.webhooks_read(connection, row, result)
     if row.settled or not (row.status in _AT_THE_BANK or transition.late(row)):

@@ -73,6 +73,8 @@ def pair_of(row: dict[str, Any], subject: Subject = Subject.PSP) -> Pair:
         duplicate_of=row["duplicate_of"],
         undone=bool(row.get("undone")),
         unrelated=bool(row.get("unrelated")),
+        called=row.get("name"),
+        alike=(row.get("entries") or 1, row.get("payouts") or 1),
         **{name: row[name] for name in same},
     )
 

@@ -18,7 +18,7 @@ from db.reconciliation import run as reconciliation
 from db.reconciliation.finding import Tally
 from db.reconciliation.sql.facts import OTHER_KINDS
 from db.reconciliation.sql.first_pass import PLAIN, PLAIN_COUNTS
-from db.reconciliation.sql.pairs import PAIRS, REST, TABLES
+from db.reconciliation.sql.pairs import ALIKE, PAIRS, REST, TABLES
 from db.reconciliation.stage import bounds
 from db.schema.reconciliation import reconciliation_line, reconciliation_run
 from domain.ledger import psp_clearing
@@ -145,6 +145,13 @@ async def _match_psp(connection: AsyncConnection, scope: _Scope, terms: Terms, t
     tally.counts[LineClass.MATCHED] += plain.judged
     for statement in REST:
         await _execute(connection, statement, values, scope.watch)
+    alike = await connection.scalar(text(ALIKE))
+    if alike and not tally.closing_only:
+        await reconciliation.note(
+            connection,
+            scope.run["id"],
+            [f"{alike} lines that no name tells apart were paired in the order of time, which is a guess."],
+        )
     after = 0
     while True:
         rows = await connection.execute(text(PAIRS), {"after": after, "limit": PAGE})

@@ -1,10 +1,11 @@
 """Runs of the reconciliation: opened once, read with their lines and items, ended."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Select, func, select, update
+from sqlalchemy import Select, Text, bindparam, func, select, text, update
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -69,6 +70,17 @@ async def get(connection: AsyncConnection, run_id: str, *, lock: bool = False) -
     """The run's row, under its lock if told."""
     query = select(reconciliation_run).where(reconciliation_run.c.id == run_id)
     return dict((await connection.execute(query.with_for_update() if lock else query)).mappings().one())
+
+
+async def note(connection: AsyncConnection, run_id: str, sentences: Sequence[str]) -> None:
+    """Add remarks for people about how the lines were matched."""
+    notes = reconciliation_run.c.notes
+    more = bindparam("more", list(sentences), type_=ARRAY(Text))
+    await connection.execute(
+        update(reconciliation_run)
+        .where(reconciliation_run.c.id == run_id)
+        .values(notes=func.array_cat(func.coalesce(notes, text("'{}'::text[]")), more))
+    )
 
 
 async def fail(connection: AsyncConnection, run_id: str, failure: str, at: datetime) -> None:

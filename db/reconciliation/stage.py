@@ -1,7 +1,7 @@
 """Staging: a run's lines are copied as they are listed, each page in one transaction with the position where the next
 one begins. Whoever is killed on the way leaves whole pages, and the next worker goes on behind them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from typing import Any
@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from db.payout import trace
 from db.reconciliation import run as reconciliation
 from db.schema.reconciliation import reconciliation_line, reconciliation_run
 from domain.reconciliation.lines import BankLine, PspLine
@@ -59,6 +60,7 @@ async def stage(
     records = [_record(run_id, number, line) for number, line in enumerate(lines, first)]
     if records:
         await _copy(connection, records)
+        await trace.keep(connection, row["psp"], _traces(lines))
     values: dict[str, Any] = {"cursor": following, "pages": read + 1, "lines": position.lines + len(records)}
     if last:
         values |= {"status": RunStatus.MATCHING.value, "staged_at": func.now(), "notes": list(notes)}
@@ -101,11 +103,18 @@ async def _window(connection: AsyncConnection, row: dict[str, Any]) -> dict[str,
     return {"window_from": ends[0], "window_to": ends[1]}
 
 
+def _traces(lines: Sequence[PspLine | BankLine]) -> Iterator[tuple[str, str]]:
+    for line in lines:
+        if isinstance(line, PspLine) and line.trace_id is not None and line.source_reference is not None:
+            yield line.source_reference, line.trace_id
+
+
 def _record(run_id: str, number: int, line: PspLine | BankLine) -> tuple[Any, ...]:
     if isinstance(line, PspLine):
         return (
             run_id, number, line.reference, line.kind.value, line.amount, line.fee, line.currency, line.occurred_at,
-            line.available_on, line.source_reference, line.charge_reference, line.our_reference, line.description, None,
+            line.available_on, line.source_reference, line.charge_reference, line.our_reference, line.description,
+            [line.trace_id] if line.trace_id is not None else None,
         )  # fmt: skip
     names: list[str] = list(line.references)
     return (

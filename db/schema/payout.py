@@ -134,3 +134,13 @@ payout_item = Table(
     CheckConstraint("amount <> 0", name="amount"),
     Index("ix_payout_item_live", "posting_seq", postgresql_where=text("NOT released")),
 )
+
+# The bank's own reference of a payout to it, of a seller or of ours, as the PSP tells it: days later than the rest.
+payout_trace = Table(
+    "payout_trace",
+    metadata,
+    Column("psp", Text, primary_key=True),
+    Column("reference", Text, primary_key=True, comment="the PSP's payout"),
+    Column("trace_id", Text, primary_key=True),
+    _created(),
+)

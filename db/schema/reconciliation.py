@@ -107,7 +107,7 @@ reconciliation_run = Table(
 )
 
 # What the other side listed, as it listed it. No foreign key to the run: that would be a million checks of one row.
-# An entry of a bank statement has its names in `names`, and neither kind nor fee.
+# An entry of a bank statement has its names in `names`, and neither kind nor fee; a payout to our bank, its trace id.
 reconciliation_line = Table(
     "reconciliation_line",
     metadata,

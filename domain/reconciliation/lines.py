@@ -30,7 +30,7 @@ class PspLine(Frozen):
 
     `reference` is the PSP's name of the movement, `source_reference` that of the object behind it, `charge_reference`
     that of the charge which it belongs to, as we stored it. `our_reference` is the id of ours that the object carries:
-    of our charge, refund or payout.
+    of our charge, refund or payout. `trace_id` is the bank's own reference of a payout to our bank.
     """
 
     reference: str
@@ -44,6 +44,7 @@ class PspLine(Frozen):
     charge_reference: str | None = None
     our_reference: str | None = None
     description: str | None = None
+    trace_id: str | None = None
 
 
 class PspLines(Frozen):

@@ -176,8 +176,15 @@ def _duplicate(pair: Pair, terms: Terms) -> Finding:
 
 def _matched(pair: Pair) -> Finding:
     assert pair.line is not None, "a match has a line"
-    if pair.how is MatchedBy.GUESS:
+    if pair.how is MatchedBy.GUESS and max(pair.alike) > 1:
+        reason = (
+            f"A guess: {_alike(pair)} have this amount at this time, and no name tells them apart; {pair.name} was "
+            "taken in the order of time."
+        )
+    elif pair.how is MatchedBy.GUESS:
         reason = f"A guess: {pair.name} is the only one of this amount at this time, and so is {pair.line.reference}."
+    elif pair.called is not None:
+        reason = f"Matched by {pair.called}, which the entry names."
     else:
         reason = f"Matched by the PSP's own name, {pair.line.source_reference or pair.line.reference}."
     return Finding(fingerprint(pair), LineClass.MATCHED, reason)
@@ -292,6 +299,15 @@ def _start(sentence: str) -> str:
 
 def _noun(pair: Pair) -> str:
     return "movement" if pair.kind in (PspLineKind.OTHER, "bank") else pair.kind.replace("_", " ")
+
+
+def _alike(pair: Pair) -> str:
+    """The number of lines and of records that a guess had to choose among."""
+    there, ours = pair.alike
+    bank = pair.subject is Subject.BANK
+    lines = ("entry" if there == 1 else "entries") if bank else ("line" if there == 1 else "lines")
+    records = ("payout" if bank else "record") + ("" if ours == 1 else "s")
+    return f"{there} {lines} and {ours} {records}"
 
 
 def _money(amount: int | None, currency: str | None) -> str:

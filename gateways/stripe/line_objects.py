@@ -17,6 +17,7 @@ from gateways.stripe.objects import (
     text_or_none,
     time_of,
     time_or_none,
+    trace_of,
 )
 
 NO_CURRENCY = "XXX"
@@ -72,6 +73,8 @@ OF_CHARGE = frozenset(
     }
 )
 
+PAYOUT_KINDS = (PspLineKind.PAYOUT, PspLineKind.PAYOUT_REVERSAL)
+
 OUR_NAMES: dict[PspLineKind, str] = {
     # Under which name the object behind a line carries our id.
     PspLineKind.CHARGE: "paysaga_charge",
@@ -125,6 +128,7 @@ def _read(entry: Object) -> PspLine:
         charge_reference=bounded_name(_charge_of(source, kind) if kind in OF_CHARGE else None),
         our_reference=bounded_name(_ours(source, kind)),
         description=clean(text_or_none(entry.get("description")) or "") or None,
+        trace_id=trace_of(source) if kind in PAYOUT_KINDS else None,
     )
 
 

@@ -6,6 +6,8 @@ Nothing raises but where a docstring says so.
 from datetime import UTC, datetime
 from typing import Any
 
+from gateways.settlement_file import bounded_name
+
 Object = dict[str, Any]
 """A Stripe object as it came over the wire."""
 
@@ -23,6 +25,16 @@ def inside(thing: Any, *names: str) -> Any:
     for name in names:
         thing = thing.get(name) if isinstance(thing, dict) else None
     return thing
+
+
+def trace_of(payout: Any) -> str | None:
+    """The bank's own reference of a payout. It is `pending` until days after the payout has arrived; some banks have
+    none. https://docs.stripe.com/api/payouts/object#payout_object-trace_id"""
+    trace = text_or_none(inside(payout, "trace_id", "value"))
+    try:
+        return bounded_name(trace.strip() or None) if trace else None
+    except ValueError:
+        return None
 
 
 def text_or_none(value: object) -> str | None:

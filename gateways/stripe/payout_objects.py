@@ -8,7 +8,7 @@ from typing import Any
 from domain.model import Failure
 from domain.psp import PayoutOutcome, PayoutResult, TransferOutcome, TransferResult
 from gateways.stripe.amounts import from_stripe
-from gateways.stripe.objects import UNREADABLE, Object, inside, text_or_none, time_or_none
+from gateways.stripe.objects import UNREADABLE, Object, inside, text_or_none, time_or_none, trace_of
 
 # --- Why it was refused -----------------------------------------------------------------------------------------------
 
@@ -124,6 +124,7 @@ def payout_result(payout: Any) -> PayoutResult:
             amount=from_stripe(payout["amount"], currency),
             currency=currency,
             arrival_at=time_or_none(payout.get("arrival_date")),
+            trace_id=trace_of(payout),
             failure=_why_failed(payout) if outcome is PayoutOutcome.FAILED else None,
             reason="unrecognised" if outcome is PayoutOutcome.UNKNOWN else None,
         )

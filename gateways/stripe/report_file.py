@@ -15,7 +15,7 @@ from typing import BinaryIO
 from domain.money import MoneyError, exponent
 from domain.reconciliation.lines import PspLine, PspLineKind
 from gateways.settlement_file import Reading, SettlementFileError, bounded_name, minor_units, utc
-from gateways.stripe.line_objects import OF_CHARGE, OUR_NAMES, line_kind
+from gateways.stripe.line_objects import OF_CHARGE, OUR_NAMES, PAYOUT_KINDS, line_kind
 
 REQUIRED = ("balance_transaction_id", "currency", "gross", "fee", "net", "reporting_category")
 
@@ -45,7 +45,8 @@ def read_itemized(file: BinaryIO, reading: Reading) -> Iterator[PspLine]:
     tabs, and between semicolons or tabs a decimal comma as well. `source_id` may be left out, as it is in Stripe's
     default columns: then only the balance transaction names a line. `created_utc` and `available_on_utc` are UTC;
     `created` and `available_on` are of the zone that the report was made for, which the file does not say:
-    `reading.zone`. https://docs.stripe.com/reports/report-types/balance. Raises SettlementFileError.
+    `reading.zone`. `trace_id`, which the report of payouts has, may be there. Raises SettlementFileError.
+    https://docs.stripe.com/reports/report-types/balance
     """
     text = io.TextIOWrapper(file, encoding=_encoding(file), newline="")
     try:
@@ -184,6 +185,7 @@ def _line(row: Mapping[str, str], reading: Reading, *, decimal_comma: bool) -> P
         charge_reference=_charge(row, kind),
         our_reference=_name(row, _METADATA.get(OUR_NAMES.get(kind, ""), "")),
         description=row.get("description") or None,
+        trace_id=_name(row, "trace_id") if kind in PAYOUT_KINDS else None,
     )
 
 

@@ -6,7 +6,7 @@ import stripe
 
 from domain.psp import PspEvent, PspEventKind, WebhookRejected
 from gateways.stripe.amounts import from_stripe
-from gateways.stripe.objects import UNREADABLE, Object, text_or_none
+from gateways.stripe.objects import UNREADABLE, Object, text_or_none, trace_of
 
 WEBHOOK_TOLERANCE_S = 300
 
@@ -155,6 +155,7 @@ def read_event(event: Object) -> PspEvent:
         charge_id=metadata.get("paysaga_charge"),
         refund_id=metadata.get("paysaga_refund"),
         payout_id=metadata.get("paysaga_payout"),
+        trace_id=trace_of(thing) if thing.get("object") == "payout" else None,
         # charge.succeeded also tells of a mere authorisation, which took nothing yet.
         paid=type_ in _PAID_TYPES and thing.get("captured", True) is True,
         payout_failed=kind is PspEventKind.PAYOUT and _PAYOUT_TYPES[type_],

@@ -237,7 +237,7 @@ class StripeCalls(PspCalls):
         deadline: float,
         path: str,
         params: Object,
-        is_ours: Callable[[Object], bool],
+        is_ours: Callable[[Object], object],
         *,
         first_only: bool = False,
         account: str | None = None,

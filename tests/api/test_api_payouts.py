@@ -61,6 +61,7 @@ async def test_all_that_is_available_is_paid(shop: Shop) -> None:
     assert [step["to_status"] for step in shown["transitions"]] == ["REQUESTED", "TRANSFERRED", "IN_TRANSIT", "PAID"]
     assert shown["reference"].startswith("po_")
     assert shown["arrival_at"]
+    assert shown["trace_id"], "by which the seller's bank finds it"
     truth = await at_the_psp(shop.paysaga.sandbox, payout["id"])
     assert [(p["amount"], p["account"], p["status"]) for p in truth["payouts"]] == [(58200, account, "paid")]
     listed = await items(shop, payout["id"])

@@ -8,11 +8,12 @@ from urllib.parse import unquote_plus
 
 import pytest
 
-from domain.psp import CaptureRequest, ReversalRequest, TransferRequest
+from domain.psp import CaptureRequest, PayoutOutcome, PayoutTraces, ReversalRequest, TransferRequest
 from domain.reconciliation.lines import PspLine, PspLineKind, PspLines
 from gateways.settlement_file import Reading
 from gateways.stripe.gateway import StripePsp
 from gateways.stripe.line_objects import NO_CURRENCY, line_kind, line_of
+from gateways.stripe.payout_objects import payout_result
 from gateways.stripe.report_file import read_itemized
 from tests.gateways.wire import Server, answer, build, served
 
@@ -153,6 +154,26 @@ def test_what_a_line_names(category: str, source: Any, names: tuple[str | None, 
     line = line_of(entry(reporting_category=category, source=source), FROM)
     assert (line.source_reference, line.charge_reference, line.our_reference) == names
     assert line.kind is line_kind(category)
+
+
+@pytest.mark.parametrize(
+    ("trace", "read"),
+    [
+        ({"status": "supported", "value": " 0910000190001 "}, "0910000190001"),
+        ({"status": "pending", "value": None}, None),
+        ({"status": "unsupported", "value": ""}, None),
+        ({"status": "supported", "value": "x" * 256}, None),
+        ({"status": "supported", "value": "a\0b"}, None),
+        ("0910000190001", None),
+        (None, None),
+    ],
+)
+def test_the_banks_own_reference_of_a_payout(trace: Any, read: str | None) -> None:
+    payout = {"object": "payout", "id": "po_1", "metadata": {}, "status": "paid", "amount": 5, "currency": "usd"}
+    line = line_of(flat(-5, reporting_category="payout", source={**payout, "trace_id": trace}), FROM)
+    assert (line.kind, line.reference, line.trace_id) == (K.PAYOUT, "txn_1", read)
+    result = payout_result({**payout, "trace_id": trace})
+    assert (result.outcome, result.trace_id) == (PayoutOutcome.PAID, read)
 
 
 @pytest.mark.parametrize(
@@ -297,6 +318,21 @@ async def test_no_page_in_time_and_nobody_there() -> None:
     psp = build("http://127.0.0.1:1")
     assert await listed(psp) == PspLines(reason="connection")
     await psp.close()
+
+
+async def test_traces_are_asked_for_days_later(account: "Account") -> None:
+    await account.control("PATCH", "account", {"available_delay_s": 0, "payout_delay_s": None, "trace_delay_s": None})
+    await account.psp.charge(account.request(), timeout_s=T)
+    payout = await account.control("POST", "platform_payouts", {"currency": "usd", "amount": 5_000})
+    await account.control("POST", f"payouts/{payout['id']}/pay")
+    since = datetime.now(UTC) - timedelta(hours=1)
+    assert await account.psp.list_traces(created_from=since, timeout_s=T) == PayoutTraces()
+    traced = await account.control("POST", f"payouts/{payout['id']}/trace")
+    trace = traced["trace_id"]["value"]
+    told = await account.psp.list_traces(created_from=since, timeout_s=T)
+    assert told == PayoutTraces(traces=((payout["id"], trace),))
+    assert [line.trace_id for line in await all_lines(account) if line.kind is K.PAYOUT] == [trace]
+    assert (await account.psp.list_traces(created_from=since, timeout_s=0.0)).reason == "timeout"
 
 
 # --- the sandbox ---

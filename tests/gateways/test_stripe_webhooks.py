@@ -262,6 +262,14 @@ def test_events_about_money_out(
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("kind_of_event", ["payout.paid", "payout.updated"])
+def test_the_banks_reference_of_a_payout_is_read(kind_of_event: str) -> None:
+    told = {**PAYOUT, "trace_id": {"status": "supported", "value": "0910000190001"}}
+    body = json.dumps(event(told, type=kind_of_event)).encode()
+    read = build().read_webhook(body, signed(body))
+    assert (read.reference, read.trace_id) == ("po_1", "0910000190001")
+
+
 @pytest.mark.parametrize("our_account", [None, "acct_1"])
 def test_of_a_sellers_account_only_payouts_are_taken(our_account: str | None) -> None:
     psp = build(account_id=our_account)

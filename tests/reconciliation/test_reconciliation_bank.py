@@ -4,12 +4,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from db.payout import trace
 from db.reconciliation import report
 from db.reconciliation import run as runs
 from domain import ledger as books
 from domain.calendar import working_days_after
 from domain.ledger import Kind
-from domain.reconciliation.lines import BankLine
+from domain.reconciliation.lines import BankLine, PspLine, PspLineKind
 from domain.reconciliation.reconciliation import LineClass, Source, Subject
 from tests.reconciliation.scenario import DAY, LATER, NOON, Found, Scenario, hours
 
@@ -62,10 +63,119 @@ async def test_a_dry_run_confirms_nothing(scenario: Scenario) -> None:
     assert (await statement(scenario)).items == []
 
 
-async def test_no_guess_between_two(scenario: Scenario) -> None:
-    await booked(scenario)
+async def notes(scenario: Scenario, found: Found) -> list[str]:
+    return list((await scenario.database.read(lambda c: runs.get(c, found.run_id)))["notes"] or ())
+
+
+async def test_a_guess_between_two_that_are_alike_is_said(scenario: Scenario) -> None:
     await booked(scenario, "po_2")
-    assert (await statement(scenario, entry())).classes == ["missing_here", "timing", "timing"]
+    await booked(scenario, at=NOON - hours(24))
+    found = await statement(scenario, entry("bank-1", "STRIPE"))
+    assert found.counts == {"matched": 1, "timing": 1}
+    (item,) = [item for item in found.items if item["class"] == "matched"]
+    assert (item["how"], item["object_id"]) == ("guess", "po_1"), "the older one"
+    assert item["reason"].startswith("A guess: 1 entry and 2 payouts have this amount at this time, ")
+    assert await notes(scenario, found) == [
+        "1 entry and 2 payouts of 900.00 INR are alike, and no name tells them apart. They were paired in the order of "
+        "their days, which is a guess: bank-1 with po_1."
+    ]
+    # What is confirmed stays so, also where a name that comes later says that it was the other one.
+    both = entry("bank-1", "STRIPE"), entry("bank-2", "po_1", at=NOON + hours(1))
+    for _ in range(2):
+        found = await statement(scenario, *both)
+        assert found.counts == {"matched": 2}
+        assert {(item["line_reference"], item["object_id"]) for item in found.items} == {
+            ("bank-1", "po_1"), ("bank-2", "po_2"),
+        }  # fmt: skip
+    assert (await statement(scenario)).items == []
+
+
+async def test_several_that_are_alike_are_paired_in_the_order_of_their_days(scenario: Scenario) -> None:
+    for number in range(3):
+        await booked(scenario, f"po_{number}", at=NOON + timedelta(days=number))
+    lines = [entry(f"bank-{number}", "RENT" if number == 1 else "STRIPE", at=DAY + timedelta(days=number + 2))
+             for number in (2, 1, 0, 3)]  # fmt: skip
+    found = await statement(scenario, *lines)
+    paired = {item["line_reference"]: item["object_id"] for item in found.items if item["class"] == "matched"}
+    assert paired == {"bank-0": "po_0", "bank-2": "po_1", "bank-3": "po_2"}, "who names the PSP goes first"
+    assert found.counts == {"matched": 3, "unrelated": 1}
+    assert (await statement(scenario, *lines)).counts == {"matched": 3, "unrelated": 1}
+
+
+async def test_by_amount_and_day_alone(scenario: Scenario) -> None:
+    """An entry long before the payout is another one; a payout that comes back may be at the bank before."""
+    await booked(scenario)
+    early = entry("bank-1", "STRIPE", at=NOON - timedelta(days=3))
+    assert (await statement(scenario, early)).classes == ["missing_here", "timing"]
+    late = entry("bank-2", "STRIPE", at=NOON + timedelta(days=11))
+    assert (await statement(scenario, early, late)).classes == ["missing_here", "missing_here", "timing"]
+    await booked(scenario, amount=-90_000)
+    back = entry("bank-3", "STRIPE", at=NOON - timedelta(days=3), amount=-90_000)
+    found = await statement(scenario, back)
+    (item,) = [item for item in found.items if item["class"] == "matched"]
+    assert (item["line_reference"], item["kind"]) == ("bank-3", "payout_reversal")
+
+
+async def test_an_entry_of_another_payout_is_not_guessed_to_be_this_ones(scenario: Scenario) -> None:
+    await booked(scenario)
+    assert (await statement(scenario, entry("bank-1", "po_unknown"))).classes == ["missing_here", "timing"]
+
+
+async def test_a_payout_that_was_booked_days_after_it_was_made(scenario: Scenario) -> None:
+    """The statement is of the days before the reconciliation; and the day is that of the zone."""
+    made = DAY - timedelta(days=2)
+    line = PspLine(
+        reference="txn_1", kind=PspLineKind.PAYOUT, amount=-90_000, fee=0, currency="INR", occurred_at=made,
+        source_reference="po_1",
+    )  # fmt: skip
+    await scenario.run(line, window=(made, DAY))
+    await booked(scenario, at=LATER)
+    found = await statement(scenario, entry("bank-1", "STRIPE", at=DAY), window=(DAY, DAY + timedelta(days=1)))
+    assert found.one(LineClass.MATCHED)["object_id"] == "po_1"
+
+
+async def traced(scenario: Scenario, payout: str, name: str) -> None:
+    await scenario.database.run(lambda c: trace.keep(c, "stripe", [(payout, name)]))
+
+
+async def test_by_the_banks_own_reference_of_the_payout(scenario: Scenario) -> None:
+    """The PSP tells it days later, and a bank writes it, and the payout's name, in capitals."""
+    await booked(scenario)
+    await booked(scenario, "po_Two")
+    await traced(scenario, "po_1", "091000019-ab12")
+    lines = entry("bank-1", "X", "PO_TWO"), entry("bank-2", "091000019-AB12", at=NOON - timedelta(days=4))
+    found = await statement(scenario, *lines)
+    assert found.counts == {"matched": 2}
+    matched = {item["line_reference"]: item for item in found.items}
+    assert (matched["bank-1"]["object_id"], matched["bank-2"]["object_id"]) == ("po_Two", "po_1")
+    assert {item["how"] for item in found.items} == {"psp_id"}
+    assert matched["bank-2"]["reason"] == "Matched by 091000019-AB12, which the entry names."
+    (item,) = [i for i in (await statement(scenario, entry("bank-2", "091000019-ab12", amount=80_000))).items if i]
+    assert item["class"] == "amount"
+
+
+@pytest.mark.parametrize(
+    "text", ["STRIPE PO1SVXPAYSOUT ANNA77/X", "Payout po-1svxpaysoutanna77.", "TRACE NO 091000019 0001"]
+)
+async def test_a_name_that_the_bank_has_broken(scenario: Scenario, text: str) -> None:
+    await booked(scenario, "po_1SvxPaysOutAnna77")
+    await booked(scenario, "po_2SvxPaysOutAnna77")
+    await traced(scenario, "po_1SvxPaysOutAnna77", "0910-0001-9000-1")
+    found = await statement(scenario, entry("bank-1", *text.split()).model_copy(update={"text": text}))
+    (item,) = [item for item in found.items if item["class"] == "matched"]
+    assert (item["how"], item["object_id"]) == ("psp_id", "po_1SvxPaysOutAnna77")
+
+
+async def test_a_reference_of_two_payouts_tells_nothing(scenario: Scenario) -> None:
+    for number in (1, 2):
+        await booked(scenario, f"po_{number}", at=NOON + timedelta(days=number))
+        await traced(scenario, f"po_{number}", "0000")
+    lines = [entry(f"bank-{number}", "0000", at=NOON + timedelta(days=number)) for number in (2, 1)]
+    found = await statement(scenario, *lines)
+    assert {(item["line_reference"], item["object_id"]) for item in found.items} == {
+        ("bank-1", "po_1"), ("bank-2", "po_2"),
+    }  # fmt: skip
+    assert len(await notes(scenario, found)) == 1
 
 
 async def test_amount_and_currency(scenario: Scenario) -> None:

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from db.reconciliation import run as runs
 from domain import ledger as books
 from domain.ledger import Kind
 from domain.psp import RefundOutcome
@@ -57,6 +58,23 @@ async def test_no_guess_between_two_candidates(scenario: Scenario) -> None:
     paid = [await scenario.paid(fee=None), await scenario.paid(fee=None)]
     found = await scenario.run(paid[0].line(**BARE))
     assert found.classes == ["missing_at_psp", "missing_at_psp", "missing_here"]
+
+
+async def test_as_many_lines_as_records_that_are_alike_are_paired_in_the_order_of_time(scenario: Scenario) -> None:
+    """Which is a guess, and said; the same twice as many apart in time are others."""
+    paid = [await scenario.paid(fee=None, at=NOON + hours(hour)) for hour in (0, 0.5, 5, 5.5)]
+    lines = [one.line(**BARE, fee=0, occurred_at=NOON + hours(hour)) for one, hour in
+             zip(paid, (0.2, 0.1, 5.2, 5.1), strict=True)]  # fmt: skip
+    found = await scenario.run(*lines)
+    assert found.counts == {"matched": 4}
+    assert {(item["line_no"], item["object_id"]) for item in found.items} == {
+        (2, paid[0].charge_id), (1, paid[1].charge_id), (4, paid[2].charge_id), (3, paid[3].charge_id),
+    }  # fmt: skip
+    assert found.items[0]["reason"].startswith("A guess: 2 lines and 2 records have this amount at this time, ")
+    run = await scenario.database.read(lambda c: runs.get(c, found.run_id))
+    assert run["notes"] == ["4 lines that no name tells apart were paired in the order of time, which is a guess."]
+    other_day = await scenario.run(*lines[:2], lines[2])
+    assert other_day.counts == {"matched": 2, "missing_at_psp": 2, "missing_here": 1}, "of one for two nothing is known"
 
 
 async def test_no_guess_against_a_name(scenario: Scenario) -> None:

@@ -23,11 +23,13 @@ from db.reconciliation import report
 from db.reconciliation import run as runs
 from db.reconciliation.stage import stage
 from domain.errors import Unavailable
+from domain.psp import PayoutTraces
 from domain.reconciliation.lines import PspLine, PspLines
 from domain.reconciliation.reconciliation import IMPOSSIBLE, NewRun, RunStep, Source, StageStep, Subject
 from embedded.stack import EmbeddedStack
 from runtime.workflow_client import WorkflowClient
-from tests.reconciliation.scenario import DAY, LATER, Scenario
+from tests.reconciliation.scenario import DAY, LATER, NOON, Scenario
+from tests.reconciliation.test_reconciliation_bank import booked
 from tests.reconciliation.test_reconciliation_classes import other
 
 
@@ -255,6 +257,34 @@ async def test_an_empty_file(scenario: Scenario) -> None:
     staged = await ActivityEnvironment().run(worker(scenario).stage_from_file, StageStep(run_id=run_id))
     assert staged.done
     assert (await scenario.match(run_id)).counts == {"matched": 0}
+
+
+STATEMENT = b"""<Document xmlns="urn:iso:std:iso:20022:tech:xsd:camt.053.001.08"><BkToCstmrStmt><Stmt>
+<Ntry><Amt Ccy="INR">900.00</Amt><CdtDbtInd>CRDT</CdtDbtInd><Sts><Cd>BOOK</Cd></Sts>
+<BookgDt><Dt>2026-03-10</Dt></BookgDt><AcctSvcrRef>bank-1</AcctSvcrRef></Ntry></Stmt></BkToCstmrStmt></Document>"""
+
+
+async def test_a_psp_that_does_not_tell_the_banks_references_stops_no_statement(scenario: Scenario) -> None:
+    """Which is said; and it is not asked where nothing is open."""
+    asked: list[datetime] = []
+
+    class Silent:
+        async def list_traces(self, *, created_from: datetime, **_: Any) -> PayoutTraces:
+            asked.append(created_from)
+            return PayoutTraces(reason="timeout")
+
+    run_id = await file_run(scenario, await stored(scenario, STATEMENT, subject=Subject.BANK), Subject.BANK)
+    await ActivityEnvironment().run(worker(scenario, Silent()).stage_from_file, StageStep(run_id=run_id))
+    assert asked == []
+    await booked(scenario)
+    run_id = await file_run(scenario, await stored(scenario, STATEMENT + b"\n", subject=Subject.BANK), Subject.BANK)
+    await ActivityEnvironment().run(worker(scenario, Silent()).stage_from_file, StageStep(run_id=run_id))
+    row = await scenario.database.read(lambda c: runs.get(c, run_id))
+    assert (asked, row["notes"]) == (
+        [NOON],
+        ["The PSP did not tell the bank's references of its payouts (timeout): run it again later."],
+    )
+    assert (await scenario.match(run_id)).counts == {"matched": 1}
 
 
 # --- the bench ---

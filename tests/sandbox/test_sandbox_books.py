@@ -6,10 +6,12 @@ import io
 import signal
 import sqlite3
 import time
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as Xml
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -168,6 +170,41 @@ async def test_the_bank_statement(psp: "Psp") -> None:
     assert [signed(node) for node in later.findall("c:Bal", NAMES)] == [Decimal("123.45"), Decimal("23.45")]
     iban = later.findtext("c:Acct/c:Id/c:IBAN", namespaces=NAMES)
     assert int(iban[4:] + "1314" + iban[2:4]) % 97 == 1
+
+
+async def test_files_as_they_come_in_real_life(psp: "Psp") -> None:
+    """Stripe's nine default columns, local times, no payouts; a bank that names no payout, or by a name of its own."""
+    real = {"report_columns": "default", "report_payouts": False, "local_timezone": "Asia/Kolkata"}
+    await psp.control("PATCH", "/account", real | {"bank_names": "nothing", "trace_delay_s": None})
+    await psp.fund()
+    payout = await psp.control("POST", "/platform_payouts", {"currency": "usd", "amount": 1_000})
+    await psp.control("POST", f"/payouts/{payout['id']}/pay")
+    _, text = await text_of(psp, f"/reports/itemized?interval_start=0&interval_end={FOREVER}")
+    header, *rows = text.splitlines()
+    assert header == "balance_transaction_id,created,available_on,currency,gross,fee,net,reporting_category,description"
+    assert [row.split(",")[7] for row in rows] == ["charge"]
+    local = datetime.fromisoformat(rows[0].split(",")[1]).replace(tzinfo=ZoneInfo("Asia/Kolkata"))
+    (charge,) = [line for line in (await psp.v1.balance_transactions.list_async()).data if line.type == "charge"]
+    assert local.timestamp() == charge.created
+    (entry,) = checked(await statement(psp))
+    assert reference(entry) == "NOTPROVIDED"
+    assert entry.findtext("c:NtryDtls/c:TxDtls/c:RmtInf/c:Ustrd", namespaces=NAMES) == "STRIPE PAYOUT"
+    assert entry.findtext("c:BookgDt/c:Dt", namespaces=NAMES) == f"{local:%Y-%m-%d}"
+    await psp.control("PATCH", "/account", {"bank_names": "trace_id"})
+    (entry,) = checked(await statement(psp))
+    before: Any = (await psp.v1.payouts.retrieve_async(payout["id"])).trace_id
+    assert (before.status, before.value) == ("pending", None)
+    told = await psp.control("POST", f"/payouts/{payout['id']}/trace")
+    assert told["trace_id"] == {"status": "supported", "value": reference(entry)}
+    await psp.control("POST", f"/payouts/{payout['id']}/trace", status=409)
+    (event,) = (await psp.v1.events.list_async({"type": "payout.updated"})).data
+    assert event.data.object["trace_id"]["value"] == reference(entry)
+    await psp.control("PATCH", "/account", {"trace_supported": False, "trace_delay_s": 0})
+    other = await psp.control("POST", "/platform_payouts", {"currency": "usd", "amount": 2_000})
+    paid = await psp.control("POST", f"/payouts/{other['id']}/pay")
+    assert paid["trace_id"] == {"status": "unsupported", "value": None}
+    assert sorted(reference(entry) for entry in checked(await statement(psp)))[1] == "NOTPROVIDED"
+    await psp.control("PATCH", "/account", {"local_timezone": "Mars/Olympus"}, status=422)
 
 
 async def test_a_bank_that_lies(psp: "Psp") -> None:

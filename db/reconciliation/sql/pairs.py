@@ -123,13 +123,14 @@ REST_PAIRS: list[str] = [
     "ANALYZE rest_pair",
 ]
 
-# The last key: amount, currency and time, where neither side has another candidate nor a name that says otherwise.
+# The last key: amount, currency and time, where no name says otherwise. Lines that have the same candidates, as many as
+# they are themselves and nobody else's, are paired in the order of time.
 GUESS: list[str] = [
     *table(
-        "rest_guess",
+        "rest_candidate",
         """
-        SELECT l.pair_no AS line_pair, f.pair_no AS fact_pair,
-               count(*) OVER (PARTITION BY l.pair_no) AS facts, count(*) OVER (PARTITION BY f.pair_no) AS lines
+        SELECT l.pair_no AS line_pair, f.pair_no AS fact_pair, l.occurred_at, f.ledger_at,
+               count(*) OVER (PARTITION BY f.pair_no) AS lines
         FROM rest_pair l JOIN rest_pair f
           ON f.kind = l.kind AND f.ledger_amount = l.there_amount AND f.ledger_currency = l.there_currency
          AND abs(extract(epoch FROM f.ledger_at - l.occurred_at)) <= :guess_s
@@ -141,22 +142,38 @@ GUESS: list[str] = [
                   split_part(l.source_reference, '_', 1), split_part(l.charge_reference, '_', 1)), false)
         """,
     ),
+    *table(
+        "rest_guess",
+        """
+        SELECT line_pair, facts[n] AS fact_pair, alike
+        FROM (SELECT line_pair, facts, lines, count(*) OVER (PARTITION BY facts) AS alike,
+                     row_number() OVER (PARTITION BY facts ORDER BY occurred_at, line_pair) AS n
+              FROM (SELECT line_pair, min(occurred_at) AS occurred_at, max(lines) AS lines,
+                           array_agg(fact_pair ORDER BY ledger_at, fact_pair) AS facts
+                    FROM rest_candidate GROUP BY line_pair) l) a
+        WHERE alike = cardinality(facts) AND alike = lines
+        """,
+    ),
+    "ALTER TABLE rest_pair ADD entries int, ADD payouts int",
     """
-    UPDATE rest_pair l SET how = 'guess', judged = l.judged OR f.must, key = f.key, tenant_id = f.tenant_id,
+    UPDATE rest_pair l SET how = 'guess', entries = g.alike, payouts = g.alike, judged = l.judged OR f.must,
+           key = f.key, tenant_id = f.tenant_id,
            payment_id = f.payment_id, object_id = f.object_id, record_status = f.record_status,
            record_amount = f.record_amount, record_currency = f.record_currency, ledger_amount = f.ledger_amount,
            ledger_currency = f.ledger_currency, ledger_at = f.ledger_at,
            fee_amount = coalesce(l.fee_amount, f.fee_amount), fee_currency = coalesce(l.fee_currency, f.fee_currency),
            fee_at = coalesce(l.fee_at, f.fee_at)
     FROM rest_guess g JOIN rest_pair f ON f.pair_no = g.fact_pair
-    WHERE g.facts = 1 AND g.lines = 1 AND l.pair_no = g.line_pair
+    WHERE l.pair_no = g.line_pair
     """,
     """
-    DELETE FROM rest_pair USING rest_guess g
-    WHERE g.facts = 1 AND g.lines = 1 AND pair_no = g.fact_pair
+    DELETE FROM rest_pair USING rest_guess g WHERE pair_no = g.fact_pair
     """,
     "CREATE INDEX ON rest_pair (pair_no)",  # it is read page by page
 ]
+
+ALIKE = "SELECT count(*) FROM rest_guess WHERE alike > 1"
+"""The number of lines that were paired though another order would have been as good."""
 
 REST: list[str] = [*REST_LINES, *REST_NAMED, *REST_FACTS, *REST_PAIRS, *GUESS]
 
