@@ -1,7 +1,7 @@
 """A payout's calls at the PSP, and what is booked of them."""
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from temporalio import activity
@@ -36,12 +36,17 @@ from domain.psp import (
 )
 from gateways.protocol import Psp
 from runtime.notifier import CompletionNotifier
-from services.payout_reference import as_asked, check_reference, payout_named
+from services.payout_reference import (
+    another_amount,
+    as_asked,
+    check_decision,
+    payout_named,
+    payout_of,
+    transfer_named,
+    transfer_of,
+)
 
 R = TypeVar("R", TransferResult, PayoutResult)
-
-_CLOCK_SLACK = timedelta(minutes=10)
-"""Tolerance: so far may the PSP's clock be from the database's when a payout is looked up by its time of creation."""
 
 
 class PayoutActivities:
@@ -79,8 +84,9 @@ class PayoutActivities:
     @on(Queue.PSP)
     @heartbeating
     async def transfer_until_known(self, step: PayoutStep) -> TransferResult:
-        """Ask until the PSP's word is known, always under the same key; past its time, look it up."""
-        return self._known(await self._transfer(step, self._timeout_s))
+        """Ask until the PSP's word is known, always under the same key; past its time, look it up. UNKNOWN is returned
+        where the PSP repeats an old error under the key and shows nothing of it: the workflow looks again."""
+        return await self._known(step, PayoutCall.TRANSFER, await self._transfer(step, self._timeout_s))
 
     @activity.defn
     @on(Queue.PSP)
@@ -97,16 +103,20 @@ class PayoutActivities:
             currency=row.currency,
         )
         psp = self._psps[row.psp]
-        if now >= call.send_until:
-            return self._known(await psp.find_reversal(request, timeout_s=self._timeout_s))
-        return self._known(await psp.reverse_transfer(request, timeout_s=self._timeout_s))
+        call_psp = psp.find_reversal if now >= call.send_until else psp.reverse_transfer
+        result = await call_psp(request, timeout_s=self._timeout_s)
+        if result.reason == "amount_mismatch":  # the answer may be wrong, not what was done
+            found = await psp.find_reversal(request, timeout_s=self._timeout_s)
+            is_clear = found.outcome is TransferOutcome.DONE or found.reason not in (None, "amount_mismatch")
+            result = found if is_clear else another_amount(row, result)
+        return await self._known(step, PayoutCall.REVERSAL, result)
 
     async def _transfer(self, step: PayoutStep, timeout_s: float) -> TransferResult:
         row, call, now = await self._read(step, PayoutCall.TRANSFER)
         is_over = now >= call.send_until
         if is_over or call.attempt > 1:
-            found = await self._find_transfer(row, timeout_s)
-            if is_over or found.outcome is not TransferOutcome.NOT_FOUND or found.failure is not None:
+            found = await transfer_of(self._psps[row.psp], row, timeout_s)
+            if is_over or not _is_nothing(found):
                 return found
         stopped = await self._begin(row, call)
         if stopped is not None:
@@ -114,14 +124,17 @@ class PayoutActivities:
         request = TransferRequest(
             key=call.key, payout_id=row.id, destination=row.destination, amount=row.amount, currency=row.currency
         )
-        result = await self._psps[row.psp].transfer(request, timeout_s=timeout_s)
-        if result.reason in DEAD_KEYS:  # answered with an old error for ever: only looking can tell what happened
-            found = await self._find_transfer(row, timeout_s)
-            return result if found.outcome is TransferOutcome.NOT_FOUND and found.failure is None else found
-        return result
-
-    async def _find_transfer(self, row: Payout, timeout_s: float) -> TransferResult:
-        return as_asked(row, await self._psps[row.psp].find_transfer(row.id, timeout_s=timeout_s))
+        psp = self._psps[row.psp]
+        result = await psp.transfer(request, timeout_s=timeout_s)
+        if result.outcome is not TransferOutcome.UNKNOWN:
+            return result
+        if result.reference is not None:  # it exists, but not as we asked for it: what it is now is booked or shown
+            found = await transfer_named(psp, row, result.reference, timeout_s)
+        elif result.reason in DEAD_KEYS:  # answered with an old error for ever: only looking can tell what happened
+            found = await transfer_of(psp, row, timeout_s)
+        else:
+            return result
+        return result if _is_nothing(found) else found
 
     async def _begin(self, row: Payout, call: Call) -> str | None:
         """Before the first request of an attempt. Why it is not made any more; None: it is."""
@@ -140,7 +153,8 @@ class PayoutActivities:
     @on(Queue.PSP)
     @heartbeating
     async def pay_out_until_known(self, step: PayoutStep) -> PayoutResult:
-        return self._known(await self._pay_out(step, self._timeout_s))
+        """As `transfer_until_known`."""
+        return await self._known(step, PayoutCall.PAYOUT, await self._pay_out(step, self._timeout_s))
 
     @activity.defn
     @on(Queue.PSP)
@@ -152,7 +166,7 @@ class PayoutActivities:
 
     async def _look(self, row: Payout, timeout_s: float) -> PayoutResult:
         if row.reference is None:
-            return await self._find_payout(row, timeout_s)
+            return await payout_of(self._psps[row.psp], row, timeout_s)
         return await payout_named(self._psps[row.psp], row, row.reference, timeout_s)
 
     @activity.defn
@@ -169,7 +183,7 @@ class PayoutActivities:
             key=payout_cancel_key(row.id),
             timeout_s=self._timeout_s,
         )
-        return result.model_copy(update={"asked_at": asked_at})
+        return as_asked(row, result).model_copy(update={"asked_at": asked_at})
 
     async def _pay_out(self, step: PayoutStep, timeout_s: float) -> PayoutResult:
         row, call, now = await self._read(step, PayoutCall.PAYOUT)
@@ -184,10 +198,9 @@ class PayoutActivities:
         is_over = now >= call.send_until
         if not is_over and call.attempt == 1:
             return None
-        found = await self._find_payout(row, timeout_s)
-        nothing = found.outcome is PayoutOutcome.NOT_FOUND and found.failure is None
+        found = await payout_of(self._psps[row.psp], row, timeout_s)
         # An earlier attempt that failed is why there is another.
-        is_free = nothing or found.outcome in (PayoutOutcome.FAILED, PayoutOutcome.CANCELLED)
+        is_free = _is_nothing(found) or found.outcome in (PayoutOutcome.FAILED, PayoutOutcome.CANCELLED)
         return None if is_free and not is_over else found
 
     async def _send(self, row: Payout, call: Call, timeout_s: float) -> PayoutResult:
@@ -197,20 +210,17 @@ class PayoutActivities:
         request = PayoutRequest(
             key=call.key, payout_id=row.id, destination=row.destination, amount=row.amount, currency=row.currency
         )
-        result = await self._psps[row.psp].pay_out(request, timeout_s=timeout_s)
-        if result.reason in DEAD_KEYS:
-            found = await self._find_payout(row, timeout_s)
-            return result if found.outcome is PayoutOutcome.NOT_FOUND and found.failure is None else found
-        return result
-
-    async def _find_payout(self, row: Payout, timeout_s: float) -> PayoutResult:
-        found = await self._psps[row.psp].find_payout(
-            row.id,
-            destination=row.destination,
-            created_from=row.created_at - _CLOCK_SLACK,
-            timeout_s=timeout_s,
-        )
-        return as_asked(row, found)
+        psp = self._psps[row.psp]
+        result = await psp.pay_out(request, timeout_s=timeout_s)
+        if result.outcome is not PayoutOutcome.UNKNOWN:
+            return result
+        if result.reference is not None:
+            found = await payout_named(psp, row, result.reference, timeout_s)
+        elif result.reason in DEAD_KEYS:
+            found = await payout_of(psp, row, timeout_s)
+        else:
+            return result
+        return result if _is_nothing(found) else found
 
     # --- our own database ---
 
@@ -244,7 +254,7 @@ class PayoutActivities:
         """Before a person's decision is taken: what cannot be so is said, not tried again."""
         row, _ = await self._row(PayoutStep(payout_id=step.payout_id))
         try:
-            await check_reference(self._psps[row.psp], row, step.resolution, timeout_s=self._timeout_s)
+            await check_decision(self._psps[row.psp], row, step.resolution, timeout_s=self._timeout_s)
         except PaysagaError as error:
             raise ApplicationError(error.detail, type=error.code, non_retryable=True) from error
 
@@ -268,8 +278,21 @@ class PayoutActivities:
         assert call is not None, "a call is written before it is made"
         return row, call, now
 
-    @staticmethod
-    def _known(result: R) -> R:
-        if result.outcome in (TransferOutcome.UNKNOWN, PayoutOutcome.UNKNOWN):
-            raise try_again(result.reason or "")
-        return result
+    async def _known(self, step: PayoutStep, call: PayoutCall, result: R) -> R:
+        """Raises for another attempt while the answer is unknown, having written down why, and when that is."""
+        if result.outcome not in (TransferOutcome.UNKNOWN, PayoutOutcome.UNKNOWN):
+            return result
+        reason = result.reason or ""
+        if step.waits and reason in DEAD_KEYS:
+            return result
+        again = try_again(reason)
+        delay = again.next_retry_delay or timedelta(0)
+        await self._database.run(
+            lambda c: payout_lifecycle.unanswered(c, step.payout_id, call, reason, datetime.now(UTC) + delay)
+        )
+        raise again
+
+
+def _is_nothing(found: TransferResult | PayoutResult) -> bool:
+    """The PSP shows nothing of it, neither what was asked for nor something else."""
+    return found.outcome in (TransferOutcome.NOT_FOUND, PayoutOutcome.NOT_FOUND) and found.failure is None

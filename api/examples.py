@@ -230,6 +230,7 @@ PAYOUT: dict[str, Any] = {
     "cancel_requested": False,
     "created_at": "2026-11-24T02:00:03Z",
     "trace_id": None,
+    "unanswered": None,
     "transitions": [
         {"from_status": None, "to_status": "REQUESTED", "reason": "requested", "at": "2026-11-24T02:00:03Z"},
         {

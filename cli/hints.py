@@ -56,7 +56,7 @@ to undo it:
     "refund_failed": _REFUND,
     "refund_came_back": """the buyer still waits; refund it, or pay by another way:
 `paysaga refunds create {payment}`""",
-    "refund_exceeds": "more was given back in the PSP's dashboard than was left: ask who and why",
+    "refund_exceeds": "more was given back than was paid, in the PSP's dashboard or\nbeside a dispute: ask who and why",
     "refund_at_psp": "somebody refunded in the PSP's dashboard what was no sale here: ask who and why",
     "dispute_evidence_due": f"""all of it at once, one --field each:
 {_EVIDENCE}""",
@@ -69,6 +69,14 @@ to undo it:
 {_PAYOUT} reference --reference tr_…`
 if it is not:
 {_PAYOUT} retry`""",
+    "payout_amount_mismatch": f"""undo at the PSP what it made (take the transfer back, cancel the payout), then:
+{_PAYOUT} retry`
+if you made the right one by hand, with the PSP's id of it:
+{_PAYOUT} reference --reference tr_…`
+if the seller has it:
+{_PAYOUT} paid`
+once the whole transfer was taken back:
+{_PAYOUT} done`""",
     "payout_not_returned": f"""take the transfer back at the PSP, then:
 {_PAYOUT} done`
 to have the PSP asked again:
@@ -83,6 +91,10 @@ once it was taken back:
 {_PAYOUT} done`""",
     "payout_unchecked": "look in the PSP's dashboard whether the bank has returned it",
     "payout_stuck": _SWEEP,
+    "payout_unanswered": """it is asked again by itself; to see when, or to end it as soon as
+it is certain what the PSP did:
+`paysaga payouts show {object}`
+`paysaga payouts cancel {object}`""",
     "payout_not_made": """see why, and set it right:
 `paysaga payouts create {seller}`""",
     "payout_run_missed": """make up for it:

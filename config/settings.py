@@ -116,8 +116,17 @@ class Settings(BaseSettings):
     evidence_warning_s: float = Field(
         default=172_800, description="a task is opened so long before a dispute's evidence is due"
     )
+    poll_present_s: float = Field(
+        default=600.0, description="so long the buyer is taken to wait at a screen (3DS, UPI, wallet, redirect) …"
+    )
+    poll_present_max_s: float = Field(default=15.0, description="… and the longest gap between two polls meanwhile")
     poll_first_s: float = Field(default=5.0, description="first poll of a resting payment; the gaps double")
     poll_max_s: float = 3_600
+    unknown_patience_s: float = Field(
+        default=600.0,
+        gt=0,
+        description="so long what the PSP answered with a stored error is looked for there; then it counts as not made",
+    )
     sweep_every_s: float = 60.0
     sweep_after_s: float = Field(default=30.0, description="a payment without progress for this long is looked at")
 

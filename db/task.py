@@ -112,13 +112,31 @@ async def close_tasks(
     )
 
 
-async def close_of(connection: AsyncConnection, object_id: str, *, by: str, resolution: str) -> None:
-    """All open tasks about an object that is no payment."""
+async def close_of(
+    connection: AsyncConnection, object_id: str, *, by: str, resolution: str, kind: str | None = None
+) -> None:
+    """All open tasks about an object that is no payment, or those of one kind."""
     await connection.execute(
         update(operator_task)
-        .where(operator_task.c.object_id == object_id, operator_task.c.closed_at.is_(None))
+        .where(
+            operator_task.c.object_id == object_id,
+            operator_task.c.closed_at.is_(None),
+            *(() if kind is None else (operator_task.c.kind == kind,)),
+        )
         .values(closed_at=func.now(), closed_by=by, resolution=resolution)
     )
+
+
+async def tell_again(connection: AsyncConnection, object_id: str, kind: str, detail: str) -> bool:
+    """Bring the open task of this kind about an object up to date. False: there is none."""
+    changed = await connection.execute(
+        update(operator_task)
+        .where(
+            operator_task.c.object_id == object_id, operator_task.c.kind == kind, operator_task.c.closed_at.is_(None)
+        )
+        .values(detail=detail)
+    )
+    return changed.rowcount > 0
 
 
 async def open_tasks(

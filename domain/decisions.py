@@ -1,6 +1,11 @@
-"""The decisions that each task about a payment or a refund offers: those that its workflow acts on, and no other."""
+"""The decisions that each task about a payment, a refund or a payout offers: those that its workflow acts on, and no
+other."""
+
+from collections.abc import Sequence
+from enum import StrEnum
 
 from domain.messages import Decision
+from domain.payout import PayoutCall, PayoutDecision
 from domain.psp import RefundOutcome
 
 _LOOK_FOR_IT = (Decision.RETRY, Decision.NOT_CHARGED, Decision.REFERENCE, Decision.CANCEL)
@@ -33,14 +38,27 @@ def offered(task: str, *, has_reference: bool = False, acceptable: bool = False)
 
 
 def offered_for_refund(outcome: RefundOutcome, *, undoes_charge: bool) -> tuple[Decision, ...]:
-    """The decisions about a refund that the PSP refused, does not know, or made of another amount (SUCCEEDED): that
-    may stand, unless the buyer is owed the whole charge."""
-    if outcome is not RefundOutcome.SUCCEEDED:
+    """The decisions about a refund that the PSP refused, does not know, or makes of another amount (SUCCEEDED or
+    PENDING): that may stand, unless the buyer is owed the whole charge."""
+    if outcome not in (RefundOutcome.SUCCEEDED, RefundOutcome.PENDING):
         return _REFUND
     return (Decision.REFERENCE,) if undoes_charge else (Decision.ACCEPT, Decision.REFERENCE)
 
 
-def in_words(decisions: tuple[Decision, ...]) -> str:
+_OFFERED_FOR_PAYOUT = {
+    PayoutCall.TRANSFER: (PayoutDecision.RETRY, PayoutDecision.REFERENCE),
+    PayoutCall.PAYOUT: (PayoutDecision.RETRY, PayoutDecision.REFERENCE, PayoutDecision.PAID, PayoutDecision.DONE),
+    PayoutCall.REVERSAL: (PayoutDecision.RETRY, PayoutDecision.PAID, PayoutDecision.DONE),
+}
+
+
+def offered_for_payout(call: PayoutCall) -> tuple[PayoutDecision, ...]:
+    """The decisions about a payout that waits with this call. Where the PSP made another amount of it, RETRY works once
+    that is undone there, which is looked at before the decision is taken."""
+    return _OFFERED_FOR_PAYOUT[call]
+
+
+def in_words(decisions: Sequence[StrEnum]) -> str:
     """`retry, reference or cancel`."""
     *first, last = [decision.value for decision in decisions]
     return f"{', '.join(first)} or {last}" if first else last

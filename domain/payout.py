@@ -112,9 +112,11 @@ class PayoutInput(Frozen):
 
 
 class PayoutStep(Frozen):
-    """The input of an activity about a payout that needs no more."""
+    """The input of an activity about a payout that needs no more. `waits`: its workflow looks again by itself where the
+    PSP repeats an old error under the key; one of an earlier release leaves that to the activity."""
 
     payout_id: str
+    waits: bool = False
 
 
 class BookTransferStep(Frozen):
@@ -123,6 +125,7 @@ class BookTransferStep(Frozen):
     payout_id: str
     call: PayoutCall
     result: TransferResult
+    next_check_at: datetime | None = Field(default=None, description="of an unknown one: when it is looked for again")
     at: datetime
 
 
@@ -137,13 +140,29 @@ class BookPayoutStep(Frozen):
     at: datetime
 
 
+class PayoutDecision(StrEnum):
+    """A person's decision about a payout that needs attention."""
+
+    RETRY = "retry"
+    """Make the call again, under a new key: nothing came of the last. Of one that the bank has: wait on."""
+    REFERENCE = "reference"
+    """It was made, and this is the PSP's name for it."""
+    DONE = "done"
+    """Taken back by hand at the PSP: the money is ours again."""
+    PAID = "paid"
+    """The seller has the money, whatever the PSP says of it."""
+
+
 class PayoutState(Frozen):
     """The state of a payout. `cancel_requested`: and not yet refused. `late`: a person is asked about one that the PSP
-    knows by name, so it may still say what became of it."""
+    knows by name, so it may still say what became of it. `why` a person is asked, and the decisions that are `offered`.
+    """
 
     status: PayoutStatus
     cancel_requested: bool = False
     late: bool = False
+    why: str | None = None
+    offered: tuple[PayoutDecision, ...] = ()
 
 
 class BankWaitPolicy(Frozen):
@@ -160,19 +179,6 @@ class BankWaitPolicy(Frozen):
 
 
 BANK_PATIENCE = BankWaitPolicy()
-
-
-class PayoutDecision(StrEnum):
-    """A person's decision about a payout that needs attention."""
-
-    RETRY = "retry"
-    """Make the call again, under a new key: nothing came of the last. Of one that the bank has: wait on."""
-    REFERENCE = "reference"
-    """It was made, and this is the PSP's name for it."""
-    DONE = "done"
-    """Taken back by hand at the PSP: the money is ours again."""
-    PAID = "paid"
-    """The seller has the money, whatever the PSP says of it."""
 
 
 class PayoutResolution(Frozen):

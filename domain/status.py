@@ -286,7 +286,7 @@ PAYOUT_STEPS: tuple[Step, ...] = (
         (PayoutStatus.REQUESTED, PayoutStatus.RETURNING, PayoutStatus.NEEDS_ATTENTION),
         PayoutStatus.FAILED,
         "PSP",
-        "refused or failed, and the money is in the wallet again",
+        "refused, failed, or not made under a key whose stored error it repeats; the money is in the wallet again",
     ),
     Step(
         (PayoutStatus.REQUESTED, PayoutStatus.RETURNING, PayoutStatus.NEEDS_ATTENTION),
@@ -304,8 +304,8 @@ PAYOUT_STEPS: tuple[Step, ...] = (
         _PAYOUT_UNDER_WAY,
         PayoutStatus.NEEDS_ATTENTION,
         "workflow",
-        "the PSP refuses to take the transfer back, nothing is found of a call whose key has expired, or the bank has "
-        "it for too long: a person decides",
+        "the PSP refuses to take the transfer back, made another amount of a call, shows nothing of one whose key has "
+        "expired, or the bank has it for too long: a person decides",
     ),
     Step(
         (PayoutStatus.NEEDS_ATTENTION,),

@@ -49,14 +49,40 @@ class WaitPolicy(Frozen):
     authorization_s: float = Field(default=518_400, description="where the PSP does not say how long it holds")
     authorization_margin_s: float = Field(default=21_600, description="decided so long before the PSP lets go")
     evidence_warning_s: float = Field(default=172_800, description="a person is told so long before the deadline")
+    present_s: float = Field(default=0, description="so long the buyer is taken to wait at a screen")
+    present_max_s: float = Field(default=15, description="the longest gap meanwhile")
     poll_first_s: float = 5
     poll_max_s: float = 3_600
     poll_factor: float = 2
+    unknown_s: float = Field(default=600, description="so long what is not found under a dead key is looked for")
 
     @property
     def polls(self) -> Backoff:
-        """The gaps between two looks at the PSP."""
+        """The gaps between two looks at the PSP while nobody waits at a screen."""
         return Backoff(first_s=self.poll_first_s, max_s=self.poll_max_s, factor=self.poll_factor)
+
+    @property
+    def _present_polls(self) -> Backoff:
+        longest = min(self.present_max_s, self.poll_max_s)
+        return Backoff(first_s=min(self.poll_first_s, longest), max_s=longest, factor=self.poll_factor)
+
+    @property
+    def first_gap(self) -> timedelta:
+        """Until the first look at a charge that the buyer may be waiting for."""
+        return (self._present_polls if self.present_s > 0 else self.polls).first
+
+    def gap_after(self, gap: timedelta, waited: timedelta) -> timedelta:
+        """The gap that follows `gap` once a charge was waited for so long: a short one while the buyer is taken to wait
+        at a screen, then an ever longer one."""
+        is_present = waited < timedelta(seconds=self.present_s)
+        return (self._present_polls if is_present else self.polls).after(gap)
+
+
+AT_A_SCREEN = ("card", "upi", "netbanking", "wallet")
+"""Methods whose buyer waits for the outcome: 3DS, an app that asks for consent, the bank's page."""
+
+BANK_DEBIT = {"poll_first_s": 3_600.0, "poll_max_s": 21_600.0}
+"""The gaps for every other method: a bank debit takes days, and nobody waits at a screen."""
 
 
 class WaitPolicies(Frozen):

@@ -11,7 +11,7 @@ from config.settings import SANDBOX_STRIPE_KEY, SANDBOX_WEBHOOK_SECRET, Settings
 from db.core.database import Database
 from db.core.keyring import Keyring
 from domain.payout import BankWaitPolicy
-from domain.waiting import WaitPolicies, WaitPolicy
+from domain.waiting import AT_A_SCREEN, BANK_DEBIT, WaitPolicies, WaitPolicy
 from gateways.protocol import Psp, PspAccount
 from gateways.registry import open_psp
 from runtime.notifier import CompletionNotifier
@@ -113,23 +113,30 @@ def psp_accounts(settings: Settings) -> dict[str, PspAccount]:
 
 
 def wait_policies(settings: Settings) -> WaitPolicies:
-    """Of each payment method; all of them wait alike."""
-    return WaitPolicies(
-        default=WaitPolicy(
-            confirm_s=settings.confirm_deadline_s,
-            action_s=settings.action_deadline_s,
-            pending_s=settings.pending_deadline_s,
-            authorization_s=settings.authorization_deadline_s,
-            authorization_margin_s=settings.authorization_margin_s,
-            evidence_warning_s=settings.evidence_warning_s,
-            poll_first_s=settings.poll_first_s,
-            poll_max_s=settings.poll_max_s,
-        )
+    """Of each payment method: they differ in whether the buyer waits at a screen."""
+    policy = WaitPolicy(
+        confirm_s=settings.confirm_deadline_s,
+        action_s=settings.action_deadline_s,
+        pending_s=settings.pending_deadline_s,
+        authorization_s=settings.authorization_deadline_s,
+        authorization_margin_s=settings.authorization_margin_s,
+        evidence_warning_s=settings.evidence_warning_s,
+        poll_first_s=settings.poll_first_s,
+        poll_max_s=settings.poll_max_s,
+        unknown_s=settings.unknown_patience_s,
+        present_s=settings.poll_present_s,
+        present_max_s=settings.poll_present_max_s,
     )
+    debit = policy.model_copy(update={**BANK_DEBIT, "present_s": 0.0})
+    return WaitPolicies(default=debit, by_method=dict.fromkeys(AT_A_SCREEN, policy))
 
 
 def payout_wait_policy(settings: Settings) -> WaitPolicy:
-    return WaitPolicy(poll_first_s=settings.payout_poll_first_s, poll_max_s=settings.payout_poll_max_s)
+    return WaitPolicy(
+        poll_first_s=settings.payout_poll_first_s,
+        poll_max_s=settings.payout_poll_max_s,
+        unknown_s=settings.unknown_patience_s,
+    )
 
 
 def bank_wait_policy(settings: Settings) -> BankWaitPolicy:

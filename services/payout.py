@@ -32,7 +32,7 @@ from domain.status import PayoutStatus
 from runtime.wiring import Runtime, bank_wait_policy
 from services import merchant as merchants
 from services.command import Caller, check, once
-from services.payout_reference import check_reference
+from services.payout_reference import check_decision
 from services.waiting import wait_until
 
 
@@ -201,16 +201,16 @@ def _cancel_is_decided(row: Payout) -> bool:
 
 
 async def resolve(runtime: Runtime, caller: Caller, payout_id: str, resolution: PayoutResolution) -> Answer:
-    """Carry out a person's decision about a payout that NEEDS_ATTENTION; a reference is looked up at the PSP first.
+    """Carry out a person's decision about a payout that NEEDS_ATTENTION; the PSP is looked at first.
 
-    Raises NotFound `payout_not_found`; what `check_reference` does; Conflict `reference_taken`; Unprocessable
+    Raises NotFound `payout_not_found`; what `check_decision` does; Conflict `reference_taken`; Unprocessable
     `field_invalid`, `text_invalid`, `card_data_forbidden`.
     """
     row = await find(runtime.database, caller, payout_id)
     check(Note, resolution.note, "note")
     if resolution.reference is not None:
         check(PspReference, resolution.reference, "reference")
-    await check_reference(runtime.psps[row.psp], row, resolution, timeout_s=runtime.settings.stripe_timeout_s)
+    await check_decision(runtime.psps[row.psp], row, resolution, timeout_s=runtime.settings.stripe_timeout_s)
     step = PayoutResolutionStep(payout_id=row.id, resolution=resolution, at=datetime.now(UTC))
     bank = bank_wait_policy(runtime.settings)
     await runtime.database.run(lambda c: decision.resolve(c, step, runtime.send_for_s, bank))

@@ -4,6 +4,7 @@ A new one begins with the release that brings it. It is deleted with its old bra
 workflows after the next release, payments after the longest deadline.
 """
 
+CHECK_PAYOUT_RETRY = "0.3-check-payout-retry"
 SWEEP_DISPUTES = "0.2-sweep-disputes"
 SWEEP_PAYOUTS = "0.3-sweep-payouts"
 SWEEP_RECONCILIATIONS = "0.3-sweep-reconciliations"

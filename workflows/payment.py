@@ -449,11 +449,11 @@ class PaymentWorkflow:
 
     async def _check_twice(self, result: ChargeResult) -> ChargeResult:
         """A second answer before a person is asked: it may be the first one that was wrong, not the charge."""
-        gap = self._polls.first
+        began, gap = workflow.now(), self._waits.first_gap
         again = await self._calls.check_charge(self._charge_step(result))
         while again.outcome is ChargeOutcome.UNKNOWN:
             await self._messages.wait(gap, None, f"look at {self._inp.psp} again")
-            gap = self._polls.after(gap)
+            gap = self._waits.gap_after(gap, workflow.now() - began)
             again = await self._calls.check_charge(self._charge_step(result))
         return again if again.outcome is ChargeOutcome.SUCCEEDED else result
 
@@ -543,7 +543,7 @@ class PaymentWorkflow:
         """Wait until the PSP says something new: by webhook or by poll, whichever is first; at the deadline, or when a
         cancel is wanted, void it there. Returns what the charge has become."""
         status, deadline_s = self._waiting_as(result)
-        gap = self._polls.first
+        began, gap = workflow.now(), self._waits.first_gap
         overdue = status is Status.NEEDS_ATTENTION
         while True:
             state = await self._wait_as(
@@ -558,7 +558,7 @@ class PaymentWorkflow:
                 return PaymentEnd(status=state.status)
             if not state.nudged and not (state.cancel_requested and not self._void_tried):
                 await self._messages.wait(gap, None if overdue else state.deadline_at, f"next look at {self._inp.psp}")
-            gap = self._polls.after(gap)
+            gap = self._waits.gap_after(gap, workflow.now() - began)
             newer = await self._check_or_void(result, state, overdue=overdue)
             decided = self._decided(result, newer)
             if decided is not None:

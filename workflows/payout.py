@@ -1,16 +1,19 @@
 """A payout, from the wallet to the seller's bank: transfer, pay out, wait; and back again where that fails."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from temporalio import workflow
 from temporalio.exceptions import FailureError
 
 from workflows.calls import Calls, reason
 from workflows.inputs import update_input
+from workflows.patches import CHECK_PAYOUT_RETRY
 from workflows.pending_messages import PendingMessages
 
 with workflow.unsafe.imports_passed_through():
     from activities.payout import PayoutActivities
+    from domain import unknown
+    from domain.decisions import in_words
     from domain.payout import (
         PAYOUT_WORKFLOW,
         BookPayoutStep,
@@ -25,33 +28,46 @@ with workflow.unsafe.imports_passed_through():
     )
     from domain.psp import PayoutOutcome, PayoutResult, TransferOutcome, TransferResult
     from domain.status import PAYOUT_ENDED, PayoutStatus
+    from domain.waiting import Backoff
 
 
 class PayoutCalls(Calls):
     """The calls of a payout in which the lack of an answer is decided about."""
 
-    async def transfer(self, step: PayoutStep) -> TransferResult:
-        """One attempt in the task; until it is known if that has no answer."""
-        try:
-            result = await self.local(PayoutActivities.transfer_once, step, f"transfer at {self.psp}")
-        except FailureError as error:
-            result = TransferResult(outcome=TransferOutcome.UNKNOWN, reason=reason(error))
-        if result.outcome is not TransferOutcome.UNKNOWN:
-            return result
+    async def transfer(self, step: PayoutStep, *, again: bool) -> TransferResult:
+        """One attempt in the task, unless it is made `again`; until it is known if that has no answer."""
+        if not again:
+            try:
+                result = await self.local(PayoutActivities.transfer_once, step, f"transfer at {self.psp}")
+            except FailureError as error:
+                result = TransferResult(outcome=TransferOutcome.UNKNOWN, reason=reason(error))
+            if result.outcome is not TransferOutcome.UNKNOWN:
+                return result
+            _show_unanswered(f"transfer: {unknown.in_words(result.reason)}")
         return await self.durable(PayoutActivities.transfer_until_known, step, f"transfer at {self.psp} until known")
 
-    async def pay_out(self, step: PayoutStep) -> PayoutResult:
-        """One attempt in the task; until it is known if that has no answer."""
-        try:
-            result = await self.local(PayoutActivities.pay_out_once, step, f"pay out at {self.psp}")
-        except FailureError as error:
-            result = PayoutResult(outcome=PayoutOutcome.UNKNOWN, reason=reason(error))
-        if result.outcome is not PayoutOutcome.UNKNOWN:
-            return result
+    async def pay_out(self, step: PayoutStep, *, again: bool) -> PayoutResult:
+        """As `transfer`."""
+        if not again:
+            try:
+                result = await self.local(PayoutActivities.pay_out_once, step, f"pay out at {self.psp}")
+            except FailureError as error:
+                result = PayoutResult(outcome=PayoutOutcome.UNKNOWN, reason=reason(error))
+            if result.outcome is not PayoutOutcome.UNKNOWN:
+                return result
+            _show_unanswered(f"payout: {unknown.in_words(result.reason)}")
         return await self.durable(PayoutActivities.pay_out_until_known, step, f"pay out at {self.psp} until known")
 
     async def read(self, step: PayoutStep) -> PayoutState:
         return await self.commit(PayoutActivities.look_at_payout, step, "where it stands")
+
+
+def _show_unanswered(what: str) -> None:
+    workflow.set_current_details(f"**Unanswered** · {what} · asks the PSP again and again, with growing gaps")
+
+
+_LOOKS = Backoff(first_s=5, max_s=120)
+"""The gaps between looks for what was sent under a dead key."""
 
 
 @workflow.defn(name=PAYOUT_WORKFLOW)
@@ -62,11 +78,13 @@ class PayoutWorkflow:
     @workflow.init
     def __init__(self, inp: PayoutInput) -> None:
         self._inp = inp
-        self._step = PayoutStep(payout_id=inp.payout_id)
+        self._step = PayoutStep(payout_id=inp.payout_id, waits=True)
         self._calls = PayoutCalls(inp.task_queue, inp.psp)
         self._messages = PendingMessages()
         self._polls = inp.patience.polls
         self._gap = self._polls.first
+        self._dead_since: datetime | None = None
+        self._looks = 0
         self._cancel_tried = False
         self._state = PayoutState(status=inp.status)
 
@@ -82,9 +100,10 @@ class PayoutWorkflow:
     async def _advance(self, state: PayoutState) -> PayoutState:
         match state.status:
             case PayoutStatus.REQUESTED:
-                return await self._transfer(PayoutCall.TRANSFER, await self._calls.transfer(self._step))
+                transfer = await self._calls.transfer(self._step, again=self._dead_since is not None)
+                return await self._transfer(PayoutCall.TRANSFER, transfer)
             case PayoutStatus.TRANSFERRED:
-                return await self._book(await self._calls.pay_out(self._step))
+                return await self._pay_out(await self._calls.pay_out(self._step, again=self._dead_since is not None))
             case PayoutStatus.IN_TRANSIT:
                 return await self._wait_for_the_bank(state)
             case PayoutStatus.RETURNING:
@@ -97,8 +116,48 @@ class PayoutWorkflow:
                 return await self._check_the_bank(state)
 
     async def _transfer(self, call: PayoutCall, result: TransferResult) -> PayoutState:
-        step = BookTransferStep(payout_id=self._inp.payout_id, call=call, result=result, at=workflow.now())
-        return await self._calls.commit(PayoutActivities.book_transfer, step, f"book {call}: {result.outcome}")
+        gap = None if result.outcome is not TransferOutcome.UNKNOWN else self._next_look()
+        if gap is None:
+            self._dead_since = None
+            if result.outcome is TransferOutcome.UNKNOWN:
+                # Of a reversal the money is on the seller's account still, which is for a person to decide.
+                ends_as = TransferOutcome.REFUSED if call is PayoutCall.TRANSFER else TransferOutcome.NOT_FOUND
+                result = TransferResult(outcome=ends_as, failure=unknown.not_made(call))
+        now = workflow.now()
+        step = BookTransferStep(
+            payout_id=self._inp.payout_id, call=call, result=result, next_check_at=now + gap if gap else None, at=now
+        )
+        state = await self._calls.commit(PayoutActivities.book_transfer, step, f"book {call}: {result.outcome}")
+        if gap is not None:
+            await self._look_later(call, result.reason, gap)
+        return state
+
+    async def _pay_out(self, result: PayoutResult) -> PayoutState:
+        gap = None if result.outcome is not PayoutOutcome.UNKNOWN else self._next_look()
+        if gap is not None:
+            state = await self._book(result, gap)
+            await self._look_later(PayoutCall.PAYOUT, result.reason, gap)
+            return state
+        self._dead_since = None
+        if result.outcome is PayoutOutcome.UNKNOWN:
+            result = PayoutResult(outcome=PayoutOutcome.FAILED, failure=unknown.not_made(PayoutCall.PAYOUT))
+        return await self._book(result)
+
+    def _next_look(self) -> timedelta | None:
+        """The gap until the next look for what was sent under a dead key: nothing of it can execute any more, but the
+        PSP's lists may lag. None: it was looked for long enough, and counts as not made."""
+        now = workflow.now()
+        if self._dead_since is None:
+            self._dead_since, self._looks = now, 0
+        left = self._dead_since + timedelta(seconds=self._inp.patience.unknown_s) - now
+        if left <= timedelta(0):
+            return None
+        self._looks += 1
+        return min(_LOOKS.nth(self._looks - 1), self._polls.longest, left)
+
+    async def _look_later(self, call: PayoutCall, cause: str | None, gap: timedelta) -> None:
+        _show_unanswered(f"{call}: {unknown.waiting_for(cause, self._looks, workflow.now() + gap)}")
+        await self._wait(gap, f"next look for the {call}")
 
     async def _take_back(self) -> PayoutState:
         summary = f"take the transfer back at {self._calls.psp}"
@@ -135,20 +194,27 @@ class PayoutWorkflow:
         summary = f"look at the payout at {self._calls.psp}"
         return await self._book(await self._calls.durable(PayoutActivities.check_payout, self._step, summary))
 
-    async def _book(self, result: PayoutResult, *, cancelling: bool = False) -> PayoutState:
-        now = workflow.now()
+    async def _book(
+        self, result: PayoutResult, gap: timedelta | None = None, *, cancelling: bool = False
+    ) -> PayoutState:
+        """`gap`: until the next look, where that is not the next poll."""
+        now, gap = workflow.now(), gap or self._gap
         step = BookPayoutStep(
-            payout_id=self._inp.payout_id, result=result, next_check_at=now + self._gap, cancelling=cancelling, at=now
+            payout_id=self._inp.payout_id, result=result, next_check_at=now + gap, cancelling=cancelling, at=now
         )
         state = await self._calls.commit(PayoutActivities.book_payout, step, f"book payout: {result.outcome}")
-        workflow.set_current_details(f"**{state.status}** · looks again in {self._gap.total_seconds():.0f} s")
+        again = "" if state.status in PAYOUT_ENDED else f" · looks again at {now + gap:%Y-%m-%d %H:%M:%S} UTC"
+        workflow.set_current_details(f"**{state.status}**{again}")
         return state
 
     async def _wait_for_a_person(self) -> PayoutState:
         """The decision is in the row; who wrote it there nudges. What the PSP has by name may still arrive."""
-        workflow.set_current_details("**NEEDS_ATTENTION** · waits for `resolve`")
+        why = f" · {self._state.why}" if self._state.why else ""
+        offered = f": {in_words(self._state.offered)}" if self._state.offered else ""
+        workflow.set_current_details(f"**NEEDS_ATTENTION**{why} · waits for `resolve`{offered}")
         await self._wait(self._polls.longest, "a person decides")
         state = await self._calls.read(self._step)
+        state = state.model_copy(update={"why": self._state.why})
         return await self._check_the_bank(state) if state.late else state
 
     @workflow.signal(description="Look at the PSP now.")
@@ -163,8 +229,10 @@ class PayoutWorkflow:
     async def resolve(self, *inputs: object) -> str:
         message = update_input(PayoutResolution, inputs)
         step = PayoutResolutionStep(payout_id=self._inp.payout_id, resolution=message, at=workflow.now())
-        if message.decision is PayoutDecision.REFERENCE:
-            summary = f"look at {message.reference} at {self._calls.psp}"
+        if message.decision is PayoutDecision.REFERENCE or (
+            message.decision is PayoutDecision.RETRY and workflow.patched(CHECK_PAYOUT_RETRY)
+        ):
+            summary = f"look at {message.reference or 'what there is of it'} at {self._calls.psp}"
             await self._calls.durable(PayoutActivities.check_reference, step, summary)
         state = await self._calls.commit(PayoutActivities.resolve_payout, step, f"resolved by {message.by}")
         self._messages.nudge()

@@ -105,7 +105,8 @@ async def _answer(runtime: Runtime, row: Payout, status: int, *, replayed: bool 
 async def _detail(runtime: Runtime, row: Payout) -> PayoutDetail:
     steps = await runtime.database.read(lambda c: payout.transitions(c, row.id))
     trace_id = await runtime.database.read(lambda c: trace.latest(c, row.psp, row.reference))
-    return payout_detail(row, steps, trace_id)
+    unanswered = await runtime.database.read(lambda c: payout.unanswered(c, row))
+    return payout_detail(row, steps, trace_id, unanswered)
 
 
 def _json(model: BaseModel, status: int = 200, sent: dict[str, str] | None = None) -> Response:

@@ -19,9 +19,9 @@ from api.merchant.shapes import (
     schedule_fields,
 )
 from db.merchant import Merchant
-from db.payout.record import Payout, PayoutItem, PayoutTransition
+from db.payout.record import Call, Payout, PayoutItem, PayoutTransition
 from domain.money import to_major
-from domain.payout import PayoutSchedule
+from domain.payout import PayoutCall, PayoutSchedule
 from domain.statement import words
 from domain.status import PayoutStatus
 
@@ -89,6 +89,15 @@ class PayoutTransitionOut(Out):
     at: datetime
 
 
+class UnansweredOut(Out):
+    """A call at the PSP without an answer that can be trusted; it is made again, or looked for, by itself."""
+
+    call: PayoutCall
+    reason: str | None = Field(description="of the last try", examples=["timeout"])
+    message: str = Field(description="the same in words, with the number of tries")
+    next_check_at: datetime | None
+
+
 class PayoutDetail(PayoutOut):
     model_config = ConfigDict(frozen=True, json_schema_extra={"example": examples.PAYOUT})
 
@@ -96,6 +105,7 @@ class PayoutDetail(PayoutOut):
         description="the bank's own reference, by which the seller's bank finds it; told days after it is paid, if ever"
     )
     transitions: list[PayoutTransitionOut] = Field(description="its history, the oldest first")
+    unanswered: UnansweredOut | None = Field(description="why it does not move on; null: nothing is unanswered")
 
 
 class PayoutList(Out):
@@ -140,12 +150,23 @@ def payout_out(row: Payout) -> PayoutOut:
     return PayoutOut(**_payout(row))
 
 
-def payout_detail(row: Payout, transitions: Sequence[PayoutTransition], trace_id: str | None) -> PayoutDetail:
+def payout_detail(
+    row: Payout, transitions: Sequence[PayoutTransition], trace_id: str | None, call: Call | None
+) -> PayoutDetail:
+    """`call`: the one without an answer that can be trusted."""
     steps = [
         PayoutTransitionOut(from_status=t.from_status, to_status=t.to_status, reason=t.reason, at=t.at)
         for t in transitions
     ]
-    return PayoutDetail(**_payout(row), trace_id=trace_id, transitions=steps)
+    unanswered = None
+    if call is not None and call.failure is not None:
+        unanswered = UnansweredOut(
+            call=call.call,
+            reason=call.failure.psp_code,
+            message=call.failure.message,
+            next_check_at=row.next_check_at,
+        )
+    return PayoutDetail(**_payout(row), trace_id=trace_id, transitions=steps, unanswered=unanswered)
 
 
 def _payout(row: Payout) -> dict[str, Any]:

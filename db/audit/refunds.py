@@ -60,8 +60,11 @@ REFUNDS = (
                format('captured %s %s, but %s is refunded by us, %s at the PSP and %s disputed, and no task says so',
                       s.captured, p.currency, s.refunds, s.at_psp, s.disputed)
         FROM payment p CROSS JOIN LATERAL (
-            SELECT sum(captured_amount) AS captured, sum(refund_amount) AS refunds, sum(psp_refund_amount) AS at_psp,
-                   sum(dispute_amount) AS disputed
+            SELECT sum(captured_amount) AS captured, sum(psp_refund_amount) AS at_psp, sum(dispute_amount) AS disputed,
+                   -- one that is asked for and not made may still be refused, just since the PSP made another
+                   (SELECT coalesce(sum(amount), 0) FROM refund r
+                    WHERE r.payment_id = p.id AND r.origin = 'request' AND r.status = '{RefundStatus.SUCCEEDED}')
+                       AS refunds
             FROM payment_order WHERE payment_id = p.id
         ) s
         WHERE s.refunds + s.at_psp + s.disputed > s.captured

@@ -13,6 +13,7 @@ from db.ledger import posting as ledger
 from db.ledger import reserve
 from db.ledger.reserve_record import Reserve
 from db.payment.record import Payment
+from db.refund import find as refunds
 from db.schema.merchant import merchant
 from domain import ledger as books
 from domain.ledger import Kind, Transaction
@@ -99,7 +100,7 @@ async def _exceeds(connection: AsyncConnection, locked: Payment, row: Dispute) -
     """More is disputed than the buyer still paid: a person should know, and tell the bank so. `locked` is how the
     payment stood before this dispute."""
     captured = sum(order.captured_amount for order in locked.captured)
-    refunded = sum(order.refund_amount + order.psp_refund_amount for order in locked.captured)
+    refunded = await refunds.made(connection, locked.id)
     disputed = sum(order.dispute_amount for order in locked.captured)
     if row.amount <= captured - refunded - disputed:
         return

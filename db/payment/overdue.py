@@ -6,7 +6,9 @@ from sqlalchemy import ColumnElement, and_, exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db import task
+from db.payout.payout import unanswered_since
 from db.payout.transition import STUCK as PAYOUT_STUCK
+from db.payout.transition import UNANSWERED as PAYOUT_UNANSWERED
 from db.schema.dispute import dispute
 from db.schema.payment import payment
 from db.schema.payout import payout
@@ -105,4 +107,18 @@ async def _stuck_payouts(connection: AsyncConnection, due: ColumnElement[datetim
     for row in rows:
         detail = f"Payout {row.id} is {row.status} and no step has moved it on"
         await task.open_task(connection, row.tenant_id, None, PAYOUT_STUCK, detail, object_id=row.id)
-    return len(rows)
+    return len(rows) + await _unanswered_payouts(connection, due)
+
+
+async def _unanswered_payouts(connection: AsyncConnection, due: ColumnElement[datetime]) -> int:
+    """Tell a person of payouts that the PSP gives no answer about; a task that is open already is brought up to date.
+    Returns how many were opened."""
+    opened = 0
+    for row, call in await unanswered_since(connection, due):
+        following = f", the next by {row.next_check_at:%Y-%m-%d %H:%M:%S} UTC" if row.next_check_at else ""
+        why = call.failure.message if call.failure else "there is no answer"
+        detail = f"The {call.call} of {row.id}: {why}{following}"
+        if not await task.tell_again(connection, row.id, PAYOUT_UNANSWERED, detail):
+            await task.open_task(connection, row.tenant_id, None, PAYOUT_UNANSWERED, detail, object_id=row.id)
+            opened += 1
+    return opened

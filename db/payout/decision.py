@@ -8,8 +8,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from db import audit_log, task
 from db.payout import lifecycle, transition
 from db.payout import payout as payouts
-from db.payout.record import Payout
+from db.payout.record import WAITS_AS, Payout
 from db.schema.payout import payout
+from domain.decisions import in_words, offered_for_payout
 from domain.errors import Conflict, Unprocessable
 from domain.ledger import Kind
 from domain.payout import (
@@ -27,13 +28,6 @@ from domain.status import PayoutStatus
 _CANCELLABLE = (PayoutStatus.REQUESTED, PayoutStatus.TRANSFERRED, PayoutStatus.IN_TRANSIT)
 
 
-def call_of(row: Payout) -> PayoutCall:
-    """The call that the payout waits for; one that needs attention, the call about which it does."""
-    if row.ends_as is not None:
-        return PayoutCall.REVERSAL
-    return PayoutCall.TRANSFER if row.transfer_reference is None else PayoutCall.PAYOUT
-
-
 async def request_cancel(connection: AsyncConnection, payout_id: str, by: str, at: datetime) -> Payout:
     """Mark a payout as not wanted any more; its workflow does what can still be done. Raises Conflict
     `payout_not_cancellable`."""
@@ -47,24 +41,16 @@ async def request_cancel(connection: AsyncConnection, payout_id: str, by: str, a
     return await payouts.get(connection, payout_id)
 
 
-_POSSIBLE = {
-    PayoutCall.TRANSFER: (PayoutDecision.RETRY, PayoutDecision.REFERENCE),
-    PayoutCall.PAYOUT: (PayoutDecision.RETRY, PayoutDecision.REFERENCE, PayoutDecision.PAID, PayoutDecision.DONE),
-    PayoutCall.REVERSAL: (PayoutDecision.RETRY, PayoutDecision.PAID, PayoutDecision.DONE),
-}
-
-
 def refuse_impossible(row: Payout, resolution: PayoutResolution) -> None:
     """Raises Conflict `payout_not_waiting`, Unprocessable `decision_not_possible`."""
     if row.status is not PayoutStatus.NEEDS_ATTENTION:
         raise Conflict(f"{row.id} is {row.status}: there is nothing to decide.", code="payout_not_waiting")
-    call, decision = call_of(row), resolution.decision
-    if decision in _POSSIBLE[call] and (decision is not PayoutDecision.REFERENCE or resolution.reference):
+    call, decision = transition.call_of(row), resolution.decision
+    possible = offered_for_payout(call)
+    if decision in possible and (decision is not PayoutDecision.REFERENCE or resolution.reference):
         return
-    words = [word if word != PayoutDecision.REFERENCE else "reference with the PSP's name for it"
-             for word in _POSSIBLE[call]]  # fmt: skip
-    possible = f"{', '.join(words[:-1])} or {words[-1]}"
-    raise Unprocessable(f"The {call} of {row.id} is waited for: say {possible}.", code="decision_not_possible")
+    words = in_words(possible).replace("reference", "reference with the PSP's name for it")
+    raise Unprocessable(f"The {call} of {row.id} is waited for: say {words}.", code="decision_not_possible")
 
 
 async def resolve(
@@ -75,7 +61,7 @@ async def resolve(
     row = await payouts.lock(connection, step.payout_id)
     resolution, by, at = step.resolution, step.resolution.by, step.at
     refuse_impossible(row, resolution)
-    call = call_of(row)
+    call = transition.call_of(row)
     detail = {"decision": resolution.decision.value, "reference": resolution.reference, "note": resolution.note}
     await audit_log.record(connection, row.tenant_id, by, "payout.resolve", row.id, detail)
     await task.close_of(connection, row.id, by=by, resolution=f"{resolution.decision}: {resolution.note}".rstrip(": "))
@@ -103,13 +89,8 @@ async def _again(
         return await transition.move(
             connection, row, PayoutStatus.IN_TRANSIT, f"{by} waits on", at, next_check_at=func.now()
         )
-    back = {
-        PayoutCall.TRANSFER: PayoutStatus.REQUESTED,
-        PayoutCall.PAYOUT: PayoutStatus.TRANSFERRED,
-        PayoutCall.REVERSAL: PayoutStatus.RETURNING,
-    }[call]
     await payouts.new_call(connection, row, call, send_for_s)
-    return await transition.move(connection, row, back, f"retry by {by}", at, next_check_at=func.now())
+    return await transition.move(connection, row, WAITS_AS[call], f"retry by {by}", at, next_check_at=func.now())
 
 
 async def _made_by_hand(

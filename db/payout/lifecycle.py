@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from db import task
 from db.payout import payout as payouts
 from db.payout import request, trace, transition
-from db.payout.record import Payout
+from db.payout.record import WAITS_AS, Payout
 from db.schema.merchant import merchant
 from db.schema.payout import payout_call
 from domain import ledger as books
@@ -52,21 +52,30 @@ async def begin(connection: AsyncConnection, payout_id: str, key: str) -> str | 
     return None
 
 
+async def unanswered(
+    connection: AsyncConnection, payout_id: str, call: PayoutCall, reason: str, next_check_at: datetime
+) -> None:
+    """Write down that a call has no answer that can be trusted, as long as the payout waits for one."""
+    row = await payouts.lock(connection, payout_id)
+    if row.status is WAITS_AS[call]:
+        await transition.unanswered(connection, row, call, reason, next_check_at)
+
+
 # --- the seller's account at the PSP ---
 
 
 async def book_transfer(connection: AsyncConnection, step: BookTransferStep, send_for_s: float) -> PayoutState:
     """The PSP's word on the transfer, or on taking it back. One that the row has moved on from changes nothing."""
     row = await payouts.lock(connection, step.payout_id)
-    waits_for = PayoutStatus.REQUESTED if step.call is PayoutCall.TRANSFER else PayoutStatus.RETURNING
-    if row.status is not waits_for:
+    if row.status is not WAITS_AS[step.call]:
         return transition.state_of(row)
     result = step.result
-    await transition.note_call(connection, row, step.call, result.outcome.value, result.reference, result.failure)
     if result.outcome is TransferOutcome.UNKNOWN:
-        return await transition.unknown(connection, row)
+        return await transition.unanswered(connection, row, step.call, result.reason or "", step.next_check_at)
+    await transition.note_call(connection, row, step.call, result.outcome.value, result.reference, result.failure)
     if result.outcome is TransferOutcome.NOT_FOUND:
-        return await transition.needs_attention(connection, row, step.call, transition.UNCLEAR, result.failure, step.at)
+        kind = transition.unclear(result.failure)
+        return await transition.needs_attention(connection, row, step.call, kind, result.failure, step.at)
     if step.call is PayoutCall.TRANSFER:
         return await transferred(connection, row, result, step.at, send_for_s)
     if result.outcome is TransferOutcome.REFUSED:
@@ -115,12 +124,13 @@ async def book_payout(
     """The PSP's word on the payout to the seller's bank. What it said before it was asked is thereby read."""
     row = await payouts.lock(connection, step.payout_id)
     result = step.result
-    if result.reference is not None and result.trace_id is not None:
-        await trace.keep(connection, row.psp, [(result.reference, result.trace_id)])
+    await trace.keep(connection, row.psp, [(result.reference, result.trace_id)])
     if row.settled:
         await transition.webhooks_read(connection, row, result)
     if row.settled or not (row.status in _AT_THE_BANK or transition.late(row)):
         return transition.state_of(row)
+    if row.status is PayoutStatus.TRANSFERRED and result.outcome is PayoutOutcome.UNKNOWN:
+        return await transition.unanswered(connection, row, PayoutCall.PAYOUT, result.reason or "", step.next_check_at)
     if row.status is PayoutStatus.TRANSFERRED:
         await transition.note_call(
             connection, row, PayoutCall.PAYOUT, result.outcome.value, result.reference, result.failure
@@ -169,27 +179,31 @@ async def _unclear(connection: AsyncConnection, row: Payout, step: BookPayoutSte
     for, or should have arrived long ago."""
     result, at = step.result, step.at
     if row.status is PayoutStatus.PAID:
-        return await _return_unknown(connection, row, at, bank)
+        return await _return_unknown(connection, row, result.failure, at, bank)
     if transition.late(row):
         return await transition.unknown(connection, row)
     unseen = row.status is PayoutStatus.TRANSFERRED or result.failure is not None
     if result.outcome is PayoutOutcome.NOT_FOUND and unseen:
-        return await transition.needs_attention(
-            connection, row, PayoutCall.PAYOUT, transition.UNCLEAR, result.failure, at
-        )
+        kind = transition.unclear(result.failure)
+        return await transition.needs_attention(connection, row, PayoutCall.PAYOUT, kind, result.failure, at)
     if row.status is PayoutStatus.IN_TRANSIT and await _is_too_late(connection, row, at, bank):
         return await transition.needs_attention(connection, row, PayoutCall.PAYOUT, transition.LATE, _TOO_LATE, at)
     return await transition.unknown(connection, row, next_check_at=step.next_check_at)
 
 
-async def _return_unknown(connection: AsyncConnection, row: Payout, at: datetime, bank: BankWaitPolicy) -> PayoutState:
-    """It was paid, and whether the bank has returned it is not known: asked again soon, in the end a person is told."""
+async def _return_unknown(
+    connection: AsyncConnection, row: Payout, failure: Failure | None, at: datetime, bank: BankWaitPolicy
+) -> PayoutState:
+    """It was paid, and whether the bank has returned it is not known: asked again soon, in the end a person is told; at
+    once where the PSP shows something else than was paid (`failure`)."""
     if row.reference is None or row.next_check_at is None:
         return transition.state_of(row)
     paid_at = await transition.since(connection, row, PayoutStatus.PAID)
-    if at < paid_at + timedelta(days=max(bank.return_look_days, default=0)) + _RETURN_GIVEN_UP:
+    given_up_at = paid_at + timedelta(days=max(bank.return_look_days, default=0)) + _RETURN_GIVEN_UP
+    if failure is None and at < given_up_at:
         return await transition.unknown(connection, row, next_check_at=at + _RETURN_AGAIN)
-    detail = f"{row.id} was paid, and the PSP does not say whether the bank has returned it"
+    said = failure.message if failure else "the PSP does not say whether the bank has returned it"
+    detail = f"{row.id} was paid, and now: {said}" if failure else f"{row.id} was paid, and {said}"
     await task.open_task(connection, row.tenant_id, None, transition.UNCHECKED, detail, object_id=row.id)
     return await transition.unknown(connection, row, next_check_at=None)
 
@@ -211,7 +225,10 @@ async def _not_paid(
     connection: AsyncConnection, row: Payout, result: PayoutResult, at: datetime, send_for_s: float
 ) -> PayoutState:
     """It is on the seller's account at the PSP again, or has never left it: it is taken back from there."""
-    ends_as = PayoutStatus.CANCELLED if result.outcome is PayoutOutcome.CANCELLED else PayoutStatus.FAILED
+    cancelled = result.outcome is PayoutOutcome.CANCELLED
+    if row.status is PayoutStatus.TRANSFERRED and row.cancel_requested:
+        cancelled = True  # who asked for a cancel before it was on its way gets one
+    ends_as = PayoutStatus.CANCELLED if cancelled else PayoutStatus.FAILED
     reason = (result.reason or "cancelled") if ends_as is PayoutStatus.CANCELLED else "failed"
     if row.status is PayoutStatus.PAID:
         lines = books.reversed_lines(books.payout_paid(row.amount, row.currency))

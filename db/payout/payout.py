@@ -3,13 +3,13 @@
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Select, and_, func, insert, or_, select
+from sqlalchemy import ColumnElement, Select, and_, func, insert, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db.core import outbox
 from db.ledger import posting as ledger
 from db.ledger import wallet
-from db.payout.record import Call, Payout, PayoutTransition
+from db.payout.record import WAITS_AS, Call, Payout, PayoutTransition
 from db.schema.payout import payout, payout_call, payout_run, payout_transition
 from domain import ledger as books
 from domain.events import Event, payout_event_data
@@ -17,6 +17,7 @@ from domain.ids import new_id, payout_key
 from domain.ledger import Kind, Transaction
 from domain.model import Failure
 from domain.payout import PayoutCall
+from domain.psp import TransferOutcome
 from domain.status import PAYOUT_ENDED, PayoutStatus
 
 
@@ -187,6 +188,22 @@ async def page(
     if before is not None:
         query = query.where(payout.c.seq < before)
     return [Payout(**row) for row in (await connection.execute(query)).mappings()]
+
+
+async def unanswered(connection: AsyncConnection, row: Payout) -> Call | None:
+    """The call that the payout waits for, if the last answer to it cannot be trusted."""
+    wanted = next((call for call, status in WAITS_AS.items() if status is row.status), None)
+    call = await last_call(connection, row.id, wanted) if wanted else None
+    return call if call is not None and call.outcome == TransferOutcome.UNKNOWN else None
+
+
+async def unanswered_since(connection: AsyncConnection, since: ColumnElement[datetime]) -> list[tuple[Payout, Call]]:
+    """The payouts that have waited since then for an answer that can be trusted, each with the call at the PSP."""
+    waits = payout.c.status.in_([status.value for status in WAITS_AS.values()])
+    rows = await connection.execute(select(payout).where(waits, payout.c.unknown_count > 0))
+    found = [(row, await unanswered(connection, row)) for row in [Payout(**row) for row in rows.mappings()]]
+    due: datetime = (await connection.execute(select(since))).scalar_one()
+    return [(row, call) for row, call in found if call is not None and call.created_at < due]
 
 
 async def unfinished(connection: AsyncConnection, older_than_s: float, after_id: str, limit: int) -> list[Payout]:

@@ -8,6 +8,13 @@ from domain.model import Failure, Frozen
 from domain.payout import PayoutCall
 from domain.status import PAYOUT_ENDED, PayoutStatus
 
+WAITS_AS = {
+    PayoutCall.TRANSFER: PayoutStatus.REQUESTED,
+    PayoutCall.PAYOUT: PayoutStatus.TRANSFERRED,
+    PayoutCall.REVERSAL: PayoutStatus.RETURNING,
+}
+"""A call at the PSP → the status of the payout that waits for its answer."""
+
 
 class Payout(Frozen):
     """Money on its way to a seller. `destination`: the seller's account at the PSP."""

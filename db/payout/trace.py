@@ -9,9 +9,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from db.schema.payout import payout_trace
 
 
-async def keep(connection: AsyncConnection, psp: str, traces: Iterable[tuple[str, str]]) -> None:
-    """Keep each (the PSP's payout, the bank's reference of it) once."""
-    rows = [{"psp": psp, "reference": reference, "trace_id": trace} for reference, trace in sorted(set(traces))]
+async def keep(connection: AsyncConnection, psp: str, traces: Iterable[tuple[str | None, str | None]]) -> None:
+    """Keep each (the PSP's payout, the bank's reference of it) once; one of them is None until it is told."""
+    known = sorted({(payout, trace) for payout, trace in traces if payout is not None and trace is not None})
+    rows = [{"psp": psp, "reference": payout, "trace_id": trace} for payout, trace in known]
     if rows:
         await connection.execute(upsert(payout_trace).on_conflict_do_nothing(), rows)
 

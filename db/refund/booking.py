@@ -89,10 +89,13 @@ async def accept(connection: AsyncConnection, locked: Payment, row: Refund, at: 
 
 
 async def _change(connection: AsyncConnection, row: Refund, status: RefundStatus, result: RefundResult) -> Refund:
+    failure = result.failure
+    if status is RefundStatus.NEEDS_ATTENTION and result.outcome is not RefundOutcome.NOT_FOUND:
+        failure = _another_amount(row, result)
     values: dict[str, Any] = {
         "status": status.value,
         "reference": result.reference or row.reference,
-        "failure": result.failure.model_dump() if result.failure else None,
+        "failure": failure.model_dump() if failure else None,
     }
     if row.origin == "psp" and row.status is RefundStatus.REQUESTED and result.amount is not None:
         values |= {"amount": result.amount, "currency": result.currency}
@@ -109,7 +112,7 @@ def _status_of(row: Refund, result: RefundResult) -> RefundStatus | None:
             return None
         case RefundOutcome.NOT_FOUND:
             return RefundStatus.NEEDS_ATTENTION
-        case RefundOutcome.SUCCEEDED if not _as_asked(row, result):
+        case RefundOutcome.SUCCEEDED | RefundOutcome.PENDING if not _as_asked(row, result):
             return RefundStatus.NEEDS_ATTENTION
         case outcome:
             return RefundStatus(outcome.value)
@@ -124,10 +127,15 @@ def _as_asked(row: Refund, result: RefundResult) -> bool:
 def _why(row: Refund, result: RefundResult) -> str:
     if result.failure is not None:
         return f"Refund {row.id}: {result.failure.message}"
-    if result.outcome is RefundOutcome.SUCCEEDED:
-        said = Money(amount=result.amount or 0, currency=result.currency or row.currency)
-        return f"Refund {row.id}: asked for {Money(amount=row.amount, currency=row.currency)}, the PSP says {said}"
+    if result.outcome in (RefundOutcome.SUCCEEDED, RefundOutcome.PENDING):
+        return f"Refund {row.id}: {_another_amount(row, result).message}"
     return f"Refund {row.id}: the PSP does not know it"
+
+
+def _another_amount(row: Refund, result: RefundResult) -> Failure:
+    said = Money(amount=result.amount or 0, currency=result.currency or row.currency)
+    asked = Money(amount=row.amount, currency=row.currency)
+    return Failure(code="amount_mismatch", message=f"asked for {asked}, the PSP says {said}")
 
 
 async def _webhooks_read(connection: AsyncConnection, row: Refund, result: RefundResult) -> None:
@@ -210,8 +218,12 @@ async def _book_reserves(
     """Of a settled payment: what was set aside is taken when the buyer has it, and released when that failed."""
     if row.status is before.status:
         return
-    if row.origin == "psp" and row.status in (RefundStatus.PENDING, RefundStatus.SUCCEEDED):
+    made_at_psp = row.origin == "psp" and row.status in (RefundStatus.PENDING, RefundStatus.SUCCEEDED)
+    if made_at_psp:
         await _set_aside(connection, locked, row, step.at, unit)
+    told_before = row.origin == "psp" and before.status is RefundStatus.PENDING
+    if (made_at_psp or row.status is RefundStatus.SUCCEEDED) and not told_before:
+        await _exceeds(connection, locked, row)
     held = await reserve.of_source(connection, row.id)
     if row.status is RefundStatus.SUCCEEDED:
         await reserve.take_for_refund(connection, locked.psp, held, step.at)
@@ -231,17 +243,24 @@ async def _set_aside(connection: AsyncConnection, locked: Payment, row: Refund, 
     """The money has left the PSP, whether the sellers have it or not: each bears a share, on credit if need be."""
     if await reserve.of_source(connection, row.id):
         return
-    left = sum(order.refundable for order in locked.captured)
     for order, share in reserve.shares(locked, row.amount, row.currency, unit):
         fee = await reserve.fee_to_return(connection, order, share)
         await count_psp(connection, order.id, share)
         await reserve.for_refund(connection, order, row.id, share, fee, at, on_credit=True)
-    if row.amount > left:
-        detail = (
-            f"Refund {row.id} of {to_major(row.amount, row.currency)} {row.currency} was made at the PSP, though only "
-            f"{to_major(left, row.currency)} could be refunded."
-        )
-        await task.open_task(connection, locked.tenant_id, locked.id, "refund_exceeds", detail)
+
+
+async def _exceeds(connection: AsyncConnection, locked: Payment, row: Refund) -> None:
+    """More is back with the buyer than was paid: a person should know. What we have asked for and the PSP has not made
+    counts once it is made: of a charge that was refunded in the dashboard the PSP refuses it."""
+    captured = sum(order.captured_amount for order in locked.captured)
+    disputed = sum(order.dispute_amount for order in locked.captured)
+    left = captured - disputed - (await find.made(connection, locked.id) - row.amount)
+    if row.amount <= left:
+        return
+    amount, most = to_major(row.amount, row.currency), to_major(max(0, left), row.currency)
+    where = "at the PSP" if row.origin == "psp" else "as it was asked for"
+    detail = f"Refund {row.id} of {amount} {row.currency} was made {where}, though only {most} could be refunded."
+    await task.open_task(connection, locked.tenant_id, locked.id, "refund_exceeds", detail)
 
 
 async def _give_back(

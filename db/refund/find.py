@@ -57,6 +57,22 @@ def ended() -> ColumnElement[bool]:
     )
 
 
+async def made(connection: AsyncConnection, payment_id: str) -> int:
+    """The sum that the PSP has given back to the buyer of a settled payment, in minor units: refunds of ours once they
+    have succeeded, those of the dashboard as soon as the PSP tells of them."""
+    told = (RefundStatus.PENDING.value, RefundStatus.SUCCEEDED.value)
+    total = await connection.scalar(
+        select(func.sum(refund.c.amount)).where(
+            refund.c.payment_id == payment_id,
+            or_(
+                and_(refund.c.origin == "request", refund.c.status == RefundStatus.SUCCEEDED.value),
+                and_(refund.c.origin == "psp", refund.c.status.in_(told)),
+            ),
+        )
+    )
+    return int(total or 0)
+
+
 async def unfinished(connection: AsyncConnection, older_than_s: float, after_id: str, limit: int) -> list[Refund]:
     """Refunds that are not done, and that the payment's own workflow does not care for."""
     due = func.now() - timedelta(seconds=older_than_s)

@@ -33,6 +33,7 @@ _MESSAGES: dict[str, str] = {
     "payout_account_invalid": "The seller's account at the PSP, or the bank account behind it, cannot be paid.",
     "transfer_refused": "The PSP refused the transfer.",
     "reversal_refused": "The PSP refused to take the transfer back.",
+    "psp_error": "The PSP failed with an error that it repeats, and has not taken the transfer back.",
     "payout_refused": "The PSP refused the payout.",
     "payout_failed": "The payout did not reach the bank account.",
     "payout_not_cancellable": "The payout can no longer be cancelled.",
@@ -73,11 +74,13 @@ def transfer_result(thing: Any, kind: str = "transfer") -> TransferResult:
 
 
 def taken_back(transfer: Object, key: str) -> TransferResult | None:
-    """The reversal of a transfer that is reversed in full, the one made under `key` if there are several; else None."""
-    if transfer.get("reversed") is not True:
-        return None
+    """The reversal of a transfer that is reversed in full, the one made under `key` if there are several; of one that
+    is not, the reversal that we have made of another amount; else None."""
     entries = inside(transfer, "reversals", "data")
     reversals = [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
+    if transfer.get("reversed") is not True:
+        ours = [entry for entry in reversals if inside(entry, "metadata", "paysaga_payout")]
+        return transfer_result(ours[0], "transfer_reversal") if ours else None
     reversals.sort(key=lambda reversal: inside(reversal, "metadata", "paysaga_key") != key)
     reference = text_or_none(reversals[0].get("id")) if reversals else None
     whole = transfer_result({**transfer, "amount": transfer.get("amount_reversed")})

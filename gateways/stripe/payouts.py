@@ -152,7 +152,7 @@ class StripePayouts(StripeCalls):
         except Unanswered as unanswered:
             if unanswered.reason != "server_error_replayed":
                 raise
-            return await self._taken_back(request, failure_with("reversal_refused"), deadline)
+            return await self._taken_back(request, failure_with("psp_error"), deadline)
         back = transfer_result(reversal, "transfer_reversal")
         if back.outcome is TransferOutcome.DONE and reversal.get("transfer") != request.transfer_reference:
             return unknown_transfer("key_reused")

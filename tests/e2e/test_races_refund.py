@@ -116,6 +116,40 @@ async def test_a_refund_in_the_dashboard_of_a_payment_that_is_still_open_waits_f
     assert (await shop.explain(payment["id"]))["tasks"] == []
 
 
+async def tasks_of(shop: Shop, payment_id: str) -> list[str]:
+    return [task["kind"] for task in (await shop.explain(payment_id))["tasks"]]
+
+
+async def test_what_we_ask_for_and_the_psp_refuses_exceeds_nothing(paysaga: Deployment, shop: Shop) -> None:
+    """Its funds are set aside when somebody refunds the charge in the dashboard."""
+    checkout = shop.checkout()
+    payment = await shop.paid(checkout)
+    hold = await paysaga.sandbox.fault("refunds.create", "hold_before", checkout=checkout)
+    ours = await shop.refunded(payment["id"], wait=0)
+    await paysaga.sandbox.struck(hold)
+    await paysaga.sandbox.refund_by_hand(await shop.reference(payment["id"]), 50000)
+    await psp_refund(shop, payment["id"], "SUCCEEDED")
+    assert await tasks_of(shop, payment["id"]) == []
+    assert await audit_database(paysaga.database) == []
+    await paysaga.sandbox.release(hold)
+    await shop.refund_until(ours["id"], "FAILED")
+    assert await tasks_of(shop, payment["id"]) == []
+
+
+async def test_what_is_disputed_and_refunded_after_all_exceeds_what_was_paid(paysaga: Deployment, shop: Shop) -> None:
+    """It is said when the refund is made, not while it may still fail."""
+    checkout = shop.checkout()
+    payment = await shop.paid(checkout, "pm_card_pendingRefund")
+    ours = await shop.refunded(payment["id"])
+    await paysaga.sandbox.dispute(await shop.reference(payment["id"]))
+    await shop.dispute_until(payment["id"], "NEEDS_RESPONSE")
+    assert await tasks_of(shop, payment["id"]) == []
+    assert await audit_database(paysaga.database) == []
+    await let_succeed(paysaga, checkout, 50000)
+    await shop.refund_until(ours["id"], "SUCCEEDED")
+    assert await tasks_of(shop, payment["id"]) == ["refund_exceeds"]
+
+
 async def test_a_lost_refund_of_a_payment_that_is_still_open_is_taken_up_by_the_sweeper(
     paysaga: Deployment, shop: Shop
 ) -> None:

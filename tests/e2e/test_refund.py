@@ -163,12 +163,17 @@ async def test_the_platform_keeps_its_fee_where_the_terms_say_so(shop: Shop) -> 
 
 
 @pytest.mark.uncached
-async def test_another_amount_than_was_asked_for_is_accepted_by_a_person(paysaga: Deployment, shop: Shop) -> None:
+@pytest.mark.parametrize("token", ["pm_card_visa", "pm_card_pendingRefund"])
+async def test_another_amount_than_was_asked_for_is_accepted_by_a_person(
+    paysaga: Deployment, shop: Shop, token: str
+) -> None:
+    """Also while the PSP has not done with it."""
     checkout = shop.checkout()
-    payment = await shop.paid(checkout)
+    payment = await shop.paid(checkout, token)
     await paysaga.sandbox.fault("refunds.create", "wrong_amount", checkout=checkout, delta=100)
     refund = await shop.refunded(payment["id"], amount="200.00")
-    await shop.refund_until(refund["id"], "NEEDS_ATTENTION")
+    waiting = await shop.refund_until(refund["id"], "NEEDS_ATTENTION")
+    assert waiting["failure"]["code"] == "amount_mismatch"
     await paysaga.update(f"refund:{refund['id']}", "resolve", {"decision": "accept", "by": "olga"})
     assert (await shop.refund_until(refund["id"], "FAILED"))["failure"]["code"] == "amount_mismatch"
     await sweep(paysaga)

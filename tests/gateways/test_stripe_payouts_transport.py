@@ -402,6 +402,7 @@ async def test_a_look_up_that_does_not_end_is_incomplete(monkeypatch: pytest.Mon
 # --- reversals ---
 
 BACK = transfer(reversed=True, amount_reversed=500, reversals={"data": [reversal(id="trr_7", metadata={})]})
+LESS_BACK = transfer(amount_reversed=400, reversals={"data": [reversal(amount=400)]})
 STORED_500 = answer(500, "no", "Idempotent-Replayed: true")
 
 
@@ -461,6 +462,7 @@ async def test_a_reversal_that_is_not_what_was_asked(more: dict[str, Any], reaso
         (ok(BACK), TransferOutcome.DONE, None),
         (ok(transfer()), TransferOutcome.NOT_FOUND, None),
         (ok(transfer(amount_reversed=100)), TransferOutcome.NOT_FOUND, None),
+        (ok(LESS_BACK), TransferOutcome.UNKNOWN, "amount_mismatch"),
         (MISSING, TransferOutcome.NOT_FOUND, None),
         (ok({**BACK, "amount_reversed": 400}), TransferOutcome.UNKNOWN, "amount_mismatch"),
     ],

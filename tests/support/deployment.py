@@ -104,6 +104,7 @@ class Deployment:
             "stripe_timeout_s": 4.0,
             "poll_first_s": 0.3,
             "poll_max_s": 2.0,
+            "poll_present_s": 0.0,
             "sweep_every_s": 3600.0,
             "sweep_after_s": 0.0,
         }

@@ -77,6 +77,10 @@ class SandboxAccount:
         made: dict[str, Any] = (await self._http.post("/v1/transfers", data=body | ours)).raise_for_status().json()
         return made
 
+    async def reverse_by_hand(self, transfer: str) -> None:
+        """As somebody does in the PSP's dashboard: what is left of it comes back."""
+        (await self._http.post(f"/v1/transfers/{transfer}/reversals")).raise_for_status()
+
     async def capture_by_hand(self, intent: str, amount: int | None = None) -> None:
         """As somebody does in the PSP's dashboard; `amount`: a part, in the PSP's units."""
         part = {} if amount is None else {"amount_to_capture": str(amount)}

@@ -1,8 +1,9 @@
 """The decisions that each task offers: every kind that a workflow waits with has some, and no other is taken."""
 
 from cli.hints import _HINTS
-from domain.decisions import ACCEPTABLE, in_words, offered, offered_for_refund
+from domain.decisions import ACCEPTABLE, in_words, offered, offered_for_payout, offered_for_refund
 from domain.messages import Decision
+from domain.payout import PayoutCall, PayoutDecision
 from domain.psp import RefundOutcome
 
 
@@ -20,9 +21,16 @@ def test_what_a_refund_offers() -> None:
     for outcome in (RefundOutcome.FAILED, RefundOutcome.NOT_FOUND):
         for undoes in (True, False):
             assert offered_for_refund(outcome, undoes_charge=undoes) == (Decision.RETRY, Decision.REFERENCE)
-    mismatch = RefundOutcome.SUCCEEDED
-    assert offered_for_refund(mismatch, undoes_charge=False) == (Decision.ACCEPT, Decision.REFERENCE)
-    assert offered_for_refund(mismatch, undoes_charge=True) == (Decision.REFERENCE,)
+    for mismatch in (RefundOutcome.SUCCEEDED, RefundOutcome.PENDING):
+        assert offered_for_refund(mismatch, undoes_charge=False) == (Decision.ACCEPT, Decision.REFERENCE)
+        assert offered_for_refund(mismatch, undoes_charge=True) == (Decision.REFERENCE,)
+
+
+def test_what_a_payout_offers() -> None:
+    for call in PayoutCall:
+        assert all(decision.value in _HINTS["payout_amount_mismatch"] for decision in offered_for_payout(call))
+    assert PayoutDecision.PAID not in offered_for_payout(PayoutCall.TRANSFER)
+    assert PayoutDecision.REFERENCE not in offered_for_payout(PayoutCall.REVERSAL)
 
 
 def test_a_task_names_the_decisions_that_it_offers() -> None:

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from pydantic import BaseModel
 
+from config.settings import Settings
 from domain.dispute import DisputeInput
 from domain.late_charge import LateChargeInput
 from domain.payment import PaymentInput, Resumed
@@ -12,6 +13,7 @@ from domain.payout import PayoutInput
 from domain.refund import RefundInput
 from domain.status import Status
 from domain.waiting import Backoff, WaitPolicies, WaitPolicy
+from runtime.wiring import wait_policies
 
 PATIENCE = {
     "confirm_s": 1.0, "action_s": 2.0, "pending_s": 3.0, "authorization_s": 4.0, "authorization_margin_s": 5.0,
@@ -56,6 +58,37 @@ def test_gaps_double_up_to_the_longest() -> None:
     assert [gap.total_seconds() for gap in gaps] == [5, 10, 20, 40, 60, 60]
     assert [polls.nth(number) for number in range(6)] == gaps
     assert polls.nth(10_000) == polls.longest == timedelta(seconds=60)
+
+
+def gaps_of(policy: WaitPolicy, until: timedelta) -> list[float]:
+    """In seconds, between the looks at a charge that is waited for so long."""
+    gap, waited, gaps = policy.first_gap, timedelta(0), [policy.first_gap.total_seconds()]
+    while waited < until:
+        waited += gap
+        gap = policy.gap_after(gap, waited)
+        gaps.append(gap.total_seconds())
+    return gaps
+
+
+def test_the_gaps_are_short_while_the_buyer_waits_at_a_screen_and_hours_for_a_bank_debit() -> None:
+    policies = wait_policies(Settings())
+    for method in ("card", "upi", "wallet", "netbanking"):
+        gaps = gaps_of(policies.of(method), timedelta(days=1))
+        short = gaps[: gaps.index(30)]
+        assert short[:3] == [5, 10, 15]
+        assert max(short) == 15
+        assert sum(short) >= 600
+        assert gaps[len(short) : len(short) + 9] == [30, 60, 120, 240, 480, 960, 1920, 3600, 3600]
+    assert gaps_of(policies.of("bank_debit"), timedelta(hours=10)) == [3600, 7200, 14400, 21600, 21600]
+
+
+def test_a_payment_that_runs_already_keeps_the_gaps_that_it_began_with() -> None:
+    policy = WaitPolicy.model_validate(PATIENCE)
+    assert gaps_of(policy, timedelta(seconds=30)) == [7, 8, 8, 8, 8]
+
+
+def test_no_gap_at_a_screen_is_above_the_longest() -> None:
+    assert gaps_of(WaitPolicy(poll_first_s=60, poll_max_s=2, present_s=9), timedelta(seconds=5)) == [2, 2, 2, 2]
 
 
 def test_a_first_gap_above_the_longest_is_kept() -> None:

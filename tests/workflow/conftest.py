@@ -76,6 +76,7 @@ DAYS = {
     "payout_poll_max_s": 21_600.0,
     "poll_first_s": 60.0,
     "poll_max_s": 43_200.0,
+    "poll_present_s": 120.0,
     "payout_rate_per_s": 1000.0,
 }
-"""As in production, but for the polls of payments, whose waits are longer here than they need to be."""
+"""As in production, but for the polls of payments: they are fewer here than they need to be."""

@@ -66,6 +66,19 @@ async def test_a_payout_that_the_bank_has_for_days_is_looked_at_ever_more_rarely
     assert await payouts.amounts(skipping.sandbox, payout_id) == went(EARNED)
 
 
+async def test_a_transfer_under_a_dead_key_is_looked_for_ten_minutes(skipping: Skipping, shop: Shop) -> None:
+    await payouts.fund(shop, "anna", amount=EARNED)
+    account = await payouts.with_account(shop, "anna")
+    await payouts.fault(skipping.sandbox, account, payouts.TRANSFER, "http_500")
+    payout_id = (await payouts.request(shop))["id"]
+    await result(skipping, f"payout:{payout_id}")
+    assert (await payouts.until(shop, payout_id, "FAILED"))["failure"]["code"] == "psp_error"
+    waits = [wait.total_seconds() for wait in await timers(skipping, f"payout:{payout_id}")]
+    assert waits[:5] == [5, 10, 20, 40, 80]
+    assert max(waits) == 120
+    assert await payouts.amounts(skipping.sandbox, payout_id) == payouts.NOTHING
+
+
 async def test_what_the_bank_has_for_too_long_is_a_persons_and_may_still_arrive(skipping: Skipping, shop: Shop) -> None:
     await payouts.fund(shop, "anna", amount=EARNED)
     payout_id, reference = await payouts.failing(shop)
@@ -173,6 +186,25 @@ async def test_a_charge_that_pends_for_three_days_is_cancelled(skipping: Skippin
     await skipping.env.sleep(0.5 * DAY)
     await shop.until(payment["id"], "FAILED", "NEEDS_ATTENTION")
     assert (await skipping.sandbox.log(checkout)).charged == []
+
+
+async def test_a_buyer_at_a_screen_hears_soon_though_the_webhook_is_lost(skipping: Skipping, shop: Shop) -> None:
+    """At most 15 s after the PSP knows; what is not done after the buyer's time is looked at ever more rarely."""
+    checkout = shop.checkout()
+    await skipping.sandbox.webhook_fault("payment_intent.*", "lost", checkout=checkout, times=None)
+    payment = await shop.paid(checkout, "pm_upi_processing")
+    await skipping.env.sleep(timedelta(seconds=100))
+    await skipping.sandbox.steer(await shop.reference(payment["id"]), "complete_processing")
+    await skipping.env.sleep(timedelta(seconds=15))
+    await shop.until(payment["id"], "SUCCESS")
+    waits = await timers(skipping, f"payment:{payment['id']}")
+    assert set(waits) == {timedelta(seconds=15)}
+    assert sum(waits, timedelta(0)) <= timedelta(seconds=120)
+
+    pending = await shop.paid(shop.checkout(), "pm_upi_processing")
+    await skipping.env.sleep(timedelta(minutes=10))
+    waits = await timers(skipping, f"payment:{pending['id']}")
+    assert [wait.total_seconds() for wait in waits[:11]] == [15] * 8 + [30, 60, 120]
 
 
 async def test_an_authorization_is_voided_before_it_expires(skipping: Skipping, shop: Shop) -> None:
