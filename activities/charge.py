@@ -7,7 +7,7 @@ from temporalio import activity
 
 from activities.heartbeat import heartbeating
 from activities.queues import Queue, on
-from activities.retry import DEAD_KEYS, UNKNOWN_PATIENCE, try_again
+from activities.retry import SHORT, retry_delay, try_again
 from db.core.database import Database
 from db.core.keyring import Keyring
 from db.payment import charge, payment
@@ -16,6 +16,7 @@ from domain.ids import capture_key, void_key
 from domain.money import Money
 from domain.payment import ChargeStep
 from domain.psp import CaptureRequest, ChargeLookup, ChargeOutcome, ChargeRequest, ChargeResult
+from domain.unknown import DEAD_KEYS, counts_as_not_made, not_made
 from gateways.protocol import Psp
 
 _CLOCK_SLACK = timedelta(minutes=10)
@@ -53,20 +54,23 @@ class ChargeActivities:
     async def charge_until_known(self, step: ChargeStep) -> ChargeResult:
         """Ask until the PSP's word is known. Past the key's `send_until` nothing is sent: the charge is looked up, and
         NOT_FOUND or UNKNOWN is returned for a person to decide, since not finding it proves nothing. Under a dead key
-        NOT_FOUND is returned after `UNKNOWN_PATIENCE`: nothing that was sent can execute any more."""
+        it proves something in the end (`domain/unknown.py`): NOT_FOUND with a failure says that nothing was charged.
+
+        Long gaps are the workflow's: then UNKNOWN is returned with `again_s`."""
         row = await self._payment(step)
         result = await self._send_or_look(row, step, self._timeout_s)
         may_send = await self._may_send(row)
-        if result.outcome is ChargeOutcome.UNKNOWN and result.reason in DEAD_KEYS:
-            why, result = result.reason, await self._look(row, self._timeout_s)
-            waited = datetime.now(UTC) - activity.info().scheduled_time
-            if result.outcome is ChargeOutcome.NOT_FOUND and may_send and waited < UNKNOWN_PATIENCE:
-                result = ChargeResult(outcome=ChargeOutcome.UNKNOWN, reason=why)
+        dead = result.reason if result.outcome is ChargeOutcome.UNKNOWN and result.reason in DEAD_KEYS else None
+        if dead is not None:
+            result = await self._look(row, self._timeout_s)
+        is_dead = dead is not None or (row.charge.dead_since is not None and row.charge.reference is None)
+        if result.outcome is ChargeOutcome.NOT_FOUND and is_dead:
+            return await self._not_there(row, step, dead or "")
         result = _dated(result)
         if result.outcome is ChargeOutcome.UNKNOWN:
-            await self._database.run(lambda c: charge.record(c, row.charge.id, result))
             if may_send:
-                raise try_again(result.reason or "")
+                return await self._again(row, step, result)
+            await self._database.run(lambda c: charge.record(c, row.charge.id, result))
         return result
 
     @activity.defn
@@ -95,7 +99,9 @@ class ChargeActivities:
             reference, charge_id=charge_id, key=void_key(charge_id), timeout_s=timeout_s
         )
         if result.outcome is ChargeOutcome.UNKNOWN:
-            raise try_again(result.reason or "")
+            if activity.info().is_local:
+                raise try_again(result.reason or "")
+            return await self._again(row, step, _dated(result))
         return result
 
     @activity.defn
@@ -119,11 +125,40 @@ class ChargeActivities:
         timeout_s = self._fast_timeout_s if is_local else self._timeout_s
         result = _dated(await self._psp(row).capture_charge(request, timeout_s=timeout_s))
         if result.outcome is ChargeOutcome.UNKNOWN and not is_local:
-            await self._database.run(lambda c: charge.record(c, row.charge.id, result))
-            raise try_again(result.reason or "")
+            return await self._again(row, step, result)
         return result
 
     # --- the parts ---
+
+    async def _again(
+        self, row: Payment, step: ChargeStep, result: ChargeResult, *, left: timedelta | None = None
+    ) -> ChargeResult:
+        """Keep an unknown answer, and when the next is asked for: `left` from now at the latest. A short gap is the
+        retry policy's (`try_again` is raised); a long one is the workflow's, and so is one in which a cancel is or may
+        be acted on: the answer is returned with `again_s`."""
+        tries = (step.tries or 0) + activity.info().attempt
+        gap = retry_delay(tries, result.reason or "")
+        gap = gap if left is None else min(gap, left)
+        again_s = gap.total_seconds()
+        await self._database.run(lambda c: charge.unanswered(c, row.id, row.charge.id, result, again_s))
+        is_the_workflows = gap >= SHORT or left is not None or row.cancel_requested_at is not None
+        if step.tries is None or not is_the_workflows:
+            raise try_again(result.reason or "", gap)
+        return result.model_copy(update={"again_s": again_s, "tries": tries})
+
+    async def _not_there(self, row: Payment, step: ChargeStep, reason: str) -> ChargeResult:
+        """Of a charge under a dead key that the PSP's list does not have: it counts as not made (NOT_FOUND, with the
+        failure), or is looked for again. No `reason`: the key has expired meanwhile, and a person decides."""
+        waited = await self._database.run(lambda c: charge.dead_for(c, row.charge.id))
+        patience = timedelta(seconds=step.patience_s)
+        if counts_as_not_made(reason, waited, patience, cancelled=row.cancel_requested_at is not None):
+            # A workflow of an earlier release knows no end of it but a person's.
+            failure = not_made("charge") if step.tries is not None else None
+            return _dated(ChargeResult(outcome=ChargeOutcome.NOT_FOUND, failure=failure))
+        if not reason:
+            return _dated(ChargeResult(outcome=ChargeOutcome.NOT_FOUND))
+        result = ChargeResult(outcome=ChargeOutcome.UNKNOWN, reason=reason)
+        return await self._again(row, step, _dated(result), left=patience - waited)
 
     async def _payment(self, step: ChargeStep) -> Payment:
         found = await self._database.read(lambda c: payment.get(c, step.payment_id))

@@ -1,13 +1,13 @@
 """Refunds at the PSP, and what is booked of them."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from temporalio import activity
 
 from activities.heartbeat import heartbeating
 from activities.queues import Queue, on
-from activities.retry import CACHED_ERROR, try_again
+from activities.retry import SHORT, retry_delay, try_again
 from db.core.database import Database, clock
 from db.payment import compensation, payment
 from db.payment.record import Payment
@@ -18,6 +18,7 @@ from domain.late_charge import LateChargeStep
 from domain.payment import Compensation
 from domain.psp import RefundOutcome, RefundRequest, RefundResult
 from domain.refund import BookRefundStep, RefundState, RefundStep
+from domain.unknown import DEAD_KEYS, counts_as_not_made, not_made
 from gateways.protocol import Psp
 from runtime.notifier import CompletionNotifier
 
@@ -60,14 +61,40 @@ class RefundActivities:
     @on(Queue.PSP)
     @heartbeating
     async def refund_until_known(self, step: RefundStep) -> RefundResult:
-        """Ask for the refund until the PSP's word is known, always under the same key; past its time, look it up."""
+        """Ask for the refund until the PSP's word is known, always under the same key; past its time, look it up. Under
+        a dead key what is not found counts as not made in the end, which is FAILED: the reserve is released and another
+        can be asked for; what has to be made whatever it takes waits for a person, who can have it tried again.
+
+        Long gaps are the workflow's: then UNKNOWN is returned with `again_s`."""
         row, owner = await self._read(step)
         asked_at = await self._database.read(clock)
         result = await self._send_or_look(row, owner, asked_at, self._timeout_s)
+        left: timedelta | None = None
+        dead = result.reason if result.outcome is RefundOutcome.UNKNOWN and result.reason in DEAD_KEYS else None
+        was_dead = result.outcome is RefundOutcome.NOT_FOUND and row.dead_since is not None and row.reference is None
+        if dead is not None or was_dead:
+            waited = await self._database.run(lambda c: attempt.dead_for(c, row.id))
+            patience = timedelta(seconds=step.patience_s)
+            left = patience - waited
+            if counts_as_not_made(dead or "", waited, patience):
+                result = RefundResult(outcome=RefundOutcome.FAILED, failure=not_made("refund"))
         if result.outcome is RefundOutcome.UNKNOWN:
-            await self._database.run(lambda c: attempt.unknown(c, row.id, result.reason or ""))
-            raise try_again(result.reason or "")
+            return await self._again(row, step, result, left)
         return result.model_copy(update={"asked_at": asked_at})
+
+    async def _again(self, row: Refund, step: RefundStep, result: RefundResult, left: timedelta | None) -> RefundResult:
+        """As of charges: a short gap is the retry policy's, a long one the workflow's, and so is `left`, after which
+        the refund counts as not made."""
+        tries = (step.tries or 0) + activity.info().attempt
+        gap = retry_delay(tries, result.reason or "")
+        gap = gap if left is None else min(gap, left)
+        again_s = gap.total_seconds()
+        await self._database.run(
+            lambda c: attempt.unknown(c, row.id, result.reason or "", tries=tries, again_s=again_s)
+        )
+        if step.tries is None or (gap < SHORT and left is None):
+            raise try_again(result.reason or "", gap)
+        return result.model_copy(update={"again_s": again_s, "tries": tries})
 
     @activity.defn
     @on(Queue.PSP)
@@ -127,7 +154,7 @@ class RefundActivities:
         if result.outcome is RefundOutcome.UNKNOWN and result.reference is not None:
             # It exists, but not as we asked for it: its present state is booked, or shown to a person.
             return await psp.retrieve_refund(result.reference, timeout_s=timeout_s)
-        if result.outcome is RefundOutcome.UNKNOWN and result.reason == CACHED_ERROR:
+        if result.outcome is RefundOutcome.UNKNOWN and result.reason in DEAD_KEYS:
             found = await self._find(row, owner, timeout_s)
             return result if found.outcome is RefundOutcome.NOT_FOUND else found
         return result

@@ -6,16 +6,14 @@ from datetime import timedelta
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
+from domain.unknown import CACHED_ERROR, DEAD_KEYS
 from domain.waiting import Backoff
 
-CACHED_ERROR = "server_error_replayed"
-"""Under this key the PSP answers the same 5xx for ever: only looking the object up can tell what happened."""
+__all__ = ["CACHED_ERROR", "DEAD_KEYS", "SHORT", "retry_delay", "try_again"]
 
-DEAD_KEYS = (CACHED_ERROR, "key_reused")
-"""Sending again under such a key tells nothing new."""
-
-UNKNOWN_PATIENCE = timedelta(minutes=10)
-"""So long a charge under a dead key is looked up, in case the PSP's list lags, before a person is asked."""
+SHORT = timedelta(seconds=10)
+"""Gaps below it are the activity's own retries, which cost no history. A longer one is waited for in the workflow,
+where messages are heard and people can see what it waits for."""
 
 _GAPS = Backoff(first_s=0.5, max_s=60)
 
@@ -30,11 +28,12 @@ def retry_delay(attempt: int, reason: str = "") -> timedelta:
     return gaps.nth(attempt) * random.uniform(0.5, 1.0)  # noqa: S311 - not a secret
 
 
-def try_again(reason: str) -> ApplicationError:
-    """An outcome that is not known yet. Benign: it is the retry policy's daily work, not an alarm."""
+def try_again(reason: str, delay: timedelta | None = None) -> ApplicationError:
+    """An outcome that is not known yet. Benign: it is the retry policy's daily work, not an alarm. `delay`: the time
+    until the next attempt, where that was told elsewhere already."""
     return ApplicationError(
         f"the PSP's answer is unknown: {reason}",
         type="PspUnknown",
-        next_retry_delay=retry_delay(activity.info().attempt, reason),
+        next_retry_delay=delay if delay is not None else retry_delay(activity.info().attempt, reason),
         category=ApplicationErrorCategory.BENIGN,
     )

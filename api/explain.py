@@ -1,7 +1,7 @@
 """`/v1/payments/{id}/explain`: why a payment is where it is, from the rows alone."""
 
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Literal
 from urllib.parse import quote
 
@@ -17,13 +17,17 @@ from api.refund import RefundOut, refund_out
 from api.risk import RiskDecisionOut, risk_out
 from api.strict import StrictRoute
 from db import risk, task
+from db.core.database import clock
 from db.dispute import find as disputes
 from db.payment import charge, find
-from db.payment.record import Charge, Transition
+from db.payment.record import Charge, Payment, Transition
 from db.refund import find as refunds
+from db.refund.record import Refund
 from db.task import Task
 from domain.ids import payment_workflow_id
-from domain.status import Status
+from domain.psp import ChargeOutcome
+from domain.status import RefundStatus, Status
+from domain.unknown import TO_DO, TO_DO_ABOUT_A_REFUND, waiting_for
 from runtime.wiring import Runtime
 from services import payment as payments
 
@@ -55,6 +59,20 @@ class AttemptOut(Out):
     last_answer_at: datetime | None
 
 
+class UnansweredOut(Out):
+    """A question to the PSP whose answer is not known yet, while it is asked again and again."""
+
+    about: str = Field(description="the payment, for its charge or capture; or our refund")
+    reason: str | None = Field(description="timeout, connection, server_error, server_error_replayed, in_flight, …")
+    detail: str = Field(examples=["the PSP did not answer in time; 3 tries so far"])
+    tries: int = Field(description="answers so far that could not be trusted")
+    next_try_at: datetime | None = Field(description="null: it is under way now, or overdue because no worker runs")
+    ends_at: datetime | None = Field(
+        description="only where the PSP repeats a stored error: what it has not made by then counts as not made"
+    )
+    what_to_do: str
+
+
 class TaskOut(Out):
     id: str
     kind: str
@@ -69,13 +87,16 @@ class ExplainOut(Out):
     payment_id: str
     status: Status
     summary: str = Field(examples=["Waiting for the buyer to authenticate; cancelled at the deadline otherwise."])
-    next_check_at: datetime | None
+    next_check_at: datetime | None = Field(
+        description="never in the past: null where the look is under way, or overdue because no worker runs"
+    )
     deadline_at: datetime | None
     cancel_requested_at: datetime | None
     workflow_id: str
     workflow_url: str | None
     capture_requested_at: datetime | None
     attempts: list[AttemptOut]
+    unanswered: list[UnansweredOut] = Field(description="what the PSP has not answered in a way that can be trusted")
     risk: list[RiskDecisionOut]
     compensation: list[RefundOut]
     refunds: list[RefundOut]
@@ -95,6 +116,46 @@ def _attempt(row: Charge) -> AttemptOut:
         last_answer=row.last_answer,
         last_answer_at=row.last_answer_at,
     )
+
+
+def _unanswered(row: Payment, made: Sequence[Refund], patience_s: float, now: datetime) -> list[UnansweredOut]:
+    charge = row.charge
+    answer = charge.last_answer or {}
+    found: list[UnansweredOut] = []
+    if row.open and answer.get("outcome") == ChargeOutcome.UNKNOWN:
+        reason = answer.get("reason")
+        again = _ahead(row.next_check_at, now)
+        to_do = TO_DO if row.status is Status.PENDING else "A person decides: see tasks."
+        found.append(_one(row.id, reason, charge.unknown_count, again, _end(charge.dead_since, patience_s), to_do))
+    for refund in made:
+        if refund.status is RefundStatus.REQUESTED and refund.failure is not None:
+            end = _end(refund.dead_since, patience_s)
+            again = _ahead(refund.next_check_at, now)
+            reason = refund.failure.psp_code
+            found.append(_one(refund.id, reason, refund.unknown_count, again, end, TO_DO_ABOUT_A_REFUND))
+    return found
+
+
+def _one(
+    about: str, reason: str | None, tries: int, again: datetime | None, end: datetime | None, to_do: str
+) -> UnansweredOut:
+    return UnansweredOut(
+        about=about,
+        reason=reason,
+        detail=waiting_for(reason, tries, again),
+        tries=tries,
+        next_try_at=again,
+        ends_at=end,
+        what_to_do=to_do,
+    )
+
+
+def _end(dead_since: datetime | None, patience_s: float) -> datetime | None:
+    return None if dead_since is None else dead_since + timedelta(seconds=patience_s)
+
+
+def _ahead(at: datetime | None, now: datetime) -> datetime | None:
+    return at if at is not None and at > now else None
 
 
 def _task(row: Task) -> TaskOut:
@@ -122,6 +183,17 @@ _WHY = {
 }
 
 
+def _summary(row: Payment, unanswered: Sequence[UnansweredOut], now: datetime) -> str:
+    """The state in words; of a wait for an answer, why there is none and what a person can do."""
+    if row.status is Status.PENDING and unanswered:
+        why = unanswered[0].detail
+        return f"Waiting for the PSP: {why}. {unanswered[0].what_to_do}"
+    if row.open and row.next_check_at is not None and row.next_check_at <= now:
+        due = f"{row.next_check_at:%Y-%m-%d %H:%M:%S} UTC"
+        return f"{_WHY[row.status]} The look that was due at {due} is under way, or no worker runs."
+    return _WHY[row.status]
+
+
 @router.get(
     "/{payment_id}/explain", response_model=ExplainOut, responses=READ_PROBLEMS, summary="Why is it where it is?"
 )
@@ -132,17 +204,20 @@ async def explain_payment(payment_id: PaymentId, who: PaymentsReader, runtime: R
     names = {order.id: order.payment_order_id for order in row.orders}
     workflow_id = payment_workflow_id(row.id)
     made = await read(lambda c: refunds.of_payment(c, row.id))
+    now = await read(clock)
+    unanswered = _unanswered(row, made, runtime.settings.unknown_patience_s, now)
     explanation = ExplainOut(
         payment_id=row.id,
         status=row.status,
-        summary=_WHY[row.status],
-        next_check_at=row.next_check_at,
+        summary=_summary(row, unanswered, now),
+        next_check_at=_ahead(row.next_check_at, now),
         deadline_at=row.deadline_at,
         cancel_requested_at=row.cancel_requested_at,
         capture_requested_at=row.capture_requested_at,
         workflow_id=workflow_id,
         workflow_url=_url(runtime, workflow_id),
         attempts=[_attempt(a) for a in await read(lambda c: charge.attempts(c, row.id))],
+        unanswered=unanswered,
         risk=[risk_out(d) for d in await read(lambda c: risk.decisions(c, row.id))],
         compensation=[refund_out(r, names) for r in made if r.undoes_charge],
         refunds=[refund_out(r, names) for r in made if not r.undoes_charge],

@@ -7,6 +7,7 @@ from db.task import CLOSED_BY_HAND, Task
 from domain.decisions import ACCEPTABLE
 from domain.money import to_major
 from domain.payout import WEEKDAYS, Interval, PayoutSchedule
+from domain.unknown import TASK_KIND
 
 _RESOLVE = "`paysaga payments resolve {payment} --decision"
 _LOOK_FOR_IT = f"""look for it at the PSP; if it is there, with the PSP's id of it:
@@ -50,6 +51,10 @@ to undo it:
 {_RESOLVE} retry`
 to undo it:
 {_RESOLVE} cancel`""",
+    TASK_KIND: """it is asked again by itself; to have it asked now, or to undo it as soon as
+it is certain what the PSP did:
+`paysaga payments nudge {payment}`
+`paysaga payments cancel {payment}`""",
     "stuck": """is a worker running? Have the PSP asked, and take up a lost workflow:
 `paysaga payments nudge {payment}`
 `paysaga sweep`""",
@@ -148,6 +153,8 @@ def hint(task: Task) -> str:
             text = "\n".join(text.replace(f"{{{noun}}}", name) for name in names) if names else _LISTS[noun]
     if task.kind in CLOSED_BY_HAND:
         text += _CLOSE
+    if task.kind == TASK_KIND and _NAMED["refund"].search(task.detail):
+        text = "it is asked for again by itself; to have it asked for now:\n`paysaga sweep`"
     return text.format(
         payment=task.payment_id or "ID",
         object=shlex.quote(task.object_id or "ID"),

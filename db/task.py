@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db.schema.tenant import operator_task
 from domain.ids import new_id
+from domain.unknown import TASK_KIND
 
 OTHER_QUESTIONS = (
     "review",
@@ -73,19 +74,17 @@ async def open_task(
     insert = upsert(operator_task).values(
         id=new_id("task"), tenant_id=tenant_id, payment_id=payment_id, object_id=object_id, kind=kind, detail=detail
     )
-    if payment_id is None or kind not in (*OTHER_QUESTIONS, "refund_failed"):
+    if payment_id is None or kind not in (*OTHER_QUESTIONS, "refund_failed", TASK_KIND):
         await connection.execute(insert.on_conflict_do_nothing())
         return
-    told = func.strpos(operator_task.c.detail, insert.excluded.detail) > 0
+    old, new = operator_task.c.detail, insert.excluded.detail
+    # What is waited for is told as it stands now.
+    told = new if kind == TASK_KIND else case((func.strpos(old, new) > 0, old), else_=old + "\n" + new)
     await connection.execute(
         insert.on_conflict_do_update(
             index_elements=["payment_id", "kind"],
             index_where=operator_task.c.closed_at.is_(None),
-            set_={
-                "detail": case(
-                    (told, operator_task.c.detail), else_=operator_task.c.detail + "\n" + insert.excluded.detail
-                )
-            },
+            set_={"detail": told},
         )
     )
 

@@ -7,6 +7,7 @@ from enum import StrEnum
 from domain.messages import Decision
 from domain.payout import PayoutCall, PayoutDecision
 from domain.psp import RefundOutcome
+from domain.unknown import TASK_KIND
 
 _LOOK_FOR_IT = (Decision.RETRY, Decision.NOT_CHARGED, Decision.REFERENCE, Decision.CANCEL)
 _ASK_AGAIN = (Decision.RETRY, Decision.CANCEL)
@@ -20,6 +21,7 @@ _OFFERED: dict[str, tuple[Decision, ...]] = {
     "past_deadline": _ASK_AGAIN,
     "authorized_unexpectedly": _ASK_AGAIN,
     "refund_failed": _REFUND,
+    TASK_KIND: (),
 }
 
 

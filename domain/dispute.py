@@ -63,3 +63,40 @@ class EvidenceWarningStep(Frozen):
 
     dispute_id: str
     due_at: datetime
+
+
+EVIDENCE_FIELDS = (
+    "product_description",
+    "customer_name",
+    "customer_email_address",
+    "customer_communication",
+    "customer_purchase_ip",
+    "billing_address",
+    "shipping_address",
+    "shipping_carrier",
+    "shipping_date",
+    "shipping_tracking_number",
+    "service_date",
+    "refund_policy_disclosure",
+    "refund_refusal_explanation",
+    "cancellation_policy_disclosure",
+    "cancellation_rebuttal",
+    "duplicate_charge_explanation",
+    "access_activity_log",
+    "uncategorized_text",
+)
+"""The pieces of evidence, all text; the names are those that card issuers and PSPs use."""
+
+LONG_EVIDENCE = frozenset(
+    {
+        "product_description",
+        "refund_policy_disclosure",
+        "refund_refusal_explanation",
+        "cancellation_policy_disclosure",
+        "cancellation_rebuttal",
+        "duplicate_charge_explanation",
+        "access_activity_log",
+        "uncategorized_text",
+    }
+)
+"""The fields that may be 20,000 characters long; the others 5,000."""

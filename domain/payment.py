@@ -45,10 +45,17 @@ class PaymentEnd(Frozen):
 
 
 class ChargeStep(Frozen):
-    """`reference`: the PSP's object, where one is known; without it the attempt's key is all there is."""
+    """`reference`: the PSP's object, where one is known; without it the attempt's key is all there is.
+
+    `tries`: how often it was asked for before, by a workflow that waits out long gaps itself. None: by one of an
+    earlier release, which leaves all waiting to the activity. `patience_s`: so long what is not found under a dead key
+    is looked for.
+    """
 
     payment_id: str
     reference: str | None = None
+    tries: int | None = None
+    patience_s: float = 600
 
 
 class WaitStep(Frozen):
@@ -61,6 +68,7 @@ class WaitStep(Frozen):
     next_check_s: float
     reason: str
     task: str | None = Field(default=None, description="kind of the task to open for a person")
+    detail: str | None = Field(default=None, description="what the task says instead of the reason")
     stage: Stage | None = Field(default=None, description="the review that is waited for")
     at: datetime
 

@@ -30,7 +30,7 @@ class ChargeOutcome(StrEnum):
     UNKNOWN = "UNKNOWN"
     """No answer that can be trusted: replay the same key, or look the charge up."""
     NOT_FOUND = "NOT_FOUND"
-    """A look-up found nothing, which proves nothing."""
+    """A look-up found nothing, which proves nothing, unless there is a `failure`: then it counts as not made."""
 
 
 class NextAction(Frozen):
@@ -126,6 +126,8 @@ class ChargeResult(Frozen):
     checks: CardChecks | None = None
     reason: str | None = None
     answered_at: datetime | None = Field(default=None, description="of an unclear answer, which is counted once")
+    again_s: float | None = Field(default=None, description="of an unknown one: seconds until it is asked for again")
+    tries: int = Field(default=0, description="of an unknown one: how often it was asked for so far")
 
     @property
     def unclear(self) -> bool:
@@ -166,7 +168,8 @@ class RefundRequest(Frozen):
 
 
 class RefundResult(Frozen):
-    """The PSP's answer about a refund. `asked_at`: when it was asked; anything that it said before is older."""
+    """The PSP's answer about a refund. `asked_at`: when it was asked; anything that it said before is older. `again_s`
+    and `tries` as in ChargeResult."""
 
     asked_at: datetime | None = None
     outcome: RefundOutcome
@@ -175,6 +178,8 @@ class RefundResult(Frozen):
     currency: str | None = None
     failure: Failure | None = None
     reason: str | None = None
+    again_s: float | None = None
+    tries: int = 0
 
 
 class DisputeOutcome(StrEnum):
@@ -221,48 +226,11 @@ class DisputeResult(Frozen):
 
 
 class EvidenceRequest(Frozen):
-    """Evidence for a dispute, submitted to the issuer. `fields`: one of EVIDENCE_FIELDS → text."""
+    """Evidence for a dispute, submitted to the issuer. `fields`: one of `dispute.EVIDENCE_FIELDS` → text."""
 
     key: str
     reference: str
     fields: dict[str, str] = Field(repr=False)
-
-
-EVIDENCE_FIELDS = (
-    "product_description",
-    "customer_name",
-    "customer_email_address",
-    "customer_communication",
-    "customer_purchase_ip",
-    "billing_address",
-    "shipping_address",
-    "shipping_carrier",
-    "shipping_date",
-    "shipping_tracking_number",
-    "service_date",
-    "refund_policy_disclosure",
-    "refund_refusal_explanation",
-    "cancellation_policy_disclosure",
-    "cancellation_rebuttal",
-    "duplicate_charge_explanation",
-    "access_activity_log",
-    "uncategorized_text",
-)
-"""The pieces of evidence, all text; the names are those that card issuers and PSPs use."""
-
-LONG_EVIDENCE = frozenset(
-    {
-        "product_description",
-        "refund_policy_disclosure",
-        "refund_refusal_explanation",
-        "cancellation_policy_disclosure",
-        "cancellation_rebuttal",
-        "duplicate_charge_explanation",
-        "access_activity_log",
-        "uncategorized_text",
-    }
-)
-"""The fields that may be 20,000 characters long; the others 5,000."""
 
 
 class TransferOutcome(StrEnum):

@@ -13,7 +13,11 @@ REFUND_WORKFLOW = "refund"
 
 
 class RefundStep(Frozen):
+    """`tries` and `patience_s` as in ChargeStep."""
+
     refund_id: str
+    tries: int | None = None
+    patience_s: float = 600
 
 
 class BookRefundStep(Frozen):

@@ -176,7 +176,8 @@ ORDER_STEPS: tuple[Step, ...] = (
         _MOVING,
         Status.FAILED,
         "PSP, risk rules, person, timer",
-        "declined, blocked or rejected, or the wallet refused; whatever was taken is refunded first",
+        "declined, not made (`psp_error`), blocked or rejected, or the wallet refused; whatever was taken is refunded "
+        "first",
     ),
     Step(
         _MOVING,
@@ -205,7 +206,8 @@ REFUND_STEPS: tuple[Step, ...] = (
         (RefundStatus.REQUESTED, RefundStatus.PENDING, RefundStatus.NEEDS_ATTENTION),
         RefundStatus.FAILED,
         "PSP",
-        "refused or failed: the reserved funds are released (a compensation waits for a person instead)",
+        "refused, failed or not made (`psp_error`): the reserved funds are released (a compensation waits for a person "
+        "instead)",
     ),
     Step((RefundStatus.SUCCEEDED,), RefundStatus.FAILED, "PSP", "it came back, even days later: booked back"),
     Step(

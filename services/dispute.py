@@ -16,9 +16,9 @@ from db.dispute import evidence
 from db.dispute import find as disputes
 from db.dispute.evidence import NewEvidence
 from db.dispute.record import Dispute
+from domain.dispute import EVIDENCE_FIELDS, LONG_EVIDENCE
 from domain.errors import NotFound, Unavailable
 from domain.ids import CLIENT_ID, new_id
-from domain.psp import EVIDENCE_FIELDS, LONG_EVIDENCE
 from runtime.wiring import Runtime
 from services import payment as payments
 from services.command import Caller, check, once

@@ -26,6 +26,7 @@ from domain.ids import CLIENT_ID
 from domain.messages import Nudge
 from domain.psp import PspEvent, PspEventKind, WebhookRejected
 from domain.status import PAYOUT_GIVEN_BACK, PayoutStatus, RefundStatus
+from domain.unknown import PSP_ERROR
 from runtime.wiring import Runtime
 from runtime.workflow_client import WorkflowClient
 from services.command import Caller
@@ -224,6 +225,10 @@ async def _refund(
         return None  # its workflow is asking the PSP: a message now would make it ask twice
     if came_back or not row.ended:
         return ToRefund(owner.id, row.id)
+    counted_as_not_made = row.failure is not None and row.failure.code == PSP_ERROR and row.reference is None
+    if counted_as_not_made and not event.refund_failed:
+        # It was made after all: ours has ended and its funds are released, so it is booked like one that the PSP made.
+        return await _refund_made_at_psp(connection, owner, event)
     await webhook.processed(connection, event.id, "the refund had ended; nothing to do")
     return None
 

@@ -9,6 +9,7 @@ with workflow.unsafe.imports_passed_through():
     from domain.late_charge import LATE_CHARGE_WORKFLOW, LateChargeInput, LateChargeStep
     from domain.payment import ChargeStep
     from domain.psp import ChargeOutcome
+    from domain.unknown import waiting_for
 
 
 @workflow.defn(name=LATE_CHARGE_WORKFLOW)
@@ -22,7 +23,11 @@ class LateChargeWorkflow(RefundingWorkflow):
         """The event is a nudge: the PSP itself is asked whether it was paid. Returns what was done, for the reader."""
         polls = inp.patience.polls
         result = await self._calls.check_charge(ChargeStep(payment_id=inp.payment_id, reference=inp.reference))
+        tries = 0
         while result.outcome is ChargeOutcome.UNKNOWN:
+            tries += 1
+            why = waiting_for(result.reason, tries, workflow.now() + polls.first)
+            workflow.set_current_details(f"**{inp.reference} is looked at** · {why}")
             await self._messages.wait(polls.first, None, "look again")
             result = await self._calls.check_charge(ChargeStep(payment_id=inp.payment_id, reference=inp.reference))
         if result.outcome is not ChargeOutcome.SUCCEEDED:
@@ -33,6 +38,6 @@ class LateChargeWorkflow(RefundingWorkflow):
             "late charge: hold in suspense",
         )
         for refund_id in compensation.refund_ids:
-            await make_refund(self._calls, self._messages, polls, refund_id)
+            await make_refund(self._calls, self._messages, inp.patience, refund_id)
         await workflow.wait_condition(workflow.all_handlers_finished)
         return f"refunded: {', '.join(compensation.refund_ids) or 'nothing to refund'}"

@@ -11,15 +11,16 @@ from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
 from workflows.inputs import update_input
+from workflows.patches import SECOND_ANSWER_SHOWN
 from workflows.pending_messages import PendingMessages
 from workflows.psp_calls import PspCalls
 from workflows.refunding import make_refund
 
 with workflow.unsafe.imports_passed_through():
-    from activities.charge import ChargeActivities
     from activities.payment import PaymentActivities
     from activities.risk import RiskActivities
     from domain.decisions import ACCEPTABLE, offered
+    from domain.decisions import in_words as decisions_in_words
     from domain.messages import CancelRequest, CaptureCommand, Decision, Resolution, ResolutionStep
     from domain.model import Failure
     from domain.money import Money
@@ -47,6 +48,7 @@ with workflow.unsafe.imports_passed_through():
     from domain.psp import ChargeOutcome, ChargeResult
     from domain.risk import BLOCKED, REJECTED, ReviewDecision, Stage, Verdict
     from domain.status import TERMINAL, RefundStatus, Status
+    from domain.unknown import PSP_ERROR, TASK_KIND, TO_DO, in_words, waiting_for
     from runtime.search_attributes import STATUS
 
 
@@ -54,6 +56,10 @@ VOIDED_AT_PSP: tuple[Status, Failure | None] = (
     Status.CANCELLED,
     Failure(code="voided_at_psp", message="The payment was cancelled at the PSP."),
 )
+_FIRST_TRIES_S = 30.0
+"""The first tries after an unknown answer are an activity's, with short gaps: longer than that it says nothing."""
+
+NO_ANSWER = Failure(code=PSP_ERROR, message="The PSP did not capture the payment.")
 NOT_CAPTURED = Failure(code="authorization_expired", message="The authorisation was not captured in time.")
 
 
@@ -182,6 +188,9 @@ class PaymentWorkflow:
                     after = await self._decline(result)
                 case ChargeOutcome.VOIDED:
                     return await self._close(*self._ending(result), result)
+                case ChargeOutcome.NOT_FOUND if result.failure is not None:
+                    failure = result.failure if self._messages.cancel is None else None
+                    return await self._close(Status.FAILED, failure, result)
                 case ChargeOutcome.AUTHORIZED if self._inp.authorize_only:
                     after = await self._authorized(result)
                 case _:
@@ -284,11 +293,37 @@ class PaymentWorkflow:
             await self._messages.wait(gap, state.deadline_at, "a person decides")
 
     async def _resolve_unknown(self, result: ChargeResult) -> ChargeResult:
-        """The charge was sent, or was not: nobody knows. PENDING until the PSP's word is known, never FAILED."""
-        await self._wait_as(Status.PENDING, result, gap_s=0, reason=f"psp_unknown: {result.reason}")
-        return await self._calls.durable(
-            ChargeActivities.charge_until_known, self._charge_step(None), f"charge at {self._inp.psp} until known"
+        """The charge was sent, or was not: nobody knows. PENDING until the PSP's word is known, or until the charge
+        counts as not made (NOT_FOUND with a failure; see `domain/unknown.py`)."""
+        asked = _Asked(result)
+        await self._wait_for_answer(asked)
+        while True:
+            result = await self._calls.charge_until_known(self._asking(None, asked))
+            if result.again_s is None:
+                return result
+            asked.note(result)
+            if (await self._wait_for_answer(asked)).status in TERMINAL:
+                return result.model_copy(update={"again_s": None})
+            self._continue_as_new_if_long()
+
+    async def _wait_for_answer(self, asked: "_Asked") -> WaitState:
+        """PENDING until the PSP is asked again: when its time has come, or a message. A wait of long is told to a
+        person, though nothing has to be decided."""
+        result = asked.result
+        is_long = workflow.now() - asked.since >= timedelta(seconds=self._waits.unknown_s)
+        gap_s = _FIRST_TRIES_S if result.again_s is None else result.again_s
+        state = await self._wait_as(
+            Status.PENDING,
+            result,
+            gap_s=gap_s,
+            reason=f"psp_unknown: {result.reason}",
+            task=TASK_KIND if is_long else None,
+            detail=waiting_for(result.reason, asked.tries, workflow.now() + timedelta(seconds=gap_s)),
         )
+        if result.again_s is not None and state.status not in TERMINAL and not state.nudged:
+            await self._messages.wait(timedelta(seconds=result.again_s), None, f"ask {self._inp.psp} again")
+            await self._mark_cancel()
+        return state
 
     async def _decline(self, result: ChargeResult) -> ChargeResult | PaymentEnd:
         """FAILED is written only once the PSP's object can no longer be paid: it is voided first."""
@@ -370,12 +405,29 @@ class PaymentWorkflow:
         self._if_voided = (Status.FAILED, NOT_CAPTURED)
         taken = await self._calls.capture_once(self._charge_step(result))
         if taken.outcome is ChargeOutcome.UNKNOWN:
-            await self._wait_as(Status.PENDING, result, gap_s=0, reason=f"psp_unknown: {taken.reason}")
-            taken = await self._calls.durable(
-                ChargeActivities.capture_charge,
-                self._charge_step(result),
-                f"capture at {self._inp.psp} until known",
-            )
+            return await self._capture_until_known(result, taken)
+        return await self._capture_refused(taken) if taken.outcome is ChargeOutcome.AUTHORIZED else taken
+
+    async def _capture_until_known(self, held: ChargeResult, taken: ChargeResult) -> ChargeResult | PaymentEnd:
+        """Ask for the capture again and again: each time under a fresh key, so that no stored error stands in the way,
+        and the PSP takes an authorisation once. Who cancels does not wait for that: what the PSP has not captured is
+        voided, and its answer says which of the two came first. So ends also, after a while, what nobody asked to be
+        captured: its buyer is at the checkout. What the shop asked for is tried as long as the PSP holds it."""
+        asked = _Asked(taken)
+        await self._wait_for_answer(asked)
+        while True:
+            taken = await self._calls.capture_until_known(self._asking(held, asked))
+            if taken.again_s is None:
+                break
+            asked.note(taken)
+            state = await self._wait_for_answer(asked)
+            if state.status in TERMINAL:
+                return PaymentEnd(status=state.status)
+            if state.cancel_requested or self._messages.cancel is not None:
+                return await self._let_go(held, Status.CANCELLED, None)
+            is_long = workflow.now() - asked.since >= timedelta(seconds=self._waits.unknown_s)
+            if is_long and not self._inp.capture_by_request:
+                return await self._let_go(held, Status.FAILED, NO_ANSWER)
         return await self._capture_refused(taken) if taken.outcome is ChargeOutcome.AUTHORIZED else taken
 
     async def _capture_refused(self, result: ChargeResult) -> ChargeResult | PaymentEnd:
@@ -451,7 +503,13 @@ class PaymentWorkflow:
         """A second answer before a person is asked: it may be the first one that was wrong, not the charge."""
         began, gap = workflow.now(), self._waits.first_gap
         again = await self._calls.check_charge(self._charge_step(result))
+        tries = 0
         while again.outcome is ChargeOutcome.UNKNOWN:
+            tries += 1
+            if workflow.patched(SECOND_ANSWER_SHOWN):
+                detail = waiting_for(again.reason, tries, workflow.now() + gap)
+                why = f"psp_unknown: {again.reason}"
+                await self._wait_as(Status.PENDING, again, gap_s=gap.total_seconds(), reason=why, detail=detail)
             await self._messages.wait(gap, None, f"look at {self._inp.psp} again")
             gap = self._waits.gap_after(gap, workflow.now() - began)
             again = await self._calls.check_charge(self._charge_step(result))
@@ -491,7 +549,7 @@ class PaymentWorkflow:
             status = await make_refund(
                 self._calls,
                 self._messages,
-                self._polls,
+                self._waits,
                 refund_id,
                 before_booking=self._mark_cancel,
                 waiting=self._wait_for_refund,
@@ -553,6 +611,7 @@ class PaymentWorkflow:
                 deadline_s=None if overdue else deadline_s,
                 reason=self._why(result, overdue),
                 task=self._why(result, overdue) if overdue else None,
+                detail=self._unclear_in_words(result),
             )
             if state.status in TERMINAL:
                 return PaymentEnd(status=state.status)
@@ -621,6 +680,15 @@ class PaymentWorkflow:
             case _:
                 return "past_deadline" if overdue else result.outcome.value.lower()
 
+    @staticmethod
+    def _unclear_in_words(result: ChargeResult) -> str | None:
+        """The reason for which a person has to look, of a charge that cannot be found out."""
+        if result.outcome is ChargeOutcome.NOT_FOUND:
+            return "The PSP does not list the charge, and the key under which it was sent may not be used any more."
+        if result.outcome is ChargeOutcome.UNKNOWN:
+            return f"The charge can only be looked up by now, and {in_words(result.reason)}."
+        return None
+
     # --- small parts ---
 
     def _ending(self, voided: ChargeResult) -> tuple[Status, Failure | None]:
@@ -640,7 +708,9 @@ class PaymentWorkflow:
         task: str | None = None,
         acceptable: bool = False,
         stage: Stage | None = None,
+        detail: str | None = None,
     ) -> WaitState:
+        """Wait in a status, as rows and Temporal's UI show it; `detail`: what a person reads instead of the reason."""
         self._in_first_task = False
         has_reference = result is not None and result.reference is not None
         self._messages.offered = offered(task, has_reference=has_reference, acceptable=acceptable) if task else ()
@@ -652,19 +722,35 @@ class PaymentWorkflow:
             next_check_s=gap_s,
             reason=reason,
             task=task,
+            detail=detail,
             stage=stage,
             at=workflow.now(),
         )
         state = await self._calls.commit(PaymentActivities.wait_in_status, step, f"wait: {status}")
         self._show(state.status)
         deadline = f" · deadline {state.deadline_at:%Y-%m-%d %H:%M:%S} UTC" if state.deadline_at else ""
-        again = f"looks again in {gap_s:.0f} s" if gap_s else "asks the PSP again and again, with growing gaps"
-        workflow.set_current_details(f"**{state.status}** · {reason} · {again}{deadline}")
+        next_look = workflow.now() + timedelta(seconds=gap_s)
+        when = f" · next look by {next_look:%Y-%m-%d %H:%M:%S} UTC{deadline}"
+        decisions = self._messages.offered
+        to_do = f" · a person decides: {decisions_in_words(decisions)}" if decisions else ""
+        if detail is not None and status is Status.PENDING:
+            when, to_do = "", f" · {TO_DO}"  # the detail says when
+        workflow.set_current_details(f"**{state.status}** · {detail or reason}{when}{to_do}")
         return state
 
     async def _void(self, result: ChargeResult) -> ChargeResult:
+        """Void it at the PSP, however long its answer takes."""
         self._void_tried = True
-        return await self._calls.void_charge(self._charge_step(result))
+        voided = await self._calls.void_once(self._charge_step(result))
+        if voided is not None:
+            return voided
+        asked = _Asked(None)
+        while True:
+            voided = await self._calls.void_until_known(self._asking(result, asked))
+            if voided.again_s is None:
+                return voided
+            asked.note(voided)
+            await self._wait_for_answer(asked)
 
     async def _close(self, status: Status, failure: Failure | None, result: ChargeResult | None) -> PaymentEnd:
         await self._mark_cancel()
@@ -698,11 +784,27 @@ class PaymentWorkflow:
         reference = result.reference if result is not None else None
         return ChargeStep(payment_id=self._inp.payment_id, reference=reference)
 
+    def _asking(self, result: ChargeResult | None, asked: "_Asked") -> ChargeStep:
+        update = {"tries": asked.tries, "patience_s": self._waits.unknown_s}
+        return self._charge_step(result).model_copy(update=update)
+
     def _continue_as_new_if_long(self) -> None:
         """A payment that waits for months starts afresh from its rows before its history grows too long."""
         quiet = self._messages.cancel is None and self._messages.resolution is None and workflow.all_handlers_finished()
         if quiet and workflow.info().is_continue_as_new_suggested():
             workflow.continue_as_new(self._inp.model_copy(update={"confirmed": True}))
+
+
+class _Asked:
+    """A question to the PSP that has no answer yet: since when, how often, and the last word on it."""
+
+    def __init__(self, result: ChargeResult | None) -> None:
+        self.since = workflow.now()
+        self.tries = 1
+        self.result = result or ChargeResult(outcome=ChargeOutcome.UNKNOWN)
+
+    def note(self, result: ChargeResult) -> None:
+        self.result, self.tries = result, result.tries
 
 
 def _is_past(deadline_at: datetime | None) -> bool:

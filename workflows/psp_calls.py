@@ -33,11 +33,20 @@ class PspCalls(Calls):
         except FailureError as error:
             return _unknown(error)
 
-    async def void_charge(self, step: ChargeStep) -> ChargeResult:
+    async def charge_until_known(self, step: ChargeStep) -> ChargeResult:
+        """UNKNOWN with `again_s`: to be called again after so long."""
+        return await self.durable(ChargeActivities.charge_until_known, step, f"charge at {self.psp} until known")
+
+    async def void_once(self, step: ChargeStep) -> ChargeResult | None:
+        """One attempt in the task; None: there was no answer."""
         try:
             return await self.local(ChargeActivities.void_charge, step, f"void at {self.psp}")
         except FailureError:
-            return await self.durable(ChargeActivities.void_charge, step, f"void at {self.psp} until known")
+            return None
+
+    async def void_until_known(self, step: ChargeStep) -> ChargeResult:
+        """UNKNOWN with `again_s`: to be called again after so long."""
+        return await self.durable(ChargeActivities.void_charge, step, f"void at {self.psp} until known")
 
     async def capture_once(self, step: ChargeStep) -> ChargeResult:
         """One attempt in the task, which may end UNKNOWN."""
@@ -46,6 +55,10 @@ class PspCalls(Calls):
         except FailureError as error:
             return _unknown(error)
 
+    async def capture_until_known(self, step: ChargeStep) -> ChargeResult:
+        """UNKNOWN with `again_s`: to be called again after so long."""
+        return await self.durable(ChargeActivities.capture_charge, step, f"capture at {self.psp} until known")
+
     async def refund_once(self, step: RefundStep) -> RefundResult:
         try:
             return await self.local(RefundActivities.refund_once, step, f"refund at {self.psp}")
@@ -53,6 +66,7 @@ class PspCalls(Calls):
             return RefundResult(outcome=RefundOutcome.UNKNOWN, reason=reason(error))
 
     async def refund_until_known(self, step: RefundStep) -> RefundResult:
+        """UNKNOWN with `again_s`: to be called again after so long."""
         return await self.durable(RefundActivities.refund_until_known, step, f"refund at {self.psp}")
 
     async def check_refund(self, step: RefundStep) -> RefundResult:

@@ -2,7 +2,7 @@
 
 from temporalio import workflow
 
-from workflows.refunding import RefundingWorkflow, finish_refund
+from workflows.refunding import RefundingWorkflow, finish_refund, refund_until_known
 
 with workflow.unsafe.imports_passed_through():
     from domain.psp import RefundOutcome, RefundResult
@@ -24,10 +24,10 @@ class RefundWorkflow(RefundingWorkflow):
         if inp.version >= 2:
             result = await self._calls.refund_once(step)
             if result.outcome is RefundOutcome.UNKNOWN:
-                result = await self._calls.refund_until_known(step)
+                result = await self._until_known(inp)
         else:
             result = await self._look_first(inp, step)
-        await finish_refund(self._calls, self._messages, inp.patience.polls, inp.refund_id, result)
+        await finish_refund(self._calls, self._messages, inp.patience, inp.refund_id, result)
         await workflow.wait_condition(workflow.all_handlers_finished)
         return f"{inp.refund_id} is done"
 
@@ -38,5 +38,8 @@ class RefundWorkflow(RefundingWorkflow):
             await self._messages.wait(inp.patience.polls.first, None, "look again")
             result = await self._calls.check_refund(step)
         if result.outcome is RefundOutcome.NOT_FOUND:
-            result = await self._calls.refund_until_known(step)
+            result = await self._until_known(inp)
         return result
+
+    async def _until_known(self, inp: RefundInput) -> RefundResult:
+        return await refund_until_known(self._calls, self._messages, inp.refund_id, inp.patience.unknown_s)

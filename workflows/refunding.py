@@ -16,7 +16,8 @@ with workflow.unsafe.imports_passed_through():
     from domain.psp import RefundOutcome, RefundResult
     from domain.refund import BookRefundStep, RefundStep
     from domain.status import RefundStatus, Status
-    from domain.waiting import Backoff
+    from domain.unknown import TO_DO_ABOUT_A_REFUND, waiting_for
+    from domain.waiting import WaitPolicy
 
 
 class RefundingWorkflow:
@@ -64,23 +65,45 @@ async def _do_nothing(*_: object) -> None:
 async def make_refund(
     calls: PspCalls,
     messages: PendingMessages,
-    polls: Backoff,
+    patience: WaitPolicy,
     refund_id: str,
     *,
     before_booking: Callable[[], Awaitable[object]] = _do_nothing,
     waiting: Callable[[RefundStatus, timedelta], Awaitable[None]] = _do_nothing,
 ) -> Status:
     """Ask for the refund and see it through; see `finish_refund`."""
-    result = await calls.refund_until_known(RefundStep(refund_id=refund_id))
+    result = await refund_until_known(calls, messages, refund_id, patience.unknown_s, waiting=waiting)
     return await finish_refund(
-        calls, messages, polls, refund_id, result, before_booking=before_booking, waiting=waiting
+        calls, messages, patience, refund_id, result, before_booking=before_booking, waiting=waiting
     )
+
+
+async def refund_until_known(
+    calls: PspCalls,
+    messages: PendingMessages,
+    refund_id: str,
+    patience_s: float,
+    *,
+    waiting: Callable[[RefundStatus, timedelta], Awaitable[None]] = _do_nothing,
+) -> RefundResult:
+    """Ask for the refund until the PSP's word is known; between two long gaps the workflow says what it waits for."""
+    tries = 1
+    while True:
+        step = RefundStep(refund_id=refund_id, tries=tries, patience_s=patience_s)
+        result = await calls.refund_until_known(step)
+        if result.again_s is None:
+            return result
+        tries, gap = result.tries, timedelta(seconds=result.again_s)
+        await waiting(RefundStatus.REQUESTED, gap)
+        why = waiting_for(result.reason, tries, workflow.now() + gap)
+        workflow.set_current_details(f"**refund {refund_id}** · {why} · {TO_DO_ABOUT_A_REFUND}")
+        await messages.wait(gap, None, f"ask {calls.psp} again")
 
 
 async def finish_refund(
     calls: PspCalls,
     messages: PendingMessages,
-    polls: Backoff,
+    patience: WaitPolicy,
     refund_id: str,
     result: RefundResult,
     *,
@@ -94,6 +117,7 @@ async def finish_refund(
     refund's status and the time until the next look. Returns the payment's status.
     """
     step = RefundStep(refund_id=refund_id)
+    polls = patience.polls
     gap = polls.first
     retry = False
     messages.offered = None
@@ -117,6 +141,6 @@ async def finish_refund(
         result = await calls.check_refund(step)
         if retry and result.outcome in (RefundOutcome.FAILED, RefundOutcome.NOT_FOUND):
             await calls.commit(RefundActivities.retry_refund, step, "new refund attempt")
-            result = await calls.refund_until_known(step)
+            result = await refund_until_known(calls, messages, refund_id, patience.unknown_s, waiting=waiting)
         # The person's decision holds for what the PSP says now, not for what it may say one day.
         retry = retry and result.outcome is RefundOutcome.UNKNOWN

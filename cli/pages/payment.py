@@ -1,6 +1,7 @@
 """Payments as an operator reads them: one on a page, in a list, and after a command."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -24,8 +25,10 @@ from db.payment.record import Charge, Payment, Transition
 from db.refund import find as refunds
 from domain.ids import payment_workflow_id
 from domain.money import to_major
+from domain.psp import ChargeOutcome
 from domain.risk import ReviewDecision
 from domain.status import TERMINAL
+from domain.unknown import in_words
 from services import search
 from services.command import Caller
 from services.payment import Answer, Nudged
@@ -76,7 +79,8 @@ def _head(settings: Settings, row: Payment) -> RenderableType:
     facts.add_row("buyer", f"{row.buyer_id}, by {row.method}")
     facts.add_row("created", look.time(row.created_at))
     if row.status not in TERMINAL:
-        facts.add_row("next look", look.time(row.next_check_at))
+        overdue = row.next_check_at is not None and row.next_check_at <= datetime.now(UTC)
+        facts.add_row("next look", look.time(row.next_check_at) + (", under way or overdue" if overdue else ""))
         facts.add_row("deadline", look.time(row.deadline_at))
     if row.authorize_only:
         facts.add_row("capture", _capture(row))
@@ -131,6 +135,8 @@ def _attempts(row: Payment, attempts: Sequence[Charge]) -> RenderableType:
             facts.add_row("", f"received {received}, {'booked' if a.booked else 'NOT booked'}")
         if a.unknown_count:
             facts.add_row("", f"{a.unknown_count} answers could not be trusted")
+            if row.status not in TERMINAL and (a.last_answer or {}).get("outcome") == ChargeOutcome.UNKNOWN:
+                facts.add_row("waits, since", in_words((a.last_answer or {}).get("reason")))
         if a.last_answer:
             facts.add_row("last answer", f"{_answer(a.last_answer)} ({look.time(a.last_answer_at)})")
         if row.status not in TERMINAL:

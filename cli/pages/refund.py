@@ -53,6 +53,8 @@ async def refund_page(database: Database, refund_id: str) -> RenderableType:
     facts.add_row("at the PSP", f"{look.psp_id(row.reference)}, request {row.attempt}")
     if row.unknown_count:
         facts.add_row("", f"{row.unknown_count} answers could not be trusted")
+        if row.status is RefundStatus.REQUESTED:
+            facts.add_row("next try", look.time(row.next_check_at))
     if row.failure and row.status != "SUCCEEDED":
         facts.add_row("last answer", look.failure(row.failure))
     facts.add_row("created", look.time(row.created_at))

@@ -1,6 +1,6 @@
 """Charge attempts: what was sent under which key, and what the PSP said."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import case, func, select, update
@@ -8,8 +8,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db.core.database import clock
 from db.payment.record import Charge
-from db.schema.payment import charge
+from db.schema.payment import charge, payment
 from domain.psp import ChargeOutcome, ChargeResult
+from domain.status import TERMINAL
 
 
 async def may_send(connection: AsyncConnection, send_until: datetime) -> bool:
@@ -21,7 +22,7 @@ async def record(connection: AsyncConnection, charge_id: str, result: ChargeResu
     """Keep the PSP's word. What is known stays known: an UNKNOWN after a reference does not erase it. An unclear answer
     that is recorded twice is counted once: it is known by its time."""
     values: dict[str, Any] = {
-        "last_answer": result.model_dump(mode="json", exclude_none=True, exclude={"next_action", "answered_at"}),
+        "last_answer": result.model_dump(mode="json", exclude_none=True, exclude=_NOT_KEPT),
         "last_answer_at": result.answered_at or func.now(),
     }
     if result.unclear:
@@ -38,6 +39,38 @@ async def record(connection: AsyncConnection, charge_id: str, result: ChargeResu
     if booked:
         values["booked"] = True
     await connection.execute(update(charge).where(charge.c.id == charge_id).values(**values))
+
+
+_NOT_KEPT = {"next_action", "answered_at", "again_s", "tries"}
+
+
+async def unanswered(
+    connection: AsyncConnection, payment_id: str, charge_id: str, result: ChargeResult, again_s: float
+) -> None:
+    """Keep an answer that leaves all open, and when the PSP is asked again, as long as the payment waits for that."""
+    await connection.execute(
+        update(payment)
+        .where(payment.c.id == payment_id, payment.c.status.not_in([status.value for status in TERMINAL]))
+        .values(
+            version=payment.c.version + 1,
+            updated_at=func.now(),
+            next_check_at=func.clock_timestamp() + timedelta(seconds=again_s),
+        )
+    )
+    await record(connection, charge_id, result)
+
+
+async def dead_for(connection: AsyncConnection, charge_id: str) -> timedelta:
+    """The time since when the charge's key is known to be dead; the first call writes that down."""
+    since = func.coalesce(charge.c.dead_since, func.clock_timestamp())
+    found = await connection.execute(
+        update(charge)
+        .where(charge.c.id == charge_id)
+        .values(dead_since=since)
+        .returning(func.clock_timestamp() - charge.c.dead_since)
+    )
+    waited: timedelta = found.scalar_one()
+    return waited
 
 
 async def attempts(connection: AsyncConnection, payment_id: str) -> list[Charge]:

@@ -19,6 +19,7 @@ from domain.errors import Conflict, Unprocessable
 from domain.messages import Decision, ResolutionStep
 from domain.payment import CancelStep, CloseStep, WaitState, WaitStep
 from domain.status import RESTING, TERMINAL, RefundStatus, Status
+from domain.unknown import TASK_KIND
 
 _ASKED_ABOUT = (RefundStatus.FAILED, RefundStatus.NEEDS_ATTENTION)
 
@@ -54,7 +55,9 @@ async def wait_in_status(connection: AsyncConnection, step: WaitStep) -> WaitSta
     else:
         await payment.move(connection, locked, waiting, step.status, reason=step.reason, at=step.at, fields=fields)
     if step.task is not None:
-        await task.open_task(connection, locked.tenant_id, locked.id, step.task, step.reason)
+        await task.open_task(connection, locked.tenant_id, locked.id, step.task, step.detail or step.reason)
+    if step.task != TASK_KIND and locked.charge.unknown_count and not (step.result and step.result.unclear):
+        await task.close_tasks(connection, locked.id, kind=TASK_KIND, by="workflow", resolution="the PSP has answered")
     nudged = await payment.inbox_done(connection, locked.id, "read when the payment came to rest")
     return WaitState(
         status=step.status,

@@ -6,6 +6,8 @@ from sqlalchemy import ColumnElement, and_, exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db import task
+from db.core.database import clock
+from db.payment import payment as payments
 from db.payout.payout import unanswered_since
 from db.payout.transition import STUCK as PAYOUT_STUCK
 from db.payout.transition import UNANSWERED as PAYOUT_UNANSWERED
@@ -14,7 +16,9 @@ from db.schema.payment import payment
 from db.schema.payout import payout
 from db.schema.refund import refund
 from db.schema.tenant import operator_task
+from domain.psp import ChargeOutcome
 from domain.status import DISPUTE_ENDED, PAYOUT_ENDED, TERMINAL, RefundStatus, Status
+from domain.unknown import TASK_KIND, waiting_for
 
 
 async def without_progress(connection: AsyncConnection, *, after_s: float, after_id: str, limit: int) -> list[str]:
@@ -53,28 +57,59 @@ async def open_tasks_for_stuck(connection: AsyncConnection, *, after_s: float) -
     )
     rows = stuck.all()
     for row in rows:
-        await task.open_task(connection, row.tenant_id, row.id, "stuck", f"{row.status} and no step has moved it on")
+        kind, detail = await _held_up_by(connection, row.id)
+        await task.open_task(connection, row.tenant_id, row.id, kind, detail)
+    opened = len(rows) + await _unmade_refunds(connection, due)
+    return opened + await _stuck_disputes(connection, due) + await _stuck_payouts(connection, due)
+
+
+async def _held_up_by(connection: AsyncConnection, payment_id: str) -> tuple[str, str]:
+    """Kind and detail of the task about a payment without progress: the PSP does not answer it, or nobody asks."""
+    row = await payments.get(connection, payment_id)
+    assert row is not None, "it was read just now"
+    answer = row.charge.last_answer or {}
+    is_asked = row.next_check_at is not None and row.next_check_at > await clock(connection)
+    if is_asked and answer.get("outcome") == ChargeOutcome.UNKNOWN:
+        return TASK_KIND, waiting_for(answer.get("reason"), row.charge.unknown_count, row.next_check_at)
+    return "stuck", f"{row.status} and no step has moved it on"
+
+
+async def _unmade_refunds(connection: AsyncConnection, due: ColumnElement[datetime]) -> int:
+    """Tell a person of refunds that the PSP gives no answer about; a task that is open already is brought up to date.
+    Returns how many were opened."""
+    told = exists().where(
+        operator_task.c.payment_id == refund.c.payment_id,
+        operator_task.c.closed_at.is_(None),
+        operator_task.c.kind == TASK_KIND,
+    )
     unmade = await connection.execute(
-        select(refund.c.tenant_id, refund.c.payment_id, refund.c.id, refund.c.failure).where(
+        select(
+            refund.c.tenant_id,
+            refund.c.payment_id,
+            refund.c.id,
+            refund.c.failure,
+            refund.c.next_check_at,
+            told.label("told"),
+        ).where(
             refund.c.status == RefundStatus.REQUESTED.value,
             refund.c.created_at < due,
-            ~_attended(refund.c.payment_id),
+            ~_attended(refund.c.payment_id, but=TASK_KIND),
         )
     )
-    late = unmade.all()
-    for unmade_refund in late:
-        why = unmade_refund.failure["message"] if unmade_refund.failure else "not asked for yet"
-        detail = f"Refund {unmade_refund.id} has no answer: {why}"
-        await task.open_task(connection, unmade_refund.tenant_id, unmade_refund.payment_id, "refund_failed", detail)
-    return len(rows) + len(late) + await _stuck_disputes(connection, due) + await _stuck_payouts(connection, due)
+    rows = unmade.all()
+    for row in rows:
+        again = f", the next by {row.next_check_at:%Y-%m-%d %H:%M:%S} UTC" if row.next_check_at else ""
+        why = row.failure["message"] + again if row.failure else "not asked for yet"
+        await task.open_task(connection, row.tenant_id, row.payment_id, TASK_KIND, f"Refund {row.id}: {why}")
+    return sum(not row.told for row in rows)
 
 
-def _attended(payment_id: ColumnElement[str]) -> ColumnElement[bool]:
-    """Tell whether a person was told of what holds up this payment, or its refund."""
+def _attended(payment_id: ColumnElement[str], *, but: str = "") -> ColumnElement[bool]:
+    """Tell whether a person was told of what holds up this payment, or its refund; tasks of the kind `but` aside."""
     return exists().where(
         operator_task.c.payment_id == payment_id,
         operator_task.c.closed_at.is_(None),
-        operator_task.c.kind.not_in(task.OTHER_QUESTIONS),
+        operator_task.c.kind.not_in((*task.OTHER_QUESTIONS, but)),
     )
 
 

@@ -74,6 +74,7 @@ class Charge(Frozen):
     unknown_count: int
     last_answer: dict[str, Any] | None
     last_answer_at: datetime | None
+    dead_since: datetime | None
     created_at: datetime
 
 

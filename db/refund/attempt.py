@@ -8,19 +8,35 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from db.schema.refund import refund
 from domain.model import Failure
 from domain.status import RefundStatus
+from domain.unknown import waiting_for
 
 
-async def unknown(connection: AsyncConnection, refund_id: str, reason: str) -> None:
-    """An answer that cannot be trusted: counted, and the status stays."""
+async def unknown(connection: AsyncConnection, refund_id: str, reason: str, *, tries: int, again_s: float) -> None:
+    """An answer that cannot be trusted: counted, and the status stays. `again_s`: seconds until it is asked for
+    again."""
     await connection.execute(
         update(refund)
         .where(refund.c.id == refund_id)
         .values(
-            unknown_count=refund.c.unknown_count + 1,
-            failure=Failure(code="psp_unknown", message=reason).model_dump(),
+            unknown_count=func.greatest(refund.c.unknown_count + 1, tries),
+            failure=Failure(code="psp_unknown", message=waiting_for(reason, tries), psp_code=reason).model_dump(),
+            next_check_at=func.clock_timestamp() + timedelta(seconds=again_s),
             updated_at=func.now(),
         )
     )
+
+
+async def dead_for(connection: AsyncConnection, refund_id: str) -> timedelta:
+    """The time since when the key of the refund's attempt is known to be dead; the first call writes that down."""
+    since = func.coalesce(refund.c.dead_since, func.clock_timestamp())
+    found = await connection.execute(
+        update(refund)
+        .where(refund.c.id == refund_id)
+        .values(dead_since=since)
+        .returning(func.clock_timestamp() - refund.c.dead_since)
+    )
+    waited: timedelta = found.scalar_one()
+    return waited
 
 
 async def next_attempt(connection: AsyncConnection, refund_id: str, send_for_s: float) -> None:
@@ -37,6 +53,8 @@ async def next_attempt(connection: AsyncConnection, refund_id: str, send_for_s: 
             attempt=refund.c.attempt + 1,
             status=RefundStatus.REQUESTED.value,
             reference=None,
+            dead_since=None,
+            next_check_at=None,
             send_until=func.now() + timedelta(seconds=send_for_s),
             updated_at=func.now(),
         )

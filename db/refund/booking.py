@@ -1,7 +1,7 @@
 """The PSP's word on a refund, carried into the row, the reserves and the ledger."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import func, update
@@ -28,6 +28,10 @@ from domain.money import Money, to_major
 from domain.psp import RefundOutcome, RefundResult
 from domain.refund import BookRefundStep, RefundState
 from domain.status import REFUND_TRANSITIONS, RefundStatus, Status
+from domain.unknown import TASK_KIND
+
+_TASKS_AFTER = timedelta(minutes=1)
+"""No task is opened about a younger refund that was asked for and answered at once."""
 
 
 async def book(connection: AsyncConnection, step: BookRefundStep, unit: int) -> RefundState:
@@ -48,6 +52,9 @@ async def book(connection: AsyncConnection, step: BookRefundStep, unit: int) -> 
     if over or (status is not row.status and (row.status.value, status.value) not in REFUND_TRANSITIONS):
         return state  # what is made or was given up stays so, whatever an older word says
     changed = await _change(connection, row, status, step.result)
+    if row.unknown_count or step.at - row.created_at > _TASKS_AFTER:
+        said = f"the PSP has answered: {status}"
+        await task.close_tasks(connection, locked.id, kind=TASK_KIND, by="workflow", resolution=said)
     if changed.undoes_charge:
         payment_status = await _book_undoing(connection, locked, row, changed, step)
     else:

@@ -25,6 +25,8 @@ class Refund(Frozen):
     reference: str | None
     failure: Failure | None
     unknown_count: int
+    dead_since: datetime | None
+    next_check_at: datetime | None
     reason: str | None
     actor: str | None
     created_at: datetime

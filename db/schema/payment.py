@@ -186,6 +186,7 @@ charge = Table(
     Column("unknown_count", Integer, nullable=False, server_default="0"),
     _json("last_answer"),
     _moment("last_answer_at"),
+    Column("dead_since", DateTime(timezone=True), comment="the PSP repeats an old answer under the key since"),
     _created(),
     UniqueConstraint("payment_id", "attempt"),
     UniqueConstraint("psp", "reference"),

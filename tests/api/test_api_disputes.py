@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from domain.psp import EVIDENCE_FIELDS
+from domain.dispute import EVIDENCE_FIELDS
 from tests.api.problem import refused
 from tests.api.rows import rows
 from tests.support.eventually import eventually

@@ -67,8 +67,8 @@ async def test_a_look_without_an_answer_does_not_hide_that_a_refund_came_back(de
 
 
 async def test_a_refund_that_the_psp_never_made_is_asked_for_again_when_a_person_says_so(deploy: Deploy) -> None:
-    """The PSP keeps a 500 under the key and has made nothing: past the key's time only a person can go on."""
-    paysaga = await deploy(stripe_key_life_s=6.0, stripe_key_margin_s=0.0)
+    """The PSP keeps a 500 under the key and has made nothing: once that is certain only a person can go on."""
+    paysaga = await deploy(unknown_patience_s=1.0)
     shop = await paysaga.shop("never")
     checkout = shop.checkout()
     await paysaga.sandbox.fault("refunds.create", "http_500", checkout=checkout)

@@ -1,19 +1,11 @@
 """The PSP's answer is unknown: the money may have moved. It is found out, never guessed."""
 
 import asyncio
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 
 import pytest
 from temporalio.client import WorkflowUpdateFailedError
-from temporalio.exceptions import ApplicationError
-from temporalio.testing import ActivityEnvironment
 
-from activities.charge import ChargeActivities
 from db.audit.audit import audit_database
-from domain.payment import ChargeStep
-from domain.psp import ChargeOutcome
-from runtime.wiring import open_runtime
 from tests.conftest import Deploy
 from tests.support.shop import Shop
 
@@ -57,25 +49,6 @@ async def test_a_500_that_the_psp_keeps_under_the_key_is_resolved_by_looking_the
     payment = await shop.paid(checkout)
     assert (await shop.until(payment["id"]))["status"] == "SUCCESS"
     assert (await shop.paysaga.sandbox.log(checkout)).charged == [50000]
-
-
-async def test_a_charge_under_a_dead_key_is_looked_up_for_ten_minutes_then_a_person_is_asked(shop: Shop) -> None:
-    """The key answers 500 for ever and nothing was charged: the key's end, hours away, tells nothing new."""
-    checkout = shop.checkout()
-    await shop.paysaga.sandbox.fault("payment_intents.create", "http_500", checkout=checkout)
-    payment = await shop.paid(checkout, wait=0)
-    step = ChargeStep(payment_id=payment["id"])
-    async with open_runtime(shop.paysaga.settings, application="test") as runtime:
-        charges = ChargeActivities(runtime.database, runtime.psps, runtime.keyring, fast_timeout_s=3, timeout_s=10)
-        worker = ActivityEnvironment()
-        for minutes in (0, 9):
-            worker.info = replace(worker.info, scheduled_time=datetime.now(UTC) - timedelta(minutes=minutes))
-            with pytest.raises(ApplicationError, match="unknown"):
-                await worker.run(charges.charge_until_known, step)
-        worker.info = replace(worker.info, scheduled_time=datetime.now(UTC) - timedelta(minutes=11))
-        result = await worker.run(charges.charge_until_known, step)
-    assert result.outcome is ChargeOutcome.NOT_FOUND
-    assert (await shop.paysaga.sandbox.log(checkout)).charged == []
 
 
 async def test_a_refund_without_an_answer_is_made_once(shop: Shop) -> None:

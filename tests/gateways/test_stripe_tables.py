@@ -10,9 +10,9 @@ import stripe
 from iso4217 import Currency
 from stripe import oauth_error
 
+from domain.dispute import EVIDENCE_FIELDS
 from domain.money import MoneyError
 from domain.psp import (
-    EVIDENCE_FIELDS,
     CardChecks,
     CardFacts,
     ChargeOutcome,

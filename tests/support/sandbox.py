@@ -69,6 +69,11 @@ class SandboxAccount:
         made: dict[str, Any] = response.json()
         return made
 
+    async def form(self, path: str, fields: dict[str, Any]) -> dict[str, Any]:
+        """Any request in the PSP's own language, past our application."""
+        made: dict[str, Any] = (await self._http.post(path, data=fields)).raise_for_status().json()
+        return made
+
     async def transfer_by_hand(self, account: str, amount: int, *, of: str | None = None) -> dict[str, Any]:
         """As somebody does in the PSP's dashboard: money to a seller's account, with nothing of ours on it; or `of` a
         payout, as if we had made it."""
