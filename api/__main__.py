@@ -5,6 +5,7 @@ import sys
 import uvicorn
 
 from api.app import create_app
+from api.connections import ConnectionLimits, bounded
 from config.settings import Settings
 from runtime.logs import configure_logs
 from runtime.wiring import SettingMissing
@@ -23,7 +24,14 @@ def main() -> int:
         host=settings.api_host,
         port=settings.api_port,
         loop="uvloop",
-        http="httptools",
+        http=bounded(
+            ConnectionLimits(
+                connections_max=settings.api_connections_max,
+                head_bytes_max=settings.api_header_max_bytes,
+                silence_s=settings.api_silence_s,
+            )
+        ),
+        ws="none",
         log_config=None,
         access_log=False,
         # Whoever is no proxy of ours could write any address there, and uvicorn by itself believes this machine.

@@ -34,6 +34,15 @@ class Settings(BaseSettings):
         default="",
         description="addresses or networks, comma separated, whose X-Forwarded-For names the client in the audit log",
     )
+    api_header_max_bytes: int = Field(
+        default=32 * 1024, description="of a request's first line and headers; beyond it 431"
+    )
+    api_connections_max: int = Field(
+        default=2_000, description="open at once, by process; the longest idle one gives way"
+    )
+    api_silence_s: float = Field(
+        default=10, description="for the head of a request, in the middle of a body, and of a client that does not read"
+    )
     api_payments_max: int = Field(default=400, description="payments taken on at once, by process; beyond it 503")
 
     # --- Temporal ---

@@ -1,20 +1,24 @@
 """Card numbers and security codes are refused wherever they turn up: what never comes in cannot leak.
 
 Digits are a card number when their grouping, length, first digits and check digit are all those of one, so that order
-numbers, dates and ids pass. A time after 22:00 with its offset looks like one in one of ten cases
-(`22:30:42.345872+00:00` has 16 digits of a Mastercard), so points in time are known by their form. A security code is
-known by the word beside it. The search is linear in the text.
+numbers, dates and ids pass. They are joined over what people write inside a number (spaces, dashes, dots, slashes),
+never over what separates the items of a list (commas, semicolons, bars, lines, brackets), a decimal point or a plus
+sign. Some forms are known by themselves and are no card numbers: points in time, UUIDs, digests, IBANs, EAN-13 codes,
+phone numbers that begin with `+`. A time after 22:00 with its offset would look like a card number in one of ten cases
+(`22:30:42.345872+00:00` has 16 digits of a Mastercard). A security code is known by the word beside it. All of it is
+linear in the text.
 """
 
 import re
 import unicodedata
+from functools import lru_cache
 from itertools import accumulate
 
 from domain.errors import Unprocessable
 
-_RUN = re.compile(r"[0-9](?:[\s._/:,;|*~+-]{0,3}[0-9]){12,}", re.ASCII)
+_JOINS = r"[ \t\-._/:*~]"
+_RUN = re.compile(rf"(?<![0-9])(?:[0-9]{_JOINS}{{0,3}}){{12,}}[0-9]", re.ASCII)
 _GROUP = re.compile(r"[0-9]+", re.ASCII)
-_NEIGHBOUR = re.compile(r"[0-9A-Za-z]*", re.ASCII)
 _MONTH, _DAY = "(?:0[1-9]|1[0-2])", "(?:0[1-9]|[12][0-9]|3[01])"
 _POINT_IN_TIME = re.compile(
     # ISO 8601, with or without its separators, and the day first as people write it.
@@ -24,6 +28,10 @@ _POINT_IN_TIME = re.compile(
     re.ASCII,
 )
 _UUID = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", re.ASCII | re.IGNORECASE)
+_HEX = re.compile(r"\b(?:[0-9a-f]{128}|[0-9a-f]{96}|[0-9a-f]{64}|[0-9a-f]{40}|[0-9a-f]{32}|[0-9a-f]{24})\b", re.ASCII)
+_HEX_INSIDE = re.compile("[0-9]{0,12}[a-f].*[a-f][0-9]{0,12}", re.ASCII)
+_IBAN = re.compile(r"\b[A-Z]{2}[0-9]{2}(?:[ -]?[A-Z0-9]{4}){2,7}(?:[ -]?[A-Z0-9]{1,3})?\b", re.ASCII)
+_DECIMAL = re.compile(r"(?<![0-9.])(?:[0-9]{1,12}\.[0-9]{1,2}|[0-9]{1,3}\.[0-9]{5,})(?![0-9]|\.[0-9])", re.ASCII)
 
 _FIRST_DIGITS: dict[int, re.Pattern[str]] = {
     # The networks' ranges (ISO/IEC 7812) by length: Visa 4, Mastercard 2221-2720 and 51-55, American Express 34 and 37,
@@ -35,18 +43,31 @@ _FIRST_DIGITS: dict[int, re.Pattern[str]] = {
     16: re.compile("4|5[0-8]|6|8[12]|3(?:[689]|52[89]|5[3-8])|220[0-4]|22[2-9]|2[3-6]|27[01]|2720"),
     17: re.compile("5[06-8]|6"),
     18: re.compile("5[06-8]|6"),
-    19: re.compile("4|5[06-8]|6|3(?:52[89]|5[3-8])|220[0-4]"),
+    19: re.compile("4|5[06-8]|6"),
 }
+_RARE = {17, 18}
+"""Lengths that hardly any card has, and the ids of many systems (Sonyflake's) do: in one piece they count where a word
+beside them says so."""
+_CARD_WORD = re.compile(r"(?:card|visa|maestro|rupay|unionpay|(?<![a-z])(?:cc|pan))[^0-9]{0,12}$", re.ASCII)
+_BESIDE = 24
+_SHAPES = {(4, 6, 5), (4, 6, 4), (4, 3, 3, 3), (1, 4, 4, 4), (8, 8), (4, 12), (12, 4)}
+"""Groups that numbers are written in, besides fours."""
+_LIST_MIN = 9
+"""Groups of one length from which on they are the items of a list: two numbers are eight groups."""
+_PHONE_MAX = 13
 
-_FIELDS = frozenset(
-    {
-        *("cardnumber", "cardno", "ccnumber", "ccnum", "pan", "primaryaccountnumber", "creditcard", "creditcardnumber"),
-        *("cvc", "cvc2", "cvv", "cvv2", "cvn", "csc", "cid", "cardcvc", "cardcvv", "securitycode", "cardsecuritycode"),
-        *("cardverificationvalue", "cardverificationcode", "track1", "track2", "trackdata", "magstripe"),
-    }
+_CODES = re.compile(r"(?:^|_)(?:pan|cv[cvn]2?)(?:_|$)")
+_NUMBERS = re.compile(
+    r"(?:^|(?P<before>[a-z0-9]+)_|_)(?:(?:credit|debit)_?card|card|cc)_?(?:no|nr|num|number|csc|cid|cv[cvn]2?|security_?code"
+    r"|verification_?(?:value|code))(?:_|$)"
+)
+_OTHER_CARDS = {"gift", "loyalty", "member", "membership", "bonus", "reward", "rewards", "library", "sim", "id"}
+_NAMES = frozenset(
+    {"creditcard", "primaryaccountnumber", "csc", "cid", "securitycode", "track1", "track2", "trackdata", "magstripe"}
 )
 _CODE_BESIDE_ITS_NAME = re.compile(
-    r"\b(?:cvc|cvv|cvn|csc|security code)2?\W{0,3}(?:is\W{1,3})?[0-9]{3,4}\b", re.ASCII | re.IGNORECASE
+    r"(?<![^\W_])(?:cv[cvn]|csc|security[ _-]?code)2?[\W_]{0,3}(?:is\W{1,3})?[0-9]{3,4}(?![^\W_])",
+    re.ASCII | re.IGNORECASE,
 )
 
 
@@ -65,42 +86,123 @@ def refuse_card_data(text: str) -> None:
 
 
 def refuse_card_field(name: str) -> None:
-    """Refuse a member named like card data, such as `cvc`, `cardNumber`, `security_code`; raises the same."""
-    if "".join(character for character in name.lower() if character.isalnum()) in _FIELDS:
+    """Refuse a member named like card data, such as `cvc`, `cardNumber`, `card_pan`; raises the same."""
+    if _is_card_field(name):
         raise Unprocessable("Card data is never accepted here; send a token.", code="card_data_forbidden")
 
 
+def _is_card_field(name: str) -> bool:
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", _plain(name[:_NAME_MAX]))
+    words = re.sub(r"[^a-z0-9]+", "_", words.lower()).strip("_")
+    if words.replace("_", "") in _NAMES or "primary_account_number" in words or _CODES.search(words):
+        return True
+    return any(found["before"] not in _OTHER_CARDS for found in _NUMBERS.finditer(words))
+
+
+_NAME_MAX = 200
+
+
 def has_card_data(text: str) -> bool:
-    """True if a card number or a named security code is in it. Full-width and other forms of digits count."""
-    plain = text if text.isascii() else unicodedata.normalize("NFKC", text)
+    """True if a card number or a named security code is in it, whatever script its digits and dashes are of."""
+    plain = _plain(text)
     if _CODE_BESIDE_ITS_NAME.search(plain):
         return True
-    plain = _POINT_IN_TIME.sub("-", _UUID.sub("-", plain))
-    return any(not _within_hex(plain, run) and _has_number(run[0]) for run in _RUN.finditer(plain))
+    if len(plain) < min(_FIRST_DIGITS):
+        return False
+    for known in (_UUID, _POINT_IN_TIME, _DECIMAL):
+        plain = known.sub(";", plain)
+    plain = _IBAN.sub(_without_iban, _HEX.sub(_without_hex, plain))
+    return any(_has_number(plain, run) for run in _RUN.finditer(plain))
 
 
-def _within_hex(text: str, run: re.Match[str]) -> bool:
-    """The digits of a hex id are letters like the rest of it; `card4242…` is no hex id."""
-    after = _NEIGHBOUR.match(text, run.end())
-    before = _NEIGHBOUR.match(text[max(0, run.start() - 64) : run.start()][::-1])
-    letters = (before[0] if before else "") + (after[0] if after else "")
-    return letters != "" and not letters.isdecimal() and all(letter in "0123456789abcdefABCDEF" for letter in letters)
+def _plain(text: str) -> str:
+    return text if text.isascii() else text.translate(_Plain())
 
 
-def _has_number(run: str) -> bool:
+class _Plain:
+    """For `str.translate`: each character by itself, since Unicode's own normalisation of a whole text sorts the marks
+    of a character, in quadratic time."""
+
+    def __getitem__(self, code: int) -> str:
+        return _plain_character(code)
+
+
+_LIGATURE_MAX = 3
+
+
+@lru_cache(maxsize=4096)
+def _plain_character(code: int) -> str:
+    """Digits of all scripts as 0 to 9, dashes as `-`, spaces as a space, what is not seen as nothing."""
+    character = chr(code)
+    if character.isascii():
+        return character
+    category = unicodedata.category(character)
+    digit = unicodedata.numeric(character, None)
+    if digit is not None and digit in range(10):
+        return str(int(digit))
+    if category == "Pd" or character in "\N{MINUS SIGN}\N{HYPHEN BULLET}":
+        return "-"
+    if category == "Zs":
+        return " "
+    if category in ("Cf", "Mn", "Me"):
+        return ""
+    if character in "\N{MIDDLE DOT}\N{BULLET}\N{IDEOGRAPHIC FULL STOP}":
+        return "."
+    letters = unicodedata.normalize("NFKC", character)
+    return letters if len(letters) <= _LIGATURE_MAX else character
+
+
+def _without_hex(found: re.Match[str]) -> str:
+    """A digest or id of a usual length has long runs of digits by chance; one that begins or ends with a run is kept,
+    as a number with a tail would."""
+    return ";" if _HEX_INSIDE.fullmatch(found[0]) else found[0]
+
+
+def _without_iban(found: re.Match[str]) -> str:
+    """An account number that its own check digits prove (ISO 13616) is left out; anything else stays."""
+    account = re.sub("[ -]", "", found[0])
+    number = "".join(str(int(character, 36)) for character in account[4:] + account[:4])
+    return ";" if int(number) % 97 == 1 else found[0]
+
+
+def _has_number(text: str, run: re.Match[str]) -> bool:
     """True if neighbouring groups of digits read as a card number: it may be followed by its expiry or code."""
-    groups = _GROUP.findall(run)
-    digits = "".join(groups)
-    edges = [0, *accumulate(len(group) for group in groups)]
-    ends = set(edges)
+    groups = [len(group) for group in _GROUP.findall(run[0])]
+    digits = "".join(_GROUP.findall(run[0]))
+    edges = [0, *accumulate(groups)]
+    place = {edge: position for position, edge in enumerate(edges)}
+    is_list = len(groups) >= _LIST_MIN and len(set(groups)) == 1
+    is_phone = text[run.start() - 1 : run.start()] == "+" or (digits.startswith("00") and len(digits) < 16)
+    named = _CARD_WORD.search(text[max(0, run.start() - _BESIDE) : run.start()].lower()) is not None
     sums = _check_sums(digits)
-    return any(
-        start + length in ends
-        and first.match(digits, start) is not None
-        and (sums[length % 2 ^ start % 2][start + length] - sums[length % 2 ^ start % 2][start]) % 10 == 0
-        for start in edges
-        for length, first in _FIRST_DIGITS.items()
-    )
+    for first, start in enumerate(edges):
+        for length, begins in _FIRST_DIGITS.items():
+            last = place.get(start + length)
+            if last is None or begins.match(digits, start) is None:
+                continue
+            odd = sums[length % 2 ^ start % 2]
+            if (odd[start + length] - odd[start]) % 10:
+                continue
+            shape = tuple(groups[first:last])
+            if len(shape) == 1:
+                if (length in _RARE and not named) or (length == 13 and _is_ean(digits[start : start + 13])):
+                    continue
+            elif is_list or not (_is_shape(shape) or (len(shape) == len(groups) and length not in {13, *_RARE})):
+                continue
+            if is_phone and first == 0 and length <= _PHONE_MAX:
+                continue
+            return True
+    return False
+
+
+def _is_shape(groups: tuple[int, ...]) -> bool:
+    fours = all(group == 4 for group in groups[:-1]) and groups[-1] <= 4
+    return fours or groups in _SHAPES
+
+
+def _is_ean(digits: str) -> bool:
+    """Whether the check digit is that of an EAN-13 code (ISO/IEC 15420)."""
+    return sum(int(digit) * (3 if place % 2 else 1) for place, digit in enumerate(digits)) % 10 == 0
 
 
 def _check_sums(digits: str) -> tuple[list[int], list[int]]:

@@ -1,9 +1,11 @@
 """Webhooks of Stripe: the signature is verified, the event read. No I/O."""
 
 import json
+from typing import Any
 
 import stripe
 
+from domain.card_data import has_card_data
 from domain.psp import PspEvent, PspEventKind, WebhookRejected
 from gateways.stripe.amounts import from_stripe
 from gateways.stripe.objects import UNREADABLE, Object, text_or_none, trace_of
@@ -86,7 +88,43 @@ def is_thin(event: Object) -> bool:
 
 def ignored_event(event: Object, why: str) -> PspEvent:
     """An event that is kept and moves nothing."""
-    return PspEvent(event_id=event["id"], type=event["type"], kind=PspEventKind.OTHER, ignored=why, payload=event)
+    return PspEvent(
+        event_id=event["id"], type=event["type"], kind=PspEventKind.OTHER, ignored=why, payload=_kept(event)
+    )
+
+
+_KEPT = frozenset(
+    {
+        *("id", "object", "type", "created", "livemode", "api_version", "account", "context", "related_object", "data"),
+        *("status", "amount", "amount_received", "amount_refunded", "amount_captured", "amount_capturable", "currency"),
+        *("payment_intent", "charge", "latest_charge", "refund", "balance_transaction", "destination", "metadata"),
+        *(
+            "captured",
+            "paid",
+            "refunded",
+            "disputed",
+            "reason",
+            "failure_code",
+            "failure_reason",
+            "decline_code",
+            "code",
+        ),
+        *("last_payment_error", "arrival_date", "automatic", "method", "trace_id", "value"),
+        *("paysaga_payment", "paysaga_charge", "paysaga_refund", "paysaga_payout", "paysaga_key"),
+    }
+)
+"""Of an event, what somebody may have to look up later: which object, in which state, and how much. Secrets of a
+PaymentIntent, people's names and addresses, evidence and the shop's own metadata are not."""
+_KEPT_LENGTH_MAX = 255
+
+
+def _kept(value: Any) -> Any:
+    """The event as the inbox keeps it: members that are known to be harmless, and no long text."""
+    if isinstance(value, dict):
+        return {name: kept for name, member in value.items() if name in _KEPT and (kept := _kept(member)) is not None}
+    if isinstance(value, str):
+        return value if len(value) <= _KEPT_LENGTH_MAX and not has_card_data(value) else None
+    return value if isinstance(value, bool | int | float) else None
 
 
 _EVENT_KINDS = {
@@ -161,7 +199,7 @@ def read_event(event: Object) -> PspEvent:
         payout_failed=kind is PspEventKind.PAYOUT and _PAYOUT_TYPES[type_],
         refund_failed=thing.get("object") == "refund"
         and (thing.get("status") in ("failed", "canceled") or type_ == "refund.failed"),
-        payload=event,
+        payload=_kept(event),
     )
 
 

@@ -165,7 +165,37 @@ async def test_what_is_not_ours_is_kept_and_moves_nothing(shop: Shop, event: dic
     assert (answer.status_code, answer.json()) == (200, {"received": True})
     (row,) = await inbox(shop, event)
     assert (row["status"], row["type"], row["psp"], row["payment_id"]) == ("IGNORED", event["type"], "stripe", None)
-    assert json.loads(row["payload"]) == event
+    kept = json.loads(row["payload"])
+    assert (kept["id"], kept["type"], kept["data"]["object"]["object"]) == (
+        event["id"],
+        event["type"],
+        event["data"]["object"]["object"],
+    )
+
+
+async def test_the_inbox_keeps_no_secret_and_nobodys_data(shop: Shop) -> None:
+    """What an event says of people, its PaymentIntent's secret, and whatever the shop wrote into the metadata."""
+    private = {
+        "client_secret": "pi_1_secret_canary",
+        "receipt_email": "canary@example.com",
+        "description": "4000056655665556",
+        "reason": "4000056655665556",
+        "metadata": {"note": "canary", "paysaga_charge": "ch_nobody"},
+        "billing_details": {"name": "canary", "email": "canary@example.com", "status": "canary"},
+        "evidence": {"uncategorized_text": "canary"},
+        "charges": {"data": [{"id": "canary"}]},
+        "status": "canary " * 100,
+    }
+    event = event_of({"object": "payment_intent", "id": "pi_1", "amount": 500, "currency": "inr"} | private)
+    assert (await deliver(shop, event)).status_code == 200
+    (row,) = await inbox(shop, event)
+    assert json.loads(row["payload"])["data"]["object"] == {
+        "object": "payment_intent",
+        "id": "pi_1",
+        "amount": 500,
+        "currency": "inr",
+        "metadata": {"paysaga_charge": "ch_nobody"},
+    }
 
 
 async def test_a_duplicate_is_answered_and_kept_once(shop: Shop) -> None:
@@ -177,12 +207,16 @@ async def test_a_duplicate_is_answered_and_kept_once(shop: Shop) -> None:
 
 async def test_characters_that_postgresql_cannot_store_do_not_stop_an_event(shop: Shop) -> None:
     """The PSP would send it again for days."""
-    event = event_of(note="a\x00b", other="\ud800", number=float("nan"), deep=[{"\x00": "\udfff"}])
+    event = event_of(api_version="a\x00b", context="\ud800", created=float("nan"), deep=[{"\x00": "\udfff"}])
     answer = await deliver(shop, event)
     assert answer.status_code == 200, answer.text
     (row,) = await inbox(shop, event)
     payload = json.loads(row["payload"])
-    assert (payload["note"], payload["other"], payload["number"]) == ("a\N{REPLACEMENT CHARACTER}b", "?", None)
+    assert (payload["api_version"], payload["context"], payload["created"]) == (
+        "a\N{REPLACEMENT CHARACTER}b",
+        "?",
+        None,
+    )
 
 
 async def test_ours_is_delivered_once_however_often_it_comes(shop: Shop) -> None:

@@ -92,7 +92,7 @@ def why_ignored(body: bytes, psp: StripePsp | None = None) -> str | None:
     read = (psp or build()).read_webhook(body, signed(body))
     if read.ignored is not None:
         assert (read.kind, read.reference, read.charge_id, read.paid) == (PspEventKind.OTHER, None, None, False)
-        assert read.payload == json.loads(body)
+        assert read.payload["id"] == json.loads(body)["id"]
     return read.ignored
 
 
