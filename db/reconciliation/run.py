@@ -52,6 +52,17 @@ async def open_run(connection: AsyncConnection, new: NewRun, run_id: str | None 
     return dict(row)
 
 
+async def under_way(connection: AsyncConnection, tenant_id: str) -> int:
+    """How many runs of a tenant have not ended. Others of it who ask wait for this transaction."""
+    await connection.execute(select(tenant.c.id).where(tenant.c.id == tenant_id).with_for_update())
+    found: int | None = await connection.scalar(
+        select(func.count())
+        .select_from(reconciliation_run)
+        .where(reconciliation_run.c.tenant_id == tenant_id, reconciliation_run.c.status.not_in(_ENDED))
+    )
+    return found or 0
+
+
 async def _file(connection: AsyncConnection, new: NewRun) -> dict[str, Any]:
     found = await connection.execute(
         select(settlement_file.c.id, settlement_file.c.name, settlement_file.c.sha256).where(

@@ -37,6 +37,8 @@ _YEARS = range(2000, 2200)
 
 _ENDED = (RunStatus.COMPLETED, RunStatus.FAILED)
 _START_TIMEOUT_S = 5.0
+_UNDER_WAY_MAX = 5
+"""Runs of one tenant at once: each may copy a million lines."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ async def start(runtime: Runtime, caller: Caller, wanted: Wanted, *, request: Re
 
     Raises Unprocessable `window_required`, `window_invalid`, `window_too_long`, `window_in_the_future`,
     `date_invalid`, `zone_invalid`, `file_required`, `file_unknown`; Forbidden `account_shared`; Conflict
-    `idempotency_in_progress`; Unavailable where Temporal does not answer: the run is stored then, and the sweeper
+    `idempotency_in_progress`, `reconciliations_under_way`; Unavailable where Temporal does not answer: the run is stored then, and the sweeper
     starts it.
     """
     new = _new_run(runtime, caller, wanted, datetime.now(UTC))
@@ -83,6 +85,8 @@ async def start(runtime: Runtime, caller: Caller, wanted: Wanted, *, request: Re
     async def store(connection: Connection) -> None:
         if new.file_id is not None:
             await _require_alone(connection, caller)
+        if caller.tenant_id is not None:
+            await _require_few(connection, caller.tenant_id)
         try:
             row = await run.open_run(connection, new, new.key)
         except KeyError as error:
@@ -180,6 +184,12 @@ async def _require_alone(connection: Connection, caller: Caller) -> None:
             "`paysaga reconcile run --file FILE`."
         )
         raise Forbidden(detail, code="account_shared")
+
+
+async def _require_few(connection: Connection, tenant_id: str) -> None:
+    if await run.under_way(connection, tenant_id) >= _UNDER_WAY_MAX:
+        detail = f"{_UNDER_WAY_MAX} reconciliations of yours are under way: start another when one of them has ended."
+        raise Conflict(detail, code="reconciliations_under_way")
 
 
 # --- files ---
