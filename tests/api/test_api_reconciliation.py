@@ -117,22 +117,6 @@ async def test_the_same_request_under_the_same_key_is_the_same_run(books: tuple[
     assert (await shop.post("/v1/reconciliations", body, key=key)).json()["status"] == "COMPLETED"
 
 
-async def test_only_a_few_runs_of_a_tenant_are_under_way(books: tuple[Shop, dict[str, str]]) -> None:
-    """Each may copy a million lines; whoever asks for one more is told to wait, and the key is still free."""
-    busy = await books[0].paysaga.shop("many-runs")
-    key, body = secrets.token_hex(8), {"subject": "psp"} | window()
-    await busy.paysaga.sql(
-        "INSERT INTO reconciliation_run (id, key, tenant_id, psp, subject, source, margin_s, status, actor, at)"
-        " SELECT 'rec_planted' || n, 'planted' || n, $1, 'stripe', 'psp', 'api', 0, 'STAGING', 'test', now()"
-        " FROM generate_series(1, 5) n",
-        busy.tenant,
-    )
-    refused(await busy.post("/v1/reconciliations", body, key=key), 409, "reconciliations_under_way")
-    planted = "UPDATE reconciliation_run SET status = 'FAILED', failure = 'planted' WHERE key LIKE 'planted%'"
-    await busy.paysaga.sql(planted)
-    assert (await busy.post("/v1/reconciliations", body, key=key)).status_code == 202
-
-
 async def test_a_key_is_required(books: tuple[Shop, dict[str, str]]) -> None:
     shop, _ = books
     answer = await shop.paysaga.http.post("/v1/reconciliations", json={"subject": "psp"}, headers=shop.headers)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.api.objects import discrepancy
+from tests.api.problem import refused
 from tests.audit.command import Said, paysaga_command
 from tests.commands.conftest import BY, Both, audit_log, both, same_log
 from tests.support.reconciling import upload
@@ -57,6 +58,22 @@ async def test_a_run_that_cannot_be_is_refused_in_the_same_words(
 ) -> None:
     given = await both(shop, http=("POST", "/v1/reconciliations", body), cli=("reconcile", "run", *BY, *options))
     given.refused(code)
+
+
+async def test_only_a_few_runs_of_a_tenant_are_under_way(shop: Shop) -> None:
+    """Each may copy a million lines; whoever asks for one more is told to wait, and the key is still free."""
+    key, body = secrets.token_hex(8), {"business_date": "2026-01-30"}
+    await shop.paysaga.sql(
+        "INSERT INTO reconciliation_run (id, key, tenant_id, psp, subject, source, margin_s, status, actor, at)"
+        " SELECT 'rec_' || $1 || n, $1 || n, $1, 'stripe', 'psp', 'api', 0, 'STAGING', 'test', now()"
+        " FROM generate_series(1, 5) n",
+        shop.tenant,
+    )
+    refused(await shop.post("/v1/reconciliations", body, key=key), 409, "reconciliations_under_way")
+    await shop.paysaga.sql(
+        "UPDATE reconciliation_run SET status = 'FAILED', failure = 'planted' WHERE tenant_id = $1", shop.tenant
+    )
+    assert (await shop.post("/v1/reconciliations", body, key=key)).status_code == 202
 
 
 async def test_a_run_is_in_the_audit_log(shop: Shop) -> None:
