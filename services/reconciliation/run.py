@@ -77,8 +77,8 @@ async def start(runtime: Runtime, caller: Caller, wanted: Wanted, *, request: Re
 
     Raises Unprocessable `window_required`, `window_invalid`, `window_too_long`, `window_in_the_future`,
     `date_invalid`, `zone_invalid`, `file_required`, `file_unknown`; Forbidden `account_shared`; Conflict
-    `idempotency_in_progress`, `reconciliations_under_way`; Unavailable where Temporal does not answer: the run is stored then, and the sweeper
-    starts it.
+    `idempotency_in_progress`, `reconciliations_under_way`; Unavailable where Temporal does not answer: the run is
+    stored then, and the sweeper starts it.
     """
     new = _new_run(runtime, caller, wanted, datetime.now(UTC))
 
