@@ -16,6 +16,9 @@ SHORT = timedelta(seconds=10)
 where messages are heard and people can see what it waits for."""
 
 _GAPS = Backoff(first_s=0.5, max_s=60)
+_GAPS_AT_FIRST = Backoff(first_s=0.5, max_s=15)
+_AT_FIRST = 40
+"""So many tries take about eight minutes: somebody may be waiting for the answer at a screen."""
 
 _GAPS_WITHOUT_A_PLACE = Backoff(first_s=0.25, max_s=5)
 """After `busy`: nothing was sent, and a place among our own calls is soon free again. With the gaps of a PSP that
@@ -24,7 +27,8 @@ does not answer, whoever came late to a crowd would wait a minute long after the
 
 def retry_delay(attempt: int, reason: str = "") -> timedelta:
     """Exponential backoff with jitter, half of it by chance: Temporal's own retries have none."""
-    gaps = _GAPS_WITHOUT_A_PLACE if reason == "busy" else _GAPS
+    patient = _GAPS if attempt > _AT_FIRST else _GAPS_AT_FIRST
+    gaps = _GAPS_WITHOUT_A_PLACE if reason == "busy" else patient
     return gaps.nth(attempt) * random.uniform(0.5, 1.0)  # noqa: S311 - not a secret
 
 
