@@ -48,6 +48,10 @@ bench-payouts: .venv/.installed-dev ## a payout run over 10,000 sellers whose wo
 machine: .venv/.installed-dev ## anything in any order, for long: RUNS=500 STEPS=30
 	@PAYSAGA_MACHINE_RUNS=$(or $(RUNS),500) PAYSAGA_MACHINE_STEPS=$(or $(STEPS),30) $(VENV)/pytest tests/machine
 
+.PHONY: fuzz
+fuzz: .venv/.installed-dev ## the HTTP API against its own description, for long: EXAMPLES=400 cases by operation
+	@PAYSAGA_FUZZ_EXAMPLES=$(or $(EXAMPLES),400) $(VENV)/pytest tests/api/test_api_fuzz.py
+
 # The tests' bytecode is kept also where PYTHONDONTWRITEBYTECODE is set: each process of a run needs all of it.
 KEEP := env -u PYTHONDONTWRITEBYTECODE
 
