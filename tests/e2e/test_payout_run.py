@@ -334,9 +334,9 @@ async def test_no_more_are_made_than_the_psp_takes(paysaga: Deployment, shop: Sh
 
 
 async def test_a_run_whose_worker_is_killed_twice_pays_each_seller_once(paysaga: Deployment, shop: Shop) -> None:
-    count, day = 120, next(DAYS)
+    count, day = 60, next(DAYS)
     sellers = await daily(shop, count)
-    handle = await start(paysaga, day, PayoutPace(page=50, rate_per_s=60))
+    handle = await start(paysaga, day, PayoutPace(page=25, rate_per_s=30))
     for killed_at in (count // 4, count * 3 // 4):
 
         async def so_many(wanted: int = killed_at) -> bool:
