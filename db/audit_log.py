@@ -19,10 +19,18 @@ accompanies the request as a transaction does, so that no command has to hand it
 
 
 async def record(
-    connection: AsyncConnection, tenant_id: str, actor: str, action: str, object_id: str, detail: dict[str, Any]
+    connection: AsyncConnection,
+    tenant_id: str,
+    actor: str,
+    action: str,
+    object_id: str,
+    detail: dict[str, Any],
+    *,
+    address: str | None = None,
 ) -> None:
     """Write who did what and from where, in the transaction that does it. `actor`: a person's name, or an API key's id,
-    whose name is added to the detail as `key`."""
+    whose name is added to the detail as `key`; `address`: where a step of a workflow writes it, the client's that it
+    was told."""
     name = select(func.jsonb_build_object(literal_column("'key'"), api_key.c.name)).where(api_key.c.id == actor)
     key = func.coalesce(name.scalar_subquery(), literal_column("'{}'::jsonb"))
     await connection.execute(
@@ -32,7 +40,7 @@ async def record(
             action=action,
             object_id=object_id,
             detail=literal(detail, JSONB).op("||")(key),
-            address=client_address.get(),
+            address=address or client_address.get(),
         )
     )
 

@@ -44,12 +44,14 @@ class Decision(StrEnum):
 
 
 class Resolution(Frozen):
-    """A person's decision, with a name: it is written to the audit log before it is acted on."""
+    """A person's decision, with a name: it is written to the audit log before it is acted on. `address`: of the
+    client, where it came over HTTP."""
 
     decision: Decision
     by: str
     reference: str | None = None
     note: str = ""
+    address: str | None = None
 
 
 class ResolutionStep(Frozen):

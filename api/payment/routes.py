@@ -232,6 +232,7 @@ async def resolve_payment(
     """Takes a decision that the payment's task offers: `accept` credits the sellers with what the PSP took though
     another amount was asked for, `cancel` refunds whatever was taken, `retry` has the PSP asked again. Any other is 409
     `decision_refused` and names those that work. What only the PSP's dashboard can tell is decided at the terminal."""
-    resolution = Resolution(decision=Decision(body.decision), by=caller(who).actor, note=body.note)
+    address = request.client.host if request.client is not None else None
+    resolution = Resolution(decision=Decision(body.decision), by=caller(who).actor, note=body.note, address=address)
     under = keyed(request, key, body)
     return answer(await decision.resolve(runtime, caller(who), payment_id, resolution, request=under, wait_s=wait_s))

@@ -182,8 +182,10 @@ async def record_resolution(
     if accepted_at is not None and shares is None and locked.open and (about is None or about.undoes_charge):
         return "Its money is being given back: there is nothing left to accept."
     about_refund = {"refund": step.refund_id} if step.refund_id is not None else {}
-    detail = decision.model_dump(mode="json") | about_refund
-    await audit_log.record(connection, locked.tenant_id, decision.by, "payment.resolve", locked.id, detail)
+    detail = decision.model_dump(mode="json", exclude={"address"}) | about_refund
+    await audit_log.record(
+        connection, locked.tenant_id, decision.by, "payment.resolve", locked.id, detail, address=decision.address
+    )
     await task.close_tasks(
         connection, locked.id, by=decision.by, resolution=decision.decision, keep=task.OTHER_QUESTIONS
     )
