@@ -53,7 +53,7 @@ async def open_run(connection: AsyncConnection, new: NewRun, run_id: str | None 
 
 
 async def under_way(connection: AsyncConnection, tenant_id: str) -> int:
-    """How many runs of a tenant have not ended. Others of it who ask wait for this transaction."""
+    """Count the runs of a tenant that have not ended. Others of it that ask wait for this transaction."""
     await connection.execute(select(tenant.c.id).where(tenant.c.id == tenant_id).with_for_update())
     found: int | None = await connection.scalar(
         select(func.count())
