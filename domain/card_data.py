@@ -3,10 +3,9 @@
 Digits are a card number when their grouping, length, first digits and check digit are all those of one, so that order
 numbers, dates and ids pass. They are joined over what people write inside a number (spaces, dashes, dots, slashes),
 never over what separates the items of a list (commas, semicolons, bars, lines, brackets), a decimal point or a plus
-sign. Some forms are known by themselves and are no card numbers: points in time, UUIDs, digests, IBANs, EAN-13 codes,
-phone numbers that begin with `+`. A time after 22:00 with its offset would look like a card number in one of ten cases
-(`22:30:42.345872+00:00` has 16 digits of a Mastercard). A security code is known by the word beside it. All of it is
-linear in the text.
+sign. Some forms are known by themselves and are no card numbers: points in time, UUIDs, digests, IBANs. A time after
+22:00 with its offset would look like a card number in one of ten cases (`22:30:42.345872+00:00` has 16 digits of a
+Mastercard). A security code is known by the word beside it. All of it is linear in the text.
 """
 
 import re
@@ -43,18 +42,18 @@ _FIRST_DIGITS: dict[int, re.Pattern[str]] = {
     16: re.compile("4|5[0-8]|6|8[12]|3(?:[689]|52[89]|5[3-8])|220[0-4]|22[2-9]|2[3-6]|27[01]|2720"),
     17: re.compile("5[06-8]|6"),
     18: re.compile("5[06-8]|6"),
-    19: re.compile("4|5[06-8]|6"),
+    19: re.compile("4|5[06-8]|6|3(?:52[89]|5[3-8])|220[0-4]"),
 }
-_RARE = {17, 18}
-"""Lengths that hardly any card has, and the ids of many systems (Sonyflake's) do: in one piece they count where a word
-beside them says so."""
+_COMMON = {14: _FIRST_DIGITS[14], 15: _FIRST_DIGITS[15], 16: _FIRST_DIGITS[16], 19: re.compile("62")}
+"""Of digits in one piece with no word beside them. Other lengths and ranges hardly any card has, and many ids do:
+EAN-13 codes, phone numbers, the ids of Sonyflake, Instagram and Shopify."""
 _CARD_WORD = re.compile(r"(?:card|visa|maestro|rupay|unionpay|(?<![a-z])(?:cc|pan))[^0-9]{0,12}$", re.ASCII)
 _BESIDE = 24
-_SHAPES = {(4, 6, 5), (4, 6, 4), (4, 3, 3, 3), (1, 4, 4, 4), (8, 8), (4, 12), (12, 4)}
+_SHAPES = {(4, 6, 5), (4, 6, 4), (4, 3, 3, 3), (1, 4, 4, 4), (4, 12), (12, 4)}
 """Groups that numbers are written in, besides fours."""
+_GROUP_MAX = 6
 _LIST_MIN = 9
 """Groups of one length from which on they are the items of a list: two numbers are eight groups."""
-_PHONE_MAX = 13
 
 _CODES = re.compile(r"(?:^|_)(?:pan|cv[cvn]2?)(?:_|$)")
 _NUMBERS = re.compile(
@@ -158,21 +157,26 @@ def _without_hex(found: re.Match[str]) -> str:
     return ";" if _HEX_INSIDE.fullmatch(found[0]) else found[0]
 
 
+_IBAN_UNLIKE_CARDS = 21
+
+
 def _without_iban(found: re.Match[str]) -> str:
-    """An account number that its own check digits prove (ISO 13616) is left out; anything else stays."""
+    """An account number (ISO 13616) is left out: proved by its check digits, or too long for a card number."""
     account = re.sub("[ -]", "", found[0])
+    if len(account) > _IBAN_UNLIKE_CARDS:
+        return ";"
     number = "".join(str(int(character, 36)) for character in account[4:] + account[:4])
     return ";" if int(number) % 97 == 1 else found[0]
 
 
 def _has_number(text: str, run: re.Match[str]) -> bool:
     """True if neighbouring groups of digits read as a card number: it may be followed by its expiry or code."""
-    groups = [len(group) for group in _GROUP.findall(run[0])]
-    digits = "".join(_GROUP.findall(run[0]))
+    found = _GROUP.findall(run[0])
+    groups = [len(group) for group in found]
+    digits = "".join(found)
     edges = [0, *accumulate(groups)]
     place = {edge: position for position, edge in enumerate(edges)}
     is_list = len(groups) >= _LIST_MIN and len(set(groups)) == 1
-    is_phone = text[run.start() - 1 : run.start()] == "+" or (digits.startswith("00") and len(digits) < 16)
     named = _CARD_WORD.search(text[max(0, run.start() - _BESIDE) : run.start()].lower()) is not None
     sums = _check_sums(digits)
     for first, start in enumerate(edges):
@@ -183,26 +187,22 @@ def _has_number(text: str, run: re.Match[str]) -> bool:
             odd = sums[length % 2 ^ start % 2]
             if (odd[start + length] - odd[start]) % 10:
                 continue
-            shape = tuple(groups[first:last])
-            if len(shape) == 1:
-                if (length in _RARE and not named) or (length == 13 and _is_ean(digits[start : start + 13])):
-                    continue
-            elif is_list or not (_is_shape(shape) or (len(shape) == len(groups) and length not in {13, *_RARE})):
-                continue
-            if is_phone and first == 0 and length <= _PHONE_MAX:
-                continue
-            return True
+            if last - first == 1:
+                if named or (length in _COMMON and _COMMON[length].match(digits, start)):
+                    return True
+            elif not is_list and _is_written(groups, first, last):
+                return True
     return False
 
 
-def _is_shape(groups: tuple[int, ...]) -> bool:
-    fours = all(group == 4 for group in groups[:-1]) and groups[-1] <= 4
-    return fours or groups in _SHAPES
-
-
-def _is_ean(digits: str) -> bool:
-    """Whether the check digit is that of an EAN-13 code (ISO/IEC 15420)."""
-    return sum(int(digit) * (3 if place % 2 else 1) for place, digit in enumerate(digits)) % 10 == 0
+def _is_written(groups: list[int], first: int, last: int) -> bool:
+    """Whether people group a card number so: in fours that begin where fours begin, or in a shape of its own; or all
+    that there is, in small groups."""
+    shape = tuple(groups[first:last])
+    fours = all(group == 4 for group in shape[:-1]) and shape[-1] <= 4
+    begins = first == 0 or groups[first - 1] != 4 or first % 4 == 0
+    whole = len(shape) == len(groups) and max(shape) <= _GROUP_MAX and sum(shape) in _COMMON
+    return (fours and begins) or shape in _SHAPES or whole
 
 
 def _check_sums(digits: str) -> tuple[list[int], list[int]]:
