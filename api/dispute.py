@@ -74,7 +74,7 @@ def dispute_out(row: Dispute) -> DisputeOut:
     return DisputeOut(**_dispute(row))
 
 
-def _detail(row: Dispute, pieces: Sequence[Evidence]) -> DisputeDetail:
+def dispute_detail(row: Dispute, pieces: Sequence[Evidence]) -> DisputeDetail:
     return DisputeDetail(**_dispute(row), evidence=[_evidence(piece) for piece in pieces])
 
 
@@ -144,7 +144,7 @@ async def show_dispute(dispute_id: DisputeId, who: DisputesReader, runtime: Runt
 
 async def _shown(runtime: Runtime, row: Dispute, status: int = 200, sent: dict[str, str] | None = None) -> Response:
     pieces = await runtime.database.read(lambda c: evidence.of_dispute(c, row.id))
-    return Response(_detail(row, pieces).model_dump_json(), status, sent, "application/json")
+    return Response(dispute_detail(row, pieces).model_dump_json(), status, sent, "application/json")
 
 
 @router.post(

@@ -16,8 +16,9 @@ from api.problems import READ_PROBLEMS
 from api.refund import RefundOut, refund_out
 from api.risk import RiskDecisionOut, risk_out
 from api.strict import StrictRoute
+from config.settings import Settings
 from db import risk, task
-from db.core.database import clock
+from db.core.database import Database, clock
 from db.dispute import find as disputes
 from db.payment import charge, find
 from db.payment.record import Charge, Payment, Transition
@@ -28,7 +29,6 @@ from domain.ids import payment_workflow_id
 from domain.psp import ChargeOutcome
 from domain.status import RefundStatus, Status
 from domain.unknown import TO_DO, TO_DO_ABOUT_A_REFUND, waiting_for
-from runtime.wiring import Runtime
 from services import payment as payments
 
 router = APIRouter(prefix="/v1/payments", tags=["payments"], route_class=StrictRoute)
@@ -158,7 +158,7 @@ def _ahead(at: datetime | None, now: datetime) -> datetime | None:
     return at if at is not None and at > now else None
 
 
-def _task(row: Task) -> TaskOut:
+def task_out(row: Task) -> TaskOut:
     return TaskOut(id=row.id, kind=row.kind, detail=row.detail, opened_at=row.opened_at)
 
 
@@ -200,13 +200,19 @@ def _summary(row: Payment, unanswered: Sequence[UnansweredOut], now: datetime) -
 async def explain_payment(payment_id: PaymentId, who: PaymentsReader, runtime: RuntimeOf) -> Response:
     """The step it is at, every attempt and the PSP's last answer, the next timer, the deadline, what was undone."""
     row, _ = await payments.find(runtime.database, caller(who), payment_id)
-    read = runtime.database.read
+    explained = await explanation(runtime.settings, runtime.database, row)
+    return Response(explained.model_dump_json(), media_type="application/json")
+
+
+async def explanation(settings: Settings, database: Database, row: Payment) -> ExplainOut:
+    """The same for a payment that was found."""
+    read = database.read
     names = {order.id: order.payment_order_id for order in row.orders}
     workflow_id = payment_workflow_id(row.id)
     made = await read(lambda c: refunds.of_payment(c, row.id))
     now = await read(clock)
-    unanswered = _unanswered(row, made, runtime.settings.unknown_patience_s, now)
-    explanation = ExplainOut(
+    unanswered = _unanswered(row, made, settings.unknown_patience_s, now)
+    return ExplainOut(
         payment_id=row.id,
         status=row.status,
         summary=_summary(row, unanswered, now),
@@ -215,19 +221,18 @@ async def explain_payment(payment_id: PaymentId, who: PaymentsReader, runtime: R
         cancel_requested_at=row.cancel_requested_at,
         capture_requested_at=row.capture_requested_at,
         workflow_id=workflow_id,
-        workflow_url=_url(runtime, workflow_id),
+        workflow_url=_url(settings, workflow_id),
         attempts=[_attempt(a) for a in await read(lambda c: charge.attempts(c, row.id))],
         unanswered=unanswered,
         risk=[risk_out(d) for d in await read(lambda c: risk.decisions(c, row.id))],
         compensation=[refund_out(r, names) for r in made if r.undoes_charge],
         refunds=[refund_out(r, names) for r in made if not r.undoes_charge],
         disputes=[dispute_out(d) for d in await read(lambda c: disputes.of_payment(c, row.id))],
-        tasks=[_task(t) for t in await read(lambda c: task.open_tasks(c, payment_id=row.id))],
+        tasks=[task_out(t) for t in await read(lambda c: task.open_tasks(c, payment_id=row.id))],
         transitions=[_transition(t, names) for t in await read(lambda c: find.transitions(c, row.id))],
     )
-    return Response(explanation.model_dump_json(), media_type="application/json")
 
 
-def _url(runtime: Runtime, workflow_id: str) -> str | None:
-    ui, namespace = runtime.settings.temporal_ui_url, runtime.settings.temporal_namespace
+def _url(settings: Settings, workflow_id: str) -> str | None:
+    ui, namespace = settings.temporal_ui_url, settings.temporal_namespace
     return f"{ui}/namespaces/{quote(namespace)}/workflows/{quote(workflow_id)}" if ui else None

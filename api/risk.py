@@ -76,7 +76,7 @@ def risk_out(row: Judgement) -> RiskDecisionOut:
     return RiskDecisionOut(rules_version=row.version, **row.model_dump(include=set(RiskDecisionOut.model_fields)))
 
 
-def _review(row: OpenReview) -> ReviewOut:
+def review_out(row: OpenReview) -> ReviewOut:
     return ReviewOut(
         payment_id=row.payment_id,
         amount=to_major(row.amount, row.currency),
@@ -87,14 +87,18 @@ def _review(row: OpenReview) -> ReviewOut:
     )
 
 
-def _rules(row: RuleSetVersion | None) -> Response:
-    shown = RuleSetOut(
+def rules_out(row: RuleSetVersion | None) -> RuleSetOut:
+    """`row`: None where no rules were ever written."""
+    return RuleSetOut(
         version=row.version if row else 0,
         rules=row.rules if row else RuleSet(),
         updated_by=row.actor if row else None,
         updated_at=row.created_at if row else None,
     )
-    return Response(shown.model_dump_json(), media_type="application/json")
+
+
+def _rules(row: RuleSetVersion | None) -> Response:
+    return Response(rules_out(row).model_dump_json(), media_type="application/json")
 
 
 # --- routes ---
@@ -119,7 +123,7 @@ async def replace_rules(
 async def list_reviews(who: RiskReader, runtime: RuntimeOf, limit: Limit = LIMIT_DEFAULT) -> Response:
     """Those that wait for a person, the oldest first."""
     rows = await runtime.database.read(lambda c: risk.waiting(c, who.tenant_id, limit))
-    return Response(ReviewList(data=[_review(row) for row in rows]).model_dump_json(), media_type="application/json")
+    return Response(ReviewList(data=[review_out(row) for row in rows]).model_dump_json(), media_type="application/json")
 
 
 @router.post(

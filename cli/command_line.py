@@ -3,28 +3,49 @@
 import asyncio
 import getpass
 import os
+import shutil
 import sys
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console, RenderableType
+from pydantic import BaseModel
+from rich.console import Console, Group, RenderableType
+from rich.text import Text
 
-from config.settings import Settings
+from cli.nouns import as_json
+from cli.pages.page import Document, Page, as_text
+from cli.pages.safe import safe
 
 if TYPE_CHECKING:
+    from config.settings import Settings
     from db.core.database import Database
     from runtime.wiring import Runtime
 
+_WIDE = 160
+"""Of a file or a pipe, unless COLUMNS says otherwise."""
+_NARROW = 20
+"""Of whatever says that it is narrower."""
+
+
+class _Terminal(Console):
+    """A console on which a plain text is a text, wherever on a page it stands."""
+
+    def render_str(self, text: str, **style: Any) -> Text:
+        return super().render_str(safe(text), **style)
+
 
 def console() -> Console:
-    """As wide as the terminal; a file or a pipe gets lines that no id has to be folded for."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    """As wide as the terminal; a file or a pipe gets long lines. Beside a JSON document it is the other stream."""
+    width = max(_NARROW, shutil.get_terminal_size((_WIDE, 24)).columns)
+    return _Terminal(highlight=False, markup=False, emoji=False, width=width, stderr=as_json())
 
 
-def settings() -> Settings:
+def settings() -> "Settings":
     """Of the stack that runs here, unless the environment names another one."""
     if "PAYSAGA_DATABASE_URL" in os.environ:
+        from config.settings import Settings
+
         return Settings()
     from embedded.running import adopt_running_stack
 
@@ -38,37 +59,42 @@ def login() -> str:
         return f"uid {os.getuid()}"
 
 
-def show(page: Callable[["Database"], Awaitable[RenderableType]]) -> None:
-    """Print a page that is read from the database alone: it can be read while Temporal is down."""
+def show(page_of: Callable[["Database"], Awaitable[Page | None]], *, timeout_s: float = 3.0) -> None:
+    """Print a page that is read from the database alone, or the sentence about what was changed there: it is done while
+    Temporal is down. `timeout_s` bounds each statement. None: it was written to a file, or straight to the terminal."""
     from cli.connection import database_of
 
-    async def read() -> RenderableType:
-        async with database_of(settings()) as database:
-            return await page(database)
+    async def run() -> Document | RenderableType | None:
+        async with database_of(settings(), timeout_s=timeout_s) as database:
+            return await _asked_for(await page_of(database))
 
-    console().print(asyncio.run(read()), crop=False)  # what is wider than the terminal is a command to copy
-
-
-def change(work: Callable[["Database"], Awaitable[str]]) -> None:
-    """Do something that needs the database alone, and print the sentence that says what was done."""
-    from cli.connection import database_of
-
-    async def run() -> str:
-        async with database_of(settings()) as database:
-            return await work(database)
-
-    console().print(asyncio.run(run()), markup=False, soft_wrap=True)
+    put(asyncio.run(run()))
 
 
-def steer(work: Callable[["Runtime"], Awaitable[str]]) -> None:
+def steer(work: Callable[["Runtime"], Awaitable[Page]]) -> None:
     """Do something that workflows have to hear of, and print the sentence that says what was done."""
     from cli.connection import runtime_of
 
-    async def run() -> str:
+    async def run() -> Document | RenderableType | None:
         async with runtime_of(settings()) as runtime:
-            return await work(runtime)
+            return await _asked_for(await work(runtime))
 
-    console().print(asyncio.run(run()), markup=False, soft_wrap=True)
+    put(asyncio.run(run()))
+
+
+async def _asked_for(page: Page | None) -> Document | RenderableType | None:
+    """The document, while the database is there to read more of it, or what people are shown."""
+    if page is None:
+        return None
+    return await page.document() if as_json() else page.shown
+
+
+def put(made: Document | RenderableType | None) -> None:
+    """Print a page or a document. What is wider than the terminal is left to it to fold, so that nothing is lost."""
+    if isinstance(made, BaseModel | Mapping):
+        sys.stdout.write(as_text(made) + "\n")
+    elif made is not None:
+        console().print(Group(made), crop=False)  # a text by itself would forget that it is to be whole
 
 
 def _name(value: str) -> str:

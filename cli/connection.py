@@ -2,15 +2,19 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-
-from temporalio.service import RPCError
+from typing import TYPE_CHECKING
 
 from config.settings import Settings
 from db.core.database import Database
 from domain.errors import Unavailable
 from embedded.errors import StackError
-from runtime.wiring import Runtime, SettingMissing, open_runtime
 from services.command import Caller
+
+if TYPE_CHECKING:
+    from runtime.wiring import Runtime
+
+TEMPORAL_PATIENCE_S = 4.0
+"""For Temporal's first answer; after it every call is quick or is refused, and the whole command is over in 5 s."""
 
 ANYBODY = Caller(actor="a reader")
 """Whoever reads a page at this terminal: every tenant's objects can be seen, and nothing is written."""
@@ -22,11 +26,17 @@ def person(by: str) -> Caller:
 
 
 @asynccontextmanager
-async def runtime_of(settings: Settings) -> AsyncIterator[Runtime]:
+async def runtime_of(settings: Settings) -> AsyncIterator["Runtime"]:
     """Database and Temporal of a Paysaga. Temporal is called when it is needed: what is only marked in the database can
     be done without it. Raises StackError with one sentence when one of them is needed and does not answer."""
+    from temporalio.service import RPCError
+
+    from runtime.wiring import SettingMissing, open_runtime
+
     try:
-        async with open_runtime(settings, application="paysaga-cli", lazy=True) as runtime:
+        async with open_runtime(
+            settings, application="paysaga-cli", lazy=True, temporal_patience_s=TEMPORAL_PATIENCE_S
+        ) as runtime:
             yield runtime
     except SettingMissing as error:
         raise StackError(str(error)) from error

@@ -6,9 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO, TypeVar
 
-from rich.console import RenderableType
-from rich.text import Text
-
+from cli import documents
+from cli.pages.page import Page, said
 from domain.statement import csv_line
 from embedded.errors import StackError
 
@@ -32,19 +31,20 @@ def opened(path: Path) -> Iterator[TextIO]:
         raise Unwritable(f"{path} cannot be written: {error.strerror}.") from error
 
 
-def written(path: Path, lines: int) -> RenderableType | None:
+def written(path: Path, lines: int) -> Page | None:
     """The sentence about a file; none about the terminal."""
-    return None if str(path) == "-" else Text(f"{path}: {lines} lines.")
+    if str(path) == "-":
+        return None
+    return said(f"{path}: {lines} lines.", lambda: documents.written(path, lines))
 
 
 async def write(
-    path: Path, columns: Sequence[str] | None, found: AsyncIterator[Sequence[T]], line: Callable[[T], str]
-) -> RenderableType | None:
-    """Write a long list, page by page as it is read; `columns` are the first line of a CSV."""
+    path: Path, columns: Sequence[str], found: AsyncIterator[Sequence[T]], line: Callable[[T], str]
+) -> Page | None:
+    """Write a long list, page by page as it is read as CSV; `columns` are its first line."""
     lines = 0
     with opened(path) as file:
-        if columns is not None:
-            file.write(csv_line(columns))
+        file.write(csv_line(columns))
         async for rows in found:
             file.writelines(map(line, rows))
             lines += len(rows)

@@ -1,29 +1,32 @@
 """The `paysaga` command.
 
-A module that adds a command (demo, audit, payments, keys …) writes a plain typed function and is registered at the end
-of this file. It finds a running stack with `embedded.running.adopt_running_stack()` and reports a problem outside the
-program by raising `StackError`.
+The commands here start processes; those of operators and of finance are listed in `cli/commands/register.py`. A problem
+outside the program is reported by raising `StackError`.
 
-What needs the `embedded` extra is imported by the command that uses it: containers run `api`, `worker`, `migrate` and
-`seed` without it.
+Whatever a command needs is imported when it is called: `--help` starts at once, and containers run `api`, `worker`,
+`migrate` and `seed` without the `embedded` extra.
 """
 
 import asyncio
 import os
 import sys
+from collections.abc import Iterator
 from typing import Annotated, Any, NoReturn
 
 import typer
-from pydantic import ValidationError
-from rich.console import Console
 
-from cli.commands.register import register
-from cli.hints import WHERE_TO_LOOK
-from config.settings import DEVELOPMENT_API_KEY, Settings
+from cli.commands.register import OPERATORS
+from cli.nouns import LateGroup
 from domain.errors import PaysagaError
 from embedded.errors import StackError
 
+
+class _Paysaga(LateGroup):
+    later = OPERATORS
+
+
 app = typer.Typer(
+    cls=_Paysaga,
     name="paysaga",
     help="A payment system that you run yourself.",
     no_args_is_help=True,
@@ -40,51 +43,49 @@ def run(
     checkout: Annotated[bool, typer.Option(help="Send a first checkout once everything is up.")] = True,
 ) -> None:
     """Start everything on this machine, send a first checkout, and stay until Ctrl-C."""
+    from cli.command_line import console
+    from config.settings import Settings
     from embedded.run import run_stack
 
-    asyncio.run(run_stack(Settings(), _console(), first_checkout=checkout))
+    asyncio.run(run_stack(Settings(), console(), first_checkout=checkout))
 
 
 @app.command()
-def status() -> None:
-    """Show the stack that runs in PAYSAGA_HOME; exit code 1 if none does."""
-    from embedded.status import show_status
-
-    if not show_status(Settings(), _console()):
-        raise typer.Exit(1)
-
-
-@app.command(context_settings=_PASS_ON)
-def migrate(context: typer.Context) -> None:
+def migrate() -> None:
     """Bring the database schema up to date, as its owner (PAYSAGA_DATABASE_OWNER_URL)."""
-    _become("db", "migrate", *context.args)
+    _become("db", "migrate")
 
 
-@app.command(context_settings=_PASS_ON)
-def seed(context: typer.Context) -> None:
+@app.command()
+def seed() -> None:
     """Write the development key and the demo merchants (never into a real database)."""
-    _become("db", "seed", DEVELOPMENT_API_KEY, *context.args)
+    from config.settings import DEVELOPMENT_API_KEY
+
+    _become("db", "seed", DEVELOPMENT_API_KEY)
 
 
-@app.command(context_settings=_PASS_ON)
-def api(context: typer.Context) -> None:
+@app.command()
+def api() -> None:
     """Serve the HTTP API."""
-    _become("api", *context.args)
+    _become("api")
 
 
-@app.command(context_settings=_PASS_ON)
-def worker(context: typer.Context) -> None:
+@app.command()
+def worker() -> None:
     """Run a Temporal worker; beside a running stack it is one more."""
-    _become("workers", *context.args)
+    _become("workers")
 
 
 @app.command(context_settings=_PASS_ON)
 def sandbox(context: typer.Context) -> None:
     """Serve the Stripe-compatible sandbox PSP (`paysaga sandbox --help` lists its flags)."""
+    from config.settings import Settings
+
     settings = Settings()
     settings.home.mkdir(parents=True, exist_ok=True)
     address = ("--host", settings.sandbox_host, "--port", str(settings.sandbox_port))
     data = ("--data", str(settings.home / "sandbox.sqlite"))
+    os.environ["SANDBOX_PROGRAM"] = "paysaga sandbox"
     _become("sandbox", *address, *data, *context.args)  # of two equal flags the later one counts
 
 
@@ -93,11 +94,6 @@ def demo(context: typer.Context) -> None:
     """Tell what can happen to a checkout, and play a day (`paysaga demo --help` lists its flags)."""
     _flush()
     os.execv(sys.executable, [sys.executable, "-m", "demo", *context.args])  # noqa: S606 - no shell, our own interpreter
-
-
-def _console() -> Console:
-    """As wide as the terminal; a log file gets lines that no link has to be folded for."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 120)
 
 
 def _become(module: str, *arguments: str) -> NoReturn:
@@ -115,34 +111,47 @@ def main() -> NoReturn:
     leave(app)
 
 
-def leave(app: typer.Typer) -> NoReturn:
-    """Run a program's commands, say a problem in one sentence, and end the process with its exit code.
+def leave(app: typer.Typer, name: str | None = None) -> NoReturn:
+    """Run a program's commands, say a problem in one sentence, and end the process with its exit code. `name`: as the
+    program is typed, for its help.
 
     It ends with `os._exit`: a short process that used the Temporal client may abort in its own exit.
     """
     code = 1
     try:
-        app()
+        app(prog_name=name)
     except SystemExit as leaving:
         code = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
-    except StackError as problem:
-        _complain(str(problem))
-    except PaysagaError as problem:
-        _complain(problem.detail + WHERE_TO_LOOK.get(problem.code, ""))
-    except ValidationError as invalid:
-        for error in invalid.errors():
-            name = "_".join(str(part) for part in error["loc"]).upper()
-            _complain(f"PAYSAGA_{name} is not usable: {error['msg']}.")
     except KeyboardInterrupt:
         code = 130
-    except BaseException:  # noqa: BLE001 - a bug: shown in full, but the process still leaves below
-        sys.excepthook(*sys.exc_info())
+    except BaseException as error:  # noqa: BLE001 - the process leaves below, whatever it is
+        sentences = list(_sentences(error))
+        for sentence in sentences:
+            _complain(sentence)
+        if not sentences:  # a bug: shown in full
+            sys.excepthook(*sys.exc_info())
     _flush()
     os._exit(code)
 
 
+def _sentences(error: BaseException) -> Iterator[str]:
+    """The problem as a person reads it; nothing of a bug."""
+    if isinstance(error, StackError):
+        yield str(error)
+    elif isinstance(error, PaysagaError):
+        from cli.hints import WHERE_TO_LOOK
+
+        yield error.detail + WHERE_TO_LOOK.get(error.code, "")
+    elif "pydantic" in sys.modules and isinstance(error, sys.modules["pydantic"].ValidationError):
+        for one in error.errors():
+            name = "_".join(str(part) for part in one["loc"]).upper()
+            yield f"PAYSAGA_{name} is not usable: {one['msg']}."
+
+
 def _complain(sentence: str) -> None:
-    sys.stderr.write(f"paysaga: {sentence}\n")
+    from cli.pages.safe import safe
+
+    sys.stderr.write(f"paysaga: {safe(sentence)}\n")
 
 
 def _flush() -> None:
@@ -152,9 +161,6 @@ def _flush() -> None:
         except OSError:  # the reader of our pipe is gone
             continue
 
-
-# Commands of other modules are registered here.
-register(app)
 
 if __name__ == "__main__":
     main()

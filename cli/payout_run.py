@@ -5,6 +5,8 @@ from datetime import date
 from rich.console import Console
 from rich.progress import Progress as Bar
 
+from cli import documents
+from cli.pages.page import Page, said
 from cli.progress import progress
 from domain.status import PayoutStatus
 from runtime.wiring import Runtime
@@ -13,15 +15,17 @@ from services.command import Caller
 from services.payout_run import Progress, Statuses
 
 
-async def run_payouts(runtime: Runtime, console: Console, day: date | None, by: str) -> str:
+async def run_payouts(runtime: Runtime, console: Console, day: date | None, by: str) -> Page:
     """Run the payouts of a date, today's if none is given, and follow them; the sentence that says what was made."""
     run = await payout_run.start(runtime, Caller(by), day)
-    console.print(f"{run.workflow_id} runs; it goes on also if you leave with Ctrl-C.", style="dim", markup=False)
+    console.print(f"{run.workflow_id} runs; it goes on also if you leave with Ctrl-C.", style="dim")
     with progress(console) as bar:
         report, statuses = await payout_run.follow(runtime, run, _bars(bar, run.day))
     made = sum(statuses.values())
     now = f"{report.payouts} payout{'s' if report.payouts != 1 else ''} made now" if report.payouts else "none made now"
-    return f"{report.run_id} of {run.day}: {now}, {made} in all{_counted(statuses)}."
+    words = f"{report.run_id} of {run.day}: {now}, {made} in all{_counted(statuses)}."
+    numbers = {"id": report.run_id, "business_date": run.day, "made_now": report.payouts, "statuses": dict(statuses)}
+    return said(words, lambda: documents.plain("payout_run", **numbers))
 
 
 def _bars(bar: Bar, day: date) -> Progress:

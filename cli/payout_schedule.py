@@ -4,7 +4,9 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
+from cli import documents
 from cli.hints import schedule_words
+from cli.pages.page import Page, said
 from cli.refusals import refusals
 from config.settings import Settings
 from db.core.database import Database
@@ -30,7 +32,7 @@ class ScheduleOptions:
 
 async def set_schedule(
     settings: Settings, database: Database, by: str, seller: str, tenant: str | None, options: ScheduleOptions
-) -> str:
+) -> Page:
     """Change a seller's schedule; the sentence that says how it is now. Raises StackError for what is none."""
     caller = Caller(by)
     before = await merchants.find(database, caller, seller, tenant)
@@ -40,7 +42,8 @@ async def set_schedule(
     day = payouts.next_payout_on(row, zone=settings.business_zone, run_at=settings.payout_run_at)
     following = f"; next on {day}" if day else ""
     account = "" if row.payout_account else " It has no account at the PSP to be paid to."
-    return f"{row.seller_account} of {row.tenant_id} is paid {schedule_words(schedule)}{following}.{account}"
+    words = f"{row.seller_account} of {row.tenant_id} is paid {schedule_words(schedule)}{following}.{account}"
+    return said(words, lambda: documents.schedule(settings, row))
 
 
 def _changed(schedule: PayoutSchedule, options: ScheduleOptions) -> PayoutSchedule:
@@ -55,7 +58,7 @@ def _changed(schedule: PayoutSchedule, options: ScheduleOptions) -> PayoutSchedu
     if len(said) > 1:
         raise StackError("Say one of --daily, --weekly DAYS, --monthly DAYS and --manual.")
     if not said and not options.minimum and options.delay_days is None:
-        raise StackError("Say --daily, --weekly DAYS, --monthly DAYS or --manual, or what else is to options.")
+        raise StackError("Say --daily, --weekly DAYS, --monthly DAYS or --manual, or what else is to change.")
     interval, weekdays, monthdays = said[0] if said else (schedule.interval, schedule.weekdays, schedule.monthdays)
     minimum = dict(schedule.minimum) | dict(map(_minimum, options.minimum))
     try:

@@ -38,4 +38,4 @@ def demo(
 
 
 if __name__ == "__main__":
-    leave(app)
+    leave(app, "paysaga demo")

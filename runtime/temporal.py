@@ -11,11 +11,15 @@ from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 from temporalio.service import RPCError
 
 from config.settings import Settings
+from runtime.patience import Patience
 from runtime.search_attributes import SEARCH_ATTRIBUTES
 
 
-async def connect(settings: Settings, *, lazy: bool = False) -> Client:
-    """The Temporal client: one connection per process; `lazy`: made by the first call, which may find nobody."""
+async def connect(settings: Settings, *, lazy: bool = False, patience_s: float | None = None) -> Client:
+    """The Temporal client: one connection per process; `lazy`: made by the first call, which may find nobody.
+    `patience_s`: for the server's first answer, whichever call waits for it; without one every call is refused with
+    RPCError DEADLINE_EXCEEDED."""
+    patience = Patience(patience_s) if patience_s is not None else None
     tls: bool | TLSConfig = settings.temporal_tls
     if settings.temporal_tls_cert_path or settings.temporal_tls_ca_path:
         tls = TLSConfig(
@@ -27,7 +31,7 @@ async def connect(settings: Settings, *, lazy: bool = False) -> Client:
     if settings.temporal_metrics_port is not None:
         metrics = PrometheusConfig(bind_address=f"0.0.0.0:{settings.temporal_metrics_port}", durations_as_seconds=True)
         runtime = Runtime(telemetry=TelemetryConfig(metrics=metrics))
-    return await Client.connect(
+    client = await Client.connect(
         settings.temporal_address or f"127.0.0.1:{settings.temporal_port}",
         namespace=settings.temporal_namespace,
         data_converter=pydantic_data_converter,
@@ -35,7 +39,11 @@ async def connect(settings: Settings, *, lazy: bool = False) -> Client:
         tls=tls,
         runtime=runtime,
         lazy=lazy,
+        interceptors=[patience] if patience is not None else [],
     )
+    if patience is not None:
+        patience.server = client.workflow_service
+    return client
 
 
 def _bytes(path: Path | None) -> bytes | None:

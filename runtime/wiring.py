@@ -52,9 +52,11 @@ class Runtime:
 
 
 @asynccontextmanager
-async def open_runtime(settings: Settings, *, application: str, lazy: bool = False) -> AsyncIterator[Runtime]:
+async def open_runtime(
+    settings: Settings, *, application: str, lazy: bool = False, temporal_patience_s: float | None = None
+) -> AsyncIterator[Runtime]:
     """Raises SettingMissing, and what the Temporal client raises when its server does not answer: at once, or, if
-    `lazy`, at the first call."""
+    `lazy`, at the first call, which waits `temporal_patience_s` at most."""
     async with AsyncExitStack() as stack:
         database = Database(
             _required(settings.database_url, "PAYSAGA_DATABASE_URL"),
@@ -67,7 +69,7 @@ async def open_runtime(settings: Settings, *, application: str, lazy: bool = Fal
         psps = {name: open_psp(name, account) for name, account in psp_accounts(settings).items()}
         for psp in psps.values():
             stack.push_async_callback(psp.close)
-        temporal = await connect(settings, lazy=lazy)
+        temporal = await connect(settings, lazy=lazy, patience_s=temporal_patience_s)
         yield Runtime(
             settings=settings,
             database=database,

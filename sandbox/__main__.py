@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,8 @@ import uvicorn
 from sandbox.app import create_app
 from sandbox.connection import Protocol
 from sandbox.state import Sandbox
+
+_ABOUT = "Run the Stripe-compatible provider until SIGTERM or SIGINT, then leave with exit code 0."
 
 # Requests that a fault keeps waiting are cut off after this when the server stops.
 STOP_PATIENCE_S = 1
@@ -31,7 +34,7 @@ class Server(uvicorn.Server):
 
 def arguments() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m sandbox", description=__doc__)
+    parser = argparse.ArgumentParser(prog=os.environ.get("SANDBOX_PROGRAM", "python -m sandbox"), description=_ABOUT)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8420)
     parser.add_argument("--data", type=Path, required=True, help="SQLite file; created when missing")

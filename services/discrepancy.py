@@ -4,8 +4,11 @@ What is proposed is booked here, or done by the workflow that owns the matter: n
 asks the PSP itself, and a later look sees what became of it.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from db import audit_log
 from db.core.database import Connection, Database
@@ -28,8 +31,10 @@ from domain.reconciliation.reconciliation import (
     Fix,
     ResolveStep,
 )
-from runtime.workflow_client import WorkflowClient
 from services.command import Caller, check, once
+
+if TYPE_CHECKING:
+    from runtime.workflow_client import WorkflowClient
 
 
 @dataclass(frozen=True)

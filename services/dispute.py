@@ -1,11 +1,13 @@
 """Disputes: finding one, and answering it with evidence."""
 
+from __future__ import annotations
+
 import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
@@ -19,9 +21,11 @@ from db.dispute.record import Dispute
 from domain.dispute import EVIDENCE_FIELDS, LONG_EVIDENCE
 from domain.errors import NotFound, Unavailable
 from domain.ids import CLIENT_ID, new_id
-from runtime.wiring import Runtime
 from services import payment as payments
 from services.command import Caller, check, once
+
+if TYPE_CHECKING:
+    from runtime.wiring import Runtime
 
 SHORT_MAX = 5_000
 LONG_MAX = 20_000

@@ -1,10 +1,13 @@
 """Payments: finding one, and what moves one on: confirm, cancel, capture, nudge, a person's decision."""
 
+from __future__ import annotations
+
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum, auto
+from typing import TYPE_CHECKING
 
 from db import audit_log
 from db.core.database import Connection, Database
@@ -20,10 +23,12 @@ from domain.messages import CancelRequest, Nudge
 from domain.money import MoneyError, parse_major, to_major
 from domain.payment import CancelStep
 from domain.status import RESTING, TERMINAL, Status
-from runtime.wiring import Runtime
 from services.command import Caller, Done, check, once
 from services.waiting import wait_until
 from services.workflow import refuse_failing
+
+if TYPE_CHECKING:
+    from runtime.wiring import Runtime
 
 
 @dataclass(frozen=True)
@@ -143,8 +148,9 @@ async def carry_on(
         if not found.open:
             return Answer(found, found, done.replayed, told=True)
         told = await tell(runtime, found, message)
+        waits = wait_s if told else 0.0  # nobody works on what nobody was told of
         now = await wait_until(
-            lambda: load(database, row.id), lambda now: until(found, now), changed=changed, wait_s=wait_s
+            lambda: load(database, row.id), lambda now: until(found, now), changed=changed, wait_s=waits
         )
     return Answer(found, now, done.replayed, told)
 

@@ -1,10 +1,13 @@
 """Payouts: paying a seller out, cancelling, deciding about one that needs attention, schedules, releases."""
 
+from __future__ import annotations
+
 import asyncio
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING
 
 from db import audit_log
 from db.core.database import Connection, Database
@@ -29,11 +32,13 @@ from domain.payout import (
     next_run_day,
 )
 from domain.status import PayoutStatus
-from runtime.wiring import Runtime, bank_wait_policy
 from services import merchant as merchants
 from services.command import Caller, check, once
 from services.payout_reference import check_decision
 from services.waiting import wait_until
+
+if TYPE_CHECKING:
+    from runtime.wiring import Runtime
 
 
 @dataclass(frozen=True)
@@ -212,6 +217,8 @@ async def resolve(runtime: Runtime, caller: Caller, payout_id: str, resolution: 
         check(PspReference, resolution.reference, "reference")
     await check_decision(runtime.psps[row.psp], row, resolution, timeout_s=runtime.settings.stripe_timeout_s)
     step = PayoutResolutionStep(payout_id=row.id, resolution=resolution, at=datetime.now(UTC))
+    from runtime.wiring import bank_wait_policy  # here, as the pages that read payouts start without Temporal's client
+
     bank = bank_wait_policy(runtime.settings)
     await runtime.database.run(lambda c: decision.resolve(c, step, runtime.send_for_s, bank))
     decided = await _load(runtime, row.id)
@@ -235,7 +242,7 @@ async def _carry_on(
     """The payout after its workflow was told and has had `wait_s` to act on it; False: it could not be told."""
     with runtime.notifier.watch(row.id) as changed:
         told = not tell or await _tell(runtime, row, fresh=fresh, timeout_s=max(_TELL_S, wait_s))
-        if wait_s <= 0 or until(row):
+        if not told or wait_s <= 0 or until(row):
             return row, told
         now = await wait_until(lambda: _load(runtime, row.id), until, changed=changed, wait_s=wait_s)
         return now, told

@@ -1,8 +1,11 @@
 """Refunds: finding one, and giving money back to the buyer of a settled payment."""
 
+from __future__ import annotations
+
 import contextlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from db import audit_log
 from db.core.database import Connection, Database
@@ -17,10 +20,12 @@ from domain.ids import CLIENT_ID, new_id
 from domain.limits import RefundReason
 from domain.money import to_major
 from domain.status import RefundStatus
-from runtime.wiring import Runtime
 from services import payment as payments
 from services.command import Caller, check, once
 from services.waiting import wait_until
+
+if TYPE_CHECKING:
+    from runtime.wiring import Runtime
 
 
 @dataclass(frozen=True)
@@ -91,7 +96,8 @@ async def create(
         told = made.status is not RefundStatus.REQUESTED or await _start(runtime, row, refund_id)
         if done.replayed:
             changed.set()
-        made = await wait_until(lambda: _load(runtime, refund_id), _answered, changed=changed, wait_s=wait_s)
+        waits = wait_s if told else 0.0  # nobody works on what nobody was told of
+        made = await wait_until(lambda: _load(runtime, refund_id), _answered, changed=changed, wait_s=waits)
     return RefundAnswer(made, row, done.replayed, told)
 
 

@@ -1,6 +1,9 @@
 """Risk: a tenant's rules, and a person's decision about a payment in review."""
 
+from __future__ import annotations
+
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from db import audit_log, risk, tenant
 from db.core.database import Connection, Database
@@ -13,10 +16,12 @@ from domain.messages import Nudge
 from domain.payment import Review, ReviewStep
 from domain.risk import ReviewDecision, RuleSet
 from domain.status import Status
-from runtime.wiring import Runtime
 from services import payment as payments
 from services.command import Caller, check
 from services.payment import Answer
+
+if TYPE_CHECKING:
+    from runtime.wiring import Runtime
 
 
 async def replace_rules(database: Database, caller: Caller, tenant_id: str, rules: RuleSet) -> RuleSetVersion:

@@ -5,8 +5,10 @@ An event only says that there is something to look at: the workflow that is told
 inbox until a transaction has taken notice of it, so a message that is lost loses nothing: the sweeper delivers again.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -27,9 +29,11 @@ from domain.messages import Nudge
 from domain.psp import PspEvent, PspEventKind, WebhookRejected
 from domain.status import PAYOUT_GIVEN_BACK, PayoutStatus, RefundStatus
 from domain.unknown import PSP_ERROR
-from runtime.wiring import Runtime
-from runtime.workflow_client import WorkflowClient
 from services.command import Caller
+
+if TYPE_CHECKING:
+    from runtime.wiring import Runtime
+    from runtime.workflow_client import WorkflowClient
 
 log = structlog.get_logger("paysaga.webhook")
 

@@ -1,6 +1,9 @@
 """Workflows whose task keeps failing: found, told of, and started again from their rows."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from db import audit_log, task
 from db.core.database import Connection, Database
@@ -10,9 +13,11 @@ from db.payout import payout
 from db.refund import find as refunds
 from db.schema.base import PLATFORM_TENANT
 from domain.errors import Conflict, NotFound
-from runtime.wiring import Runtime
-from runtime.workflow_client import FailingWorkflow, WorkflowClient
 from services.command import Caller
+
+if TYPE_CHECKING:
+    from runtime.wiring import Runtime
+    from runtime.workflow_client import FailingWorkflow, WorkflowClient
 
 FAILING = "workflow_failing"
 _LENGTH_MAX = 200

@@ -1,12 +1,11 @@
 """The command that shows the audit log. What it needs is imported when it is called."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from cli.command_line import Limit, Tenant, show
-from cli.commands.ledger import File, with_database
+from cli.commands.ledger import File, refuse_two_forms, show_slowly
 from cli.search import Since, Until
 
 
@@ -17,18 +16,17 @@ def audit_log(
     since: Since = None,
     until: Until = None,
     tenant: Tenant = None,
+    before: Annotated[int | None, typer.Option(metavar="NO", help="Those behind the page that ended with it.")] = None,
     limit: Limit = 50,
     csv: File = None,
-    json: Annotated[bool, typer.Option("--json", help="All of it as JSON lines, on the terminal.")] = False,
 ) -> None:
     """Everything that was created, moved or changed: by whom, and from where; newest first. A file has all of it."""
     from cli.pages.audit_log import audit_log_page, write_audit_log
     from db.audit_log import Wanted
 
-    if json and csv is not None:
-        raise typer.BadParameter("--csv, or --json; not both")
+    refuse_two_forms(csv)
     wanted = Wanted(since, until, actor, action, object_id)
-    if json or csv is not None:
-        with_database(lambda database: write_audit_log(database, tenant, wanted, csv or Path("-"), as_json=json))
+    if csv is None:
+        show(lambda database: audit_log_page(database, tenant, wanted, before=before, limit=limit))
     else:
-        show(lambda database: audit_log_page(database, tenant, wanted, limit=limit))
+        show_slowly(lambda database: write_audit_log(database, tenant, wanted, csv))

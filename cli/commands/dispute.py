@@ -5,11 +5,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.command_line import By, Limit, OpenOnly, show, steer
+from cli.nouns import Noun
 
 if TYPE_CHECKING:
+    from cli.pages.page import Page
     from runtime.wiring import Runtime
 
-disputes = typer.Typer(help="See disputes, and submit evidence.", no_args_is_help=True)
+disputes = Noun(no_args_is_help=True)
 DisputeId = Annotated[str, typer.Argument(metavar="ID", help="Our own id, dp_…, or the PSP's own.")]
 
 
@@ -42,12 +44,12 @@ def disputes_evidence(
     from embedded.errors import StackError
     from services.dispute import find, submit_evidence
 
-    async def work(runtime: "Runtime") -> str:
+    async def work(runtime: "Runtime") -> "Page":
         row = await find(runtime.database, person(by), name)
         pairs = [(key, text) for key, _, text in (one.partition("=") for one in field)]
         if len(dict(pairs)) < len(pairs):
             raise StackError(f"{row.id}: Say each field once, with all of its text.")
         with refusals(row.id):
-            return submitted(await submit_evidence(runtime, person(by), row.id, dict(pairs)))
+            return submitted(runtime.database, await submit_evidence(runtime, person(by), row.id, dict(pairs)))
 
     steer(work)

@@ -1,22 +1,17 @@
 """The commands about API keys. What one of them needs is imported when it is called."""
 
-import asyncio
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.command_line import (
-    By,
-    change,
-    console,
-    settings,
-    show,
-)
+from cli.command_line import By, show
+from cli.nouns import Noun
 
 if TYPE_CHECKING:
+    from cli.pages.page import Page
     from db.core.database import Database
 
-keys = typer.Typer(help="API keys of tenants.", no_args_is_help=True)
+keys = Noun(no_args_is_help=True)
 
 
 @keys.command("create")
@@ -27,31 +22,34 @@ def keys_create(
     scope: Annotated[list[str] | None, typer.Option(help="Repeat for several; left out: all.")] = None,
 ) -> None:
     """Make an API key and print its secret, once."""
-    from cli.connection import database_of
+    from cli import documents
+    from cli.pages.key import created
+    from cli.pages.page import Page
     from services import api_key
     from services.command import Caller
 
-    async def create() -> tuple[str, str]:
-        async with database_of(settings()) as database:
-            return await api_key.create(database, Caller(by), tenant, name, frozenset(scope or ()))
+    async def create(database: "Database") -> Page:
+        key_id, secret = await api_key.create(database, Caller(by), tenant, name, frozenset(scope or ()))
+        made = {"id": key_id, "tenant_id": tenant, "name": name, "secret": secret}
+        return Page(created(key_id, tenant, secret), lambda: documents.plain("api_key", **made))
 
-    key_id, secret = asyncio.run(create())
-    out = console()
-    out.print(f"{key_id} for {tenant}. Its secret is shown now and never again:", markup=False)
-    out.print(secret, style="bold green", markup=False, soft_wrap=True)
+    show(create)
 
 
 @keys.command("revoke")
 def keys_revoke(key_id: Annotated[str, typer.Argument(metavar="ID", help="key_…")], by: By) -> None:
     """Take an API key back."""
+    from cli import documents
+    from cli.pages.page import said
     from services import api_key
     from services.command import Caller
 
-    async def revoke(database: "Database") -> str:
+    async def revoke(database: "Database") -> "Page":
         revoked = await api_key.revoke(database, Caller(by), key_id)
-        return f"{key_id} is revoked." if revoked else f"{key_id} was revoked already."
+        words = f"{key_id} is revoked." if revoked else f"{key_id} was revoked already."
+        return said(words, lambda: documents.plain("api_key", id=key_id, revoked_now=revoked))
 
-    change(revoke)
+    show(revoke)
 
 
 @keys.command("list")

@@ -1,22 +1,22 @@
 """The commands about the books: balances, statements, and the seal. What one of them needs is imported when it is
 called."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import RenderableType
 
-from cli.command_line import Tenant, console, settings
+from cli.command_line import Tenant, console, show
+from cli.nouns import Noun, as_json
 from domain.seal import Head
 
 if TYPE_CHECKING:
+    from cli.pages.page import Page
     from db.core.database import Database
 
-ledger = typer.Typer(help="The books: balances, statements, and the seal.", no_args_is_help=True)
+ledger = Noun(no_args_is_help=True)
 
 _TIMEOUT_S = 600.0
 """Of one statement: a large ledger takes its time, and nothing is locked meanwhile."""
@@ -53,17 +53,15 @@ def written_down(head: str | None) -> Head | None:
         raise typer.BadParameter(f"{error}", param_hint="--head") from error
 
 
-def with_database(work: Callable[["Database"], Awaitable[RenderableType | None]]) -> None:
-    """Do it, and print the page that it returns."""
-    from cli.connection import database_of
+def show_slowly(work: Callable[["Database"], Awaitable["Page | None"]]) -> None:
+    """As `show`, of what may be large."""
+    show(work, timeout_s=_TIMEOUT_S)
 
-    async def run() -> RenderableType | None:
-        async with database_of(settings(), timeout_s=_TIMEOUT_S) as database:
-            return await work(database)
 
-    page = asyncio.run(run())
-    if page is not None:
-        console().print(page, crop=False)
+def refuse_two_forms(csv: Path | None) -> None:
+    """`--json` beside a CSV on the same terminal. Raises BadParameter."""
+    if as_json() and csv is not None and str(csv) == "-":
+        raise typer.BadParameter("--csv -, or --json; not both")
 
 
 @ledger.command("balance")
@@ -77,7 +75,7 @@ def ledger_balance(
     """Show the balance of an account, or of all of them, now or at a past moment."""
     from cli.pages.ledger import balance_page
 
-    with_database(lambda database: balance_page(database, account, at=at, tenant=tenant))
+    show_slowly(lambda database: balance_page(database, account, at=at, tenant=tenant))
 
 
 @ledger.command("trial-balance")
@@ -85,10 +83,11 @@ def ledger_trial_balance(at: At = None, tenant: OfTenant = None, csv: File = Non
     """Every account on its side; per currency the two sides are equal."""
     from cli.pages.ledger import trial_balance_page, write_trial_balance
 
+    refuse_two_forms(csv)
     if csv is None:
-        with_database(lambda database: trial_balance_page(database, at=at, tenant=tenant))
+        show_slowly(lambda database: trial_balance_page(database, at=at, tenant=tenant))
     else:
-        with_database(lambda database: write_trial_balance(database, csv, at=at, tenant=tenant))
+        show_slowly(lambda database: write_trial_balance(database, csv, at=at, tenant=tenant))
 
 
 @ledger.command("transactions")
@@ -114,7 +113,8 @@ def ledger_transactions(
         if text is not None and not text.isprintable():
             raise typer.BadParameter("a name is printable")
     wanted = Wanted(payment_id=payment, account=account, since=since, until=until)
-    with_database(lambda database: write_transactions(database, csv or Path("-"), wanted, tenant=tenant))
+    refuse_two_forms(csv)
+    show_slowly(lambda database: write_transactions(database, csv or Path("-"), wanted, tenant=tenant))
 
 
 @ledger.command("statement")
@@ -138,14 +138,15 @@ def ledger_statement(
     from cli.pages.ledger import statement_page, write_statement
     from services.ledger import StatementRequest
 
+    refuse_two_forms(csv)
     end = until or datetime.now(UTC)
     if since > end:
         raise typer.BadParameter("--from is after --to")
     wanted = StatementRequest(seller, since, end, currency, tenant)
     if csv is None:
-        with_database(lambda database: statement_page(database, wanted, by_wallet=by_wallet))
+        show_slowly(lambda database: statement_page(database, wanted, by_wallet=by_wallet))
     else:
-        with_database(lambda database: write_statement(database, wanted, csv))
+        show_slowly(lambda database: write_statement(database, wanted, csv))
 
 
 @ledger.command("seal")
@@ -155,11 +156,11 @@ def ledger_seal() -> None:
     from cli.progress import passing_bar
     from services.ledger import seal_all
 
-    async def seal(database: "Database") -> RenderableType:
+    async def seal(database: "Database") -> "Page":
         with passing_bar(console(), "sealing") as progress:
             return sealed_page(await seal_all(database, progress))
 
-    with_database(seal)
+    show_slowly(seal)
 
 
 @ledger.command("verify")
@@ -171,13 +172,13 @@ def ledger_verify(head: WrittenDown = None) -> None:
 
     expected, whole = written_down(head), True
 
-    async def check(database: "Database") -> RenderableType:
+    async def check(database: "Database") -> "Page":
         nonlocal whole
         with passing_bar(console(), "verifying") as progress:
             found = await verify_seal(database, expected, progress)
         whole = not found.violations
         return verified_page(found)
 
-    with_database(check)
+    show_slowly(check)
     if not whole:
         raise typer.Exit(1)

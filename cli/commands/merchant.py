@@ -4,13 +4,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.command_line import By, Limit, Tenant, change, show
+from cli.command_line import By, Limit, Tenant, settings, show
+from cli.nouns import Noun
 from domain.status import MerchantStatus
 
 if TYPE_CHECKING:
+    from cli.pages.page import Page
     from db.core.database import Database
 
-merchants = typer.Typer(help="See, freeze and close sellers.", no_args_is_help=True)
+merchants = Noun(no_args_is_help=True)
 Seller = Annotated[str, typer.Argument(metavar="SELLER", help="The tenant's own id of the seller, or mer_….")]
 OfTenant = Annotated[str | None, typer.Option(help="Whose seller, where several tenants have one of this name.")]
 
@@ -34,7 +36,7 @@ def merchants_show(seller: Seller, tenant: OfTenant = None) -> None:
     """A seller's status, terms and wallet."""
     from cli.pages.merchant import merchant_page
 
-    show(lambda database: merchant_page(database, seller, tenant))
+    show(lambda database: merchant_page(settings(), database, seller, tenant))
 
 
 @merchants.command("freeze")
@@ -64,16 +66,19 @@ _MEANS = {
 
 
 def _set_status(seller: str, tenant: str | None, status: MerchantStatus, by: str) -> None:
+    from cli import documents
+    from cli.pages.page import said
     from cli.refusals import refusals
     from services.command import Caller
     from services.merchant import change as change_merchant
 
-    async def set_status(database: "Database") -> str:
+    async def set_status(database: "Database") -> "Page":
         with refusals(seller):
             done = await change_merchant(database, Caller(by), seller, {"status": status}, tenant_id=tenant)
-        name = f"{done.after.seller_account} of {done.after.tenant_id}"
-        if done.before == done.after:
-            return f"{name} is {status} already."
-        return f"{name} was {done.before.status} and is {status}: {_MEANS[status]}."
+        words = f"{done.after.seller_account} of {done.after.tenant_id} is {status} already."
+        if done.before != done.after:
+            was = f"{done.after.seller_account} of {done.after.tenant_id} was {done.before.status}"
+            words = f"{was} and is {status}: {_MEANS[status]}."
+        return said(words, lambda: documents.merchant(done.after))
 
-    change(set_status)
+    show(set_status)

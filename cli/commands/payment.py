@@ -5,18 +5,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.command_line import By, Limit, Note, PaymentName, Tenant, settings, show, steer
+from cli.nouns import Noun
 from cli.search import Amount, Before, Buyer, Currency, Reference, Seller, Since, Until
 from domain.messages import Decision, Resolution
 from domain.risk import ReviewDecision
 from domain.status import Status
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
+    from cli.pages.page import Page
     from db.core.database import Database
     from runtime.wiring import Runtime
 
-payments = typer.Typer(help="See and steer payments.", no_args_is_help=True)
+payments = Noun(no_args_is_help=True)
 
 
 @payments.command("show")
@@ -26,7 +26,7 @@ def payments_show(name: PaymentName) -> None:
     from cli.pages.payment import payment_page
     from services.payment import find
 
-    async def page(database: "Database") -> "RenderableType":
+    async def page(database: "Database") -> "Page":
         row, _ = await find(database, ANYBODY, name)
         return await payment_page(settings(), database, row)
 
@@ -63,7 +63,7 @@ def payments_nudge(name: PaymentName) -> None:
     from cli.refusals import refusals
     from services.payment import find, nudge
 
-    async def work(runtime: "Runtime") -> str:
+    async def work(runtime: "Runtime") -> "Page":
         row, _ = await find(runtime.database, ANYBODY, name)
         with refusals(row.id):
             return nudged(*await nudge(runtime, ANYBODY, row.id))
@@ -79,7 +79,7 @@ def payments_cancel(name: PaymentName, by: By) -> None:
     from cli.refusals import refusals
     from services.payment import cancel, find
 
-    async def work(runtime: "Runtime") -> str:
+    async def work(runtime: "Runtime") -> "Page":
         row, _ = await find(runtime.database, person(by), name)
         with refusals(f"{row.id} cannot be cancelled"):
             return cancelled(await cancel(runtime, person(by), row.id))
@@ -107,7 +107,7 @@ def payments_capture(
     parts = [(order, text) for order, _, text in (one.partition("=") for one in part)] if part else None
     hints = {"payment_order_required": "Here: say --part ORDER=AMOUNT for each, not --amount."}
 
-    async def work(runtime: "Runtime") -> str:
+    async def work(runtime: "Runtime") -> "Page":
         row, _ = await find(runtime.database, person(by), name)
         with refusals(row.id, hints):
             return captured(await capture(runtime, person(by), row.id, CaptureRequest(amount, parts)))
@@ -131,7 +131,7 @@ def payments_review(
 
     decision = ReviewDecision.APPROVE if approve else ReviewDecision.REJECT
 
-    async def work(runtime: "Runtime") -> str:
+    async def work(runtime: "Runtime") -> "Page":
         row, _ = await find(runtime.database, person(by), name)
         with refusals(row.id):
             return reviewed(await review(runtime, person(by), row.id, decision, note), decision)
@@ -157,14 +157,16 @@ def payments_resolve(
     ] = None,
 ) -> None:
     """Decide about a payment that NEEDS_ATTENTION."""
+    from cli import documents
     from cli.connection import person
+    from cli.pages.page import said
     from cli.refusals import refusals
     from services.decision import resolve_payment
-    from services.payment import find
+    from services.payment import find, load
 
     resolution = Resolution(decision=decision, by=by, note=note, reference=reference)
 
-    async def work(runtime: "Runtime") -> str:
+    async def work(runtime: "Runtime") -> "Page":
         row, _ = await find(runtime.database, person(by), name)
         hints = {
             "reference_required": "Say --reference pi_…",
@@ -172,6 +174,8 @@ def payments_resolve(
             "refund_ambiguous": f"See `paysaga refunds list --payment {row.id}`, and `paysaga refunds resolve --help`.",
         }
         with refusals(row.id, hints):
-            return f"{row.id}: {await resolve_payment(runtime, person(by), row.id, resolution)}."
+            answer = await resolve_payment(runtime, person(by), row.id, resolution)
+        now = await load(runtime.database, row.id)
+        return said(f"{row.id}: {answer}.", lambda: documents.payment(now, answer=answer))
 
     steer(work)

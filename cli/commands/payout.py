@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from cli.command_line import By, Limit, Note, Tenant, change, console, settings, show, steer
-from cli.commands.ledger import File, with_database
+from cli.command_line import By, Limit, Note, Tenant, console, settings, show, steer
+from cli.commands.ledger import File, refuse_two_forms, show_slowly
+from cli.nouns import Noun
 from domain.payout import PayoutDecision, PayoutResolution
 from domain.status import PayoutStatus
 
 if TYPE_CHECKING:
+    from cli.pages.page import Page
     from db.core.database import Database
     from runtime.wiring import Runtime
 
-payouts = typer.Typer(
-    help="See payouts, make and stop them, decide about one; schedules and runs.", no_args_is_help=True
-)
+payouts = Noun(no_args_is_help=True)
 
 PayoutId = Annotated[str, typer.Argument(metavar="ID", help="Our own id, pt_…, or the PSP's tr_… or po_…")]
 Seller = Annotated[str, typer.Argument(metavar="SELLER", help="The tenant's own id of the seller, or mer_….")]
@@ -41,10 +41,11 @@ def payouts_list(
     """Payouts, newest first; a file has all of them."""
     from cli.pages.payout import payouts_page, write_payouts
 
+    refuse_two_forms(csv)
     if csv is None:
         show(lambda database: payouts_page(database, tenant=tenant, seller=seller, status=status, limit=limit))
     else:
-        with_database(lambda database: write_payouts(database, csv, tenant=tenant, seller=seller, status=status))
+        show_slowly(lambda database: write_payouts(database, csv, tenant=tenant, seller=seller, status=status))
 
 
 @payouts.command("show")
@@ -65,7 +66,7 @@ def payouts_items(
     """Every posting that a payout pays or deducts, as CSV."""
     from cli.pages.payout import write_items
 
-    with_database(lambda database: write_items(database, payout_id, csv or Path("-")))
+    show_slowly(lambda database: write_items(database, payout_id, csv or Path("-")))
 
 
 @payouts.command("create")
@@ -77,20 +78,23 @@ def payouts_create(
     tenant: OfTenant = None,
 ) -> None:
     """Pay a seller out: all that is available, or a part."""
+    from cli import documents
     from cli.pages import format as look
+    from cli.pages.page import said
     from cli.refusals import refusals
     from domain.money import to_major
     from services import payout
     from services.command import Caller
 
-    async def create(runtime: "Runtime") -> str:
+    async def create(runtime: "Runtime") -> "Page":
         wanted = payout.PayoutRequest(seller, amount, currency, tenant)
         with refusals(seller):
             done = await payout.create(runtime, Caller(by), wanted, wait_s=_WAIT_S, until=payout.sent)
         made = done.payout
         why = f" ({made.failure.message})" if made.failure else ""
         paid = f"{to_major(made.amount, made.currency)} {made.currency}"
-        return f"{made.id} of {paid} is {made.status}{why}." + look.later(done.told)
+        words = f"{made.id} of {paid} is {made.status}{why}." + look.later(done.told)
+        return said(words, lambda: documents.payout(runtime.database, made))
 
     steer(create)
 
@@ -98,26 +102,30 @@ def payouts_create(
 @payouts.command("cancel")
 def payouts_cancel(payout_id: PayoutId, by: By) -> None:
     """Stop a payout that the bank has not got."""
+    from cli import documents
     from cli.pages import format as look
+    from cli.pages.page import said
     from cli.refusals import refusals
     from domain.money import to_major
     from embedded.errors import StackError
     from services import payout
     from services.command import Caller
 
-    async def cancel(runtime: "Runtime") -> str:
+    async def cancel(runtime: "Runtime") -> "Page":
         with refusals(payout_id):
             done = await payout.cancel(runtime, Caller(by), payout_id, wait_s=_WAIT_S)
         now = done.payout
         if done.found.status is PayoutStatus.CANCELLED:
-            return f"{now.id} is CANCELLED already."
-        if now.cancel_failure is not None:
+            words = f"{now.id} is CANCELLED already."
+        elif now.cancel_failure is not None:
             raise StackError(f"{now.id} is {now.status} and goes on: {now.cancel_failure.message}")
-        if now.status is PayoutStatus.CANCELLED:
+        elif now.status is PayoutStatus.CANCELLED:
             amount = f"{to_major(now.amount, now.currency)} {now.currency}"
-            return f"{now.id} is CANCELLED: {amount} are in the wallet again."
-        said = f"{now.id} was {done.found.status}: it is being cancelled, if it is not too late."
-        return said + look.later(done.told)
+            words = f"{now.id} is CANCELLED: {amount} are in the wallet again."
+        else:
+            words = f"{now.id} was {done.found.status}: it is being cancelled, if it is not too late."
+            words += look.later(done.told)
+        return said(words, lambda: documents.payout(runtime.database, now))
 
     steer(cancel)
 
@@ -140,7 +148,9 @@ def payouts_resolve(
     ] = None,
 ) -> None:
     """Decide about a payout that NEEDS_ATTENTION."""
+    from cli import documents
     from cli.pages import format as look
+    from cli.pages.page import said
     from cli.refusals import refusals
     from embedded.errors import StackError
     from services import payout
@@ -150,10 +160,11 @@ def payouts_resolve(
         raise StackError("The decision `reference` needs the PSP's name for it: --reference tr_… or po_…")
     resolution = PayoutResolution(decision=PayoutDecision(decision), by=by, note=note, reference=reference)
 
-    async def resolve(runtime: "Runtime") -> str:
+    async def resolve(runtime: "Runtime") -> "Page":
         with refusals(payout_id):
             done = await payout.resolve(runtime, Caller(by), payout_id, resolution)
-        return f"{done.payout.id} was NEEDS_ATTENTION and is {done.payout.status}." + look.later(done.told)
+        words = f"{done.payout.id} was NEEDS_ATTENTION and is {done.payout.status}." + look.later(done.told)
+        return said(words, lambda: documents.payout(runtime.database, done.payout))
 
     steer(resolve)
 
@@ -182,35 +193,38 @@ def payouts_schedule(
     from cli.payout_schedule import ScheduleOptions, set_schedule
 
     wanted = ScheduleOptions(daily, weekly, monthly, manual, tuple(minimum or ()), delay_days)
-    change(lambda database: set_schedule(settings(), database, by, seller, tenant, wanted))
+    show(lambda database: set_schedule(settings(), database, by, seller, tenant, wanted))
 
 
 @payouts.command("release")
 def payouts_release(by: By) -> None:
     """Make available now what is due; it happens by itself every few minutes."""
+    from cli import documents
+    from cli.pages.page import said
     from cli.progress import progress
     from services.command import Caller
     from services.payout import release_all
 
-    async def release(database: "Database") -> str:
+    async def release(database: "Database") -> "Page":
         with ExitStack() as stack:
             bar = progress(console())
             line = bar.add_task("released", total=None, note="")
 
-            def show(orders: int, due: int) -> None:
+            def draw(orders: int, due: int) -> None:
                 if not bar.live.is_started:  # where nothing is due there is no bar
                     stack.enter_context(bar)
                 bar.update(line, completed=orders, total=due)
 
-            released = await release_all(database, Caller(by), show)
-        if not released.due:
-            return "Nothing is due: what is pending becomes available later."
+            released = await release_all(database, Caller(by), draw)
         left = released.due - released.orders
         held = f"; {left} are held by others just now" if left > 0 else ""
         are = "s are" if released.orders != 1 else " is"
-        return f"{released.orders} order{are} released: their sellers can be paid{held}."
+        words = f"{released.orders} order{are} released: their sellers can be paid{held}."
+        if not released.due:
+            words = "Nothing is due: what is pending becomes available later."
+        return said(words, lambda: documents.plain("release", orders=released.orders, due=released.due))
 
-    change(release)
+    show(release)
 
 
 @payouts.command("run")

@@ -8,18 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.command_line import By, Limit, Note, Tenant, console, settings, show, steer
-from cli.commands.ledger import File, moment, with_database
+from cli.commands.ledger import File, moment, show_slowly
+from cli.nouns import Noun, as_json
 from domain.reconciliation.reconciliation import Decision, DiscrepancyStatus, LineClass, RunStatus, Subject
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
+    from cli.pages.page import Page
     from db.core.database import Database
     from runtime.wiring import Runtime
 
-reconcile = typer.Typer(
-    help="Compare the PSP's or the bank's lines with our books, and settle what differs.", no_args_is_help=True
-)
+reconcile = Noun(no_args_is_help=True)
 
 RunId = Annotated[str, typer.Argument(metavar="ID", help="rec_…")]
 DiscrepancyId = Annotated[str, typer.Argument(metavar="ID", help="disc_…")]
@@ -79,12 +77,12 @@ def reconcile_run(
 
     still_open = 0
 
-    async def run(runtime: "Runtime") -> str:
+    async def run(runtime: "Runtime") -> "Page":
         nonlocal still_open
         side = subject or subject_of_path(file)
         wanted = Wanted(side, since=since, until=until, business_date=day, zone=zone, apply=apply)
-        still_open = await run_now(runtime, console(), Caller(by), wanted, file)
-        return f"{still_open} open." if still_open else "Nothing of it is open."
+        page, still_open = await run_now(runtime, console(), Caller(by), wanted, file)
+        return page
 
     steer(run)
     if strict and still_open:
@@ -129,14 +127,13 @@ def reconcile_items(
 def reconcile_log(
     run_id: RunId,
     csv: File = None,
-    json: Annotated[bool, typer.Option("--json", help="As JSON lines, on the terminal.")] = False,
 ) -> None:
-    """Every line of a run with its class, our ids, three amounts and the reason, as CSV or JSON lines."""
+    """Every line of a run with its class, our ids, three amounts and the reason, as CSV; with --json as JSON lines."""
     from cli.pages.reconciliation_log import write_log
 
-    if json and csv is not None:
+    if as_json() and csv is not None:
         raise typer.BadParameter("--csv, or --json; not both")
-    with_database(lambda database: write_log(database, run_id, csv or Path("-"), as_json=json))
+    show_slowly(lambda database: write_log(database, run_id, csv or Path("-"), as_json=as_json()))
 
 
 @reconcile.command("report")
@@ -151,10 +148,10 @@ def reconcile_report(
     """Write a run's report as a page for people, with its log as CSV beside it, and print a link to it for a day."""
     from cli.pages.reconciliation_log import report
 
-    async def work(database: "Database") -> "RenderableType":
+    async def work(database: "Database") -> "Page":
         return await report(settings(), database, run_id, html, tenant=tenant, open_it=open_it)
 
-    with_database(work)
+    show_slowly(work)
 
 
 @reconcile.command("discrepancies")
@@ -199,19 +196,22 @@ def reconcile_resolve(
     note: Note = "",
 ) -> None:
     """Decide about a discrepancy, once."""
+    from cli import documents
+    from cli.pages.page import said
     from cli.refusals import refusals
     from services import discrepancy
     from services.command import Caller
 
-    async def resolve(runtime: "Runtime") -> str:
+    async def resolve(runtime: "Runtime") -> "Page":
         with refusals(discrepancy_id):
             decided = await discrepancy.resolve(
                 runtime.database, runtime.workflow_client, Caller(by), discrepancy_id, decision, note
             )
         row = decided.row
-        if row.open:
-            return f"{row.id}: {row.fix_note}. It closes when a run, or its fix, finds the fact."
         booked = f", booked as {row.ledger_transaction_id}" if row.ledger_transaction_id else ""
-        return f"{row.id} is {row.status}: {str(row.resolution).replace('_', ' ')}{booked}."
+        words = f"{row.id} is {row.status}: {str(row.resolution).replace('_', ' ')}{booked}."
+        if row.open:
+            words = f"{row.id}: {row.fix_note}. It closes when a run, or its fix, finds the fact."
+        return said(words, lambda: documents.discrepancy(runtime.database, row))
 
     steer(resolve)

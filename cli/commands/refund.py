@@ -5,17 +5,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from cli.command_line import By, Limit, Note, OpenOnly, PaymentName, Tenant, show, steer
+from cli.nouns import Noun
 from cli.search import Amount, Before, Buyer, Currency, Reference, Seller, Since, Until
 from domain.messages import Decision, Resolution
 from domain.status import RefundStatus
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
+    from cli.pages.page import Page
     from db.core.database import Database
     from runtime.wiring import Runtime
 
-refunds = typer.Typer(help="See refunds, make one, decide about one.", no_args_is_help=True)
+refunds = Noun(no_args_is_help=True)
 
 RefundId = Annotated[str, typer.Argument(metavar="ID", help="Our own id, re_…")]
 
@@ -44,7 +44,7 @@ def refunds_list(
     from services.payment import find
     from services.search import Search
 
-    async def page(database: "Database") -> "RenderableType":
+    async def page(database: "Database") -> "Page":
         row = (await find(database, ANYBODY, payment))[0] if payment is not None else None
         wanted = Search(
             status.value if status else None,
@@ -91,11 +91,11 @@ def refunds_create(
     from services.payment import find
     from services.refund import RefundRequest, create
 
-    async def work(runtime: "Runtime") -> str:
+    async def work(runtime: "Runtime") -> "Page":
         row, _ = await find(runtime.database, person(by), name)
         with refusals(row.id, {"payment_order_required": "Here: --order."}):
             wanted = RefundRequest(order, amount, reason)
-            return created(await create(runtime, person(by), name, wanted, wait_s=_WAIT_S))
+            return created(runtime.database, await create(runtime, person(by), name, wanted, wait_s=_WAIT_S))
 
     steer(work)
 
@@ -121,9 +121,12 @@ def refunds_resolve(
     ] = None,
 ) -> None:
     """Decide about a refund that NEEDS_ATTENTION, or one that failed and undoes a charge."""
+    from cli import documents
     from cli.connection import person
+    from cli.pages.page import said
     from cli.refusals import refusals
     from services.decision import resolve_refund
+    from services.refund import find
 
     resolution = Resolution(decision=Decision(decision), by=by, note=note, reference=reference)
     hints = {
@@ -131,8 +134,10 @@ def refunds_resolve(
         "nobody_waits": "Try `paysaga sweep`.",
     }
 
-    async def work(runtime: "Runtime") -> str:
+    async def work(runtime: "Runtime") -> "Page":
         with refusals(refund_id, hints):
-            return f"{refund_id}: {await resolve_refund(runtime, person(by), refund_id, resolution)}."
+            answer = await resolve_refund(runtime, person(by), refund_id, resolution)
+        row = await find(runtime.database, person(by), refund_id)
+        return said(f"{refund_id}: {answer}.", lambda: documents.refund(runtime.database, row, answer=answer))
 
     steer(work)

@@ -1,41 +1,33 @@
-"""Every command of an operator or of finance, put on `paysaga`."""
+"""Every command of an operator or of finance, by the name that is typed after `paysaga`."""
 
-import typer
+from cli.nouns import Later
 
-from cli.commands.audit import audit
-from cli.commands.audit_log import audit_log
-from cli.commands.dispute import disputes
-from cli.commands.key import keys
-from cli.commands.ledger import ledger
-from cli.commands.merchant import merchants
-from cli.commands.payment import payments
-from cli.commands.payout import payouts
-from cli.commands.reconciliation import reconcile
-from cli.commands.refund import refunds
-from cli.commands.risk import reviews, risk
-from cli.commands.sweep import sweep
-from cli.commands.task import tasks
-from cli.commands.tenant import tenants
-from cli.commands.webhook import webhooks
-from cli.commands.workflow import workflows
-
-
-def register(app: typer.Typer) -> None:
-    """Put the commands on `paysaga`."""
-    app.command()(audit)
-    app.command("audit-log")(audit_log)
-    app.add_typer(payments, name="payments")
-    app.command()(reviews)
-    app.add_typer(tasks, name="tasks")
-    app.add_typer(refunds, name="refunds")
-    app.add_typer(disputes, name="disputes")
-    app.add_typer(merchants, name="merchants")
-    app.add_typer(payouts, name="payouts")
-    app.add_typer(risk, name="risk")
-    app.add_typer(webhooks, name="webhooks")
-    app.add_typer(reconcile, name="reconcile")
-    app.add_typer(ledger, name="ledger")
-    app.add_typer(keys, name="keys")
-    app.add_typer(tenants, name="tenants")
-    app.add_typer(workflows, name="workflows")
-    app.command()(sweep)
+OPERATORS = {
+    "status": Later("status", "status", "Show the stack that runs in PAYSAGA_HOME; exit code 1 if none does."),
+    "audit": Later("audit", "audit", "Check the money invariants; exit code 1 on any violation."),
+    "audit-log": Later(
+        "audit_log",
+        "audit_log",
+        "Everything that was created, moved or changed: by whom, and from where; newest first.",
+    ),
+    "payments": Later("payment", "payments", "See and steer payments."),
+    "reviews": Later(
+        "risk", "reviews", "Payments that wait for a decision, with the reasons and the deadline; the oldest first."
+    ),
+    "tasks": Later("task", "tasks", "What waits for a person, and what to do about it."),
+    "refunds": Later("refund", "refunds", "See refunds, make one, decide about one."),
+    "disputes": Later("dispute", "disputes", "See disputes, and submit evidence."),
+    "merchants": Later("merchant", "merchants", "See, freeze and close sellers."),
+    "payouts": Later("payout", "payouts", "See payouts, make and stop them, decide about one; schedules and runs."),
+    "risk": Later("risk", "risk", "The risk rules of tenants."),
+    "webhooks": Later("webhook", "webhooks", "Events that were given up."),
+    "reconcile": Later(
+        "reconciliation", "reconcile", "Compare the PSP's or the bank's lines with our books, and settle what differs."
+    ),
+    "ledger": Later("ledger", "ledger", "The books: balances, statements, and the seal."),
+    "keys": Later("key", "keys", "API keys of tenants."),
+    "tenants": Later("tenant", "tenants", "See the shops, and say where their buyers may be sent back to."),
+    "workflows": Later("workflow", "workflows", "Workflows of Temporal whose task keeps failing."),
+    "sweep": Later("sweep", "sweep", "Look now for payments without a workflow and for webhooks that nobody has read."),
+}
+"""Name → where it is written, imported when it is called; and its line in `paysaga --help`."""

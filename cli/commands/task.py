@@ -4,12 +4,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.command_line import By, change, show
+from cli.command_line import By, show
+from cli.nouns import Noun
 
 if TYPE_CHECKING:
+    from cli.pages.page import Page
     from db.core.database import Database
 
-tasks = typer.Typer(help="What waits for a person, and what to do about it.")
+tasks = Noun()
 
 
 @tasks.callback(invoke_without_command=True)
@@ -29,20 +31,23 @@ def tasks_close(
     note: Annotated[str, typer.Option(help="What was done about it, for the audit log.")],
 ) -> None:
     """Close a task that nothing closes by itself."""
+    from cli import documents
     from cli.hints import hint
+    from cli.pages.page import said
     from cli.refusals import refusals
     from embedded.errors import StackError
     from services import task
     from services.command import Caller
 
-    async def close(database: "Database") -> str:
+    async def close(database: "Database") -> "Page":
         with refusals(task_id):
             try:
                 done = await task.close(database, Caller(by), task_id, note)
             except task.ClosedByItsAnswer as error:
                 raise StackError(f"{error.detail.rstrip('.')}: {hint(error.task)}.") from error
-        if done.now:
-            return f"{task_id} ({done.task.kind}) is closed."
-        return f"{task_id} was closed already, by {done.task.closed_by}: {done.task.resolution}."
+        words = f"{task_id} ({done.task.kind}) is closed."
+        if not done.now:
+            words = f"{task_id} was closed already, by {done.task.closed_by}: {done.task.resolution}."
+        return said(words, lambda: documents.task(done.task))
 
-    change(close)
+    show(close)

@@ -1,16 +1,17 @@
 """The commands about tenants. What one of them needs is imported when it is called."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.command_line import By, change, show
+from cli.command_line import By, show
+from cli.nouns import Noun
 
 if TYPE_CHECKING:
+    from cli.pages.page import Page
     from db.core.database import Database
 
-tenants = typer.Typer(help="See the shops, and say where their buyers may be sent back to.", no_args_is_help=True)
+tenants = Noun(no_args_is_help=True)
 TenantName = Annotated[str, typer.Argument(metavar="TENANT")]
 Site = Annotated[str, typer.Argument(metavar="SITE", help="Scheme, host and port: https://shop.example")]
 
@@ -26,29 +27,24 @@ def tenants_list() -> None:
 @tenants.command("allow-return-url")
 def tenants_allow_return_url(tenant: TenantName, site: Site, by: By) -> None:
     """Let the payments of a tenant send their buyers back to a site (`return_url`)."""
+    from cli.pages.tenant import changed
     from services.command import Caller
     from services.tenant import allow_return_url
 
-    async def allow(database: "Database") -> str:
-        done = await allow_return_url(database, Caller(by), tenant, site)
-        return _said(tenant, done.origins, "" if done.changed else " already")
+    async def allow(database: "Database") -> "Page":
+        return changed(tenant, await allow_return_url(database, Caller(by), tenant, site))
 
-    change(allow)
+    show(allow)
 
 
 @tenants.command("forbid-return-url")
 def tenants_forbid_return_url(tenant: TenantName, site: Site, by: By) -> None:
     """Let no new payment of a tenant send its buyer back to a site; those that were made keep theirs."""
+    from cli.pages.tenant import changed
     from services.command import Caller
     from services.tenant import forbid_return_url
 
-    async def forbid(database: "Database") -> str:
-        done = await forbid_return_url(database, Caller(by), tenant, site)
-        return _said(tenant, done.origins, "" if done.changed else " already")
+    async def forbid(database: "Database") -> "Page":
+        return changed(tenant, await forbid_return_url(database, Caller(by), tenant, site))
 
-    change(forbid)
-
-
-def _said(tenant: str, origins: Sequence[str], already: str) -> str:
-    where = ", ".join(origins) or "where the deployment says, and nowhere else"
-    return f"{tenant}: buyers may{already} be sent back to {where}."
+    show(forbid)

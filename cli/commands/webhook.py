@@ -4,12 +4,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.command_line import By, Limit, change, show
+from cli.command_line import By, Limit, show
+from cli.nouns import Noun
 
 if TYPE_CHECKING:
+    from cli.pages.page import Page
     from db.core.database import Database
 
-webhooks = typer.Typer(help="Events that were given up.", no_args_is_help=True)
+webhooks = Noun(no_args_is_help=True)
 
 
 @webhooks.command("dead")
@@ -23,11 +25,14 @@ def webhooks_dead(limit: Limit = 20) -> None:
 @webhooks.command("replay")
 def webhooks_replay(inbox_id: Annotated[str, typer.Argument(metavar="ID", help="whk_…")], by: By) -> None:
     """Have the sweeper deliver a dead event again."""
+    from cli import documents
+    from cli.pages.page import said
     from services import webhook
     from services.command import Caller
 
-    async def replay(database: "Database") -> str:
+    async def replay(database: "Database") -> "Page":
         event = await webhook.replay(database, Caller(by), inbox_id)
-        return f"{event.id} is delivered again at the next sweep: `paysaga sweep` does it now."
+        words = f"{event.id} is delivered again at the next sweep: `paysaga sweep` does it now."
+        return said(words, lambda: documents.dead_event(event))
 
-    change(replay)
+    show(replay)

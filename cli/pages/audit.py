@@ -1,15 +1,18 @@
 """The audit as a person reads it: one line per invariant, then what violates it."""
 
-import json
+import asyncio
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
 from rich.console import Console, Group, RenderableType
-from rich.table import Table
-from rich.text import Text
 from temporalio.client import Client
 from temporalio.service import RPCError
 
+from cli.connection import TEMPORAL_PATIENCE_S
+from cli.nouns import as_json
+from cli.pages import format as look
+from cli.pages.page import as_text
 from config.settings import Settings
 from db.audit.audit import Checked
 from db.core.database import Database
@@ -25,7 +28,7 @@ _SHOWN_MAX = 10
 # --- the command ---
 
 
-async def run_audit_command(settings: Settings, console: Console, *, as_json: bool, head: Head | None = None) -> bool:
+async def run_audit_command(settings: Settings, console: Console, *, head: Head | None = None) -> bool:
     """Print the audit of the settings' database; False if anything is wrong with it."""
     if settings.database_url is None:
         raise StackError("There is nothing to audit: no stack runs here, and PAYSAGA_DATABASE_URL is not set.")
@@ -33,29 +36,27 @@ async def run_audit_command(settings: Settings, console: Console, *, as_json: bo
         settings.database_url.get_secret_value(), pool_size=0, timeout_s=DATABASE_TIMEOUT_S, application="audit"
     )
     try:
-        checked = await check_everything(database, await _temporal(settings, console, quiet=as_json), head)
+        checked = await check_everything(database, await _temporal(settings, console, quiet=as_json()), head)
     except Unavailable as error:
         raise StackError("The database does not answer: see PAYSAGA_DATABASE_URL.") from error
     finally:
         await database.close()
-    if as_json:
-        console.file.write(_as_json(checked) + "\n")
+    if as_json():
+        sys.stdout.write(as_text(_document(checked)) + "\n")
     else:
         console.print(audit_report(checked))
-        for c in checked:
-            if (
-                c.note
-            ):  # neither wrapped nor cut: it is copied and kept where nobody who owns the database can change it
-                console.print(Text(f" {c.note}", "dim"), soft_wrap=True)
+        # Neither folded nor cut: they are copied, and kept where nobody who owns the database can change them.
+        console.print(Group(*(look.whole((f" {c.note}", "dim")) for c in checked if c.note)), crop=False)
     return is_clean(checked)
 
 
 async def _temporal(settings: Settings, console: Console, *, quiet: bool) -> Client | None:
     """The books can be audited while Temporal is down; then it is said that I17 was left out."""
-    with suppress(RPCError, RuntimeError):
-        return await connect(settings)
+    with suppress(RPCError, RuntimeError, TimeoutError):
+        async with asyncio.timeout(TEMPORAL_PATIENCE_S):
+            return await connect(settings)
     if not quiet:
-        console.print(Text(f"Temporal does not answer, so {WORKFLOWS_CODE} is left out.", style="yellow"))
+        console.print(look.text((f"Temporal does not answer, so {WORKFLOWS_CODE} is left out.", "yellow")))
     return None
 
 
@@ -65,16 +66,11 @@ def is_clean(checked: Sequence[Checked]) -> bool:
 
 def audit_report(checked: Sequence[Checked]) -> RenderableType:
     """One line per invariant, then what violates it, then the sum."""
-    table = Table(box=None, header_style="dim", padding=(0, 1))
-    table.add_column("")
-    table.add_column("", no_wrap=True)
-    table.add_column("invariant")
-    table.add_column("rows", justify="right")
-    table.add_column("violations", justify="right")
+    table = look.table("", "code", "invariant", "rows", "violations", right=("rows", "violations"))
     for c in checked:
-        mark = Text("✗", "bold red") if c.violations else Text("✓", "bold green")
-        count = Text(str(c.violations), "bold red" if c.violations else "green")
-        table.add_row(mark, Text(c.code, "bold"), Text(c.title), f"{c.rows:,}", count)
+        mark = look.text(("✗", "bold red")) if c.violations else look.text(("✓", "bold green"))
+        count = look.text((str(c.violations), "bold red" if c.violations else "green"))
+        table.add_row(mark, look.text((c.code, "bold")), look.text(c.title), f"{c.rows:,}", count)
     parts: list[RenderableType] = [table]
     for c in checked:
         parts += _violations(c)
@@ -84,24 +80,24 @@ def audit_report(checked: Sequence[Checked]) -> RenderableType:
 def _violations(checked: Checked) -> list[RenderableType]:
     if not checked.violations:
         return []
-    lines: list[RenderableType] = ["", Text.assemble((f" {checked.code} ", "bold red"), checked.title)]
+    lines: list[RenderableType] = ["", look.text((f" {checked.code} ", "bold red"), checked.title)]
     lines += [
-        Text.assemble(("   • ", "red"), (finding.object_id, "bold"), f" ({finding.tenant_id}): {finding.problem}")
+        look.text(("   • ", "red"), (finding.object_id, "bold"), f" ({finding.tenant_id}): {finding.problem}")
         for finding in checked.findings[:_SHOWN_MAX]
     ]
     left = checked.violations - _SHOWN_MAX
-    return [*lines, Text(f"   … and {left} more", "dim")] if left > 0 else lines
+    return [*lines, look.text((f"   … and {left} more", "dim"))] if left > 0 else lines
 
 
-def _verdict(checked: Sequence[Checked]) -> Text:
+def _verdict(checked: Sequence[Checked]) -> look.Words:
     wrong = sum(c.violations for c in checked)
     if wrong:
-        return Text(f" {wrong} violation{'s' if wrong > 1 else ''}: the books are not in order.", "bold red")
-    return Text(f" The books are in order: {len(checked)} invariants hold.", "bold green")
+        return look.text((f" {wrong} violation{'s' if wrong > 1 else ''}: the books are not in order.", "bold red"))
+    return look.text((f" The books are in order: {len(checked)} invariants hold.", "bold green"))
 
 
-def _as_json(checked: Sequence[Checked]) -> str:
-    document = {
+def _document(checked: Sequence[Checked]) -> dict[str, object]:
+    return {
         "clean": is_clean(checked),
         "invariants": [
             {
@@ -117,4 +113,3 @@ def _as_json(checked: Sequence[Checked]) -> str:
             for c in checked
         ],
     }
-    return json.dumps(document, indent=2)

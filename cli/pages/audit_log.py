@@ -1,31 +1,43 @@
-"""The audit log, as a table, CSV or JSON lines."""
+"""The audit log, as a page or as CSV."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Group, RenderableType
-from rich.text import Text
 
+from cli import documents
 from cli.files import write
 from cli.pages import format as look
+from cli.pages.page import Page
 from db.audit_log import AuditEntry, Wanted
 from db.core.database import Database
 from services import audit_log
-from services.audit_log import AUDIT_COLUMNS, entry_csv, entry_json
+from services.audit_log import AUDIT_COLUMNS, entry_csv
 from services.pages import pages
 
 
-async def audit_log_page(database: Database, tenant: str | None, wanted: Wanted, *, limit: int) -> RenderableType:
-    rows = await audit_log.page(database, tenant, wanted, limit=limit)
+async def audit_log_page(
+    database: Database, tenant: str | None, wanted: Wanted, *, before: int | None, limit: int
+) -> Page:
+    """The newest that match."""
+    rows = await audit_log.page(database, tenant, wanted, before=before, limit=limit)
+    following = rows[-1].seq if len(rows) == limit else None
+    page = _table(rows)
     if not rows:
-        return Text("Nothing of this kind was done.", "dim")
-    table = look.table("at (UTC)", "who", "did", "to")
+        page = look.text(("Nothing of this kind was done.", "dim"))
+    elif following is not None:
+        page = Group(page, look.text((f"These are {limit}; --before {following} shows the next, --csv all.", "dim")))
+    return Page(page, lambda: documents.audit_log(rows, following))
+
+
+def _table(rows: Sequence[AuditEntry]) -> RenderableType:
+    table = look.table("at (UTC)", "who", "did")
     for row in rows:
         who = look.ids(row.key or row.actor, row.address or "")
-        what = look.ids(row.action, _detail(row))
-        table.add_row(look.time(row.at), who, what, look.ids(row.object_id, row.tenant_id))
-    more = [Text(f"The newest {limit}; --limit shows more, --csv all.", "dim")] if len(rows) == limit else []
-    return Group(table, *more)
+        about = f"{row.object_id} of {row.tenant_id}"
+        table.add_row(look.time(row.at), who, look.ids(f"{row.action}\n{about}", _detail(row)))
+    return table
 
 
 def _detail(row: AuditEntry) -> str:
@@ -35,13 +47,10 @@ def _detail(row: AuditEntry) -> str:
     return ", ".join(said)
 
 
-async def write_audit_log(
-    database: Database, tenant: str | None, wanted: Wanted, path: Path, *, as_json: bool
-) -> RenderableType | None:
-    """Write all that matches, page by page as it is read."""
+async def write_audit_log(database: Database, tenant: str | None, wanted: Wanted, path: Path) -> Page | None:
+    """Write all that matches as CSV, page by page as it is read."""
 
     async def read(before: int | None, count: int) -> list[AuditEntry]:
         return await audit_log.page(database, tenant, wanted, before=before, limit=count)
 
-    found = pages(read, lambda row: row.seq)
-    return await write(path, None if as_json else AUDIT_COLUMNS, found, entry_json if as_json else entry_csv)
+    return await write(path, AUDIT_COLUMNS, pages(read, lambda row: row.seq), entry_csv)

@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
-from rich.text import Text
 
+from cli import documents
 from cli.connection import ANYBODY
 from cli.pages import format as look
 from cli.pages.books import booked, books_section
+from cli.pages.page import Page, said
 from cli.pages.reserve import reserves_of, reserves_table
 from db.core.database import Database
 from db.dispute import evidence
@@ -18,39 +19,39 @@ from services import dispute as service
 from services.dispute import EvidenceAnswer
 
 
-async def disputes_page(database: Database, *, open_only: bool, limit: int) -> RenderableType:
+async def disputes_page(database: Database, *, open_only: bool, limit: int) -> Page:
     """The one whose evidence is due first, first."""
     rows = await database.read(lambda c: disputes.by_deadline(c, open_only=open_only, limit=limit))
-    if not rows:
-        return Text("No dispute is open." if open_only else "No disputes.", "green" if open_only else "dim")
-    return disputes_table(rows, payment=True)
+    none = look.text(("No dispute is open." if open_only else "No disputes.", "green" if open_only else "dim"))
+    return Page(disputes_table(rows, payment=True) if rows else none, lambda: documents.disputes(rows))
 
 
 def disputes_table(rows: Sequence[Dispute], *, payment: bool = False) -> RenderableType:
     """On a payment's own page with the PSP's reference, in a list with the payment."""
     table = look.table("dispute", "about", "amount", "status", "evidence due")
     for d in rows:
-        due = Text("–") if d.status in DISPUTE_ENDED else look.left(d.evidence_due_at)
+        due = look.text("–") if d.status in DISPUTE_ENDED else look.left(d.evidence_due_at)
         name = look.ids(d.id, d.payment_id if payment else look.psp_id(d.reference))
         table.add_row(name, d.category or "–", look.amount(d.amount, d.currency), look.status(d.status), due)
     return table
 
 
-async def dispute_page(database: Database, name: str) -> RenderableType:
+async def dispute_page(database: Database, name: str) -> Page:
     """The deadline, the evidence, every movement of money, and what is set aside."""
     row = await service.find(database, ANYBODY, name)
     pieces = await database.read(lambda c: evidence.of_dispute(c, row.id))
     held = await reserves_of(database, [row.id])
     sources = {row.id, *(part.id for part in held)}
     books = await booked(database, row.tenant_id, row.payment_id, sources, dispute_of=row.psp)
-    return Group(
-        Text.assemble((row.id, "bold"), "  ", look.status(row.status), "  ", look.amount(row.amount, row.currency)),
+    page = Group(
+        look.text((row.id, "bold"), "  ", look.status(row.status), "  ", look.amount(row.amount, row.currency)),
         _dispute_facts(row),
         *_to_answer(row),
         *look.section("Evidence", _evidence(pieces) if pieces else None),
         *look.section("Set aside for it", reserves_table(held)),
         *books_section(books),
     )
+    return Page(page, lambda: documents.dispute(database, row))
 
 
 def _dispute_facts(row: Dispute) -> RenderableType:
@@ -63,7 +64,7 @@ def _dispute_facts(row: Dispute) -> RenderableType:
     )
     facts.add_row("PSP's fee", look.amount(row.fee, row.currency))
     if row.status not in DISPUTE_ENDED:
-        due = Text.assemble(look.time(row.evidence_due_at), "  ", look.left(row.evidence_due_at))
+        due = look.text(look.time(row.evidence_due_at), "  ", look.left(row.evidence_due_at))
         facts.add_row("evidence due", due)
     facts.add_row("opened", look.time(row.created_at))
     if row.closed_at:
@@ -86,8 +87,8 @@ def _evidence(pieces: Sequence[Evidence]) -> RenderableType:
     return table
 
 
-def submitted(done: EvidenceAnswer) -> str:
+def submitted(database: Database, done: EvidenceAnswer) -> Page:
     """The sentence after `paysaga disputes evidence`."""
     found = done.found
-    said = f"{found.id} was {found.status}: {done.evidence_id} ({', '.join(done.fields)}) is being submitted."
-    return said + look.later(done.told)
+    words = f"{found.id} was {found.status}: {done.evidence_id} ({', '.join(done.fields)}) is being submitted."
+    return said(words + look.later(done.told), lambda: documents.dispute(database, done.dispute))

@@ -1,12 +1,17 @@
 """The look of operators' pages: columns, statuses in colour, amounts, times."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from rich.console import RenderableType
 from rich.rule import Rule
-from rich.table import Table
-from rich.text import Text
 
+from cli.pages.layout import Facts as Facts
+from cli.pages.layout import Listing as Listing
+from cli.pages.layout import Typed
+from cli.pages.layout import Words as Words
+from cli.pages.layout import text as text
+from cli.pages.layout import whole as whole
 from domain.model import Failure
 from domain.money import to_major
 
@@ -20,25 +25,32 @@ _STYLES = {
 }
 
 
-_AMOUNTS = frozenset({"amount", "fee", "captured", "pending", "available", "reserved", "owed", "debit", "credit"})
+_AMOUNTS = frozenset(
+    (
+        "amount",
+        "balance",
+        "captured",
+        "gross",
+        "fee",
+        "net",
+        "pending",
+        "available",
+        "reserved",
+        "owed",
+        "debit",
+        "credit",
+    )
+)
 
 
-def table(*columns: str) -> Table:
-    """Amounts line up on the right; they and statuses are not folded. What is too wide folds, and nothing is cut."""
-    made = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for column in columns:
-        made.add_column(
-            column,
-            overflow="fold",
-            justify="right" if column in _AMOUNTS else "left",
-            no_wrap=column in _AMOUNTS or column == "status",
-        )
-    return made
+def table(*columns: str, right: Iterable[str] = ()) -> Listing:
+    """Amounts, and what else is to line up on the `right`, are not folded."""
+    return Listing(columns, right=_AMOUNTS | set(right))
 
 
-def ids(own: str, other: str) -> Text:
+def ids(own: str, other: str) -> Words:
     """Two ids in one column, so that both can be copied also from a narrow terminal."""
-    return Text.assemble(own, "\n", (other, "dim"))
+    return text(own, "\n", (other, "dim")) if other else text(own)
 
 
 def psp_id(reference: str | None) -> str:
@@ -51,21 +63,23 @@ def later(told: bool) -> str:
     return "" if told else " Temporal does not answer: it is stored, and the sweeper sees to it."
 
 
-def typed(words: str, style: str = "dim") -> Text:
-    """Words with commands to type. The terminal itself folds them, so that what is copied has no line break in it."""
-    return Text(words, style, no_wrap=True, overflow="ignore")
+def typed(words: str, style: str = "dim") -> Typed:
+    """Words with commands to type, between backticks, each of which is on one line."""
+    return Typed((words, style))
 
 
-def facts() -> Table:
+def facts() -> Facts:
     """`name  value`, one a line."""
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(style="dim", no_wrap=True)
-    grid.add_column(overflow="fold")
-    return grid
+    return Facts()
 
 
-def status(text: str) -> Text:
-    return Text(text, _STYLES.get(text, "cyan"))
+def status(name: str) -> Words:
+    return text((name, _STYLES.get(name, "cyan")))
+
+
+def because(name: str, why: str) -> Words:
+    """A status, and below it what is to be said of it."""
+    return text(status(name), *(("\n", (why, "dim")) if why else ()))
 
 
 def amount(minor: int, currency: str) -> str:
@@ -80,17 +94,17 @@ def clock(at: datetime) -> str:
     return at.astimezone(UTC).strftime("%H:%M:%S.%f")[:-3]
 
 
-def left(at: datetime | None) -> Text:
+def left(at: datetime | None) -> Words:
     """`in 3 h` until a deadline, louder when it is near."""
     if at is None:
-        return Text("–")
+        return text("–")
     seconds = (at - datetime.now(UTC)).total_seconds()
     if seconds <= 0:
-        return Text("over", "bold red")
+        return text(("over", "bold red"))
     for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
         if seconds >= 2 * size or unit == "s":
-            return Text(f"in {seconds / size:.0f} {unit}", "bold red" if seconds < _NEAR_S else "")
-    return Text("now", "bold red")
+            return text((f"in {seconds / size:.0f} {unit}", "bold red" if seconds < _NEAR_S else ""))
+    return text(("now", "bold red"))
 
 
 def failure(why: Failure | None) -> str:
@@ -100,4 +114,4 @@ def failure(why: Failure | None) -> str:
 def section(title: str, content: RenderableType | None) -> list[RenderableType]:
     if content is None:
         return []
-    return ["", Rule(Text(f"{title} ", "bold cyan"), align="left", style="cyan dim"), content]
+    return ["", Rule(text((f"{title} ", "bold cyan")), align="left", style="cyan dim"), content]

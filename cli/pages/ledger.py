@@ -6,12 +6,13 @@ from pathlib import Path
 
 from rich.console import Group, RenderableType
 from rich.rule import Rule
-from rich.table import Table
-from rich.text import Text
 
+from cli import documents
 from cli.connection import ANYBODY
 from cli.files import opened, write, written
+from cli.nouns import as_json
 from cli.pages import format as look
+from cli.pages.page import Page
 from db.core.database import Database
 from db.ledger import posting, statement
 from db.ledger.posting import BookedTransaction, Wanted
@@ -44,26 +45,14 @@ from services.tables import POSTING_COLUMNS, postings_csv
 _DEBIT_SIDE = (AccountKind.ASSET, AccountKind.EXPENSE)
 
 
-def _table(*columns: str, right: Sequence[str]) -> Table:
-    """Amounts line up on the right and are not folded."""
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", show_footer=False)
-    for column in columns:
-        table.add_column(
-            column, justify="right" if column in right else "left", no_wrap=column in right, overflow="fold"
-        )
-    return table
-
-
-def _as_of(at: datetime | None) -> Text:
-    return Text(f"before {look.time(at)} UTC" if at else "now", "dim")
+def _as_of(at: datetime | None) -> look.Words:
+    return look.text((f"before {look.time(at)} UTC" if at else "now", "dim"))
 
 
 # --- accounts ---
 
 
-async def balance_page(
-    database: Database, account: str | None, *, at: datetime | None, tenant: str | None
-) -> RenderableType:
+async def balance_page(database: Database, account: str | None, *, at: datetime | None, tenant: str | None) -> Page:
     """Each on its own side, so that what is owed to a seller is a plain number; the wrong side is in red."""
     if account is not None and not account.isprintable():
         raise StackError("There is no such account.")
@@ -71,32 +60,32 @@ async def balance_page(
     if not rows:
         what = f"account {account}" if account is not None else "account yet"
         raise StackError(f"There is no {what}: `paysaga ledger trial-balance` shows them.")
-    table = _table("account", "tenant", "kind", "balance", right=("balance",))
+    table = look.table("account", "tenant", "kind", "balance")
     for row in rows:
         own = row.balance if row.kind in _DEBIT_SIDE else -row.balance
-        amount = Text(look.amount(own, row.currency), "bold red" if own < 0 else "")
-        table.add_row(row.account, row.tenant_id, Text(row.kind, "dim"), amount)
-    return Group(_as_of(at), table)
+        amount = look.text((look.amount(own, row.currency), "bold red" if own < 0 else ""))
+        table.add_row(row.account, row.tenant_id or "", look.text((row.kind, "dim")), amount)
+    return Page(Group(_as_of(at), table), lambda: documents.balances(rows, at))
 
 
-async def trial_balance_page(database: Database, *, at: datetime | None, tenant: str | None) -> RenderableType:
+async def trial_balance_page(database: Database, *, at: datetime | None, tenant: str | None) -> Page:
     """One table for each currency, with the sums of both sides."""
     rows = await database.read(lambda c: statement.balances(c, tenant_id=tenant, at=at, by_tenant=False))
     if not rows:
         raise StackError(f"The books of {tenant} are empty." if tenant else "The books are empty.")
     parts: list[RenderableType] = [_as_of(at)]
     for total in totals(rows):
-        table = _table("account", "kind", "debit", "credit", right=("debit", "credit"))
+        table = look.table("account", "kind", "debit", "credit")
         for row in rows:
             if row.currency == total.currency and row.balance:
-                table.add_row(row.account, Text(row.kind, "dim"), *_sides(row))
+                table.add_row(row.account, look.text((row.kind, "dim")), *_sides(row))
         table.add_section()
         sums = (to_major(total.debit, total.currency), to_major(total.credit, total.currency))
         equal = total.debit == total.credit
-        said = Text("both sides are equal", "green") if equal else Text("the sides differ", "bold red")
-        table.add_row(said, "", *(Text(amount, "bold") for amount in sums))
-        parts += ["", Rule(Text(f"{total.currency} ", "bold cyan"), align="left", style="cyan dim"), table]
-    return Group(*parts)
+        said = look.text(("both sides are equal", "green")) if equal else look.text(("the sides differ", "bold red"))
+        table.add_row(said, "", *(look.text((amount, "bold")) for amount in sums))
+        parts += ["", Rule(look.text((f"{total.currency} ", "bold cyan")), align="left", style="cyan dim"), table]
+    return Page(Group(*parts), lambda: documents.trial_balance(rows, at))
 
 
 def _sides(row: AccountBalance) -> tuple[str, str]:
@@ -108,7 +97,7 @@ def _sides(row: AccountBalance) -> tuple[str, str]:
 
 async def write_trial_balance(
     database: Database, path: Path, *, at: datetime | None, tenant: str | None
-) -> RenderableType | None:
+) -> Page | None:
     rows = await database.read(lambda c: statement.balances(c, tenant_id=tenant, at=at))
     with opened(path) as file:
         file.write(csv_line(TRIAL_BALANCE_COLUMNS))
@@ -116,15 +105,16 @@ async def write_trial_balance(
     return written(path, len(rows))
 
 
-async def write_transactions(
-    database: Database, path: Path, wanted: Wanted, *, tenant: str | None
-) -> RenderableType | None:
+async def write_transactions(database: Database, path: Path, wanted: Wanted, *, tenant: str | None) -> Page | None:
     """The transactions of the books, posting by posting."""
 
     async def read(before: int | None, count: int) -> list[BookedTransaction]:
         return await database.read(lambda c: posting.page(c, tenant, wanted, before=before, limit=count))
 
-    return await write(path, POSTING_COLUMNS, pages(read, lambda row: row.seq), postings_csv)
+    found = pages(read, lambda row: row.seq)
+    if as_json() and str(path) == "-":
+        return Page("", lambda: documents.transactions(found))
+    return await write(path, POSTING_COLUMNS, found, postings_csv)
 
 
 # --- statements ---
@@ -136,26 +126,25 @@ _WALLET = ("pending", "available", "reserved", "owed")
 _TURNOVER = ("gross", "fee", "net")
 
 
-async def statement_page(database: Database, wanted: StatementRequest, *, by_wallet: bool = False) -> RenderableType:
+async def statement_page(database: Database, wanted: StatementRequest, *, by_wallet: bool = False) -> Page:
     """For each currency a table of gross, fee and net, or of the parts of the wallet; of a long period the first lines
     and the last, all of it with `--csv`."""
     found = await periods(database, ANYBODY, wanted)
-    if not found:
-        return Text(f"Nothing was ever booked to the wallet of {wanted.seller}.", "dim")
     parts: list[RenderableType] = []
-    for period in found:
+    for period in found if not as_json() else ():
         parts += await _statement(database, period, by_wallet=by_wallet)
-    return Group(*parts)
+    none = look.text((f"Nothing was ever booked to the wallet of {wanted.seller}.", "dim"))
+    return Page(Group(*parts) if found else none, lambda: documents.statements(database, found))
 
 
 async def _statement(database: Database, period: Period, *, by_wallet: bool) -> list[RenderableType]:
     amounts = _WALLET if by_wallet else _TURNOVER
-    table = _table("at (UTC)", "what", "about", *amounts, "balance", right=(*amounts, "balance"))
+    table = look.table("at (UTC)", "what", *amounts, "balance")
     currency, lines = period.currency, 0
 
-    def balance(entry: Opening | Closing) -> list[Text]:
-        held = [_amount(getattr(entry.balance, name), currency) for name in amounts] if by_wallet else [Text("")] * 3
-        return [*held, _amount(entry.balance.total, currency)]
+    def balance(entry: Opening | Closing) -> list[look.Words]:
+        held = [_amount(getattr(entry.balance, name), currency) for name in amounts if by_wallet]
+        return [*(held or [look.text("")] * len(amounts)), _amount(entry.balance.total, currency)]
 
     def add(entry: Entry) -> None:
         nonlocal lines
@@ -165,38 +154,39 @@ async def _statement(database: Database, period: Period, *, by_wallet: bool) -> 
                 if lines <= _SHOWN_MAX:
                     table.add_row(*_row(entry, entry.change if by_wallet else entry.turnover, amounts, currency))
             case Opening():
-                table.add_row(look.time(entry.at), Text("opening balance", "bold"), "", *balance(entry))
+                table.add_row(look.time(entry.at), look.text(("opening balance", "bold")), *balance(entry))
             case Closing():
                 if lines > _SHOWN_MAX:
-                    table.add_row("", Text(f"… and {lines - _SHOWN_MAX} more: --csv FILE has them", "dim"))
+                    more = look.text((f"… and {lines - _SHOWN_MAX} more: --csv FILE has them", "dim"))
+                    table.add_row("", more, *[""] * (len(amounts) + 1))
                 if not by_wallet:
                     sums = [_amount(getattr(entry.turnover, name), currency) for name in amounts]
-                    table.add_row("", Text("totals", "bold"), "", *sums, "")
-                table.add_row(look.time(entry.at), Text("closing balance", "bold"), "", *balance(entry))
+                    table.add_row("", look.text(("totals", "bold")), *sums, "")
+                table.add_row(look.time(entry.at), look.text(("closing balance", "bold")), *balance(entry))
 
     await statement.whole_statement(database, period, add)
-    title = Text.assemble((f"{period.seller_account}", "bold"), f" of {period.tenant_id}, {currency} ")
+    title = look.text((f"{period.seller_account}", "bold"), f" of {period.tenant_id}, {currency} ")
     return ["", Rule(title, align="left", style="cyan dim"), table]
 
 
-def _row(line: Line, moved: Balances | Turnover, amounts: Sequence[str], currency: str) -> list[RenderableType]:
+def _row(line: Line, moved: Balances | Turnover, amounts: Sequence[str], currency: str) -> list[look.Words | str]:
     about = [name for name in (line.payment_order_id, line.reference) if name]
     changes = [_change(getattr(moved, name), currency) for name in amounts]
-    total = Text(to_major(line.balance.total, currency))
-    return [look.time(line.at), line.description, "\n".join(about), *changes, total]
+    total = look.text(to_major(line.balance.total, currency))
+    return [look.time(line.at), look.ids(line.description, "\n".join(about)), *changes, total]
 
 
-def _change(amount: int, currency: str) -> Text:
+def _change(amount: int, currency: str) -> look.Words:
     if not amount:
-        return Text("")
-    return Text(f"{'+' if amount > 0 else ''}{to_major(amount, currency)}", "green" if amount > 0 else "yellow")
+        return look.text("")
+    return look.text((f"{'+' if amount > 0 else ''}{to_major(amount, currency)}", "green" if amount > 0 else "yellow"))
 
 
-def _amount(amount: int, currency: str) -> Text:
-    return Text(to_major(amount, currency), "bold")
+def _amount(amount: int, currency: str) -> look.Words:
+    return look.text((to_major(amount, currency), "bold"))
 
 
-async def write_statement(database: Database, wanted: StatementRequest, path: Path) -> RenderableType | None:
+async def write_statement(database: Database, wanted: StatementRequest, path: Path) -> Page | None:
     """The statements of all currencies, one after the other, line by line as they are read."""
     found = await periods(database, ANYBODY, wanted)
     lines = 0
@@ -216,38 +206,38 @@ async def write_statement(database: Database, wanted: StatementRequest, path: Pa
 # --- the seal ---
 
 
-def sealed_page(done: Sealed) -> RenderableType:
+def sealed_page(done: Sealed) -> Page:
     """The number of transactions that were sealed, and the head of the chain."""
     said = "Nothing was left to seal."
     if done.blocks:
         said = f"{done.transactions:,} transactions sealed in {_count(done.blocks, 'block')}."
-    parts: list[RenderableType] = [Text(said, "green")]
+    parts: list[RenderableType] = [look.text((said, "green"))]
     if done.held_up:
         have = "writer has" if done.held_up == 1 else "writers have"
         said = f"{done.held_up} {have} not ended: what was posted since is left for the next time."
-        parts.append(Text(said, "yellow"))
-    return Group(*parts, *_head_lines(done.head))
+        parts.append(look.text((said, "yellow")))
+    return Page(Group(*parts, *_head_lines(done.head)), lambda: documents.sealed(done))
 
 
-def verified_page(found: Verified) -> RenderableType:
+def verified_page(found: Verified) -> Page:
     """Changes after the sealing, and the head of the chain."""
     parts: list[RenderableType] = [
-        Text.assemble(("   • ", "red"), (broken.object_id, "bold"), f" ({broken.tenant_id}): {broken.problem}")
+        look.text(("   • ", "red"), (broken.object_id, "bold"), f" ({broken.tenant_id}): {broken.problem}")
         for broken in found.broken
     ]
     left = found.violations - len(found.broken)
     if left > 0:
-        parts.append(Text(f"   … and {left} more", "dim"))
+        parts.append(look.text((f"   … and {left} more", "dim")))
     what = f"{found.transactions:,} transactions in {found.blocks:,} blocks"
     if found.violations:
-        parts.append(Text(f"{what}: {_count(found.violations, 'difference')} from what was sealed.", "bold red"))
+        parts.append(look.text((f"{what}: {_count(found.violations, 'difference')} from what was sealed.", "bold red")))
     else:
-        parts.append(Text(f"{what}: all as they were sealed.", "bold green"))
+        parts.append(look.text((f"{what}: all as they were sealed.", "bold green")))
     if found.waiting:
         parts.append(
-            Text(f"{found.waiting:,} more wait for the next seal, since {look.time(found.waiting_since)} UTC.")
+            look.text(f"{found.waiting:,} more wait for the next seal, since {look.time(found.waiting_since)} UTC.")
         )
-    return Group(*parts, *_head_lines(found.head))
+    return Page(Group(*parts, *_head_lines(found.head)), lambda: documents.verified(found))
 
 
 def _count(number: int, noun: str) -> str:
@@ -257,8 +247,8 @@ def _count(number: int, noun: str) -> str:
 def _head_lines(head: Head | None) -> list[RenderableType]:
     """The head on a line of its own, never folded: it is copied."""
     if head is None:
-        return [Text("Nothing is sealed.", "dim")]
+        return [look.text(("Nothing is sealed.", "dim"))]
     return [
-        Text("The head of the seal; keep it where nobody who owns the database can change it:"),
-        Text(f"{head}", "bold", no_wrap=True, overflow="ignore"),
+        look.text("The head of the seal; keep it where nobody who owns the database can change it:"),
+        look.whole((f"{head}", "bold")),
     ]

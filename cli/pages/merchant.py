@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
-from rich.text import Text
 
+from cli import documents
 from cli.connection import ANYBODY
 from cli.hints import schedule_words
 from cli.pages import format as look
+from cli.pages.page import Page
+from config.settings import Settings
 from db import merchant
 from db.core.database import Database
 from db.ledger import wallet
@@ -18,13 +20,15 @@ from domain.status import MerchantStatus
 from services import merchant as merchants
 
 
-async def merchants_page(
-    database: Database, *, tenant: str | None, status: MerchantStatus | None, limit: int
-) -> RenderableType:
+async def merchants_page(database: Database, *, tenant: str | None, status: MerchantStatus | None, limit: int) -> Page:
     """Sellers, by tenant and name."""
     rows = await database.read(lambda c: merchant.of_all_tenants(c, tenant_id=tenant, status=status, limit=limit))
+    return Page(_table(rows), lambda: documents.merchants(rows))
+
+
+def _table(rows: Sequence[Merchant]) -> RenderableType:
     if not rows:
-        return Text("No merchants.", "dim")
+        return look.text(("No merchants.", "dim"))
     table = look.table("seller", "name", "fee", "status")
     for row in rows:
         name = look.ids(row.seller_account, f"{row.id} of {row.tenant_id}")
@@ -37,7 +41,7 @@ def _fee(row: Merchant) -> str:
     return f"{row.fee_percent.normalize():f} %{fixed}"
 
 
-async def merchant_page(database: Database, name: str, tenant: str | None) -> RenderableType:
+async def merchant_page(settings: Settings, database: Database, name: str, tenant: str | None) -> Page:
     """Its terms and its wallet."""
     row = await merchants.find(database, ANYBODY, name, tenant)
     balances = await database.read(lambda c: wallet.of_seller(c, row.tenant_id, row.seller_account))
@@ -51,8 +55,9 @@ async def merchant_page(database: Database, name: str, tenant: str | None) -> Re
     if row.country:
         facts.add_row("country", row.country)
     facts.add_row("paid out", f"{schedule_words(row.schedule)}, to {row.payout_account or 'no account'}")
-    title = Text.assemble((row.seller_account, "bold"), "  ", look.status(row.status))
-    return Group(title, facts, *look.section("Wallet", _wallet(balances) if balances else None))
+    title = look.text((row.seller_account, "bold"), "  ", look.status(row.status))
+    page = Group(title, facts, *look.section("Wallet", _wallet(balances) if balances else None))
+    return Page(page, lambda: documents.merchant_with_wallet(settings, database, row))
 
 
 def _wallet(balances: Sequence[WalletBalance]) -> RenderableType:

@@ -5,11 +5,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.text import Text
 
+from cli import documents
 from cli.pages import format as look
 from cli.pages.books import books_table
 from cli.pages.dispute import disputes_table
+from cli.pages.page import Page, said
 from cli.pages.refund import refunds_table
 from cli.pages.reserve import reserves_of, reserves_table
 from cli.pages.risk import judgements_table
@@ -37,7 +38,7 @@ from services.search import Search
 # --- one payment ---
 
 
-async def payment_page(settings: Settings, database: Database, row: Payment) -> RenderableType:
+async def payment_page(settings: Settings, database: Database, row: Payment) -> Page:
     """Why it is where it is, from the rows alone: it can be read also while no worker runs."""
     read = database.read
     attempts = await read(lambda c: charge.attempts(c, row.id))
@@ -52,7 +53,7 @@ async def payment_page(settings: Settings, database: Database, row: Payment) -> 
     parts += look.section("What happened (UTC)", _steps(row, steps))
     parts += look.section("Ledger", books_table(books) if books else None)
     parts += await tasks_section(database, row)
-    return Group(*parts)
+    return Page(Group(*parts), lambda: documents.explained(settings, database, row))
 
 
 async def _later_sections(database: Database, row: Payment) -> list[RenderableType]:
@@ -70,7 +71,7 @@ async def _later_sections(database: Database, row: Payment) -> list[RenderableTy
 
 
 def _head(settings: Settings, row: Payment) -> RenderableType:
-    title = Text.assemble(
+    title = look.text(
         (row.id, "bold"), "  ", look.status(row.status), "  ", (look.amount(row.amount, row.currency), "bold")
     )
     facts = look.facts()
@@ -94,7 +95,7 @@ def _head(settings: Settings, row: Payment) -> RenderableType:
     facts.add_row("workflow", workflow_id)
     if settings.temporal_ui_url:
         path = f"namespaces/{settings.temporal_namespace}/workflows/{workflow_id.replace(':', '%3A')}"
-        facts.add_row("", Text(f"{settings.temporal_ui_url}/{path}", "cyan"))
+        facts.add_row("", look.text((f"{settings.temporal_ui_url}/{path}", "cyan")))
     return Group(title, facts)
 
 
@@ -108,7 +109,7 @@ def _capture(row: Payment) -> str:
 
 
 def _orders(row: Payment) -> RenderableType:
-    table = look.table("order", "seller", "amount", "captured", "status", "why")
+    table = look.table("order", "amount", "captured", "status")
     for order in row.orders:
         why = look.failure(order.failure) or ("compensating" if order.compensating and order.open else "")
         if order.wallet_updated and order.ledger_updated:
@@ -117,8 +118,8 @@ def _orders(row: Payment) -> RenderableType:
         why = "; ".join(text for text in (why, *after) if text)
         amount = look.amount(order.amount, order.currency)
         captured = to_major(order.captured_amount, order.currency) if order.captured_amount else "–"
-        where = (look.ids(order.id, order.payment_order_id), order.seller_account)
-        table.add_row(*where, amount, captured, look.status(order.status), why)
+        which = look.ids(order.id, f"{order.payment_order_id}, to {order.seller_account}")
+        table.add_row(which, amount, captured, look.because(order.status, why))
     return table
 
 
@@ -128,7 +129,7 @@ def _attempts(row: Payment, attempts: Sequence[Charge]) -> RenderableType:
         outcome = a.outcome or "no outcome is known"
         facts.add_row(
             f"attempt {a.attempt}",
-            Text.assemble((outcome, "bold"), f" at {a.psp}, {look.psp_id(a.reference)}"),
+            look.text((outcome, "bold"), f" at {a.psp}, {look.psp_id(a.reference)}"),
         )
         if a.received_amount is not None and a.received_currency is not None:
             received = look.amount(a.received_amount, a.received_currency)
@@ -154,9 +155,10 @@ def _answer(answer: dict[str, Any]) -> str:
 
 def _steps(row: Payment, steps: Sequence[Transition]) -> RenderableType:
     names = {order.id: order.payment_order_id for order in row.orders}
-    table = look.table("at", "order", "became", "because", "by")
+    table = look.table("at", "became", "because")
     for s in steps:
-        table.add_row(look.clock(s.at), names[s.order_id], look.status(s.to_status), s.reason, s.actor)
+        became = look.because(s.to_status, names[s.order_id] if len(names) > 1 else "")
+        table.add_row(look.clock(s.at), became, look.ids(s.reason, f"by {s.actor}"))
     return table
 
 
@@ -165,58 +167,69 @@ def _steps(row: Payment, steps: Sequence[Transition]) -> RenderableType:
 
 async def payments_page(
     database: Database, wanted: Search, *, tenant: str | None, before: str | None, limit: int
-) -> RenderableType:
+) -> Page:
+    """The newest that match."""
     rows = await search.payments(database, Caller("", tenant), wanted, before=before, limit=limit)
+    following = rows[-1].id if len(rows) == limit else None
+    page = _table(rows)
     if not rows:
-        return Text("No payments." if wanted == Search() else "No payments match.", "dim")
-    table = look.table("payment", "created (UTC)", "tenant", "checkout", "amount", "status", "why")
+        page = look.text(("No payments." if wanted == Search() else "No payments match.", "dim"))
+    elif following is not None:
+        page = Group(page, look.text((f"These are {limit}; --before {following} shows the next.", "dim")))
+    return Page(page, lambda: documents.payments(rows, following))
+
+
+def _table(rows: Sequence[Payment]) -> RenderableType:
+    table = look.table("payment", "created (UTC)", "amount", "status")
     for row in rows:
-        amount = look.amount(row.amount, row.currency)
-        where = (row.id, look.time(row.created_at), row.tenant_id, row.checkout_id or "–")
+        which = look.ids(row.id, f"{row.checkout_id or 'no checkout'}, of {row.tenant_id}")
         failure = next((order.failure.code for order in row.orders if order.failure), "")
-        table.add_row(*where, amount, look.status(row.status), Text(failure, "dim"))
-    next_page = f"These are {limit}; --before {rows[-1].id} shows the next."
-    more = Text(next_page, "dim") if len(rows) == limit else Text("")
-    return Group(table, more) if more.plain else table
+        amount = look.amount(row.amount, row.currency)
+        table.add_row(which, look.time(row.created_at), amount, look.because(row.status, failure))
+    return table
 
 
 # --- after a command ---
 
 
-def nudged(row: Payment, outcome: Nudged) -> str:
+_NUDGED = {
+    Nudged.ON_ITS_WAY: "{id} is {status}: it is on its way, and needs no nudge.",
+    Nudged.ASKED: "{id} was {status}: the PSP is asked now.",
+    Nudged.STARTED_AGAIN: "{id} is {status} and had no workflow: it was started again and goes on from its rows.",
+}
+
+
+def nudged(row: Payment, outcome: Nudged) -> Page:
     """The sentence after `paysaga payments nudge`."""
-    match outcome:
-        case Nudged.ON_ITS_WAY:
-            return f"{row.id} is {row.status}: it is on its way, and needs no nudge."
-        case Nudged.ASKED:
-            return f"{row.id} was {row.status}: the PSP is asked now."
-        case Nudged.STARTED_AGAIN:
-            return f"{row.id} is {row.status} and had no workflow: it was started again and goes on from its rows."
+    words = _NUDGED[outcome].format(id=row.id, status=row.status)
+    return said(words, lambda: documents.payment(row, outcome=outcome.name.lower()))
 
 
-def cancelled(done: Answer) -> str:
+def cancelled(done: Answer) -> Page:
     """The sentence after `paysaga payments cancel`."""
     found = done.found
-    if not found.open:
-        return f"{found.id} is {found.status} already."
-    said = f"{found.id} was {found.status}: it is being cancelled, and refunded if it was charged."
-    return said + look.later(done.told)
+    words = f"{found.id} is {found.status} already."
+    if found.open:
+        words = f"{found.id} was {found.status}: it is being cancelled, and refunded if it was charged."
+        words += look.later(done.told)
+    return said(words, lambda: documents.payment(done.payment))
 
 
-def captured(done: Answer) -> str:
+def captured(done: Answer) -> Page:
     """The sentence after `paysaga payments capture`."""
     found, taken = done.found, done.found.to_capture
     left = f", and {to_major(found.amount - taken, found.currency)} are released" if taken < found.amount else ""
-    said = (
+    words = (
         f"{found.id} was {found.status}: {to_major(taken, found.currency)} {found.currency} are being captured{left}."
     )
-    return said + look.later(done.told)
+    return said(words + look.later(done.told), lambda: documents.payment(done.payment))
 
 
-def reviewed(done: Answer, decision: ReviewDecision) -> str:
+def reviewed(done: Answer, decision: ReviewDecision) -> Page:
     """The sentence after `paysaga payments review`."""
     after = {
         ReviewDecision.APPROVE: "approved, it goes on.",
         ReviewDecision.REJECT: "rejected, it ends as FAILED; what was reserved is let go.",
     }
-    return f"{done.found.id} was IN_REVIEW: {after[decision]}" + look.later(done.told)
+    words = f"{done.found.id} was IN_REVIEW: {after[decision]}" + look.later(done.told)
+    return said(words, lambda: documents.payment(done.payment))

@@ -5,10 +5,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.text import Text
 
+from cli import documents
 from cli.pages import format as look
-from cli.pages.reconciliation_format import due_text, status_text, table_of
+from cli.pages.page import Page
+from cli.pages.reconciliation_format import due_text, status_text
 from cli.refusals import refusals
 from db.core.database import Database
 from db.reconciliation import run as runs
@@ -30,20 +31,25 @@ _STYLES = {LineClass.MATCHED: "green", LineClass.TIMING: "cyan", LineClass.UNREL
 
 async def runs_page(
     database: Database, *, tenant: str | None, subject: Subject | None, status: RunStatus | None, limit: int
-) -> RenderableType:
+) -> Page:
+    """The newest first."""
     rows = await database.read(
         lambda c: runs.page(c, tenant, subject=subject, status=status and status.value, limit=limit)
     )
+    return Page(_table(rows), lambda: documents.runs(rows))
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
     if not rows:
-        return Text("No reconciliation has run.", "dim")
-    table = table_of(
+        return look.text(("No reconciliation has run.", "dim"))
+    table = look.table(
         "run", "of", "lines", "matched", "other", "new", "status", right=("lines", "matched", "other", "new")
     )
     for row in rows:
         counts = dict(row["counts"] or {})
         matched = counts.pop(LineClass.MATCHED, 0)
         counts.pop(LineClass.UNRELATED, None)
-        about = Text.assemble(f"{row['subject']}: {period(row)}", "\n", (f"by {row['actor']}", "dim"))
+        about = look.text(f"{row['subject']}: {period(row)}", "\n", (f"by {row['actor']}", "dim"))
         if row["apply"]:
             about.append(", with fixes", "dim")
         numbers = (number(n) for n in (row["lines"], matched, sum(counts.values()), row["opened"]))
@@ -51,16 +57,20 @@ async def runs_page(
     return table
 
 
-async def run_page(database: Database, run_id: str) -> RenderableType:
+async def run_page(database: Database, run_id: str) -> Page:
     """A run: what was compared, how much of it fits, both sides' totals, and what is open now."""
     with refusals(run_id):
         row = await reconciliation.find(database, None, run_id)
+    summary = await reconciliation.summary(database, None, row)
+    return Page(_run(row, summary), lambda: documents.run(database, row))
+
+
+def _run(row: Mapping[str, Any], summary: Summary | None) -> RenderableType:
     now = datetime.now(UTC)
     head: list[RenderableType] = [
-        Text.assemble((row["id"], "bold"), "  ", status_text(row["status"]), f"  {title(row)}"),
+        look.text((row["id"], "bold"), "  ", status_text(row["status"]), f"  {title(row)}"),
         _run_facts(row),
     ]
-    summary = await reconciliation.summary(database, None, row)
     if summary is None:
         return Group(*head)
     return Group(
@@ -85,11 +95,11 @@ def _run_facts(row: Mapping[str, Any]) -> RenderableType:
         else "none: a dry run" + (", which confirms no payout" if row["subject"] == "bank" else ""),
     )
     for note in (*(row["notes"] or ()), *outside(row)):
-        facts.add_row("note", Text(note, "yellow"))
+        facts.add_row("note", look.text((note, "yellow")))
     ended = f" – {moment(row['completed_at'])}" if row["completed_at"] else ""
     facts.add_row("run", f"by {row['actor']}, {moment(row['created_at'])}{ended}; {number(row['lines'])} lines")
     if row["failure"]:
-        facts.add_row("failure", Text(row["failure"], "bold red"))
+        facts.add_row("failure", look.text((row["failure"], "bold red")))
     return facts
 
 
@@ -98,11 +108,11 @@ def _chart(summary: Summary) -> RenderableType:
     judged = sum(share.count for share in summary.shares if share.cls is not LineClass.UNRELATED)
     matched = summary.counts.get(LineClass.MATCHED, 0)
     if not judged:
-        return Text("Nothing moved in this time, on either side.", "dim")
-    table = table_of("class", "", "", "count", "in question", right=("count",))
+        return look.text(("Nothing moved in this time, on either side.", "dim"))
+    table = look.table("class", "", "", "count", "in question", right=("count",))
     full = round(_BAR * matched / judged) if matched < judged else _BAR
-    bar = Text.assemble(("█" * full, "green"), ("░" * (_BAR - full), "dim"))
-    table.add_row("matched", Text(percent(matched, judged), "dim"), bar, number(matched), "")
+    bar = look.text(("█" * full, "green"), ("░" * (_BAR - full), "dim"))
+    table.add_row("matched", look.text((percent(matched, judged), "dim")), bar, number(matched), "")
     breaks = sorted((s for s in summary.shares if s.cls is not LineClass.MATCHED), key=lambda s: -s.count)
     longest = max((share.count for share in breaks), default=1)
     for share in breaks:
@@ -110,20 +120,22 @@ def _chart(summary: Summary) -> RenderableType:
     return table
 
 
-def _bar(share: Share, longest: int) -> tuple[RenderableType, ...]:
+def _bar(share: Share, longest: int) -> tuple[look.Words | str, ...]:
     amounts = ", ".join(money(amount, currency) for currency, amount in sorted(share.amounts.items()))
-    bar = Text("█" * max(1, round(_BAR * share.count / longest)), _STYLES.get(share.cls, "yellow"))
-    return share.cls.value, Text(CLASS_LABELS[share.cls], "dim"), bar, number(share.count), amounts
+    bar = look.text(("█" * max(1, round(_BAR * share.count / longest)), _STYLES.get(share.cls, "yellow")))
+    return share.cls.value, look.text((CLASS_LABELS[share.cls], "dim")), bar, number(share.count), amounts
 
 
 def _totals(row: Mapping[str, Any], totals: Sequence[Total]) -> RenderableType | None:
     if not totals:
         return None
     there = other_side(row["subject"], row["psp"])
-    table = table_of("currency", there, "our ledger", "difference", right=(there, "our ledger", "difference"))
+    table = look.table("currency", there, "our ledger", "difference", right=(there, "our ledger", "difference"))
     for total in totals:
         even = total.difference == 0
-        difference = Text("none" if even else grouped(total.difference, total.currency), "green" if even else "red")
+        difference = look.text(
+            ("none" if even else grouped(total.difference, total.currency), "green" if even else "red")
+        )
         sides = (grouped(total.there, total.currency), grouped(total.here, total.currency))
         table.add_row(total.currency, *sides, difference)
     return table
@@ -131,33 +143,33 @@ def _totals(row: Mapping[str, Any], totals: Sequence[Total]) -> RenderableType |
 
 def _open(summary: Summary, now: datetime) -> RenderableType | None:
     if not summary.open:
-        return Text("Nothing.", "green") if any(share.count for share in summary.shares) else None
+        return look.text(("Nothing.", "green")) if any(share.count for share in summary.shares) else None
     parts: list[RenderableType] = []
     for row in summary.open[:_OPEN_SHOWN]:
         parts += [_card(row, now), ""]
     left = summary.open_count - _OPEN_SHOWN
     if left > 0:
-        parts.append(Text(f"… and {left} more: `paysaga reconcile discrepancies`, or the log.", "dim"))
+        parts.append(look.typed(f"… and {left} more: `paysaga reconcile discrepancies`, or the log."))
     return Group(*parts) if left > 0 else Group(*parts[:-1])
 
 
 def _card(row: Discrepancy, now: datetime) -> RenderableType:
-    first = Text.assemble((row.cls, "bold yellow"), f"  {row.reason}")
-    second = Text.assemble((row.id, "dim"), "  ", due_text(row, now))
+    first = look.text((row.cls, "bold yellow"), f"  {row.reason}")
+    second = look.text((row.id, "dim"), *(("  due ", due_text(row, now)) if row.due_at else ()))
     if row.fix is None:
         return Group(first, second)
     if row.fix_asked_at is not None:
-        return Group(first, second, Text(f"→ {row.fix_note}, {moment(row.fix_asked_at)}", "cyan"))
-    return Group(first, second, Text(f"→ {FIX_LABELS[Fix(row.fix)]}", "cyan"))
+        return Group(first, second, look.text((f"→ {row.fix_note}, {moment(row.fix_asked_at)}", "cyan")))
+    return Group(first, second, look.text((f"→ {FIX_LABELS[Fix(row.fix)]}", "cyan")))
 
 
 def _settled(summary: Summary) -> RenderableType | None:
     if not summary.settled:
         return None
-    table = table_of("discrepancy", "class", "what it was", "how, and by whom")
+    table = look.table("discrepancy", "what it was", "how, and by whom")
     for row in summary.settled[:_OPEN_SHOWN]:
         how = str(row.resolution).replace("_", " ")
-        table.add_row(row.id, row.cls, row.reason, f"{how}, by {row.resolved_by}")
+        table.add_row(look.ids(row.id, row.cls), row.reason, f"{how}, by {row.resolved_by}")
     return table
 
 
@@ -180,9 +192,7 @@ def _applied(row: Mapping[str, Any]) -> str:
     return f"`paysaga reconcile run --from {since} --to {until} --apply`"
 
 
-async def items_page(
-    database: Database, run_id: str, *, cls: LineClass | None, after: int, limit: int
-) -> RenderableType:
+async def items_page(database: Database, run_id: str, *, cls: LineClass | None, after: int, limit: int) -> Page:
     """The items that a run did not plainly match, in pages by `after`."""
     with refusals(run_id):
         row = await reconciliation.find(database, None, run_id)
@@ -190,19 +200,26 @@ async def items_page(
     found = await database.read(
         lambda c: runs.items(c, None, row["id"], cls=cls and cls.value, after=after, limit=limit + 1)
     )
+    shown = found[:limit]
+    following = shown[-1].seq if len(found) > limit else None
+    page = _items(row, shown)
+    if following is not None:
+        page = Group(page, look.text((f"… and more: --after {following}.", "dim")))
+    return Page(page, lambda: documents.items(shown, following))
+
+
+def _items(row: Mapping[str, Any], found: Sequence[Item]) -> RenderableType:
     if not found:
-        return Text("None.", "green")
+        return look.text(("None.", "green"))
     numbers = ("no", "line", "there", "record", "ledger")
-    table = table_of("no", "line", "class", "what", "there", "record", "ledger", "why", right=numbers)
-    for item in found[:limit]:
+    table = look.table("no", "line", "class", "what", "there", "record", "ledger", "why", right=numbers)
+    for item in found:
         line = str(item.line_no) if item.line_no is not None else "–"
         theirs = their_name(row["subject"], row["psp"], item.line_reference) if item.line_reference else item.kind
         what = look.ids(item.object_id or theirs, item.discrepancy_id or "")
         sides = (_side(item, side) for side in ("there", "record", "ledger"))
         table.add_row(str(item.seq), line, item.cls, what, *sides, item.reason)
-    if len(found) <= limit:
-        return table
-    return Group(table, Text(f"… and more: --after {found[limit - 1].seq}.", "dim"))
+    return table
 
 
 def _side(item: Item, side: str) -> str:

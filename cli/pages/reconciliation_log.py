@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.text import Text
 
+from cli import documents
 from cli.files import Unwritable, opened, written
 from cli.pages import format as look
+from cli.pages.page import Page, as_line
 from cli.refusals import refusals
 from config.settings import Settings
 from db.core.database import Database
@@ -25,7 +26,7 @@ from services.reconciliation.log_file import LOG_COLUMNS, log_csv, log_json
 from services.signed_link import SignedLink
 
 
-async def write_log(database: Database, run_id: str, path: Path, *, as_json: bool = False) -> RenderableType | None:
+async def write_log(database: Database, run_id: str, path: Path, *, as_json: bool = False) -> Page | None:
     """Write a run's log as CSV or JSON lines, line by line as it is read."""
     with refusals(run_id):
         row = await reconciliation.find(database, None, run_id)
@@ -42,30 +43,33 @@ async def _write_log(
         if not as_json:
             file.write(csv_line(LOG_COLUMNS))
         async for entry in logs.entries(database, row, shown):
-            file.write(log_json(entry) if as_json else log_csv(entry))
+            file.write(as_line(log_json(entry)) if as_json else log_csv(entry))
             lines += 1
     return lines
 
 
 async def report(
     settings: Settings, database: Database, run_id: str, path: Path | None, *, tenant: str | None, open_it: bool
-) -> RenderableType:
+) -> Page:
     """Write a run's report as `write_report` does, and print a link to the same page of the API. `path` None:
     `rec_….html` here, if it can be written."""
+    page, log = path or Path(f"{run_id}.html"), None
+    written_to: Path | None = page
     try:
-        said = await write_report(database, run_id, path or Path(f"{run_id}.html"), tenant=tenant, open_it=open_it)
+        log = await write_report(database, run_id, page, tenant=tenant)
+        words = look.whole(await _written(page, log, open_it=open_it))
     except Unwritable as error:
         if path is not None:
             raise
-        said = Text(str(error), "yellow")  # a container's folder is closed to writing: the link is left
-    return Group(said, *_link(settings, run_id, tenant))
+        written_to = None
+        words = look.whole((str(error), "yellow"))  # a container's folder is closed to writing: the link is left
+    link = _link(settings, run_id, tenant)
+    return Page(Group(words, *_shown(link)), lambda: documents.report(written_to, log, link))
 
 
-async def write_report(
-    database: Database, run_id: str, path: Path, *, tenant: str | None = None, open_it: bool = False
-) -> Text:
+async def write_report(database: Database, run_id: str, path: Path, *, tenant: str | None = None) -> Path | None:
     """Write a run's report as a page, and the log beside it, which the page links to. `tenant`: as it sees the run;
-    None: all of it."""
+    None: all of it. Returns where the log is; a run that was not matched has none."""
     with refusals(run_id):
         row = await reconciliation.find(database, tenant, run_id)
     now, log = datetime.now(UTC), path.with_suffix(".csv")
@@ -76,19 +80,28 @@ async def write_report(
         await _write_log(database, row, log, tenant=tenant)
     with opened(path) as file:
         file.write(report_page.render(told, summary, now, log_link=link))
+    return log if link is not None else None
+
+
+async def _written(path: Path, log: Path | None, *, open_it: bool) -> str:
     if open_it and not await asyncio.to_thread(_browse, path):
-        return Text(f"{path} is written; no browser could be opened.", "yellow")
-    return Text(f"{path} is written" + (f", and its log is {log}." if link else "."))
+        return f"{path} is written; no browser could be opened."
+    return f"{path} is written" + (f", and its log is {log}." if log else ".")
 
 
-def _link(settings: Settings, run_id: str, tenant: str | None) -> list[RenderableType]:
+def _link(settings: Settings, run_id: str, tenant: str | None) -> str | None:
     if settings.encryption_keys is None:
-        return [Text("No link to it can be signed: PAYSAGA_ENCRYPTION_KEYS is not set.", "yellow")]
+        return None
     keyring = Keyring.parse(settings.encryption_keys.get_secret_value())
     link = SignedLink.from_now(f"/v1/reconciliations/{run_id}/report", tenant)
     api = (settings.public_url or local_url(settings.api_host, settings.api_port)).rstrip("/")
-    address = f"{api}{link.path}?{link.query(keyring)}"
-    return [Text("For a day it opens in a browser too, for whoever has this link:"), look.typed(address, "cyan")]
+    return f"{api}{link.path}?{link.query(keyring)}"
+
+
+def _shown(link: str | None) -> list[RenderableType]:
+    if link is None:
+        return [look.text(("No link to it can be signed: PAYSAGA_ENCRYPTION_KEYS is not set.", "yellow"))]
+    return [look.text("For a day it opens in a browser too, for whoever has this link:"), look.whole((link, "cyan"))]
 
 
 def _browse(path: Path) -> bool:

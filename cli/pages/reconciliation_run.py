@@ -7,10 +7,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from temporalio.client import WorkflowFailureError
 
+from cli.pages import format as look
+from cli.pages.page import Page
 from cli.pages.reconciliation import run_page
 from cli.refusals import refusals
 from db.core.database import Database
@@ -26,9 +28,11 @@ _LOOK_S = 0.2
 _READ_BYTES = 1_000_000
 
 
-async def run_now(runtime: Runtime, console: Console, caller: Caller, wanted: Wanted, file: Path | None) -> int:
-    """Start it and follow it to its end; print what it found. Without a day, a window and a file it is about yesterday.
-    How many of its discrepancies are open. Raises StackError for what cannot be run, and for a run that FAILED."""
+async def run_now(
+    runtime: Runtime, console: Console, caller: Caller, wanted: Wanted, file: Path | None
+) -> tuple[Page, int]:
+    """Start it and follow it to its end: the page of what it found, and how many of its discrepancies are open. Without
+    a day, a window and a file it is about yesterday. Raises StackError for what cannot be run, or FAILED."""
     if file is None and wanted.since is None and wanted.business_date is None:
         day = reconciliation.yesterday(runtime.settings.business_zone, datetime.now(UTC))
         wanted = replace(wanted, business_date=day)
@@ -36,15 +40,17 @@ async def run_now(runtime: Runtime, console: Console, caller: Caller, wanted: Wa
         started = await _started(runtime, caller, wanted, file)
     assert started.workflow is not None, "it was stored just now, and has not ended"
     run_id = started.row["id"]
-    console.print(f"{run_id} runs; it goes on also if you leave with Ctrl-C.", style="dim", markup=False)
+    console.print(f"{run_id} runs; it goes on also if you leave with Ctrl-C.", style="dim")
     await _followed(runtime.database, console, run_id, asyncio.ensure_future(started.workflow.result()))
     row = await runtime.database.read(lambda c: runs.get(c, run_id))
     if row["status"] == RunStatus.FAILED:
         raise StackError(f"{run_id} could not be carried out: {row['failure']}. Nothing was judged.")
-    console.print(await run_page(runtime.database, run_id), crop=False)
+    page = await run_page(runtime.database, run_id)
     summary = await reconciliation.summary(runtime.database, None, row)
     assert summary is not None, "it is COMPLETED"
-    return summary.open_count
+    count = summary.open_count
+    sentence = look.text(f"{count} open." if count else "Nothing of it is open.")
+    return replace(page, shown=Group(page.shown, sentence)), count
 
 
 def subject_of_path(file: Path | None) -> Subject:

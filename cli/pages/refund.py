@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
-from rich.text import Text
 
+from cli import documents
 from cli.connection import ANYBODY
 from cli.pages import format as look
 from cli.pages.books import booked, books_section
+from cli.pages.page import Page, said
 from cli.pages.reserve import reserves_of, reserves_table
 from db.core.database import Database
 from db.refund.record import Refund
@@ -22,28 +23,29 @@ from services.search import Search
 
 async def refunds_page(
     database: Database, wanted: Search, *, tenant: str | None, before: str | None, limit: int
-) -> RenderableType:
+) -> Page:
     """The newest that match."""
     rows = await search.refunds(database, Caller("", tenant), wanted, before=before, limit=limit)
+    following = rows[-1].id if len(rows) == limit else None
+    page: RenderableType = refunds_table(rows, payment=True)
     if not rows:
-        return Text("No refund is open." if wanted.open_only else "No refunds.", "dim")
-    table = refunds_table(rows, payment=True)
-    if len(rows) < limit:
-        return table
-    return Group(table, Text(f"These are {limit}; --before {rows[-1].id} shows the next.", "dim"))
+        page = look.text(("No refund is open." if wanted.open_only else "No refunds.", "dim"))
+    elif following is not None:
+        page = Group(page, look.text((f"These are {limit}; --before {following} shows the next.", "dim")))
+    return Page(page, lambda: documents.refunds(database, rows, following))
 
 
 def refunds_table(rows: Sequence[Refund], *, payment: bool = False) -> RenderableType:
     """On a payment's own page with the PSP's reference, in a list with the payment."""
-    table = look.table("refund", "why", "amount", "status", "try", "")
+    table = look.table("refund", "why", "amount", "status", "try")
     for r in rows:
         name = look.ids(r.id, r.payment_id if payment else look.psp_id(r.reference))
-        what = (r.origin, look.amount(r.amount, r.currency), look.status(r.status), str(r.attempt))
-        table.add_row(name, *what, look.failure(r.failure) if r.status != "SUCCEEDED" else "")
+        status = look.because(r.status, look.failure(r.failure) if r.status != "SUCCEEDED" else "")
+        table.add_row(name, r.origin, look.amount(r.amount, r.currency), status, str(r.attempt))
     return table
 
 
-async def refund_page(database: Database, refund_id: str) -> RenderableType:
+async def refund_page(database: Database, refund_id: str) -> Page:
     """Where it stands, who wanted it, what covers it and what is booked of it."""
     row = await service.find(database, ANYBODY, refund_id)
     facts = look.facts()
@@ -58,15 +60,16 @@ async def refund_page(database: Database, refund_id: str) -> RenderableType:
     if row.failure and row.status != "SUCCEEDED":
         facts.add_row("last answer", look.failure(row.failure))
     facts.add_row("created", look.time(row.created_at))
-    title = Text.assemble((row.id, "bold"), "  ", look.status(row.status), "  ", look.amount(row.amount, row.currency))
+    title = look.text((row.id, "bold"), "  ", look.status(row.status), "  ", look.amount(row.amount, row.currency))
     held = await reserves_of(database, [row.id])
     books = await booked(database, row.tenant_id, row.payment_id, {row.id, *(part.id for part in held)})
-    return Group(title, facts, *look.section("Set aside for it", reserves_table(held)), *books_section(books))
+    page = Group(title, facts, *look.section("Set aside for it", reserves_table(held)), *books_section(books))
+    return Page(page, lambda: documents.refund(database, row))
 
 
-def created(done: RefundAnswer) -> str:
+def created(database: Database, done: RefundAnswer) -> Page:
     """The sentence after `paysaga refunds create`."""
     made = done.refund
     why = f" ({made.failure.message})" if made.failure and made.status is not RefundStatus.SUCCEEDED else ""
-    said = f"{made.id} of {to_major(made.amount, made.currency)} {made.currency} is {made.status}{why}."
-    return said + look.later(done.told)
+    words = f"{made.id} of {to_major(made.amount, made.currency)} {made.currency} is {made.status}{why}."
+    return said(words + look.later(done.told), lambda: documents.refund(database, made))

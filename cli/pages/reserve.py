@@ -21,9 +21,10 @@ def reserves_table(held: Sequence[Reserve]) -> RenderableType | None:
     """A line for each; None for nothing."""
     if not held:
         return None
-    table = look.table("for", "seller", "amount", "pending", "available", "owed", "status")
+    table = look.table("for", "amount", "pending", "available", "owed", "status")
     for part in held:
         covered = (to_major(n, part.currency) for n in (part.pending, part.available, part.receivable))
         amount = look.amount(part.amount, part.currency)
-        table.add_row(part.source_id, part.seller_account, amount, *covered, part.status.lower())
+        which = look.ids(part.source_id, f"of {part.seller_account}")
+        table.add_row(which, amount, *covered, part.status.lower())
     return table

@@ -1,10 +1,13 @@
 """Pages of what waits for a person, and of what a person does about it."""
 
-from rich.console import Group, RenderableType
-from rich.text import Text
+from collections.abc import Sequence
 
+from rich.console import Group, RenderableType
+
+from cli import documents
 from cli.hints import hint
 from cli.pages import format as look
+from cli.pages.page import Page
 from db import task
 from db.core.database import Database
 from db.payment.record import Payment
@@ -19,23 +22,25 @@ async def tasks_section(database: Database, row: Payment) -> list[RenderableType
 
 def task_card(row: Task) -> RenderableType:
     """One task, with the command that answers it."""
-    first = Text.assemble((row.kind, "bold magenta"), f"  {row.detail}")
-    return Group(
-        first,
-        Text(f"{row.id}, since {look.time(row.opened_at)}", "dim"),
-        look.typed(f"→ {hint(row)}", "cyan"),
-    )
+    card = look.facts()
+    card.add_row(row.kind, (row.detail.removeprefix(f"{row.kind}: "), "magenta"))
+    card.add_row("", (f"{row.id}, since {look.time(row.opened_at)}", "dim"))
+    return Group(card, look.typed(f"→ {hint(row)}", "cyan"))
 
 
-async def tasks_page(database: Database) -> RenderableType:
+async def tasks_page(database: Database) -> Page:
     """The oldest first, each with what a person does about it."""
     rows = await database.read(task.open_tasks)
+    return Page(_cards(rows), lambda: documents.tasks(rows))
+
+
+def _cards(rows: Sequence[Task]) -> RenderableType:
     if not rows:
-        return Text("Nothing waits for a person.", "green")
+        return look.text(("Nothing waits for a person.", "green"))
     parts: list[RenderableType] = []
     for row in rows:
         about = row.payment_id or row.object_id or "–"
-        parts.append(Text.assemble((about, "bold"), (f"  of {row.tenant_id}", "dim")))
+        parts.append(look.text((about, "bold"), (f"  of {row.tenant_id}", "dim")))
         parts += [task_card(row), ""]
     count = f"{len(rows)} task{'s wait' if len(rows) > 1 else ' waits'} for a person."
     first = next((row.payment_id for row in rows if row.payment_id), None)

@@ -1,15 +1,15 @@
 """Runs of the reconciliation: asked for, stored and started; found, and summed up."""
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Annotated, Any, BinaryIO
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 from zoneinfo import ZoneInfo
 
 from pydantic import Field
-from temporalio.client import WorkflowHandle
-from temporalio.service import RPCError
 
 from db import audit_log
 from db.core.database import Connection, Database
@@ -23,9 +23,12 @@ from domain.errors import BadRequest, Conflict, Forbidden, NotFound, Unavailable
 from domain.ids import CLIENT_ID, new_id
 from domain.reconciliation.reconciliation import NewRun, ReconciliationReport, RunStatus, Source, Subject
 from gateways.packed_file import looks_like_xml
-from runtime.runs import start_stored_reconciliation
-from runtime.wiring import Runtime
 from services.command import Caller, check, once
+
+if TYPE_CHECKING:
+    from temporalio.client import WorkflowHandle
+
+    from runtime.wiring import Runtime
 
 WINDOW_DAYS_MAX = 400
 
@@ -113,6 +116,11 @@ async def start_over_file(
 async def _start(runtime: Runtime, row: dict[str, Any]) -> WorkflowHandle[Any, ReconciliationReport] | None:
     if row["status"] in _ENDED:
         return None
+    # Imported here, as the pages that read runs start without Temporal's client.
+    from temporalio.service import RPCError
+
+    from runtime.runs import start_stored_reconciliation
+
     try:
         async with asyncio.timeout(_START_TIMEOUT_S):
             return await start_stored_reconciliation(runtime.temporal, runtime.settings, row)

@@ -168,7 +168,7 @@ async def test_where_nothing_can_be_written_the_link_is_left(
     monkeypatch.chdir(tmp_path)
     of = (shop.paysaga.settings, shop.paysaga.database, run_id)
     console = Console(width=80, record=True)
-    console.print(await report(*of, None, tenant=None, open_it=False), crop=False)
+    console.print((await report(*of, None, tenant=None, open_it=False)).shown, crop=False)
     said = console.export_text()
     assert "cannot be written" in said
     assert re.search(rf"^http\S+/{run_id}/report\?expires=\d+&signature=[\w-]{{43}}$", said, re.MULTILINE), (

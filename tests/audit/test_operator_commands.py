@@ -1,6 +1,8 @@
 """What operators type: payments, tasks, keys and the sweep, each as a process beside a running Paysaga."""
 
+import asyncio
 import re
+import socket
 
 import pytest
 from temporalio.client import WorkflowHandle
@@ -204,3 +206,31 @@ async def test_what_does_not_answer_is_one_sentence(
     assert said.code == 1
     assert said.err.startswith(f"paysaga: {sentence}")
     assert said.err.count("\n") == 1
+
+
+async def test_a_temporal_that_hangs_is_said_and_not_waited_for(shop: Shop) -> None:
+    """It takes connections and never answers: each command waits once, however many calls it would make."""
+    waiting = await shop.paid(shop.checkout(), "pm_card_threeDSecure2Required")
+    paid = await shop.paid(shop.checkout())
+    by = ("--by", "olga")
+    commands: dict[tuple[str, ...], tuple[int, str]] = {
+        ("payments", "show", waiting["id"]): (0, "REQUIRES_ACTION"),
+        ("payments", "nudge", waiting["id"]): (1, "Temporal does not answer"),
+        ("payments", "cancel", waiting["id"], *by): (0, "Temporal does not answer: it is stored"),
+        ("refunds", "create", paid["id"], *by): (0, "Temporal does not answer: it is stored"),
+        ("payments", "resolve", waiting["id"], "--decision", "retry", *by): (1, "Temporal does not answer"),
+        ("workflows", "restart", f"payment:{waiting['id']}", *by): (1, "Temporal does not answer"),
+        ("reconcile", "run", *by): (1, "Temporal does not answer"),
+        ("payouts", "run", *by): (1, "Temporal does not answer"),
+        ("sweep",): (1, "Temporal does not answer"),
+        ("audit",): (0, "Temporal does not answer, so I17 is left out"),
+    }
+    async with asyncio.timeout(40):
+        # A socket that listens is connected to, and nobody reads from it.
+        with socket.create_server(("127.0.0.1", 0), backlog=100) as server:
+            host, port = server.getsockname()
+            hung = shop.paysaga.environment() | {"PAYSAGA_TEMPORAL_ADDRESS": f"{host}:{port}"}
+            said = await asyncio.gather(*(paysaga_command(hung, *words) for words in commands))
+    for (words, (code, sentence)), one in zip(commands.items(), said, strict=True):
+        assert (one.code == code or words == ("audit",), sentence in one.out + one.err) == (True, True), (words, one)
+        assert one.err.count("\n") == (1 if code else 0), (words, one.err)

@@ -25,7 +25,9 @@ async def test_keys_and_people_are_in_one_log(shop: Shop, tmp_path: Path) -> Non
     for text in (one["id"], other["id"], "olga", "127.0.0.1", "payment.cancel"):
         assert text in page.out, text
     said = await paysaga_command(environment, "audit-log", *only, "--json")
-    rows = [json.loads(line) for line in said.out.splitlines()]
+    listed = json.loads(said.out)
+    assert listed == {"object": "list", **(await shop.get("/v1/audit-log", action="payment.cancel")).json()}
+    rows = listed["data"]
     assert [(row["object_id"], row["actor"][:4], row["address"]) for row in rows] == [
         (other["id"], "olga", None),
         (one["id"], "key_", "127.0.0.1"),

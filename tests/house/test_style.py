@@ -87,3 +87,17 @@ def test_files_import_each_other_in_one_direction() -> None:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
         pytest.fail(f"a cycle of imports: {' → '.join(error.args[1])}")
+
+
+def test_nothing_is_printed_at_the_terminal_past_what_makes_it_safe() -> None:
+    """Pages are made of `cli.pages.format`, whose texts cannot steer a terminal; what prints them is written once."""
+    makers = {"cli/command_line.py", "cli/pages/format.py", "cli/pages/layout.py"}
+    forbidden = {"rich.text", "rich.text.Text", "rich.table", "rich.table.Table", "rich.markup", "rich.print"}
+    writers = {"cli/command_line.py", "cli/files.py", "cli/main.py", "cli/pages/audit.py", "cli/commands/risk.py"}
+    writing = re.compile(r"\bprint\(|\becho\(|std(?:out|err)\.write|\bConsole\(|\.from_markup\(")
+    for path in (path for path in FILES if name_of(path).startswith("cli/")):
+        name = name_of(path)
+        if name not in makers:
+            assert forbidden.isdisjoint(imports(path)), name
+        bare = [line for line in path.read_text().splitlines() if writing.search(line) and "console.print(" not in line]
+        assert name in writers or not bare, (name, bare)

@@ -70,7 +70,7 @@ async def test_what_comes_again_in_a_file_is_in_the_log(scenario: Scenario) -> N
 
 async def shown(scenario: Scenario, run_id: str, cls: LineClass | None = None, after: int = 0, limit: int = 50) -> str:
     console = Console(file=io.StringIO(), width=300)
-    console.print(await items_page(scenario.database, run_id, cls=cls, after=after, limit=limit))
+    console.print((await items_page(scenario.database, run_id, cls=cls, after=after, limit=limit)).shown)
     return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]
 
 

@@ -1,0 +1,353 @@
+"""The documents that `--json` prints: the shapes of the HTTP API where it has one, with the tenant beside them since a
+terminal sees those of all. They are imported here, when a document is asked for."""
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel
+
+from db.core.database import Database
+
+if TYPE_CHECKING:
+    from config.settings import Settings
+    from db.api_key import ApiKey
+    from db.audit_log import AuditEntry
+    from db.dispute.record import Dispute
+    from db.ledger.posting import BookedTransaction
+    from db.ledger.seal import Sealed
+    from db.ledger.statement import Period
+    from db.ledger.verify import Verified
+    from db.merchant import Merchant
+    from db.payment.record import Payment
+    from db.payout.record import Payout, PayoutItem, PayoutRun
+    from db.reconciliation.record import Item
+    from db.refund.record import Refund
+    from db.risk import OpenReview, RuleSetVersion
+    from db.task import Task
+    from db.tenant import Tenant
+    from db.webhook import StoredEvent
+    from domain.reconciliation.discrepancy import Discrepancy
+    from domain.seal import Head
+    from domain.statement import AccountBalance, Entry
+
+Json = dict[str, object]
+
+
+def _of(tenant_id: str | None, shape: BaseModel, **more: object) -> Json:
+    return {"tenant_id": tenant_id, **shape.model_dump(mode="json", by_alias=True), **more}
+
+
+def _list(rows: Iterable[Json], **more: object) -> Json:
+    return {"object": "list", "data": list(rows), **more}
+
+
+async def plain(name: str, /, **members: object) -> Json:
+    """An object of which HTTP has no shape."""
+    return {"object": name, **members}
+
+
+async def written(path: Path, lines: int) -> Json:
+    return await plain("file", path=str(path), lines=lines)
+
+
+# --- payments, refunds, disputes ---
+
+
+async def payment(row: "Payment", **more: object) -> Json:
+    from api.payment.shapes import payment_out
+
+    return _of(row.tenant_id, payment_out(row), **more)
+
+
+async def payments(rows: "Sequence[Payment]", next_cursor: str | None) -> Json:
+    """`next_cursor`: for `--before`."""
+    return _list([await payment(row) for row in rows], next_cursor=next_cursor)
+
+
+async def explained(settings: "Settings", database: Database, row: "Payment") -> Json:
+    """A payment with its explanation and its books."""
+    from api.explain import explanation
+    from api.ledger.shapes import ledger_out
+    from db.ledger.posting import Wanted, page
+
+    books = await database.read(lambda c: page(c, row.tenant_id, Wanted(payment_id=row.id), limit=200))
+    why = await explanation(settings, database, row)
+    return await payment(row, explanation=why, ledger=[ledger_out(one) for one in books])
+
+
+async def refund(database: Database, row: "Refund", **more: object) -> Json:
+    from api.refund import refund_out
+    from services.payment import load
+
+    owner = await load(database, row.payment_id)
+    return _of(row.tenant_id, refund_out(row, {o.id: o.payment_order_id for o in owner.orders}), **more)
+
+
+async def refunds(database: Database, rows: "Sequence[Refund]", next_cursor: str | None) -> Json:
+    """`next_cursor`: for `--before`."""
+    return _list([await refund(database, row) for row in rows], next_cursor=next_cursor)
+
+
+async def dispute(database: Database, row: "Dispute", **more: object) -> Json:
+    from api.dispute import dispute_detail
+    from db.dispute import evidence
+
+    return _of(
+        row.tenant_id, dispute_detail(row, await database.read(lambda c: evidence.of_dispute(c, row.id))), **more
+    )
+
+
+async def disputes(rows: "Sequence[Dispute]") -> Json:
+    from api.dispute import dispute_out
+
+    return _list(_of(row.tenant_id, dispute_out(row)) for row in rows)
+
+
+# --- what waits for a person ---
+
+
+async def reviews(rows: "Sequence[OpenReview]") -> Json:
+    from api.risk import review_out
+
+    return _list(_of(row.tenant_id, review_out(row)) for row in rows)
+
+
+async def rules(tenant_id: str, row: "RuleSetVersion | None") -> Json:
+    from api.risk import rules_out
+
+    return _of(tenant_id, rules_out(row))
+
+
+async def task(row: "Task") -> Json:
+    """`what_to_do`: in words, with the command to type."""
+    from cli.hints import hint
+
+    return {"object": "task", **vars(row), "what_to_do": hint(row) if row.closed_at is None else None}
+
+
+async def tasks(rows: "Sequence[Task]") -> Json:
+    return _list([await task(row) for row in rows])
+
+
+async def dead_events(rows: "Sequence[StoredEvent]") -> Json:
+    return _list([await dead_event(row) for row in rows])
+
+
+async def dead_event(row: "StoredEvent") -> Json:
+    shown = ("id", "tenant_id", "psp", "event_id", "type", "payment_id", "received_at")
+    return {"object": "webhook_event", **{name: getattr(row, name) for name in shown}}
+
+
+# --- sellers and payouts ---
+
+
+async def merchant(row: "Merchant", **more: object) -> Json:
+    from api.merchant.shapes import merchant_out
+
+    return _of(row.tenant_id, merchant_out(row), **more)
+
+
+async def merchant_with_wallet(settings: "Settings", database: Database, row: "Merchant") -> Json:
+    from api.merchant.shapes import wallet_out
+    from db.ledger import wallet
+    from db.payout import release
+
+    owner, seller, zone = row.tenant_id, row.seller_account, settings.business_zone
+    balances = await database.read(lambda c: wallet.of_seller(c, owner, seller))
+    days = await database.read(lambda c: release.pending_by_day(c, owner, seller, zone))
+    return await merchant(row, wallet=wallet_out(seller, balances, days))
+
+
+async def merchants(rows: "Sequence[Merchant]") -> Json:
+    return _list([await merchant(row) for row in rows])
+
+
+async def schedule(settings: "Settings", row: "Merchant") -> Json:
+    from api.payout.shapes import schedule_out
+    from services.payout import next_payout_on
+
+    following = next_payout_on(row, zone=settings.business_zone, run_at=settings.payout_run_at)
+    return _of(row.tenant_id, schedule_out(row, following))
+
+
+async def payout(database: Database, row: "Payout", **more: object) -> Json:
+    from api.payout.shapes import payout_detail
+    from db.payout import payout as rows
+    from db.payout import trace
+
+    steps = await database.read(lambda c: rows.transitions(c, row.id))
+    trace_id = await database.read(lambda c: trace.latest(c, row.psp, row.reference))
+    call = await database.read(lambda c: rows.unanswered(c, row))
+    return _of(row.tenant_id, payout_detail(row, steps, trace_id, call), **more)
+
+
+async def payout_with_tasks(database: Database, row: "Payout", waiting: "Sequence[Task]") -> Json:
+    return await payout(database, row, tasks=[await task(one) for one in waiting])
+
+
+async def payouts(rows: "Sequence[Payout]") -> Json:
+    from api.payout.shapes import payout_out
+
+    return _list(_of(row.tenant_id, payout_out(row)) for row in rows)
+
+
+async def payout_items(row: "Payout", found: "AsyncIterator[Sequence[PayoutItem]]") -> Json:
+    """All of them."""
+    from api.payout.shapes import payout_item
+
+    return _list([_of(row.tenant_id, payout_item(item)) async for page in found for item in page])
+
+
+async def payout_run(row: "PayoutRun", **more: object) -> Json:
+    return {"object": "payout_run", **vars(row), "statuses": dict(row.statuses), **more}
+
+
+async def payout_runs(rows: "Sequence[PayoutRun]") -> Json:
+    return _list([await payout_run(row) for row in rows])
+
+
+# --- reconciliation ---
+
+
+async def runs(rows: Sequence[dict[str, Any]]) -> Json:
+    from api.reconciliation.shapes import run_out
+
+    return _list(run_out(row).model_dump(mode="json", by_alias=True) for row in rows)
+
+
+async def run(database: Database, row: dict[str, Any]) -> Json:
+    """With what it found, as that stands now."""
+    from api.reconciliation.shapes import run_detail
+    from services.reconciliation import run as reconciliation
+
+    summary = await reconciliation.summary(database, None, row)
+    found = await discrepancies([*summary.open, *summary.settled] if summary is not None else [])
+    return {**run_detail(row, summary).model_dump(mode="json", by_alias=True), "discrepancies": found["data"]}
+
+
+async def items(rows: "Sequence[Item]", next_cursor: int | None) -> Json:
+    """`next_cursor`: for `--after`."""
+    from api.reconciliation.shapes import item_out
+
+    return _list((item_out(row).model_dump(mode="json", by_alias=True) for row in rows), next_cursor=next_cursor)
+
+
+async def discrepancies(rows: "Sequence[Discrepancy]") -> Json:
+    from api.discrepancy import discrepancy_out
+
+    now = datetime.now(UTC)
+    return _list(_of(row.tenant_id, discrepancy_out(row, now)) for row in rows)
+
+
+async def discrepancy(database: Database, row: "Discrepancy") -> Json:
+    from api.discrepancy import discrepancy_detail
+    from db.reconciliation.report import history
+
+    seen = await database.read(lambda c: history(c, row.id))
+    return _of(row.tenant_id, discrepancy_detail(row, seen, datetime.now(UTC)))
+
+
+async def report(page: Path | None, log: Path | None, link: str | None) -> Json:
+    """`path` and `log`: the files, where they are written; `link`: to the same page of the API, for a day."""
+    return await plain("report", path=page and str(page), log=log and str(log), link=link)
+
+
+# --- the books ---
+
+
+async def balances(rows: "Sequence[AccountBalance]", at: datetime | None) -> Json:
+    """Of each tenant by itself."""
+    from api.ledger.shapes import account_out
+
+    return _list((_of(row.tenant_id, account_out(row)) for row in rows), at=at)
+
+
+async def trial_balance(rows: "Sequence[AccountBalance]", at: datetime | None) -> Json:
+    from api.ledger.shapes import TrialBalanceOut, account_out, total_out
+    from domain.statement import totals
+
+    data, sums = [account_out(row) for row in rows], [total_out(total) for total in totals(rows)]
+    return TrialBalanceOut(at=at, data=data, totals=sums, next_cursor=None).model_dump(mode="json")
+
+
+async def audit_log(rows: "Sequence[AuditEntry]", next_cursor: int | None) -> Json:
+    """`next_cursor`: for `--before`."""
+    from services.audit_log import entry_out
+
+    return _list((entry_out(row).model_dump(mode="json") for row in rows), next_cursor=next_cursor)
+
+
+async def transactions(found: "AsyncIterator[Sequence[BookedTransaction]]") -> Json:
+    """All that were asked for."""
+    from api.ledger.shapes import ledger_out
+
+    return _list([_of(row.tenant_id, ledger_out(row)) async for page in found for row in page])
+
+
+async def statements(database: Database, periods: "Sequence[Period]") -> Json:
+    """One for each currency."""
+    return _list([await _statement(database, period) for period in periods])
+
+
+async def _statement(database: Database, period: "Period") -> Json:
+    from api.ledger.shapes import StatementOut, statement_balances, statement_line, statement_turnover
+    from db.ledger.statement import whole_statement
+    from domain.statement import Closing, Line
+
+    entries: list[Entry] = []
+    await whole_statement(database, period, entries.append)
+    opening, *lines, closing = entries
+    assert isinstance(closing, Closing), "it is the last"
+    shape = StatementOut(
+        seller_account=period.seller_account,
+        currency=period.currency,
+        since=period.since,
+        until=period.until,
+        opening=statement_balances(opening.balance, period.currency),
+        lines=[statement_line(line, period.currency) for line in lines if isinstance(line, Line)],
+        totals=statement_turnover(closing.turnover, period.currency),
+        closing=statement_balances(closing.balance, period.currency),
+    )
+    return _of(period.tenant_id, shape)
+
+
+async def sealed(done: "Sealed") -> Json:
+    return await plain(
+        "seal", transactions=done.transactions, blocks=done.blocks, held_up=done.held_up, head=_head(done.head)
+    )
+
+
+async def verified(found: "Verified") -> Json:
+    return await plain(
+        "seal_verification",
+        whole=not found.violations,
+        transactions=found.transactions,
+        blocks=found.blocks,
+        violations=found.violations,
+        broken=[vars(one) for one in found.broken],
+        waiting=found.waiting,
+        waiting_since=found.waiting_since,
+        head=_head(found.head),
+    )
+
+
+def _head(head: "Head | None") -> str | None:
+    return str(head) if head is not None else None
+
+
+# --- tenants and keys ---
+
+
+async def tenant(tenant_id: str, return_origins: Sequence[str], **more: object) -> Json:
+    """`return_origins`: the sites that its buyers may be sent back to; none: those that the deployment says."""
+    return await plain("tenant", id=tenant_id, return_origins=list(return_origins), **more)
+
+
+async def tenants(rows: "Sequence[Tenant]") -> Json:
+    return _list([await tenant(row.id, row.return_origins, created_at=row.created_at) for row in rows])
+
+
+async def keys(rows: "Sequence[ApiKey]") -> Json:
+    return _list([{"object": "api_key", **vars(row), "scopes": list(row.scopes)} for row in rows])
