@@ -95,14 +95,7 @@ def test_no_card_data(text: str) -> None:
 
 def test_random_ids_pass() -> None:
     assert not any(has_card_data(str(uuid.UUID(bytes=secrets.token_bytes(16)))) for _ in range(20_000))
-<<<<<<< HEAD
     assert sum(has_card_data(secrets.token_hex(16)) for _ in range(20_000)) < 10
-||||||| 1021d99
-    assert sum(has_card_data(secrets.token_hex(16)) for _ in range(20_000)) == 0
-=======
-    # About one in twenty thousand begins or ends with digits that are a card number, and could be one with a tail.
-    assert sum(has_card_data(secrets.token_hex(16)) for _ in range(20_000)) <= 12
->>>>>>> me
 
 
 @pytest.mark.parametrize(
