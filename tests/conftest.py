@@ -25,6 +25,8 @@ _MEMORY = Path("/dev/shm")  # noqa: S108 - a private folder is made in it
 _MEMORY_MIN = 6 * 2**30
 _PREFIX = "ps-"
 
+os.environ.pop("COLUMNS", None)  # of pytest-xdist; what our programs write to a file is wider
+
 # How long an example takes says more of the machine than of what is tested.
 hypothesis.settings.register_profile("paysaga", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("paysaga")

@@ -131,9 +131,7 @@ class Deployment:
         self._owner_pool: asyncpg.Pool[asyncpg.Record]
 
     def environment(self) -> dict[str, str]:
-        """Without the width that pytest-xdist gives its processes: what goes to a file is wider."""
-        inherited = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
-        return inherited | settings_environment(self.settings)
+        return {**os.environ, **settings_environment(self.settings)}
 
     async def __aenter__(self) -> Self:
         await self.stack.postgres.create_database(self.name, template=self._template)
