@@ -1,10 +1,11 @@
 """Common to all routes: the runtime, who asks, under which key, and how long the client will wait."""
 
 import hashlib
+import math
 import re
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Annotated, Any
 
 import rfc8785
@@ -28,6 +29,7 @@ WAIT_MAX_S = 25.0
 _KEY_LENGTH_MAX = 255
 _PRINCIPAL_LIFE_S = 5.0
 """How long a revoked key may still be accepted by a process that has just seen it."""
+_USE_NOTED_EVERY_S = 60.0
 
 SCOPES = {
     "audit:read": "show who did what: the audit log",
@@ -72,6 +74,7 @@ class Principals:
 
     def __init__(self) -> None:
         self._seen: dict[bytes, tuple[float, Principal]] = {}
+        self._noted: dict[str, float] = {}
 
     async def of(self, secret: str, found: Runtime) -> Principal | None:
         name, now = api_key.hash_of(secret), time.monotonic()
@@ -84,8 +87,21 @@ class Principals:
             return None
         if len(self._seen) > 10_000:
             self._seen.clear()
-        self._seen[name] = (now + _PRINCIPAL_LIFE_S, principal)
+        life_s = _PRINCIPAL_LIFE_S if principal.life_s is None else min(_PRINCIPAL_LIFE_S, principal.life_s)
+        self._seen[name] = (now + life_s, principal)
+        await self._note_use(found, principal.key_id)
         return principal
+
+    async def _note_use(self, found: Runtime, key_id: str) -> None:
+        """Once a minute; a request is not refused for it."""
+        now = time.monotonic()
+        if self._noted.get(key_id, -math.inf) + _USE_NOTED_EVERY_S > now:
+            return
+        if len(self._noted) > 10_000:
+            self._noted.clear()
+        self._noted[key_id] = now
+        with suppress(Unavailable):
+            await found.database.run(lambda c: api_key.note_use(c, key_id))
 
 
 async def authenticate(request: Request) -> Principal:
@@ -98,7 +114,7 @@ async def authenticate(request: Request) -> Principal:
     principals: Principals = request.app.state.principals
     who = await principals.of(credentials.credentials, await runtime(request))
     if who is None:
-        raise Unauthorized("The API key is not known or was revoked.", code="api_key_invalid")
+        raise Unauthorized("The API key is not known, was revoked or has expired.", code="api_key_invalid")
     return who
 
 

@@ -4,9 +4,9 @@ import hashlib
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from sqlalchemy import func, select, update
+from sqlalchemy import ColumnElement, and_, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -37,22 +37,28 @@ SCOPES = frozenset(
 
 @dataclass(frozen=True)
 class Principal:
-    """The owner of a request: the key's id is what the audit log and transitions name."""
+    """The owner of a request: the key's id is what the audit log and transitions name. `life_s`: seconds for which the
+    key is good; None: until it is revoked."""
 
     key_id: str
     tenant_id: str
     scopes: frozenset[str]
+    life_s: float | None = None
 
 
 @dataclass(frozen=True)
 class ApiKey:
-    """A key without its secret, which nobody has but its owner."""
+    """A key without its secret, which nobody has but its owner. `prefix`: how the secret begins; None for a key from
+    before it was kept."""
 
     id: str
     tenant_id: str
     name: str
+    prefix: str | None
     scopes: Sequence[str]
     created_at: datetime
+    expires_at: datetime | None
+    last_used_at: datetime | None
     revoked_at: datetime | None
 
 
@@ -64,22 +70,52 @@ def new_secret() -> str:
     return f"sk_live_{secrets.token_urlsafe(32)}"
 
 
+_PREFIX_LENGTH = 12
+"""Of a secret: what all of them begin with, and 24 bits of the 256 that are random."""
+
+_NOTED_AGAIN_AFTER = timedelta(minutes=1)
+
+
+def _good() -> ColumnElement[bool]:
+    return and_(api_key.c.revoked_at.is_(None), or_(api_key.c.expires_at.is_(None), api_key.c.expires_at > func.now()))
+
+
 async def find(connection: AsyncConnection, secret: str) -> Principal | None:
-    """The owner of a secret; None: nobody's, or it was revoked."""
+    """The owner of a secret; None: nobody's, or it was revoked or has expired."""
+    left = func.extract("epoch", api_key.c.expires_at - func.now())
     row = (
         await connection.execute(
-            select(api_key.c.id, api_key.c.tenant_id, api_key.c.scopes).where(
-                api_key.c.secret_hash == hash_of(secret), api_key.c.revoked_at.is_(None)
+            select(api_key.c.id, api_key.c.tenant_id, api_key.c.scopes, left.label("left")).where(
+                api_key.c.secret_hash == hash_of(secret), _good()
             )
         )
     ).one_or_none()
-    return None if row is None else Principal(row.id, row.tenant_id, frozenset(row.scopes))
+    if row is None:
+        return None
+    return Principal(row.id, row.tenant_id, frozenset(row.scopes), None if row.left is None else float(row.left))
+
+
+async def note_use(connection: AsyncConnection, key_id: str) -> None:
+    """Keep when a key was used last, to the minute: a row is not written at each request."""
+    long_ago = func.now() - _NOTED_AGAIN_AFTER
+    await connection.execute(
+        update(api_key)
+        .where(api_key.c.id == key_id, or_(api_key.c.last_used_at.is_(None), api_key.c.last_used_at < long_ago))
+        .values(last_used_at=func.now())
+    )
 
 
 async def create(
-    connection: AsyncConnection, tenant_id: str, name: str, secret: str, scopes: frozenset[str] = SCOPES
+    connection: AsyncConnection,
+    tenant_id: str,
+    name: str,
+    secret: str,
+    scopes: frozenset[str] = SCOPES,
+    *,
+    life: timedelta | None = None,
 ) -> str:
-    """Store a key for a tenant, creating the tenant if it is new. Returns the key's id.
+    """Store a key for a tenant, creating the tenant if it is new; without `life` it does not expire. Returns the key's
+    id.
 
     The same secret twice is one key. Raises ValueError for a scope that does not exist.
     """
@@ -93,7 +129,9 @@ async def create(
             tenant_id=tenant_id,
             name=name,
             secret_hash=hash_of(secret),
+            prefix=secret[:_PREFIX_LENGTH],
             scopes=sorted(scopes),
+            expires_at=None if life is None else func.now() + life,
         )
         .on_conflict_do_nothing(index_elements=["secret_hash"])
         .returning(api_key.c.id)
@@ -105,12 +143,35 @@ async def create(
     return existing
 
 
+async def grant(connection: AsyncConnection, key_id: str, scopes: frozenset[str]) -> None:
+    """Let a key do this and nothing else from now on."""
+    await connection.execute(update(api_key).where(api_key.c.id == key_id).values(scopes=sorted(scopes)))
+
+
 async def revoke(connection: AsyncConnection, key_id: str) -> bool:
     """False: it was revoked already, or there is none."""
     result = await connection.execute(
         update(api_key).where(api_key.c.id == key_id, api_key.c.revoked_at.is_(None)).values(revoked_at=func.now())
     )
     return result.rowcount == 1
+
+
+async def active(connection: AsyncConnection, key_id: str) -> ApiKey | None:
+    """A key that is good, locked; None: there is none of this id, or it was revoked or has expired."""
+    columns = (api_key.c[name] for name in ApiKey.__dataclass_fields__)
+    found = await connection.execute(select(*columns).where(api_key.c.id == key_id, _good()).with_for_update())
+    row = found.mappings().one_or_none()
+    return None if row is None else ApiKey(**row)
+
+
+async def expire(connection: AsyncConnection, key_id: str, life: timedelta) -> None:
+    """Let a key go on for so long at most."""
+    end = func.now() + life
+    await connection.execute(
+        update(api_key)
+        .where(api_key.c.id == key_id)
+        .values(expires_at=func.least(func.coalesce(api_key.c.expires_at, end), end))
+    )
 
 
 async def every(connection: AsyncConnection) -> list[ApiKey]:

@@ -23,10 +23,12 @@ MERCHANTS: tuple[NewMerchant, ...] = (
 
 
 async def seed(url: str, secret: str, *, tenant_id: str = DEVELOPMENT_TENANT) -> None:
-    """`secret` is the development key. Idempotent: what is there stays as it is."""
+    """`secret` is the development key. Idempotent: what is there stays, and the key may do
+    everything."""
     database = Database(url, pool_size=0)
     try:
-        await database.run(lambda c: api_key.create(c, tenant_id, "development", secret))
+        key_id = await database.run(lambda c: api_key.create(c, tenant_id, "development", secret))
+        await database.run(lambda c: api_key.grant(c, key_id, api_key.SCOPES))  # those of a newer release as well
         for values in MERCHANTS:
             try:
                 await database.run(lambda c, v=values: merchant.create(c, tenant_id, v))  # type: ignore[misc]

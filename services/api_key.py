@@ -1,4 +1,6 @@
-"""API keys: making one, taking one back."""
+"""API keys: making one, replacing one, taking one back."""
+
+from datetime import timedelta
 
 from db import api_key, audit_log
 from db.core.database import Connection, Database
@@ -6,16 +8,28 @@ from domain.errors import NotFound, Unprocessable
 from domain.limits import KeyName
 from services.command import Caller, check
 
+_LIFE_MAX = timedelta(days=3660)
+_OVERLAP_MAX = timedelta(days=90)
+
 
 async def create(
-    database: Database, caller: Caller, tenant_id: str, name: str, scopes: frozenset[str]
+    database: Database,
+    caller: Caller,
+    tenant_id: str,
+    name: str,
+    scopes: frozenset[str],
+    *,
+    life: timedelta | None = None,
 ) -> tuple[str, str]:
-    """(id, secret) of a new key; without `scopes` it may do everything. A new tenant's name makes the tenant.
+    """(id, secret) of a new key; without `scopes` it may do everything, without `life` it does not expire. A new
+    tenant's name makes the tenant.
 
-    The secret is nowhere else: it is stored as its hash alone. Raises Unprocessable `scope_unknown`, `field_invalid`,
-    `text_invalid`, `card_data_forbidden`.
+    The secret is nowhere else: it is stored as its hash alone. Raises Unprocessable `scope_unknown`, `life_invalid`,
+    `field_invalid`, `text_invalid`, `card_data_forbidden`.
     """
     check(KeyName, name, "name")
+    if life is not None and not timedelta(minutes=1) <= life <= _LIFE_MAX:
+        raise Unprocessable("A key lives for a minute to ten years.", code="life_invalid")
     unknown = scopes - api_key.SCOPES
     if unknown:
         detail = f"unknown scope: {', '.join(sorted(unknown))}. There are: {', '.join(sorted(api_key.SCOPES))}."
@@ -24,11 +38,38 @@ async def create(
     secret = api_key.new_secret()
 
     async def work(connection: Connection) -> str:
-        key_id = await api_key.create(connection, tenant_id, name, secret, granted)
-        detail = {"name": name, "scopes": sorted(granted)}
+        key_id = await api_key.create(connection, tenant_id, name, secret, granted, life=life)
+        detail = {"name": name, "scopes": sorted(granted), "life_s": life.total_seconds() if life else None}
         await audit_log.record(connection, tenant_id, caller.actor, "api_key.create", key_id, detail)
         return key_id
 
+    return await database.run(work), secret
+
+
+async def rotate(database: Database, caller: Caller, key_id: str, overlap: timedelta) -> tuple[str, str]:
+    """(id, secret) of a new key with the name and scopes of another, which goes on for `overlap`: time to hand out the
+    new one. Where the old one was to expire, the new one lives as long as it did from its making.
+
+    Raises NotFound `api_key_not_found` for a key that is not there, or was revoked or has expired; Unprocessable
+    `overlap_invalid`.
+    """
+    if not timedelta(0) <= overlap <= _OVERLAP_MAX:
+        raise Unprocessable("Two keys overlap for 90 days at most.", code="overlap_invalid")
+    secret = api_key.new_secret()
+
+    async def work(connection: Connection) -> str:
+        old = await api_key.active(connection, key_id)
+        if old is None:
+            raise NotFound(f"There is no API key {key_id} that could be replaced.", code="api_key_not_found")
+        life = old.expires_at - old.created_at if old.expires_at is not None else None
+        new = await api_key.create(connection, old.tenant_id, old.name, secret, frozenset(old.scopes), life=life)
+        await api_key.expire(connection, key_id, overlap)
+        detail = {"new": new, "overlap_s": overlap.total_seconds()}
+        await audit_log.record(connection, old.tenant_id, caller.actor, "api_key.rotate", key_id, detail)
+        return new
+
+    if not key_id.isprintable():
+        raise NotFound("There is no such API key.", code="api_key_not_found")
     return await database.run(work), secret
 
 

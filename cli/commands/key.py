@@ -1,5 +1,6 @@
 """The commands about API keys. What one of them needs is imported when it is called."""
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,6 +21,7 @@ def keys_create(
     name: Annotated[str, typer.Option(help="What the key is for.")],
     by: By,
     scope: Annotated[list[str] | None, typer.Option(help="Repeat for several; left out: all.")] = None,
+    days: Annotated[int | None, typer.Option(help="It expires after so many; left out: never.")] = None,
 ) -> None:
     """Make an API key and print its secret, once."""
     from cli import documents
@@ -29,11 +31,33 @@ def keys_create(
     from services.command import Caller
 
     async def create(database: "Database") -> Page:
-        key_id, secret = await api_key.create(database, Caller(by), tenant, name, frozenset(scope or ()))
+        life = timedelta(days=days) if days is not None else None
+        key_id, secret = await api_key.create(database, Caller(by), tenant, name, frozenset(scope or ()), life=life)
         made = {"id": key_id, "tenant_id": tenant, "name": name, "secret": secret}
         return Page(created(key_id, tenant, secret), lambda: documents.plain("api_key", **made))
 
     show(create)
+
+
+@keys.command("rotate")
+def keys_rotate(
+    key_id: Annotated[str, typer.Argument(metavar="ID", help="key_…")],
+    by: By,
+    hours: Annotated[int, typer.Option(help="The old one goes on for so long.")] = 24,
+) -> None:
+    """Make a key with the name and scopes of another, which ends soon."""
+    from cli import documents
+    from cli.pages.key import rotated
+    from cli.pages.page import Page
+    from services import api_key
+    from services.command import Caller
+
+    async def rotate(database: "Database") -> Page:
+        new, secret = await api_key.rotate(database, Caller(by), key_id, timedelta(hours=hours))
+        made = {"id": new, "replaces": key_id, "overlap_hours": hours, "secret": secret}
+        return Page(rotated(new, key_id, hours, secret), lambda: documents.plain("api_key", **made))
+
+    show(rotate)
 
 
 @keys.command("revoke")

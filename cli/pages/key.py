@@ -1,8 +1,10 @@
 """The page of API keys."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from rich.console import Group, RenderableType
+from rich.text import Text
 
 from cli import documents
 from cli.pages import format as look
@@ -19,25 +21,39 @@ async def keys_page(database: Database) -> Page:
 
 
 def created(key_id: str, tenant: str, secret: str) -> RenderableType:
-    """The only page that shows a secret."""
-    return Group(
-        look.text(f"{key_id} for {tenant}. Its secret is shown now and never again:"),
-        look.whole((secret, "bold green")),
-    )
+    """The page of a new key, with its secret."""
+    return _with_secret(f"{key_id} for {tenant}. Its secret is shown now and never again:", secret)
+
+
+def rotated(key_id: str, old: str, hours: int, secret: str) -> RenderableType:
+    """The page of a key that replaces another, with its secret."""
+    words = f"{key_id} replaces {old}, which goes on for {hours} h. Its secret is shown now and never again:"
+    return _with_secret(words, secret)
+
+
+def _with_secret(words: str, secret: str) -> RenderableType:
+    return Group(look.text(words), look.whole((secret, "bold green")))
+
+
+def _state(row: ApiKey, now: datetime) -> Text:
+    if row.revoked_at is not None:
+        return look.text((f"revoked {look.time(row.revoked_at)}", "red"))
+    if row.expires_at is not None and row.expires_at <= now:
+        return look.text((f"expired {look.time(row.expires_at)}", "red"))
+    if row.expires_at is not None:
+        return look.text((f"until {look.time(row.expires_at)}", "yellow"))
+    return look.text(("active", "green"))
 
 
 def _table(rows: Sequence[ApiKey]) -> RenderableType:
     if not rows:
         words = "There are no API keys: `paysaga keys create --tenant shop --name backend` makes one."
         return look.typed(words)
-    table = look.table("key", "tenant", "name", "scopes", "created (UTC)")
+    table = look.table("key", "tenant", "name", "scopes", "created (UTC)", "last used")
+    now = datetime.now(UTC)
     for row in rows:
-        revoked = (
-            look.text((f"revoked {look.time(row.revoked_at)}", "red"))
-            if row.revoked_at
-            else look.text(("active", "green"))
-        )
-        scopes = ", ".join(row.scopes)
-        name = look.text(row.id, "\n", revoked)
-        table.add_row(name, row.tenant_id, row.name, scopes, look.time(row.created_at))
+        scopes = "all" if set(row.scopes) >= api_key.SCOPES else ", ".join(row.scopes)
+        name = look.text(row.id, "\n", f"{row.prefix}… " if row.prefix else "", _state(row, now))
+        used = look.time(row.last_used_at) if row.last_used_at else "never"
+        table.add_row(name, row.tenant_id, row.name, scopes, look.time(row.created_at), used)
     return table

@@ -38,7 +38,10 @@ api_key = Table(
     _text("name"),
     Column("secret_hash", LargeBinary, nullable=False, unique=True),
     Column("scopes", ARRAY(Text), nullable=False),
+    Column("prefix", Text, comment="the first characters of the secret, by which people tell keys apart"),
     _created(),
+    _moment("expires_at"),
+    _moment("last_used_at"),
     _moment("revoked_at"),
 )
 

@@ -1,8 +1,10 @@
 """What operators type: payments, tasks, keys and the sweep, each as a process beside a running Paysaga."""
 
 import asyncio
+import json
 import re
 import socket
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from temporalio.client import WorkflowHandle
@@ -164,9 +166,47 @@ async def test_a_key_is_made_used_and_taken_back(shop: Shop) -> None:
     assert await actions(shop, key_id) == [("olga", "api_key.create"), ("olga", "api_key.revoke")]
 
 
+async def test_a_key_is_replaced_with_an_overlap(shop: Shop) -> None:
+    """Both are good meanwhile; the old one ends by itself. The list says how each begins, its end, and its last use."""
+    scope = ("--scope", "merchants:read")
+    made = await run(shop, "keys", "create", "--tenant", shop.tenant, "--name", "till", *scope, "--days", "90")
+    old_id, old = made.out.split()[0], made.out.split()[-1]
+    rotated = await run(shop, "keys", "rotate", old_id, "--hours", "48", "--by", "olga")
+    assert rotated.code == 0, rotated.err
+    new_id, new = rotated.out.split()[0], rotated.out.split()[-1]
+    assert await status_under(shop, old) == await status_under(shop, new) == 200
+    keys = {key["id"]: key for key in json.loads((await run(shop, "keys", "list", "--json")).out)["data"]}
+    assert [keys[key_id]["prefix"] for key_id in (old_id, new_id)] == [old[:12], new[:12]]
+    assert keys[new_id]["scopes"] == keys[old_id]["scopes"] == ["merchants:read"]
+    left = datetime.fromisoformat(keys[old_id]["expires_at"]) - datetime.now(UTC)
+    assert timedelta(hours=47) < left <= timedelta(hours=48)
+    life = datetime.fromisoformat(keys[new_id]["expires_at"]) - datetime.now(UTC)
+    assert timedelta(days=89) < life <= timedelta(days=90)
+    assert keys[old_id]["last_used_at"] is not None
+    assert keys[new_id]["last_used_at"] is not None
+
+    await shop.paysaga.sql("UPDATE api_key SET expires_at = now() WHERE id = $1", old_id)
+
+    async def ended() -> bool:
+        return await status_under(shop, old) == 401
+
+    await eventually(ended, timeout_s=10)
+    assert await status_under(shop, new) == 200
+    again = await run(shop, "keys", "rotate", old_id)
+    assert "no API key" in again.err
+    assert ("olga", "api_key.rotate") in await actions(shop, old_id)
+
+
+async def status_under(shop: Shop, secret: str) -> int:
+    answer = await shop.paysaga.http.get("/v1/merchants", headers={"Authorization": f"Bearer {secret}"})
+    return answer.status_code
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
+        (("create", "--tenant", "t", "--name", "n", "--days", "0"), "A key lives for a minute to ten years."),
+        (("rotate", "key_x", "--hours", "9999"), "Two keys overlap for 90 days at most."),
         (("create", "--tenant", "t", "--name", "n", "--scope", "everything"), "unknown scope: everything. There are: "),
         (("revoke", "key_nobody"), "There is no API key key_nobody"),
     ],

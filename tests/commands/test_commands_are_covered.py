@@ -13,6 +13,7 @@ TEXTS = [path.read_text() for path in sorted(HERE.glob("test_*.py")) if path != 
 
 AT_THE_TERMINAL_ALONE = {
     "keys create": "API keys are handed out by whoever runs Paysaga",
+    "keys rotate": "as they are handed out",
     "keys revoke": "as they are handed out",
     "refunds resolve": "a person's decision is told to the workflow, which is done in the Temporal UI too",
     "tenants allow-return-url": "whoever runs Paysaga decides where buyers may be sent",
