@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from rich.console import Group, RenderableType
-from rich.text import Text
 
 from cli import documents
 from cli.pages import format as look
@@ -35,14 +34,15 @@ def _with_secret(words: str, secret: str) -> RenderableType:
     return Group(look.text(words), look.whole((secret, "bold green")))
 
 
-def _state(row: ApiKey, now: datetime) -> Text:
+def _state(row: ApiKey, now: datetime) -> tuple[str, str]:
+    """Words and their colour."""
     if row.revoked_at is not None:
-        return look.text((f"revoked {look.time(row.revoked_at)}", "red"))
+        return f"revoked {look.time(row.revoked_at)}", "red"
     if row.expires_at is not None and row.expires_at <= now:
-        return look.text((f"expired {look.time(row.expires_at)}", "red"))
+        return f"expired {look.time(row.expires_at)}", "red"
     if row.expires_at is not None:
-        return look.text((f"until {look.time(row.expires_at)}", "yellow"))
-    return look.text(("active", "green"))
+        return f"until {look.time(row.expires_at)}", "yellow"
+    return "active", "green"
 
 
 def _table(rows: Sequence[ApiKey]) -> RenderableType:
