@@ -21,6 +21,7 @@ from api import (
     webhook,
 )
 from api.context import UPLOADS_MAX, Admission, Principals
+from api.headers import AnswerHeaders
 from api.ledger import routes as ledger
 from api.merchant import routes as merchant
 from api.payment import routes as payment
@@ -67,6 +68,7 @@ def create_app(settings: Settings) -> FastAPI:
     start.install(app, settings)
     larger = {"/v1/reconciliations/files": settings.reconcile_file_max_bytes, "/webhooks/": webhook.EVENT_BYTES_MAX}
     app.add_middleware(BodyLimit, bytes_max=settings.api_max_body_bytes, larger=larger)
+    app.add_middleware(AnswerHeaders)
     for module in (
         payment,
         explain,

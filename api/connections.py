@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from starlette.responses import Response
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from api.headers import ALWAYS
 from api.problems import problem
 
 _LOOK_S = 1.0
@@ -232,7 +233,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
 
 def _answer(response: Response) -> bytes:
-    head = [STATUS_LINE[response.status_code], *(b"%s: %s\r\n" % header for header in response.raw_headers)]
+    headers = [*response.raw_headers, *ALWAYS]
+    head = [STATUS_LINE[response.status_code], *(b"%s: %s\r\n" % header for header in headers)]
     return b"".join([*head, b"connection: close\r\n\r\n", bytes(response.body)])
 
 

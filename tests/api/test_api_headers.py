@@ -101,6 +101,29 @@ async def test_a_revoked_key_is_refused(shop: Shop) -> None:
     refused(await eventually(refused_now, timeout_s=7), 401, "api_key_invalid")
 
 
+# --- of answers ---
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/payments",
+        "/v1/payments?limit=x",
+        "/v1/nothing",
+        "/v1/ledger/accounts?format=csv",
+        "/",
+        "/docs",
+        "/healthz",
+        "/openapi.json",
+    ],
+)
+async def test_no_answer_is_kept_guessed_at_or_framed(shop: Shop, path: str) -> None:
+    said = (await shop.paysaga.http.get(path, headers=shop.headers)).headers
+    assert [said.get_list(name) for name in ("cache-control", "x-content-type-options")] == [["no-store"], ["nosniff"]]
+    assert "frame-ancestors 'none'" in said["content-security-policy"]
+    assert len(said.get_list("content-security-policy")) == 1
+
+
 # --- routes and methods ---
 
 
