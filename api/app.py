@@ -29,7 +29,7 @@ from api.payout import routes as payout
 from api.reconciliation import files as settlement_files
 from api.reconciliation import report as reconciliation_report
 from api.reconciliation import routes as reconciliation
-from api.strict import BodyLimit
+from api.strict import BodyLimit, HeadAsGet
 from config.settings import Settings
 from runtime.temporal import register_search_attributes
 from runtime.wiring import open_runtime
@@ -69,6 +69,7 @@ def create_app(settings: Settings) -> FastAPI:
     larger = {"/v1/reconciliations/files": settings.reconcile_file_max_bytes, "/webhooks/": webhook.EVENT_BYTES_MAX}
     app.add_middleware(BodyLimit, bytes_max=settings.api_max_body_bytes, larger=larger)
     app.add_middleware(AnswerHeaders)
+    app.add_middleware(HeadAsGet)
     for module in (
         payment,
         explain,

@@ -7,6 +7,7 @@ from fastapi.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
 
 from api.examples import IDEMPOTENCY_KEY
+from api.page import HEADERS
 from config.settings import DEVELOPMENT_API_KEY, SANDBOX_STRIPE_KEY, Settings
 
 _PAGE = """<!doctype html>
@@ -26,7 +27,10 @@ _PAGE = """<!doctype html>
 </html>
 """
 
-_POLICY = "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'"
+_POLICY = (
+    "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; "
+    "base-uri 'none'; frame-ancestors 'none'"
+)
 """What the browser may load and ask: this server. Swagger UI sets styles inline."""
 
 
@@ -36,7 +40,7 @@ def install(app: FastAPI, settings: Settings) -> None:
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:
-        return HTMLResponse(page, headers={"Content-Security-Policy": _POLICY})
+        return HTMLResponse(page, headers=HEADERS | {"Content-Security-Policy": _POLICY})
 
     app.mount("/docs/swagger-ui", StaticFiles(packages=[("fastapi_swagger", "resources")]))
     app.mount("/docs/static", StaticFiles(directory=Path(__file__).parent / "static"))

@@ -130,6 +130,17 @@ def _inspect(value: Any, depth: int) -> None:
         refuse_card_data(f"{value:.0f}")
 
 
+class HeadAsGet:
+    """HEAD is answered as GET, whose body the server leaves out: programs that show or watch a link ask in this way."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        asked = {**scope, "method": "GET"} if scope.get("method") == "HEAD" else scope
+        await self._app(asked, receive, send)
+
+
 class BodyLimit:
     """413 before a body is in memory, whether its length is declared or not. `larger`: the limits of what lies
     under paths that take more: files, which never are in memory as a whole, and events of a PSP."""

@@ -43,7 +43,7 @@ def console() -> Console:
 
 def settings() -> "Settings":
     """Of the stack that runs here, unless the environment names another one."""
-    if "PAYSAGA_DATABASE_URL" in os.environ:
+    if os.environ.get("PAYSAGA_DATABASE_URL"):
         from config.settings import Settings
 
         return Settings()

@@ -13,7 +13,7 @@ from services.command import Caller
 if TYPE_CHECKING:
     from runtime.wiring import Runtime
 
-TEMPORAL_PATIENCE_S = 4.0
+TEMPORAL_PATIENCE_S = 3.0
 """For Temporal's first answer; after it every call is quick or is refused, and the whole command is over in 5 s."""
 
 ANYBODY = Caller(actor="a reader")

@@ -98,7 +98,7 @@ def demo(context: typer.Context) -> None:
 
 def _become(module: str, *arguments: str) -> NoReturn:
     """Replace this process with `python -m module`, so that signals and exit codes are the module's own."""
-    if "PAYSAGA_DATABASE_URL" not in os.environ:
+    if not os.environ.get("PAYSAGA_DATABASE_URL"):
         from embedded.running import adopt_running_stack
 
         adopt_running_stack()

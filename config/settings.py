@@ -5,6 +5,7 @@ What is left unset is served by the embedded stack; set it to a real address and
 
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -201,6 +202,21 @@ class Settings(BaseSettings):
     # --- logs ---
     log_level: str = "INFO"
     log_format: str = Field(default="json", pattern="^(json|console)$")
+
+    @field_validator("database_url", "database_owner_url")
+    @classmethod
+    def _of_postgresql(cls, value: SecretStr | None) -> SecretStr | None:
+        """Empty is unset, as Compose passes it on. The message never has the URL, which has a password."""
+        if value is None or not value.get_secret_value().strip():
+            return None
+        scheme, separator, rest = value.get_secret_value().partition("://")
+        if scheme not in ("postgresql", "postgres") or not separator:
+            raise ValueError("a database URL starts with postgresql://")
+        try:
+            _ = urlsplit(f"//{rest}").port  # which reads it
+        except ValueError:
+            raise ValueError("its port is a number below 65536, and special characters are written as %40") from None
+        return value
 
     @field_validator("stripe_currencies", mode="before")
     @classmethod

@@ -14,10 +14,11 @@ def running_environment(home: Path) -> dict[str, str] | None:
 
 
 def adopt_running_stack() -> Settings:
-    """Settings of this process; what its environment leaves open comes from the running stack, if there is one.
+    """Settings of this process; what its environment leaves open or empty comes from the running stack, if any.
 
     The variables go into this process's environment, so that its own children have them too.
     """
     for key, value in (running_environment(Settings().home) or {}).items():
-        os.environ.setdefault(key, value)
+        if not os.environ.get(key):
+            os.environ[key] = value
     return Settings()

@@ -30,6 +30,8 @@ LOCK_NOT_AVAILABLE = "55P03"
 QUERY_CANCELED = "57014"
 
 _PATIENCE_S = 60.0
+_CONNECT_MAX_S = 3.0
+"""For a connection, however long a statement on it may take: a server that is there answers in milliseconds."""
 
 
 class LockTimeout(Unavailable):
@@ -51,15 +53,15 @@ def sqlalchemy_url(url: str) -> str:
 
 
 class Database:
-    """Runs units of work. Every statement and lock wait is bounded by `timeout_s`."""
+    """Runs units of work. Every statement and lock wait is bounded by `timeout_s`, a connection by 3 s at most."""
 
     def __init__(self, url: str, *, pool_size: int = 20, timeout_s: float = 3.0, application: str = "paysaga") -> None:
-        self._timeout_s = timeout_s
+        self._connect_s = min(timeout_s, _CONNECT_MAX_S)
         self._url, self._application = url, application
         self._long: AsyncEngine | None = None
         timeout_ms = int(timeout_s * 1000)
         options = {
-            "timeout": timeout_s,
+            "timeout": self._connect_s,
             "command_timeout": timeout_s + 1,  # only if the server itself no longer answers
             "server_settings": {
                 "application_name": application,
@@ -107,7 +109,7 @@ class Database:
             "tcp_keepalives_idle": "30",
             "timezone": "UTC",
         }
-        options = {"timeout": self._timeout_s, "server_settings": settings}
+        options = {"timeout": self._connect_s, "server_settings": settings}
         return create_async_engine(sqlalchemy_url(self._url), connect_args=options, poolclass=NullPool)
 
     async def run(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:

@@ -64,6 +64,25 @@ async def test_the_start_page_leads_to_what_runs(paysaga: Deployment) -> None:
     refused(await paysaga.http.post("/"), 405, "method_not_allowed")
 
 
+async def test_every_page_is_private_and_answers_head(paysaga: Deployment) -> None:
+    for path in ("/", "/docs", "/v1/reconciliations/rec_1/report"):
+        whole = await paysaga.http.get(path, headers=BROWSER)
+        head = await paysaga.http.head(path, headers=BROWSER)
+        assert (head.status_code, head.content) == (whole.status_code, b"")
+        for answer in (whole, head):
+            assert answer.headers["content-type"] == "text/html; charset=utf-8"
+            assert "default-src" in answer.headers["content-security-policy"]
+            assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+            assert answer.headers["cache-control"] == "no-store"
+            assert answer.headers["x-content-type-options"] == "nosniff"
+            assert answer.headers["referrer-policy"] == "no-referrer"
+            assert answer.headers["content-length"] == whole.headers["content-length"]
+    assert (await paysaga.http.head("/healthz")).status_code == 200
+    nowhere = await paysaga.http.head("/webhooks/stripe")
+    assert (nowhere.status_code, nowhere.headers["allow"]) == (405, "POST")
+    assert (await paysaga.http.post("/")).headers["allow"] == "GET, HEAD"
+
+
 def test_the_start_page_names_what_has_an_address() -> None:
     names = {"public_url": None, "temporal_ui_url": None, "sandbox_url": None}
     assert re.findall(r'href="([^"]+)"', body_of(Settings().model_copy(update=names))) == ["docs"]
