@@ -174,8 +174,10 @@ class ReconciliationActivities:
             await asyncio.to_thread(_skip, lines, position.lines)
             while not position.done:
                 page = await asyncio.to_thread(lambda: list(islice(lines, FILE_PAGE)))
+                if not page and not position.lines:
+                    reading.note("The file has no line to compare: is it the right one, and of the right time?")
                 position = await self._keep(
-                    run["id"], position, page, None, last=len(page) < FILE_PAGE, notes=reading.notes
+                    run["id"], position, page, None, last=len(page) < FILE_PAGE, notes=reading.remarks()
                 )
         return position
 

@@ -16,6 +16,7 @@ UNPACKED_MAX_BYTES = 4_000_000_000
 
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 _GZIP = b"\x1f\x8b"
+_OF_SYSTEMS = ("", "Thumbs.db", "desktop.ini")
 
 
 def read_packed(file: BinaryIO, read: Callable[[BinaryIO, Reading], Iterator[T]], reading: Reading) -> Generator[T]:
@@ -59,7 +60,7 @@ def _begins_as_xml(start: bytes) -> bool:
 
 
 def _members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
-    """The files in it, by name, without what the Mac adds."""
+    """The files in it, by name, without what a Mac or Windows adds."""
     found = [info for info in archive.infolist() if not info.is_dir() and not _hidden(info.filename)]
     if any(info.filename == "[Content_Types].xml" for info in found):
         raise SettlementFileError(1, "a workbook of a spreadsheet: save its sheet as CSV")
@@ -72,7 +73,7 @@ def _members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
 
 def _hidden(name: str) -> bool:
     path = PurePosixPath(name)
-    return path.parts[0] == "__MACOSX" or path.name.startswith(".")
+    return "__MACOSX" in path.parts or path.name.startswith(".") or path.name in _OF_SYSTEMS
 
 
 def _read_member(
@@ -81,8 +82,11 @@ def _read_member(
     read: Callable[[BinaryIO, Reading], Iterator[T]],
     reading: Reading,
 ) -> Iterator[T]:
+    reading.begin_part()
     with archive.open(member) as file:
         try:
+            if _start(file, 4) in _ZIP:  # type: ignore[arg-type]
+                raise SettlementFileError(1, "a zip in a zip: unpack it first")
             yield from read(file, reading)  # type: ignore[arg-type]
         except SettlementFileError as error:
             raise SettlementFileError(

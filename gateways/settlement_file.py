@@ -2,6 +2,7 @@
 read, and the bounds of a line. Past these it is no real movement, and would not fit the columns that keep lines."""
 
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from typing import TypeVar
@@ -19,6 +20,9 @@ YEARS = range(2000, 2200)
 _DECIMAL = re.compile(r"([+-]?)(?=\.?[0-9])([0-9]{0,18})(?:\.([0-9]{0,18}))?", re.ASCII)
 """A decimal of XML Schema: a sign, and a digit on at least one side of the point."""
 
+PARTS_LINES_MAX = 1_000_000
+"""Lines that are remembered of a file's parts: some 70 bytes each."""
+
 NOTES_MAX = 20
 """Remarks of one reading that are kept."""
 
@@ -35,14 +39,39 @@ class SettlementFileError(ValueError):
 @dataclass
 class Reading:
     """The terms of reading a file, and remarks about it. `zone`: of its times that have none. `notes`: sentences
-    for a person about what does not stop the reading, each once."""
+    for a person about what does not stop the reading, each once; `counts`: others, with how often each was so."""
 
     zone: tzinfo = UTC
     notes: list[str] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+    _part: set[int] | None = None
+    _earlier: set[int] = field(default_factory=set)
 
     def note(self, sentence: str) -> None:
         if sentence not in self.notes and len(self.notes) < NOTES_MAX:
             self.notes.append(sentence)
+
+    def remarks(self) -> list[str]:
+        """The sentences for a person about all that was read."""
+        return [*self.notes, *(f"{sentence}: {number:,}." for sentence, number in self.counts.items())]
+
+    def begin_part(self) -> None:
+        """A part of the file begins that may have lines of an earlier one: a statement, or a file in a zip."""
+        self._earlier |= self._part or set()
+        self._part = set()
+
+    def repeated(self, *facts: object) -> bool:
+        """Whether an earlier part has a line of these facts; such a line is counted, and there once. Within a part two
+        that are alike are two. Past PARTS_LINES_MAX none is known any more, and so each is there."""
+        if self._part is None:
+            return False
+        digest = hash(facts)
+        if digest in self._earlier:
+            self.counts["Lines that an earlier file or statement of this upload has as well, and that count once"] += 1
+            return True
+        if len(self._earlier) + len(self._part) < PARTS_LINES_MAX:
+            self._part.add(digest)
+        return False
 
 
 def minor_units(text: str, currency: str) -> int:

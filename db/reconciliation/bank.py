@@ -133,10 +133,10 @@ _MATCH: list[str] = [
     *table(
         "bank_named",
         f"""
-        SELECT *, row_number() OVER (PARTITION BY kind, key ORDER BY same DESC, occurred_at, line_no) AS n
+        SELECT *, row_number() OVER (PARTITION BY kind, key ORDER BY same DESC, even DESC, occurred_at, line_no) AS n
         FROM (SELECT DISTINCT ON (l.run_id, l.line_no) l.run_id, l.line_no, l.reference, l.amount, l.currency,
                      l.occurred_at, n.kind, n.key, n.how, n.name, coalesce(f.confirmed_by = l.reference, false) AS same,
-                     f.confirmed_by
+                     f.confirmed_by, l.amount = f.amount AND l.currency = f.currency AS even
               FROM bank_numbered l
               JOIN (SELECT b.run_id, b.line_no, n.kind, n.key, 'psp_id' AS how, b.name
                     FROM (SELECT run_id, line_no, unnest(names) AS name FROM bank_numbered) b
@@ -192,18 +192,18 @@ _PAIR: list[str] = [
                coalesce(f.key, m.key, l.reference) AS key, f.tenant_id, coalesce(f.key, m.key) AS object_id,
                coalesce(l.judged, false) AS judged, coalesce(f.must, false) AS must, l.origin, l.run_id, l.line_no,
                l.reference, l.amount AS there_amount, 0::bigint AS fee, l.currency AS there_currency, l.occurred_at,
-               m.how, m.name, m.entries, m.payouts, f.amount AS ledger_amount, f.currency AS ledger_currency,
-               f.at AS ledger_at,
+               m.how, m.name, m.entries, m.payouts, m.confirmed, f.amount AS ledger_amount,
+               f.currency AS ledger_currency, f.at AS ledger_at,
                CASE WHEN l.copy > 1 THEN l.reference ELSE m.duplicate_of END AS duplicate_of,
                l.copy = 1 AND m.kind IS NULL AND NOT {_OF_PSP} AS unrelated
         FROM bank_numbered l
         LEFT JOIN (
-            SELECT run_id, line_no, kind, key, how, name, NULL AS entries, NULL AS payouts,
+            SELECT run_id, line_no, kind, key, how, name, NULL AS entries, NULL AS payouts, same AS confirmed,
                    CASE WHEN n > 1 THEN first_value(reference) OVER (PARTITION BY kind, key ORDER BY n)
                         WHEN confirmed_by <> reference THEN confirmed_by END AS duplicate_of
             FROM bank_named
             UNION ALL
-            SELECT run_id, line_no, kind, key, 'guess', NULL, entries, payouts, NULL FROM bank_guess
+            SELECT run_id, line_no, kind, key, 'guess', NULL, entries, payouts, false, NULL FROM bank_guess
         ) m ON m.run_id = l.run_id AND m.line_no = l.line_no AND l.copy = 1
         FULL JOIN bank_fact f ON f.kind = m.kind AND f.key = m.key AND m.duplicate_of IS NULL
         """,

@@ -75,6 +75,7 @@ def pair_of(row: dict[str, Any], subject: Subject = Subject.PSP) -> Pair:
         unrelated=bool(row.get("unrelated")),
         called=row.get("name"),
         alike=(row.get("entries") or 1, row.get("payouts") or 1),
+        confirmed=bool(row.get("confirmed")),
         **{name: row[name] for name in same},
     )
 

@@ -65,7 +65,8 @@ class Pair:
     `key` names it here: our id, or the PSP's name of the movement. `record_*` is what our record says, with the sign
     that the line has. `undone`: a refund and its failure, which are both listed and come to nothing. `unrelated`: an
     entry of our bank that is not the PSP's. `called`: the name on the bank's entry that it was matched by. `alike`: how
-    many lines and how many records of ours a guess had to choose among. `corrected` and `fee_corrected` are corrections
+    many lines and how many records of ours a guess had to choose among. `confirmed`: an earlier run has matched them,
+    by `how`. `corrected` and `fee_corrected` are corrections
     that people have booked (currency → minor units), on top of `booked` and `fee`.
     """
 
@@ -89,6 +90,7 @@ class Pair:
     unrelated: bool = False
     called: str | None = None
     alike: tuple[int, int] = (1, 1)
+    confirmed: bool = False
     corrected: Mapping[str, int] = field(default_factory=dict)
     fee_corrected: Mapping[str, int] = field(default_factory=dict)
 

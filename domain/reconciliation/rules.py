@@ -176,7 +176,10 @@ def _duplicate(pair: Pair, terms: Terms) -> Finding:
 
 def _matched(pair: Pair) -> Finding:
     assert pair.line is not None, "a match has a line"
-    if pair.how is MatchedBy.GUESS and max(pair.alike) > 1:
+    if pair.confirmed and pair.called is None:
+        by = "a guess from amount and day" if pair.how is MatchedBy.GUESS else "its name"
+        reason = f"Matched with {pair.name} by an earlier run, by {by}; it stays its match."
+    elif pair.how is MatchedBy.GUESS and max(pair.alike) > 1:
         reason = (
             f"A guess: {_alike(pair)} have this amount at this time, and no name tells them apart; {pair.name} was "
             "taken in the order of time."

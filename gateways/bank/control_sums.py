@@ -26,8 +26,8 @@ class ControlSums:
     _told: dict[tuple[str, str], str] = field(default_factory=dict)
     _balances: dict[str, tuple[Decimal, str]] = field(default_factory=dict)
     _balance: dict[str, str] = field(default_factory=dict)
-    _counts: Counter[str] = field(default_factory=Counter)
-    _sums: dict[str, Decimal] = field(default_factory=dict)
+    _counts: Counter[tuple[str, bool]] = field(default_factory=Counter)
+    _sums: dict[tuple[str, bool], Decimal] = field(default_factory=dict)
     _booked: dict[str, Decimal] = field(default_factory=dict)
 
     def told(self, path: list[str], text: str, currency: str) -> None:
@@ -50,22 +50,22 @@ class ControlSums:
     def entry(self, amount: str | None, currency: str, direction: str | None, *, booked: bool) -> None:
         """Count an entry, booked or not."""
         size, way = _decimal(amount or "") or Decimal(0), "TtlDbtNtries" if direction == "DBIT" else "TtlCdtNtries"
-        for part in ("TtlNtries", way):
-            self._counts[part] += 1
-            self._sums[part] = self._sums.get(part, Decimal(0)) + size
+        for key in ((part, alone) for part in ("TtlNtries", way) for alone in ((False, True) if booked else (False,))):
+            self._counts[key] += 1
+            self._sums[key] = self._sums.get(key, Decimal(0)) + size
         if booked:
             signed = -size if direction == "DBIT" else size
             self._booked[currency] = self._booked.get(currency, Decimal(0)) + signed
 
     def compare(self, reading: Reading) -> None:
-        """Note what contradicts the entries."""
+        """Note what contradicts the entries: all of them, and those alone that are booked, as banks do either."""
         name = f"Statement {self.name[:40]}" if self.name else "A statement"
         for (part, what), text in self._told.items():
             told = _decimal(text)
-            have = Decimal(self._counts[part]) if what == "NbOfNtries" else self._sums.get(part, Decimal(0))
-            if what in ("NbOfNtries", "Sum") and told is not None and told != have:
+            have = [self._have(part, what, alone) for alone in (False, True)]
+            if what in ("NbOfNtries", "Sum") and told is not None and told not in have:
                 unit = "a number" if what == "NbOfNtries" else "a sum"
-                reading.note(f"{name} says {unit} of {_PARTS[part]} of {told:f}, and has {have:f}: is it whole?")
+                reading.note(f"{name} says {unit} of {_PARTS[part]} of {told:f}, and has {have[0]:f}: is it whole?")
         begin = next((self._balances[code] for code in _BEGIN if code in self._balances), None)
         end = next((self._balances[code] for code in _END if code in self._balances), None)
         if begin is not None and end is not None and begin[1] == end[1]:
@@ -75,6 +75,11 @@ class ControlSums:
                     f"{name} goes from {begin[0]:f} to {end[0]:f} {begin[1][:3]}, and its entries come to {booked:f}: "
                     "is it whole?"
                 )
+
+    def _have(self, part: str, what: str, alone: bool) -> Decimal:
+        """The number or sum of entries; `alone`: of those that are booked."""
+        key = (part, alone)
+        return Decimal(self._counts[key]) if what == "NbOfNtries" else self._sums.get(key, Decimal(0))
 
 
 def _decimal(text: str) -> Decimal | None:

@@ -19,6 +19,11 @@ def not_a_statement(tag: str) -> str:
     if kind is None and name in _ENVELOPES:
         return f"not a camt.053 statement but {_KINDS['head.001']}"
     if kind is None or kind[1] == "camt.053":
-        return f"not a camt.053 statement: it begins with {name[:50]!r}"
+        space = tag[1:].rpartition("}")[0]
+        where = f" of the namespace {space[:80]!r}" if space else ""
+        return (
+            f"not a camt.053 statement: it begins with {name[:50]!r}{where}, and a statement does with Document of "
+            "'urn:iso:std:iso:20022:tech:xsd:camt.053.001.08', or of another version: ask the bank for that"
+        )
     what = _KINDS.get(kind[1], "another message")
     return f"not a camt.053 statement but {what} ({kind[1]})" + ("" if ":" in what else ": ask the bank for camt.053")

@@ -30,10 +30,12 @@ _METADATA = {
 }
 
 
-DELIMITERS = ",;\t"
+DELIMITERS = ",;\t|"
 """What separates the columns: Stripe's comma, or what a spreadsheet made of it."""
 
 _AGAIN = "download the report again and upload it as it is, not saved from a spreadsheet"
+_NO_TEXT = re.compile("[\ud800-\udfff]")
+"""What is made of bytes that are no text: it is refused with its own line, and not with that where a block begins."""
 _CHOOSE = "choose it under the columns of Stripe's report “Balance change from activity”, itemized"
 _COMMA = re.compile(r"([+-]?[0-9]*),([0-9]+)", re.ASCII)
 
@@ -41,14 +43,18 @@ _COMMA = re.compile(r"([+-]?[0-9]*),([0-9]+)", re.ASCII)
 def read_itemized(file: BinaryIO, reading: Reading) -> Iterator[PspLine]:
     """The rows of `balance_change_from_activity.itemized.3`, in the file's order; columns in any order, others ignored.
 
-    Read as Stripe gives it or as a spreadsheet saves it: UTF-8, or UTF-16 with a byte order mark; commas, semicolons or
-    tabs, and between semicolons or tabs a decimal comma as well. `source_id` may be left out, as it is in Stripe's
+    Read as Stripe gives it or as a spreadsheet saves it: UTF-8, or UTF-16 with a byte order mark; commas, semicolons,
+    tabs or bars, and between any but commas a decimal comma as well. Reports that were put together have their header
+    again. `source_id` may be left out, as it is in Stripe's
     default columns: then only the balance transaction names a line. `created_utc` and `available_on_utc` are UTC;
     `created` and `available_on` are of the zone that the report was made for, which the file does not say:
-    `reading.zone`. `trace_id`, which the report of payouts has, may be there. Raises SettlementFileError.
+    `reading.zone`. A time that its clocks leave out is refused, and of one that they have twice it is the first.
+    `trace_id`, which the report of payouts has, may be there. Raises SettlementFileError.
     https://docs.stripe.com/reports/report-types/balance
     """
-    text = io.TextIOWrapper(file, encoding=_encoding(file), newline="")
+    encoding = _encoding(file)
+    errors = "surrogatepass" if encoding == "utf-16" else "surrogateescape"
+    text = io.TextIOWrapper(file, encoding=encoding, errors=errors, newline="")
     try:
         yield from _rows(_Records(text), reading)
     finally:
@@ -66,7 +72,7 @@ def _encoding(file: BinaryIO) -> str:
 def _rows(records: "_Records", reading: Reading) -> Iterator[PspLine]:
     header = next(records, None)
     if header is None:
-        raise SettlementFileError(1, "the file is empty")
+        raise SettlementFileError(1, "the file is empty: download it again")
     header = [name.strip("\ufeff ") for name in header]
     _check(header, records)
     if "created_utc" not in header:
@@ -79,15 +85,19 @@ def _rows(records: "_Records", reading: Reading) -> Iterator[PspLine]:
             "There is no column `source_id`: a line is known by its balance transaction, or by amount and time alone."
         )
     for fields in records:
+        if [name.strip("\ufeff ") for name in fields] == header:
+            continue
         if len(fields) != len(header):
             raise SettlementFileError(
                 records.line_no, f"{len(fields)} fields, and not {len(header)} as in the header: {_AGAIN}"
             )
         row = dict(zip(header, fields, strict=True))
         try:
-            yield _line(row, reading, decimal_comma=records.delimiter != ",")
+            line = _line(row, reading, decimal_comma=records.delimiter != ",")
         except ValueError as error:
             raise SettlementFileError(records.line_no, str(error)) from None
+        if not reading.repeated(line.reference, line.amount, line.fee, line.currency):
+            yield line
 
 
 def _check(header: list[str], records: "_Records") -> None:
@@ -152,26 +162,30 @@ class _Records:
         if self._left < 0:
             raise SettlementFileError(self.line_no, "the record has no end: is a quotation mark missing?")
         if "\0" in line:
-            raise SettlementFileError(self.line_no, "a character that no text has: is it a CSV file?")
+            raise SettlementFileError(self.line_no, f"a character that no text has: is it a CSV file? Else {_AGAIN}")
+        if not line.isascii() and _NO_TEXT.search(line):
+            raise SettlementFileError(self.line_no, f"not UTF-8: {_AGAIN}")
         return line
 
 
 def _line(row: Mapping[str, str], reading: Reading, *, decimal_comma: bool) -> PspLine:
     """Raises ValueError, which names the column."""
+    reference = _name(row, "balance_transaction_id")
+    if reference is None:
+        raise ValueError(
+            "no balance_transaction_id in its column: a total or a remark is no row of the report, take it out"
+        )
     currency = row["currency"].upper()
     try:
         exponent(currency)
     except MoneyError:
-        raise ValueError(f"column currency: {row['currency'][:50]!r} is not a currency") from None
+        raise ValueError(f"column currency: {row['currency'][:50]!r} is not a currency: {_AGAIN}") from None
     amount, fee, net = (_amount(row, name, currency, decimal_comma=decimal_comma) for name in ("gross", "fee", "net"))
     if net != amount - fee:
         raise ValueError(f"column net: {row['net']} is not gross {row['gross']} less fee {row['fee']}: {_AGAIN}")
-    reference = _name(row, "balance_transaction_id")
-    if reference is None:
-        raise ValueError("no balance_transaction_id in its column: a total or a remark is no row of the report")
     occurred_at = _time(row, "created", reading)
     if occurred_at is None:
-        raise ValueError("column created_utc: no time")
+        raise ValueError(f"column created{'_utc' if 'created_utc' in row else ''}: no time: {_AGAIN}")
     kind = line_kind(row["reporting_category"])
     return PspLine(
         reference=reference,
@@ -202,7 +216,7 @@ def _name(row: Mapping[str, str], column: str) -> str | None:
     try:
         return bounded_name(row.get(column) or None)
     except ValueError as error:
-        raise ValueError(f"column {column}: {error}") from None
+        raise ValueError(f"column {column}: {error}: {_AGAIN}") from None
 
 
 def _charge(row: Mapping[str, str], kind: PspLineKind) -> str | None:
@@ -217,7 +231,25 @@ def _time(row: Mapping[str, str], name: str, reading: Reading) -> datetime | Non
     for column, zone in ((f"{name}_utc", UTC), (name, reading.zone)):
         if text := row.get(column):
             try:
-                return utc(text, zone)
+                time = utc(text, zone)
             except ValueError as error:
                 raise ValueError(f"column {column}: {error} such as 2026-11-20 10:02:11: {_AGAIN}") from None
+            if column == "created":
+                _at_a_change_of_clocks(text, time, reading)
+            return time
     return None
+
+
+def _at_a_change_of_clocks(text: str, time: datetime, reading: Reading) -> None:
+    """Count a local time that the zone's clocks have twice. Raises ValueError for one that they leave out: it is of
+    another zone."""
+    local = datetime.fromisoformat(text)
+    if local.tzinfo is not None:
+        return
+    if time.astimezone(reading.zone).replace(tzinfo=None) != local:
+        raise ValueError(
+            f"column created: the clocks of {reading.zone} leave {text} out: the report was made for another zone, run "
+            "it with that one (`--zone`), or download it with the column `created_utc`"
+        )
+    if local.replace(tzinfo=reading.zone, fold=1).astimezone(UTC) != time:
+        reading.counts[f"Times that the clocks of {reading.zone} have twice, and that were read as the first"] += 1

@@ -28,8 +28,21 @@ def read(file: bytes) -> list[PspLine]:
 def test_a_file_and_the_same_in_a_zip() -> None:
     for file in (written(ROW), packed(a=written(ROW)), packed(**{"__MACOSX/._a": b"x", "a": written(ROW), ".b": b""})):
         assert read(file) == [LINE]
-    assert read(packed(a=written(ROW), b=written(ROW), **{"c/": b""})) == [LINE, LINE]
+    assert read(packed(**{"a": written(ROW, ROW), "c/": b"", "f/__MACOSX/b": b"x", "Thumbs.db": b"\0", ".": b""})) == [
+        *(LINE, LINE)
+    ]
     assert read(packed(a=written(ROW).decode().encode("utf-16"))) == [LINE]
+
+
+def test_a_line_that_several_files_have_is_one() -> None:
+    other = written({**ROW, "gross": "500.01", "net": "485.21"}, {**ROW, "balance_transaction_id": "txn_2"})
+    reading = Reading()
+    files = packed(day=written(ROW, ROW), month=written(ROW), other=other)
+    assert [(line.reference, line.amount) for line in read_packed(io.BytesIO(files), read_itemized, reading)] == [
+        *(("txn_1", 50_000), ("txn_1", 50_000), ("txn_1", 50_001), ("txn_2", 50_000))
+    ], "twice in one file is twice, and another amount is another line"
+    [told] = reading.remarks()
+    assert told.endswith("count once: 1.")
 
 
 @pytest.mark.parametrize(
@@ -38,9 +51,11 @@ def test_a_file_and_the_same_in_a_zip() -> None:
         (packed(), "no file in it"),
         (packed(**{"[Content_Types].xml": b"<x/>"}), "save its sheet as CSV"),
         (packed(a=written(ROW))[:-30], "cannot be unpacked"),
-        (packed(a=written(ROW) * 50).replace(b"\x78", b"\x79"), ""),
+        (packed(a=written(ROW))[:60] + b"\xff" * 9 + packed(a=written(ROW))[69:], "cannot be unpacked"),
         (packed(a=written(ROW), b=b"x,y\n"), "line 1: of 'b' in the zip: no column"),
         (packed(**{str(number): b"" for number in range(1_001)}), "too much"),
+        (packed(a=packed(a=written(ROW))), "'a' in the zip: a zip in a zip: unpack it first"),
+        (packed(**{".": written(ROW)}), "no file in it"),
         (b"\x1f\x8b\x08", "gzip"),
     ],
 )

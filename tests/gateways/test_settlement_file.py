@@ -120,6 +120,21 @@ def test_local_times_are_of_the_zone_that_is_given() -> None:
     assert read(written({**ROW, "created": "2026-11-20 05:00:00"}, columns=[*ROW, "created"])) == [LINE], "as it was"
 
 
+def test_local_times_at_a_change_of_clocks() -> None:
+    def berlin(*times: str) -> tuple[list[PspLine], list[str]]:
+        reading = Reading(zone=ZoneInfo("Europe/Berlin"))
+        rows = "".join(DEFAULT.splitlines(keepends=True)[1].replace("2026-11-20 10:00:00", time) for time in times)
+        file = io.BytesIO((DEFAULT.splitlines(keepends=True)[0] + rows).encode())
+        return list(read_itemized(file, reading)), reading.remarks()
+
+    lines, told = berlin("2026-10-25 01:59:59", "2026-10-25 02:30:00", "2026-10-25 03:00:00")
+    assert [line.occurred_at.hour for line in lines] == [23, 0, 2]
+    assert told[-1] == "Times that the clocks of Europe/Berlin have twice, and that were read as the first: 1."
+    assert not any("twice" in sentence for sentence in berlin("2026-10-25T02:30:00+01:00")[1])
+    with pytest.raises(SettlementFileError, match=r"line 3: column created: the clocks .* leave .* out: .*`--zone`"):
+        berlin("2026-03-29 01:59:59", "2026-03-29 02:30:00")
+
+
 GERMAN = written({**ROW, "gross": "500,00", "fee": "14,80", "net": "485,2"}, delimiter=";")
 
 
@@ -135,6 +150,9 @@ GERMAN = written({**ROW, "gross": "500,00", "fee": "14,80", "net": "485,2"}, del
         b"sep=;\r\n" + GERMAN,
         b"\xef\xbb\xbf\n" + GERMAN + b";" * 14,
         written(ROW, delimiter="\t"),
+        written(ROW, delimiter="|"),
+        b"sep=|\n" + written(ROW, delimiter="|"),
+        written() + b"\r\n" + written() + written(ROW) + written(),
         written(ROW).decode().encode("utf-16"),
     ],
 )
@@ -146,6 +164,15 @@ def test_every_refusal_names_the_line_the_column_and_the_remedy() -> None:
     for row, column in (({"gross": "1.500,00"}, "gross"), ({"created_utc": "20.11.2026 10:02"}, "created_utc")):
         line_no, told = refused(b"\n" + written(ROW, {**ROW, **row}))
         assert (line_no, f"column {column}" in told, "download the report again" in told) == (4, True, True)
+    for row, column in (
+        ({"currency": ""}, "currency"),
+        ({"created_utc": ""}, "created_utc"),
+        ({"source_id": "x" * 256}, "source_id"),
+    ):
+        told = refused(written({**ROW, **row}))[1]
+        assert (told.startswith(f"column {column}: "), "download the report again" in told) == (True, True), told
+    total = dict.fromkeys(ROW, "") | {"gross": "500.00"}
+    assert "a total or a remark is no row of the report, take it out" in refused(written(ROW, total))[1]
     assert "bank's statement" in refused(b"<?xml version='1.0'?><Document/>")[1]
 
 
@@ -324,7 +351,6 @@ def test_a_header_without_what_is_needed(name: str) -> None:
         b'{"object":"list"}',
         b"<html></html>",
         written(ROW, columns=[*ROW, "net"]),
-        written(ROW).replace(b",", b"|"),
     ],
 )
 def test_what_is_no_report(file: bytes) -> None:
@@ -338,7 +364,8 @@ def test_what_is_no_report(file: bytes) -> None:
         (written(ROW) + b'"a"b,c\r\n', 3),
         (written(ROW, {**ROW, "description": "d" * 200_000}), 3),
         (written(ROW).decode().encode("utf-16-le"), 1),
-        (written({**ROW, "description": "é"}).decode().encode("latin-1"), 1),
+        (written(*[ROW] * 500, {**ROW, "description": "é"}, ROW).decode().encode("latin-1"), 502),
+        (written(ROW).decode().encode("utf-16") + b"\0\xd8\n\0", 3),
     ],
 )
 def test_what_is_no_csv_or_no_text(file: bytes, line_no: int) -> None:

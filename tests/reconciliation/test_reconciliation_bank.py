@@ -48,8 +48,10 @@ async def test_an_entry_that_was_matched_by_a_guess_stays_the_payouts(scenario: 
     """Also where an overlapping statement, or the same one, has it again; its names say that it is the PSP's."""
     await booked(scenario)
     line = entry("bank-1", "STRIPE")
-    for _ in range(3):
-        assert (await statement(scenario, line)).one(LineClass.MATCHED)["how"] == "guess"
+    for again in range(3):
+        item = (await statement(scenario, line)).one(LineClass.MATCHED)
+        assert item["how"] == "guess"
+        assert ("by an earlier run, by a guess from amount and day" in item["reason"]) is bool(again)
     found = await statement(scenario, entry("bank-0", "RENT", amount=-7), line, window=(DAY, DAY + timedelta(days=1)))
     assert found.classes == ["matched", "unrelated"]
     assert (await statement(scenario, entry("bank-2", "STRIPE"))).classes == ["missing_here"], "another entry is not"
@@ -182,6 +184,9 @@ async def test_amount_and_currency(scenario: Scenario) -> None:
     await booked(scenario)
     item = (await statement(scenario, entry("bank-1", "po_1", amount=80_000))).one(LineClass.AMOUNT)
     assert item["reason"] == "The bank lists 800.00 INR for the PSP's po_1, and we booked 900.00 INR."
+    right = await statement(scenario, entry("bank-2", "po_1", at=NOON + hours(20)))
+    found = {item["class"]: item["line_reference"] for item in right.items}
+    assert found == {"matched": "bank-2", "duplicate": "bank-1"}, "the right amount, though it comes later"
 
 
 @pytest.mark.parametrize("names", [("po_unknown",), ("Stripe", "PAYOUT"), ("txn_1",)])
