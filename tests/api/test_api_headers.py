@@ -135,7 +135,7 @@ async def test_an_unknown_route(shop: Shop) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "allow"),
     [
-        ("PUT", "/v1/payments", "GET, POST"),
+        ("PUT", "/v1/payments", "GET, HEAD, POST"),
         ("GET", "/v1/payments/pay_1/cancel", "POST"),
         ("DELETE", "/v1/payments/pay_1", "GET, HEAD"),
         ("DELETE", "/v1/merchants/anna", "GET, HEAD, PATCH"),
