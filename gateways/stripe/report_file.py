@@ -38,18 +38,20 @@ _NO_TEXT = re.compile("[\ud800-\udfff]")
 """What is made of bytes that are no text: it is refused with its own line, and not with that where a block begins."""
 _CHOOSE = "choose it under the columns of Stripe's report “Balance change from activity”, itemized"
 _COMMA = re.compile(r"([+-]?[0-9]*),([0-9]+)", re.ASCII)
+_THOUSANDS = re.compile(r"[+-]?[0-9]{1,3}[.,][0-9]{3}", re.ASCII)
+"""An amount that a spreadsheet may have written with a separator of thousands and without decimals."""
 
 
 def read_itemized(file: BinaryIO, reading: Reading) -> Iterator[PspLine]:
     """The rows of `balance_change_from_activity.itemized.3`, in the file's order; columns in any order, others ignored.
 
     Read as Stripe gives it or as a spreadsheet saves it: UTF-8, or UTF-16 with a byte order mark; commas, semicolons,
-    tabs or bars, and between any but commas a decimal comma as well. Reports that were put together have their header
-    again. `source_id` may be left out, as it is in Stripe's
-    default columns: then only the balance transaction names a line. `created_utc` and `available_on_utc` are UTC;
-    `created` and `available_on` are of the zone that the report was made for, which the file does not say:
-    `reading.zone`. A time that its clocks leave out is refused, and of one that they have twice it is the first.
-    `trace_id`, which the report of payouts has, may be there. Raises SettlementFileError.
+    tabs or bars, and between any but commas a decimal comma as well; what may be thousands is refused. Reports that
+    were put together have their header again. `source_id` may be left out, as it is in Stripe's default columns: then
+    only the balance transaction names a line. `created_utc` and `available_on_utc` are UTC; `created` and
+    `available_on` are of the zone that the report was made for, which the file does not say: `reading.zone`. A time
+    that its clocks leave out is refused, and of one that they have twice it is the first. `trace_id`, which the report
+    of payouts has, may be there. Raises SettlementFileError.
     https://docs.stripe.com/reports/report-types/balance
     """
     encoding = _encoding(file)
@@ -207,6 +209,8 @@ def _amount(row: Mapping[str, str], column: str, currency: str, *, decimal_comma
     text = row[column]
     comma = _COMMA.fullmatch(text) if decimal_comma else None
     try:
+        if decimal_comma and exponent(currency) < 3 and _THOUSANDS.fullmatch(text):
+            raise ValueError(f"{text!r} may be thousands or decimals")
         return minor_units(f"{comma[1]}.{comma[2]}" if comma else text, currency)
     except ValueError as error:
         raise ValueError(f"column {column}: {error}: {_AGAIN}") from None

@@ -176,6 +176,18 @@ def test_every_refusal_names_the_line_the_column_and_the_remedy() -> None:
     assert "bank's statement" in refused(b"<?xml version='1.0'?><Document/>")[1]
 
 
+@pytest.mark.parametrize(("gross", "delimiter"), [("1.000", ";"), ("1,500", ";"), ("-1,000", "\t"), ("999,000", "|")])
+def test_thousands_are_not_taken_for_decimals(gross: str, delimiter: str) -> None:
+    row = {**ROW, "gross": gross, "fee": "0", "net": gross}
+    line_no, told = refused(written(ROW, row, delimiter=delimiter))
+    assert (line_no, told.partition(":")[0]) == (3, "column gross")
+    assert f"{gross!r} may be thousands or decimals: download" in told
+    dinars = written({**row, "currency": "kwd"}, delimiter=delimiter)
+    assert str(read(dinars)[0].amount) == gross.replace(".", "").replace(",", ""), (
+        "three decimals are no more than these"
+    )
+
+
 def test_columns_that_may_be_left_out() -> None:
     columns = [
         "created",
