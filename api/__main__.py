@@ -3,16 +3,21 @@
 import sys
 
 import uvicorn
+from pydantic import ValidationError
 
 from api.app import create_app
 from api.connections import ConnectionLimits, bounded
-from config.settings import Settings
+from config.settings import Settings, unusable
 from runtime.logs import configure_logs
 from runtime.wiring import SettingMissing
 
 
 def main() -> int:
-    settings = Settings()
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        print(*unusable(error), sep="\n", file=sys.stderr)  # noqa: T201
+        return 2
     configure_logs(settings.log_level, settings.log_format)
     try:
         app = create_app(settings)

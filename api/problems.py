@@ -157,9 +157,8 @@ _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 def _methods_of(app: FastAPI, request: Request) -> list[str]:
     """The methods that the path of a request takes. Starlette names the methods of the first route alone."""
-    taken = {
+    return [
         method
         for method in _METHODS
         if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in app.router.routes)
-    }
-    return [method for method in _METHODS if method in taken or (method == "HEAD" and "GET" in taken)]
+    ]

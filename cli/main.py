@@ -8,9 +8,11 @@ Whatever a command needs is imported when it is called: `--help` starts at once,
 """
 
 import asyncio
+import errno
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -142,10 +144,14 @@ def _sentences(error: BaseException) -> Iterator[str]:
         from cli.hints import WHERE_TO_LOOK
 
         yield error.detail + WHERE_TO_LOOK.get(error.code, "")
+    elif isinstance(error, OSError) and error.filename is not None:
+        yield f"{error.filename}: {error.strerror}."
+    elif isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        yield f"The output cannot be written: {error.strerror}."
     elif "pydantic" in sys.modules and isinstance(error, sys.modules["pydantic"].ValidationError):
-        for one in error.errors():
-            name = "_".join(str(part) for part in one["loc"]).upper()
-            yield f"PAYSAGA_{name} is not usable: {one['msg']}."
+        from config.settings import unusable
+
+        yield from unusable(error)
 
 
 def _complain(sentence: str) -> None:
@@ -156,10 +162,8 @@ def _complain(sentence: str) -> None:
 
 def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
-        try:
+        with suppress(OSError, AttributeError):  # the reader of our pipe is gone, or it was closed before we began
             stream.flush()
-        except OSError:  # the reader of our pipe is gone
-            continue
 
 
 if __name__ == "__main__":

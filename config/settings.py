@@ -3,11 +3,14 @@
 What is left unset is served by the embedded stack; set it to a real address and the same code uses that instead.
 """
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 DEVELOPMENT_API_KEY = "sk_test_paysaga"
@@ -18,7 +21,12 @@ SANDBOX_WEBHOOK_SECRET = "whsec_sandbox"  # noqa: S105 - both ends of it are on 
 class Settings(BaseSettings):
     """One instance per process. Durations end in their unit; amounts do not occur here."""
 
-    model_config = SettingsConfigDict(env_prefix="PAYSAGA_", env_file=None, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="PAYSAGA_",
+        env_file=None,
+        extra="ignore",
+        hide_input_in_errors=True,  # it may be a secret, and errors are logged
+    )
 
     # --- the embedded stack ---
     home: Path = Field(default=Path(".paysaga"), description="data folder of the embedded stack")
@@ -218,7 +226,30 @@ class Settings(BaseSettings):
             raise ValueError("its port is a number below 65536, and special characters are written as %40") from None
         return value
 
+    @field_validator("temporal_address")
+    @classmethod
+    def _of_a_server(cls, value: str | None) -> str | None:
+        if value and not re.fullmatch(r"[^\s/@]+:\d{1,5}", value):
+            raise ValueError("it is written host:port, without https:// or spaces")
+        return value
+
+    @field_validator("business_zone")
+    @classmethod
+    def _of_the_world(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError("no such time zone; one is written as in Europe/Berlin") from None
+        return value
+
     @field_validator("stripe_currencies", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return frozenset(c.strip().upper() for c in value.split(",") if c.strip()) if isinstance(value, str) else value
+
+
+def unusable(error: ValidationError) -> Iterator[str]:
+    """Sentences, each of which names a variable and says what is wrong with it, without its value."""
+    for one in error.errors():
+        name = "_".join(str(part) for part in one["loc"]).upper()
+        yield f"PAYSAGA_{name} is not usable: {one['msg'].removeprefix('Value error, ')}."

@@ -20,7 +20,7 @@ from runtime.workflow_client import WorkflowClient
 
 
 class SettingMissing(Exception):
-    """A setting without which this process cannot run; the message names the variable."""
+    """A setting without which this process cannot run, or with which it cannot; the message names the variable."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ async def open_runtime(
             application=application,
         )
         stack.push_async_callback(database.close)
-        keyring = Keyring.parse(_required(settings.encryption_keys, "PAYSAGA_ENCRYPTION_KEYS"))
+        keyring = keyring_of(settings)
         psps = {name: open_psp(name, account) for name, account in psp_accounts(settings).items()}
         for psp in psps.values():
             stack.push_async_callback(psp.close)
@@ -85,6 +85,15 @@ async def open_runtime(
             ),
             notifier=CompletionNotifier(),
         )
+
+
+def keyring_of(settings: Settings) -> Keyring:
+    """Raises SettingMissing."""
+    keys = _required(settings.encryption_keys, "PAYSAGA_ENCRYPTION_KEYS")
+    try:
+        return Keyring.parse(keys)
+    except ValueError as error:
+        raise SettingMissing(f"PAYSAGA_ENCRYPTION_KEYS is not usable: {error}.") from error
 
 
 def _required(value: SecretStr | None, variable: str) -> str:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import prometheus_client
 import uvloop
+from pydantic import ValidationError
 
-from config.settings import Settings
+from config.settings import Settings, unusable
 from runtime.logs import configure_logs
 from runtime.temporal import register_search_attributes
 from runtime.wiring import SettingMissing, open_runtime
@@ -36,7 +37,11 @@ async def main(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    settings = Settings()
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        print(*unusable(error), sep="\n", file=sys.stderr)  # noqa: T201
+        sys.exit(2)
     configure_logs(settings.log_level, settings.log_format)
     try:
         uvloop.run(main(settings))

@@ -118,11 +118,15 @@ def payments_capture(
 @payments.command("review")
 def payments_review(
     name: PaymentName,
-    approve: Annotated[bool, typer.Option("--approve/--reject", help="Let it go on, or end it as FAILED.")],
     by: By,
+    approve: Annotated[
+        bool | None, typer.Option("--approve/--reject", help="Let it go on, or end it as FAILED; one is needed.")
+    ] = None,
     note: Note = "",
 ) -> None:
     """Decide about a payment IN_REVIEW; the first decision counts."""
+    if approve is None:
+        raise typer.BadParameter("say --approve or --reject")
     from cli.connection import person
     from cli.pages.payment import reviewed
     from cli.refusals import refusals

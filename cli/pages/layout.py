@@ -15,8 +15,11 @@ Part = str | tuple[str, str] | Words
 """Words, words with a style, or what `text` made of such."""
 
 _GAP = 2
-_WORD = re.compile(r"(?:`[^`\n]*`|\S)+\s*")
+_UNSPACED = "\u2e80-\u312f\u31a0-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff"
+"""Chinese and Japanese, written without spaces: a line may be broken before and after each."""
+_WORD = re.compile(rf"[{_UNSPACED}]\s*|(?:`[^`\n]*`|[^\s{_UNSPACED}])+\s*")
 """A command to copy, between backticks, is broken as little as an id is."""
+_BLANK = re.compile(rf"\s+|(?<=[{_UNSPACED}])|(?=[{_UNSPACED}])")
 
 
 def text(*parts: Part) -> Words:
@@ -97,7 +100,7 @@ class Listing:
         for column, name in enumerate(self._columns):
             cells = [row[column].plain for row in self._rows]
             lines = [line for cell in cells for line in cell.split("\n")]
-            words = lines if name in self._right else [word for line in lines for word in line.split()]
+            words = lines if name in self._right else [word for line in lines for word in _BLANK.split(line)]
             least.append(max(map(cell_len, [*words, *name.split()]), default=0))
             most.append(max(map(cell_len, [*lines, name]), default=0))
         spare = room - sum(least) - _GAP * (len(least) - 1)

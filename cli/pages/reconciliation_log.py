@@ -19,6 +19,7 @@ from db.core.keyring import Keyring
 from db.reconciliation import log as logs
 from db.reconciliation import report as reports
 from domain.statement import csv_line
+from embedded.errors import StackError
 from embedded.ports import local_url
 from services.reconciliation import report_page
 from services.reconciliation import run as reconciliation
@@ -92,7 +93,10 @@ async def _written(path: Path, log: Path | None, *, open_it: bool) -> str:
 def _link(settings: Settings, run_id: str, tenant: str | None) -> str | None:
     if settings.encryption_keys is None:
         return None
-    keyring = Keyring.parse(settings.encryption_keys.get_secret_value())
+    try:
+        keyring = Keyring.parse(settings.encryption_keys.get_secret_value())
+    except ValueError as error:
+        raise StackError(f"PAYSAGA_ENCRYPTION_KEYS is not usable: {error}.") from error
     link = SignedLink.from_now(f"/v1/reconciliations/{run_id}/report", tenant)
     api = (settings.public_url or local_url(settings.api_host, settings.api_port)).rstrip("/")
     return f"{api}{link.path}?{link.query(keyring)}"

@@ -35,7 +35,10 @@ class Keyring:
         keys: dict[str, bytes] = {}
         for entry in text.strip().split(","):
             name, _, encoded = entry.strip().partition(":")
-            key = base64.b64decode(encoded, validate=True)
+            try:
+                key = base64.b64decode(encoded, validate=True)
+            except ValueError:
+                key = b""
             if not name.isalnum() or len(key) != 32:
                 raise ValueError("an encryption key is written `id:base64`, with 32 bytes behind the base64")
             keys[name] = key

@@ -4,14 +4,17 @@ import asyncio
 import json
 import re
 from collections.abc import Iterator
+from io import StringIO
 from typing import Any
 
 import pytest
 import typer.main
 from rich.cells import cell_len
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from cli.main import app
+from cli.pages import format as look
 from cli.pages.safe import safe
 from tests.audit.copies import Copy
 
@@ -150,6 +153,24 @@ async def test_what_others_wrote_is_text(copy: Copy) -> None:
         for one in document.stdout.splitlines() if page == "reconcile log" else [document.stdout]:
             json.loads(one)
     assert seen > 15, "most pages show something that others wrote"
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80])
+def test_what_is_written_without_spaces_fits_too(columns: int) -> None:
+    name, reason = (
+        "\u65e5\u672c\u8a9e\u306e\u5e97" * 25,
+        "pay_01 \u306f\u8fd4\u91d1\u3055\u308c\u307e\u3057\u305f\u3002" * 9,
+    )
+    facts = look.facts()
+    facts.add_row("name", name)
+    table = look.table("refund", "why", "amount", right=("amount",))
+    table.add_row("re_01m8kjqwprfsgs70v4neg2gevf", reason, "10.00 INR")
+    for page, kept in ((facts, name), (table, "pay_01")):
+        made = Console(width=columns, record=True, file=StringIO())
+        made.print(page, crop=False)
+        shown = made.export_text()
+        assert max(cell_len(line.rstrip()) for line in shown.splitlines()) <= columns, shown
+        assert kept in "".join(shown.split())
 
 
 def _quoted(text: str) -> str:

@@ -267,7 +267,7 @@ def test_an_amount_is_exact_or_refused(text: str, currency: str) -> None:
         return
     whole, _, fraction = text.removeprefix("-").partition(".")
     digits = exponent(currency)
-    expected = int(whole + fraction.ljust(digits, "0")[:digits])
+    expected = int(whole + fraction.ljust(digits, "0")[:digits] or "0")
     assert amount == (-expected if text.startswith("-") else expected)
 
 

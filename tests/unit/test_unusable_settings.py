@@ -1,0 +1,125 @@
+"""A server that cannot be reached, or a setting that cannot be used, is said in one sentence and soon."""
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from config.settings import Settings
+from db.core.database import Database
+from domain.errors import Unavailable
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize(
+    "url", ["garbage", "mysql://x", "postgresql:/x", "postgresql://a:b/c@host/x", "postgres://h:x"]
+)
+def test_a_url_that_cannot_be_read_is_named_with_its_variable_and_without_its_password(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PAYSAGA_DATABASE_URL", url)
+    with pytest.raises(ValidationError) as refused:
+        Settings()
+    assert url not in str(refused.value), "servers log it"
+    typed = (sys.executable, "-m", "cli.main", "tasks")
+    done = subprocess.run(typed, cwd=ROOT, env=os.environ, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("paysaga: PAYSAGA_DATABASE_URL is not usable: ")
+    assert done.stderr.count("\n") == 1
+    assert url not in done.stderr
+
+
+@pytest.mark.parametrize("module", ["api", "workers"])
+def test_a_server_says_it_in_one_sentence_too(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAYSAGA_DATABASE_URL", "mysql://a:secret@x")
+    started = (sys.executable, "-m", module)
+    done = subprocess.run(started, cwd=ROOT, env=os.environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == "PAYSAGA_DATABASE_URL is not usable: a database URL starts with postgresql://.\n"
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://a:p%40ss@db:5432/x", "postgres://a@/x?host=/run/pg", "postgresql://[::1]/x"]
+)
+def test_a_url_that_can_be_read_stays_as_it_is(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAYSAGA_DATABASE_URL", url)
+    found = Settings().database_url
+    assert found is not None
+    assert found.get_secret_value() == url
+
+
+@pytest.mark.parametrize("empty", ["", "  "])
+def test_an_empty_url_is_none(empty: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAYSAGA_DATABASE_URL", empty)
+    assert Settings().database_url is None
+
+
+async def test_a_server_that_says_nothing_is_given_up_however_long_a_statement_may_take() -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        url = f"postgresql://a:b@127.0.0.1:{silent.getsockname()[1]}/x"
+        database = Database(url, pool_size=0, timeout_s=600.0)
+
+        async def never(_: object) -> None:
+            raise AssertionError("there is no connection")
+
+        async with asyncio.timeout(30):
+            with pytest.raises(Unavailable):
+                await database.read(never)
+            with pytest.raises(Unavailable):
+                await database.run_long(never, timeout_s=600.0)
+        await database.close()
+
+
+# --- other settings that cannot be used ---
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("TEMPORAL_ADDRESS", "https://temporal.example:7233"),
+        ("TEMPORAL_ADDRESS", "a b:1"),
+        ("TEMPORAL_ADDRESS", "temporal"),
+        ("BUSINESS_ZONE", "Mars"),
+        ("BUSINESS_ZONE", "../etc/passwd"),
+        ("BUSINESS_ZONE", ""),
+        ("ENCRYPTION_KEYS", "garbage"),
+        ("ENCRYPTION_KEYS", "k1:é"),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_one_sentence(
+    variable: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PAYSAGA_DATABASE_URL", "postgresql://a:b@127.0.0.1:1/x")
+    monkeypatch.setenv(f"PAYSAGA_{variable}", value)
+    typed = (sys.executable, "-m", "cli.main", "sweep")
+    done = subprocess.run(typed, cwd=ROOT, env=os.environ, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"paysaga: PAYSAGA_{variable} is not usable: ")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("where", [">/dev/full", ">&-", ">&- 2>&-"])
+def test_an_output_that_cannot_be_written_is_no_bug(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAYSAGA_DATABASE_URL", "")
+    line = f'"{sys.executable}" -m cli.main status {where}'
+    done = subprocess.run(
+        ["/bin/sh", "-c", line], cwd=ROOT, env=os.environ, capture_output=True, text=True, check=False
+    )
+    assert "Traceback" not in done.stderr
+    assert done.returncode == 1
+
+
+def test_a_review_without_a_decision_names_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    typed = (sys.executable, "-m", "cli.main", "payments", "review", "pay_1")
+    monkeypatch.setenv("PAYSAGA_DATABASE_URL", "postgresql://a:b@127.0.0.1:1/x")
+    done = subprocess.run(typed, cwd=ROOT, env=os.environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "say --approve or --reject" in done.stderr
