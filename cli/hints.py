@@ -4,7 +4,7 @@ import re
 import shlex
 
 from db.task import CLOSED_BY_HAND, Task
-from domain.decisions import ACCEPTABLE
+from domain.decisions import ACCEPTABLE, told
 from domain.money import to_major
 from domain.payout import WEEKDAYS, Interval, PayoutSchedule
 from domain.unknown import TASK_KIND
@@ -73,7 +73,11 @@ it is certain what the PSP did:
     "payout_unclear": f"""look for it at the PSP; if it is there, with the PSP's id of it:
 {_PAYOUT} reference --reference tr_…`
 if it is not:
-{_PAYOUT} retry`""",
+{_PAYOUT} retry`
+if the seller has the money:
+{_PAYOUT} paid`
+once the whole transfer was taken back:
+{_PAYOUT} done`""",
     "payout_amount_mismatch": f"""undo at the PSP what it made (take the transfer back, cancel the payout), then:
 {_PAYOUT} retry`
 if you made the right one by hand, with the PSP's id of it:
@@ -152,8 +156,10 @@ def hint(task: Task) -> str:
     text = acceptable or _HINTS.get(task.kind, _EXPLAIN)
     for noun, pattern in _NAMED.items():
         if f"{{{noun}}}" in text:
-            names = list(dict.fromkeys(pattern.findall(task.detail)))
-            text = "\n".join(text.replace(f"{{{noun}}}", name) for name in names) if names else _LISTS[noun]
+            about = {name: line for line in task.detail.splitlines() for name in pattern.findall(line)}
+            each = [_offered(text, line).replace(f"{{{noun}}}", name) for name, line in about.items()]
+            text = "\n".join(each) if each else _LISTS[noun]
+    text = _offered(text, task.detail) if task.kind != "refund_failed" else text
     if task.kind in CLOSED_BY_HAND:
         text += _CLOSE
     if task.kind == TASK_KIND and _NAMED["refund"].search(task.detail):
@@ -164,6 +170,23 @@ def hint(task: Task) -> str:
         seller=_seller(task.object_id or ""),
         task=task.id,
     )
+
+
+_DECISION = re.compile(r"resolve \S+ (?:--decision )?(\w+)")
+
+
+def _offered(text: str, detail: str) -> str:
+    """The hint without the commands of decisions that would be refused, by what the detail says that is to be decided;
+    and without the lines that say when to type them."""
+    decisions = told(detail)
+    lines: list[str] = []
+    for line in text.splitlines():
+        command = _DECISION.search(line)
+        if decisions is None or command is None or command[1] in decisions:
+            lines.append(line)
+        elif lines and not lines[-1].startswith("`"):
+            lines.pop()
+    return "\n".join(lines)
 
 
 def _seller(object_id: str) -> str:

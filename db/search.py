@@ -19,8 +19,8 @@ from db.schema.tenant import tenant
 @dataclass(frozen=True)
 class Wanted:
     """The filters of a list; what is None matches everything. `amount` in minor units, `since` included and `until`
-    not. `reference`: the PSP's own id, or the client's name of the checkout or of an order. `payment_id` and
-    `open_only` (somebody still has to see it through) are of refunds.
+    not. `reference`: the PSP's own id (of a refund also that of its charge), or the client's name of the checkout or of
+    an order. `payment_id` and `open_only` (somebody still has to see it through) are of refunds.
     """
 
     status: str | None = None
@@ -72,7 +72,8 @@ async def refunds(
     if (reference := wanted.reference) is not None:
         checkout = exists().where(of, payment.c.checkout_id == reference)
         named = exists().where(order, concerned, payment_order.c.payment_order_id == reference)
-        conditions.append(or_(refund.c.reference == reference, checkout, named))
+        of_charge = exists().where(charge.c.id == refund.c.charge_id, charge.c.reference == reference)
+        conditions.append(or_(refund.c.reference == reference, checkout, named, of_charge))
     ids = await _ids(connection, refund, tenant_id, conditions, before, limit)
     rows = await connection.execute(
         select(refund).where(refund.c.id.in_(ids)).order_by(refund.c.created_at.desc(), refund.c.id.desc())

@@ -1,6 +1,7 @@
 """The decisions that each task about a payment, a refund or a payout offers: those that its workflow acts on, and no
 other."""
 
+import re
 from collections.abc import Sequence
 from enum import StrEnum
 
@@ -64,3 +65,17 @@ def in_words(decisions: Sequence[StrEnum]) -> str:
     """`retry, reference or cancel`."""
     *first, last = [decision.value for decision in decisions]
     return f"{', '.join(first)} or {last}" if first else last
+
+
+def to_be_decided(decisions: Sequence[StrEnum]) -> str:
+    """`To be decided: retry, reference or cancel.`: the end of a task's detail."""
+    return f"To be decided: {in_words(decisions)}."
+
+
+_TO_BE_DECIDED = re.compile(r"To be decided: ([a-z_, ]+)\.")
+
+
+def told(detail: str) -> frozenset[str] | None:
+    """The decisions that a task's detail says last; None where it says none."""
+    found = _TO_BE_DECIDED.findall(detail)
+    return frozenset(re.split(r", | or ", found[-1])) if found else None

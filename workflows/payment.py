@@ -19,7 +19,7 @@ from workflows.refunding import make_refund
 with workflow.unsafe.imports_passed_through():
     from activities.payment import PaymentActivities
     from activities.risk import RiskActivities
-    from domain.decisions import ACCEPTABLE, offered
+    from domain.decisions import ACCEPTABLE, offered, to_be_decided
     from domain.decisions import in_words as decisions_in_words
     from domain.messages import CancelRequest, CaptureCommand, Decision, Resolution, ResolutionStep
     from domain.model import Failure
@@ -722,7 +722,7 @@ class PaymentWorkflow:
             next_check_s=gap_s,
             reason=reason,
             task=task,
-            detail=detail,
+            detail=f"{detail} {to_be_decided(self._messages.offered)}" if detail and self._messages.offered else detail,
             stage=stage,
             at=workflow.now(),
         )

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 from temporalio import workflow
+from temporalio.exceptions import ApplicationError
 
 from workflows.inputs import update_input
 from workflows.pending_messages import PendingMessages
@@ -46,7 +47,9 @@ class RefundingWorkflow:
         step = ResolutionStep(
             payment_id=self._payment_id, resolution=message, refund_id=self._refund_id, at=workflow.now()
         )
-        await self._calls.commit(PaymentActivities.record_resolution, step, f"resolved by {message.by}")
+        refused = await self._calls.commit(PaymentActivities.record_resolution, step, f"resolved by {message.by}")
+        if refused is not None:
+            raise ApplicationError(refused, type="NotPossible")
         self._messages.resolution = message
         return f"{message.decision} noted"
 

@@ -176,6 +176,8 @@ async def record_resolution(
     asked = [r for r in await refunds.unmade(connection, locked.id) if r.status in _ASKED_ABOUT]
     about = next((r for r in asked if step.refund_id in (None, r.id)), None)  # unnamed: the oldest that waits
     accepted_at = step.at if decision.decision is Decision.ACCEPT else None
+    if not locked.open and about is None:
+        return f"The payment is {locked.status}: nothing waits for a decision about it."
     shares = await acceptance.shares(connection, locked, unit(locked)) if accepted_at is not None else None
     if shares is not None and (refused := await acceptance.refusal(connection, locked, shares)) is not None:
         return refused

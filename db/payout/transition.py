@@ -11,7 +11,7 @@ from db.payout import payout as payouts
 from db.payout.record import Payout
 from db.schema.messages import webhook_inbox
 from db.schema.payout import payout, payout_call, payout_transition
-from domain.decisions import in_words, offered_for_payout
+from domain.decisions import offered_for_payout, to_be_decided
 from domain.model import Failure
 from domain.payout import PayoutCall, PayoutState
 from domain.psp import PayoutResult, TransferOutcome
@@ -103,8 +103,7 @@ async def unknown(connection: AsyncConnection, row: Payout, **values: Any) -> Pa
 async def needs_attention(
     connection: AsyncConnection, row: Payout, call: PayoutCall, kind: str, failure: Failure | None, at: datetime
 ) -> PayoutState:
-    decisions = in_words(offered_for_payout(call))
-    detail = f"The {call} of {row.id}: {why(failure).rstrip('.')}. To be decided: {decisions}."
+    detail = f"The {call} of {row.id}: {why(failure).rstrip('.')}. {to_be_decided(offered_for_payout(call))}"
     await task.open_task(connection, row.tenant_id, None, kind, detail, object_id=row.id)
     state = await move(
         connection,

@@ -20,7 +20,7 @@ from db.refund.record import Refund
 from db.schema.messages import webhook_inbox
 from db.schema.refund import refund
 from domain import ledger as books
-from domain.decisions import offered_for_refund
+from domain.decisions import offered_for_refund, to_be_decided
 from domain.ledger import Kind, Transaction
 from domain.messages import Decision
 from domain.model import Failure
@@ -47,7 +47,7 @@ async def book(connection: AsyncConnection, step: BookRefundStep, unit: int) -> 
         return state
     await _webhooks_read(connection, row, step.result)
     if status is RefundStatus.NEEDS_ATTENTION:
-        await task.open_task(connection, locked.tenant_id, locked.id, "refund_failed", _why(row, step.result))
+        await _ask(connection, locked, row, step.result)
     over = row.ended and row.status is RefundStatus.FAILED
     if over or (status is not row.status and (row.status.value, status.value) not in REFUND_TRANSITIONS):
         return state  # what is made or was given up stays so, whatever an older word says
@@ -131,6 +131,13 @@ def _as_asked(row: Refund, result: RefundResult) -> bool:
     return own_words or (result.amount, result.currency) == (row.amount, row.currency)
 
 
+async def _ask(connection: AsyncConnection, locked: Payment, row: Refund, result: RefundResult) -> None:
+    """Open the task about a refund that only a person can see through."""
+    decisions = offered_for_refund(result.outcome, undoes_charge=row.undoes_charge)
+    detail = f"{_why(row, result).rstrip('.')}. {to_be_decided(decisions)}"
+    await task.open_task(connection, locked.tenant_id, locked.id, "refund_failed", detail)
+
+
 def _why(row: Refund, result: RefundResult) -> str:
     if result.failure is not None:
         return f"Refund {row.id}: {result.failure.message}"
@@ -171,7 +178,7 @@ async def _book_undoing(
     if row.status is RefundStatus.FAILED:
         if before.status is RefundStatus.SUCCEEDED:
             await _came_back(connection, locked, row, step.at)
-        await task.open_task(connection, locked.tenant_id, locked.id, "refund_failed", _why(row, step.result))
+        await _ask(connection, locked, row, step.result)
     return locked.status
 
 

@@ -70,13 +70,20 @@ def _is_signed(body: bytes, signature: str, secret: str, *, tolerance_s: int | N
 def parse_event(body: bytes) -> Object:
     """The event: an object of Stripe's with an id and a type. Raises WebhookRejected `webhook_malformed`."""
     try:
-        event = json.loads(body)
+        event = json.loads(body, parse_int=_whole)
     except (ValueError, RecursionError):
         event = None
     if not isinstance(event, dict) or not all(text_or_none(event.get(name)) for name in ("object", "id", "type")):
         raise WebhookRejected("webhook_malformed", "The body is not an event.")
     return event
 
+
+def _whole(digits: str) -> int | float:
+    """A whole number of JSON. One that no column holds is no amount; Python refuses to read the longest of them."""
+    return int(digits) if len(digits) <= _DIGITS_MAX else float(digits)
+
+
+_DIGITS_MAX = 300
 
 THIN = "v2.core.event"
 """The `object` of an event that names its object and does not hold it."""
@@ -116,12 +123,17 @@ _KEPT = frozenset(
 """Of an event, what somebody may have to look up later: which object, in which state, and how much. Secrets of a
 PaymentIntent, people's names and addresses, evidence and the shop's own metadata are not."""
 _KEPT_LENGTH_MAX = 255
+_KEPT_DEPTH_MAX = 16
 
 
-def _kept(value: Any) -> Any:
-    """The event as the inbox keeps it: members that are known to be harmless, and no long text."""
+def _kept(value: Any, depth: int = 0) -> Any:
+    """The event as the inbox keeps it: members that are known to be harmless, no long text, and nothing that is deeper
+    than any event of Stripe's."""
     if isinstance(value, dict):
-        return {name: kept for name, member in value.items() if name in _KEPT and (kept := _kept(member)) is not None}
+        if depth == _KEPT_DEPTH_MAX:
+            return None
+        members = ((name, _kept(member, depth + 1)) for name, member in value.items() if name in _KEPT)
+        return {name: kept for name, kept in members if kept is not None}
     if isinstance(value, str):
         return value if len(value) <= _KEPT_LENGTH_MAX and not has_card_data(value) else None
     return value if isinstance(value, bool | int | float) else None

@@ -60,6 +60,7 @@ async def test_payments_and_refunds_are_listed_and_found(shop: Shop) -> None:
         ({"seller_account": "bo"}, [whole["id"], of_bo["id"]]),
         ({"amount": "1.00", "currency": "INR"}, [of_bo["id"]]),
         ({"reference": whole["reference"]}, [whole["id"]]),
+        ({"reference": reference}, [of_bo["id"]]),
         ({"reference": checkout}, [of_bo["id"]]),
         ({"status": "FAILED"}, []),
         ({"since": whole["created_at"]}, [whole["id"]]),

@@ -1,5 +1,6 @@
 """Payments: cancel, capture and review are the same over HTTP and at a terminal; and a terminal without Temporal."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -141,6 +142,18 @@ async def test_a_nudge_needs_temporal(shop: Shop) -> None:
 
 
 # --- resolve ---
+
+
+async def test_one_of_several_decisions_at_once_is_taken(shop: Shop) -> None:
+    """Those that come when it has ended are refused, and are not in the audit log."""
+    payment = await objects.captured_in_part(shop)
+    path, accept = f"/v1/payments/{payment}/resolve", {"decision": "accept"}
+    answers = await asyncio.gather(*(shop.post(path, accept) for _ in range(6)))
+    await shop.until(payment, "SUCCESS")
+    refused = [answer for answer in answers if answer.status_code != 200]
+    assert len(refused) == len(answers) - 1, [answer.text for answer in answers]
+    assert {answer.json()["code"] for answer in refused} <= {"decision_refused", "nobody_waits"}
+    assert [row.action for row in await audit_log(shop, payment)] == ["payment.resolve"]
 
 
 async def test_what_was_captured_at_the_psp_is_accepted(shop: Shop) -> None:

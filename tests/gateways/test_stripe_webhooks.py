@@ -81,6 +81,23 @@ def test_without_a_secret_nothing_is_genuine() -> None:
     assert rejection(body, signed(body, ""), psp) == "webhook_signature_invalid"
 
 
+@pytest.mark.parametrize("depth", [30, 200, 900])
+def test_what_is_deeper_than_any_event_is_cut_off(depth: int) -> None:
+    thing = '{"object":' * depth + "1" + "}" * depth
+    body = json.dumps(event()).replace(json.dumps(INTENT), thing).encode()
+    read = build().read_webhook(body, signed(body))
+    assert (read.kind, read.ignored) == (PspEventKind.OTHER, "its object cannot be read")
+    assert len(json.dumps(read.payload)) < 500
+
+
+@pytest.mark.parametrize("digits", [20, 400, 5_000])
+def test_a_number_of_any_length_can_be_read(digits: int) -> None:
+    thing = {"object": "refund", "id": "re_1", "amount": 7, "currency": "usd", "charge": "ch_1"}
+    body = json.dumps(event(thing)).replace('"amount": 7', f'"amount": {"9" * digits}').encode()
+    read = build().read_webhook(body, signed(body))
+    assert (read.event_id, read.amount) == ("evt_1", None)
+
+
 def test_stale() -> None:
     body = json.dumps(event()).encode()
     assert rejection(body, signed(body, age_s=WEBHOOK_TOLERANCE_S + 5)) == "webhook_stale"
