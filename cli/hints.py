@@ -137,7 +137,6 @@ _NAMED = {noun: re.compile(rf"\b{prefix}_[0-9a-z]{{26}}\b") for noun, prefix in
 WHERE_TO_LOOK = {
     "reconciliation_not_found": " `paysaga reconcile list` shows them.",
     "discrepancy_not_found": " `paysaga reconcile discrepancies` shows them.",
-    "webhook_not_found": " `paysaga webhooks dead` shows them.",
     "refund_not_found": " `paysaga refunds list` shows them.",
     "dispute_not_found": " `paysaga disputes list` shows them.",
     "tenant_not_found": " `paysaga tenants list` names them.",

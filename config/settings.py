@@ -143,6 +143,7 @@ class Settings(BaseSettings):
     unknown_patience_s: float = Field(
         default=600.0,
         gt=0,
+        le=7 * 86_400,
         description="so long what the PSP answered with a stored error is looked for there; then it counts as not made",
     )
     sweep_every_s: float = 60.0
