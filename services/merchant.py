@@ -9,6 +9,7 @@ from db.core.database import Connection, Database
 from db.merchant import Merchant, MerchantTerms, NewMerchant
 from domain.errors import Conflict, NotFound
 from domain.ids import CLIENT_ID
+from domain.money import to_major
 from services.command import Caller
 
 
@@ -79,5 +80,8 @@ async def change(
 
 
 def _said(terms: MerchantTerms) -> dict[str, Any]:
-    """The terms as the audit log keeps them."""
-    return {name: str(value) if isinstance(value, Decimal) else value for name, value in terms.items()}
+    """The terms as the audit log keeps them: what people read there is money, not minor units."""
+    said = {name: str(value) if isinstance(value, Decimal) else value for name, value in terms.items()}
+    if "payout_minimum" in terms:
+        said["payout_minimum"] = {c: to_major(amount, c) for c, amount in terms["payout_minimum"].items()}
+    return said

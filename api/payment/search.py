@@ -8,7 +8,7 @@ from api.fields import Currency
 from api.history import Since, Until
 from services.search import Search
 
-_REFERENCE = "the PSP's own id, or your checkout_id or payment_order_id"
+_REFERENCE = "the PSP's own id (of a refund also its charge's), or your checkout_id or payment_order_id"
 
 
 async def search(
