@@ -15,7 +15,7 @@ T = TypeVar("T")
 CURRENCY = "INR"
 
 _TIMEOUT_S = 40.0
-_PATIENCE_S = 60.0
+_PATIENCE_S = 180.0
 _GAP_S, _GAP_MAX_S = 0.1, 0.5
 """Between two looks: the longer it takes, the rarer. Hundreds that look ten times a second are a load of their own."""
 

@@ -55,8 +55,12 @@ async def test_a_charge_under_a_dead_key_ends_by_itself_and_is_refunded_if_it_tu
     assert "tries so far" in waiting["detail"]
     assert waiting["next_try_at"] == seen["next_check_at"] < waiting["ends_at"]
     assert waiting["detail"] in seen["summary"]
-    shown = await details(paysaga, f"payment:{payment_id}")
-    assert "stored under the idempotency key" in shown
+
+    async def is_shown() -> str | None:
+        text = await details(paysaga, f"payment:{payment_id}")
+        return text if "stored under the idempotency key" in text else None
+
+    shown = await eventually(is_shown)
     assert " in 0 s" not in shown
 
     await paysaga.sql("UPDATE charge SET dead_since = now() - interval '1 hour' WHERE payment_id = $1", payment_id)
