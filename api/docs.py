@@ -7,7 +7,6 @@ from fastapi.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
 
 from api.examples import IDEMPOTENCY_KEY
-from api.page import HEADERS
 from config.settings import DEVELOPMENT_API_KEY, SANDBOX_STRIPE_KEY, Settings
 
 _PAGE = """<!doctype html>
@@ -40,7 +39,7 @@ def install(app: FastAPI, settings: Settings) -> None:
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:
-        return HTMLResponse(page, headers=HEADERS | {"Content-Security-Policy": _POLICY})
+        return HTMLResponse(page, headers={"Content-Security-Policy": _POLICY})
 
     app.mount("/docs/swagger-ui", StaticFiles(packages=[("fastapi_swagger", "resources")]))
     app.mount("/docs/static", StaticFiles(directory=Path(__file__).parent / "static"))

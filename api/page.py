@@ -16,13 +16,10 @@ code { font-size: .95em; overflow-wrap: anywhere; }
 """
 _DIGEST = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
 
-HEADERS = {
+_HEADERS = {
     "Content-Security-Policy": (
         f"default-src 'none'; style-src 'sha256-{_DIGEST}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",
+    )
 }
 
 _PAGE = """<!doctype html>
@@ -44,4 +41,4 @@ _PAGE = """<!doctype html>
 
 def page(title: str, body: str, status: int = 200) -> HTMLResponse:
     """`title`: text; `body`: HTML."""
-    return HTMLResponse(_PAGE.format(title=escape(title), style=_STYLE, body=body), status, HEADERS)
+    return HTMLResponse(_PAGE.format(title=escape(title), style=_STYLE, body=body), status, _HEADERS)

@@ -65,11 +65,7 @@ async def show_reconciliation_log(
     as_json = chosen(form, accept, ("csv", "jsonl")) == "jsonl"
     write, head = (log_json, "") if as_json else (log_csv, csv_line(LOG_COLUMNS))
     name = f"reconciliation-{row['id']}.{'jsonl' if as_json else 'csv'}"
-    headers = {
-        "Content-Disposition": f'attachment; filename="{name}"',
-        "X-Content-Type-Options": "nosniff",
-        "Cache-Control": "no-store",
-    }
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
     return StreamingResponse(_written(head, entries, write), 200, headers, _JSON_LINES if as_json else _CSV)
 
 

@@ -23,12 +23,7 @@ _DIGEST = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
 POLICY = f"default-src 'none'; style-src 'sha256-{_DIGEST}'; base-uri 'none'; form-action 'none'"
 """The page's one style sheet, by its hash, and nothing else."""
 
-HEADERS = {
-    "Content-Security-Policy": f"{POLICY}; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",
-}
+HEADERS = {"Content-Security-Policy": f"{POLICY}; frame-ancestors 'none'"}
 
 _environment = Environment(
     loader=FileSystemLoader(_TEMPLATES),
