@@ -33,6 +33,7 @@ from api.payment.shapes import (
 )
 from api.problems import READ_PROBLEMS, WRITE_PROBLEMS
 from api.strict import StrictRoute
+from db.audit_log import client_address
 from domain.messages import Decision, Resolution
 from domain.status import TERMINAL, Status
 from services import checkout, decision, search
@@ -232,7 +233,7 @@ async def resolve_payment(
     """Takes a decision that the payment's task offers: `accept` credits the sellers with what the PSP took though
     another amount was asked for, `cancel` refunds whatever was taken, `retry` has the PSP asked again. Any other is 409
     `decision_refused` and names those that work. What only the PSP's dashboard can tell is decided at the terminal."""
-    address = request.client.host if request.client is not None else None
-    resolution = Resolution(decision=Decision(body.decision), by=caller(who).actor, note=body.note, address=address)
+    decided, by = Decision(body.decision), caller(who).actor
+    resolution = Resolution(decision=decided, by=by, note=body.note, address=client_address.get())
     under = keyed(request, key, body)
     return answer(await decision.resolve(runtime, caller(who), payment_id, resolution, request=under, wait_s=wait_s))
