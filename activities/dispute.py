@@ -7,7 +7,7 @@ from temporalio import activity
 
 from activities.heartbeat import heartbeating
 from activities.queues import Queue, on
-from activities.retry import CACHED_ERROR, try_again
+from activities.retry import try_again
 from db.core.database import Database, clock
 from db.core.keyring import Keyring
 from db.dispute import booking, evidence, find
@@ -22,6 +22,7 @@ from domain.dispute import (
 from domain.ids import evidence_key
 from domain.model import Failure
 from domain.psp import DisputeOutcome, DisputeResult, EvidenceRequest
+from domain.unknown import CACHED_ERROR
 from gateways.protocol import Psp
 
 NOT_SUBMITTED = Failure(code="evidence_refused", message="The PSP shows no evidence for this dispute.")

@@ -9,7 +9,7 @@ from temporalio.exceptions import ApplicationError
 
 from activities.heartbeat import heartbeating
 from activities.queues import Queue, on
-from activities.retry import DEAD_KEYS, try_again
+from activities.retry import try_again
 from db.core.database import Database, clock
 from db.payout import decision, payout, transition
 from db.payout import lifecycle as payout_lifecycle
@@ -34,6 +34,7 @@ from domain.psp import (
     TransferRequest,
     TransferResult,
 )
+from domain.unknown import DEAD_KEYS
 from gateways.protocol import Psp
 from runtime.notifier import CompletionNotifier
 from services.payout_reference import (

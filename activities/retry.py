@@ -6,10 +6,7 @@ from datetime import timedelta
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
-from domain.unknown import CACHED_ERROR, DEAD_KEYS
 from domain.waiting import Backoff
-
-__all__ = ["CACHED_ERROR", "DEAD_KEYS", "SHORT", "retry_delay", "try_again"]
 
 SHORT = timedelta(seconds=10)
 """Gaps below it are the activity's own retries, which cost no history. A longer one is waited for in the workflow,
