@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Any, NamedTuple
 
-from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
+from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus, WorkflowHandle
 from temporalio.common import (
     Priority,
     SearchAttributePair,
@@ -242,14 +242,8 @@ class WorkflowClient:
         return True
 
     async def is_running(self, workflow_id: str) -> bool:
-        """Whether a run of this workflow is open now."""
-        try:
-            description = await self._client.get_workflow_handle(workflow_id).describe(rpc_timeout=_RPC_TIMEOUT)
-        except _AWAY as error:
-            if isinstance(error, RPCError) and error.status is RPCStatusCode.NOT_FOUND:
-                return False
-            raise Unavailable("Temporal does not answer.") from error
-        return description.status is WorkflowExecutionStatus.RUNNING
+        """Whether a run of this workflow is open now. Raises Unavailable."""
+        return await self._running(workflow_id) is not None
 
     async def failing(self) -> list[FailingWorkflow]:
         """Our workflows whose task fails again and again, by what Temporal marks: an error in the code, or what its
@@ -266,14 +260,18 @@ class WorkflowClient:
 
     async def is_failing(self, workflow_id: str) -> bool:
         """Whether the workflow's task has failed, or was lost, and is tried again. Raises Unavailable."""
+        description = await self._running(workflow_id)
+        return description is not None and description.raw_description.pending_workflow_task.attempt > 1
+
+    async def _running(self, workflow_id: str) -> WorkflowExecutionDescription | None:
+        """The open run of a workflow, or None. Raises Unavailable."""
         try:
             description = await self._client.get_workflow_handle(workflow_id).describe(rpc_timeout=_RPC_TIMEOUT)
         except _AWAY as error:
             if isinstance(error, RPCError) and error.status is RPCStatusCode.NOT_FOUND:
-                return False
+                return None
             raise Unavailable("Temporal does not answer.") from error
-        running = description.status is WorkflowExecutionStatus.RUNNING
-        return running and description.raw_description.pending_workflow_task.attempt > 1
+        return description if description.status is WorkflowExecutionStatus.RUNNING else None
 
     async def terminate(self, workflow_id: str, reason: str) -> None:
         """End a workflow as it stands; what it was at is in the rows. Raises Unavailable."""
