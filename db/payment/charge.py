@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import case, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from db.core import dead_key
 from db.core.database import clock
 from db.payment.record import Charge
 from db.schema.payment import charge, payment
@@ -62,15 +63,7 @@ async def unanswered(
 
 async def dead_for(connection: AsyncConnection, charge_id: str) -> timedelta:
     """The time since when the charge's key is known to be dead; the first call writes that down."""
-    since = func.coalesce(charge.c.dead_since, func.clock_timestamp())
-    found = await connection.execute(
-        update(charge)
-        .where(charge.c.id == charge_id)
-        .values(dead_since=since)
-        .returning(func.clock_timestamp() - charge.c.dead_since)
-    )
-    waited: timedelta = found.scalar_one()
-    return waited
+    return await dead_key.dead_for(connection, charge, charge_id)
 
 
 async def attempts(connection: AsyncConnection, payment_id: str) -> list[Charge]:

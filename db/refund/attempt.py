@@ -5,6 +5,7 @@ from datetime import timedelta
 from sqlalchemy import and_, func, or_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from db.core import dead_key
 from db.schema.refund import refund
 from domain.model import Failure
 from domain.status import RefundStatus
@@ -28,15 +29,7 @@ async def unknown(connection: AsyncConnection, refund_id: str, reason: str, *, t
 
 async def dead_for(connection: AsyncConnection, refund_id: str) -> timedelta:
     """The time since when the key of the refund's attempt is known to be dead; the first call writes that down."""
-    since = func.coalesce(refund.c.dead_since, func.clock_timestamp())
-    found = await connection.execute(
-        update(refund)
-        .where(refund.c.id == refund_id)
-        .values(dead_since=since)
-        .returning(func.clock_timestamp() - refund.c.dead_since)
-    )
-    waited: timedelta = found.scalar_one()
-    return waited
+    return await dead_key.dead_for(connection, refund, refund_id)
 
 
 async def next_attempt(connection: AsyncConnection, refund_id: str, send_for_s: float) -> None:
