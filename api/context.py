@@ -20,7 +20,7 @@ from db.api_key import Principal
 from db.audit_log import client_address
 from db.core.idempotency import Request as KeyedRequest
 from domain.card_data import require_text
-from domain.errors import BadRequest, Forbidden, Unauthorized, Unavailable
+from domain.errors import BadRequest, Forbidden, Unauthorized, Unavailable, Unprocessable
 from runtime.wiring import Runtime
 from services.command import Caller
 
@@ -150,7 +150,8 @@ async def idempotency_key(
         str | None,
         Header(
             alias="Idempotency-Key",
-            description="A new one for every payment; the same request under the same key is safe for 30 days or more.",
+            description="A new one for every payment, best a UUID; the same request under the same key is safe for 30 days "
+            "or more.",
             examples=[IDEMPOTENCY_KEY],
         ),
     ] = None,
@@ -166,7 +167,11 @@ async def idempotency_key(
         raise BadRequest(
             f"An Idempotency-Key has 1 to {_KEY_LENGTH_MAX} printable characters.", code="idempotency_key_invalid"
         )
-    require_text(found)
+    try:
+        require_text(found)
+    except Unprocessable as refused:
+        # One in 50,000 random hexadecimal keys reads as a card number with a tail; a UUID never does.
+        raise Unprocessable(f"{refused} An Idempotency-Key is best a UUID.", code=refused.code) from None
     return found
 
 

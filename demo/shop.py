@@ -2,11 +2,11 @@
 it."""
 
 import asyncio
-import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
+from uuid import uuid4
 
 import httpx2
 
@@ -55,7 +55,7 @@ class Shop:
 
     async def post(self, path: str, body: Any = None, *, key: str | None = None) -> httpx2.Response:
         """Each call under a key of its own, unless one is given."""
-        return await self._http.post(path, json=body, headers={"Idempotency-Key": key or secrets.token_hex(12)})
+        return await self._http.post(path, json=body, headers={"Idempotency-Key": key or str(uuid4())})
 
     async def pay(self, checkout: dict[str, Any], *, key: str | None = None) -> dict[str, Any]:
         """Send a checkout that is expected to be taken on; the payment."""

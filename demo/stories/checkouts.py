@@ -1,8 +1,8 @@
 """The checkouts that the demo tells: what is done to each, and how it has to end at the PSP and in the ledger."""
 
 import asyncio
-import secrets
 from typing import Any
+from uuid import uuid4
 
 import httpx2
 
@@ -77,7 +77,7 @@ async def _double_click(context: Context) -> str:
 
 
 async def _replay(context: Context) -> str:
-    key = secrets.token_hex(12)
+    key = str(uuid4())
     payment = await context.shop.pay(context.body(), key=key)
     again = await context.shop.post("/v1/payments", context.body(), key=key)
     if taken(again)["id"] != payment["id"] or again.headers.get("Idempotent-Replayed") != "true":
@@ -114,7 +114,7 @@ async def _killed(context: Context) -> str:
     """The PSP has charged and holds its answer while our processes die; then the client simply asks again."""
     if context.kill is None:
         raise Unexpected("this story needs a stack of its own")
-    key = secrets.token_hex(12)
+    key = str(uuid4())
     fault = await context.psp.fault(context.checkout, "hold_after")
     click = asyncio.create_task(context.shop.post("/v1/payments", context.body(), key=key))
     await context.psp.struck(fault)

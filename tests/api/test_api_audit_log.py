@@ -6,6 +6,7 @@ import json
 import secrets
 from datetime import UTC, datetime
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -35,7 +36,7 @@ async def other_key(shop: Shop, name: str) -> tuple[str, dict[str, str]]:
 async def test_a_row_says_who_did_what_from_where(shop: Shop) -> None:
     paid = await shop.until((await shop.paid(shop.checkout()))["id"], "SUCCESS")
     # Nobody here is a proxy: what the header claims is not believed.
-    headers = shop.headers | {"Idempotency-Key": secrets.token_hex(8), "X-Forwarded-For": "203.0.113.7"}
+    headers = shop.headers | {"Idempotency-Key": str(uuid4()), "X-Forwarded-For": "203.0.113.7"}
     path = f"/v1/payments/{paid['id']}/refunds"
     answer = await shop.paysaga.http.post(path, json={"amount": "1.00"}, headers=headers)
     refund = answer.raise_for_status().json()

@@ -1,8 +1,8 @@
 """Taking what was authorised: once, in full or in part; and everything else is refused without a trace."""
 
 import asyncio
-import secrets
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -143,7 +143,7 @@ async def test_a_body_and_a_key_are_needed(shop: Shop) -> None:
     refused(await http.post(path, json={}, headers=shop.headers), 400, "idempotency_key_missing")
     long = shop.headers | {"Idempotency-Key": "k" * 256}
     refused(await http.post(path, json={}, headers=long), 400, "idempotency_key_invalid")
-    keyed = shop.headers | {"Idempotency-Key": secrets.token_hex(8), "Content-Type": "application/json"}
+    keyed = shop.headers | {"Idempotency-Key": str(uuid4()), "Content-Type": "application/json"}
     refused(await http.post(path, content=b"", headers=keyed), 400, "malformed_json")
     refused(await http.post(path, content=b'{"amount": "1.00', headers=keyed), 400, "malformed_json")
     refused(await http.post(path, content=b'{"amount": "1", "amount": "2"}', headers=keyed), 400, "malformed_json")
@@ -206,7 +206,7 @@ async def test_a_payment_that_is_being_cancelled_is_not_captured(shop: Shop) -> 
 
 
 async def test_a_frozen_seller_is_not_captured_for_and_the_key_serves_again(shop: Shop) -> None:
-    payment, key = await authorized(shop, orders=TWO), secrets.token_hex(8)
+    payment, key = await authorized(shop, orders=TWO), str(uuid4())
     anna, bo = (order["payment_order_id"] for order in payment["payment_orders"])
     await shop.set_merchant("bo", status="FROZEN")
     before = await rows(shop)
@@ -229,7 +229,7 @@ async def test_a_frozen_seller_is_not_captured_for_and_the_key_serves_again(shop
 
 
 async def test_refusals_do_not_burn_the_key(shop: Shop) -> None:
-    payment, key = await authorized(shop), secrets.token_hex(8)
+    payment, key = await authorized(shop), str(uuid4())
     refused(await capture(shop, payment["id"], {"amount": "500.01"}, key=key), 422, "capture_too_large")
     refused(await capture(shop, "nobody", key=key), 404, "payment_not_found")
     refused(await capture(shop, payment["id"], {"amount": "1.001"}, key=key), 422, "amount_precision")
@@ -239,7 +239,7 @@ async def test_refusals_do_not_burn_the_key(shop: Shop) -> None:
 
 
 async def test_a_replay_answers_the_same_and_captures_once(shop: Shop) -> None:
-    payment, key = await authorized(shop), secrets.token_hex(8)
+    payment, key = await authorized(shop), str(uuid4())
     first = await capture(shop, payment["id"], {"amount": "300.00"}, key=key)
     again = await capture(shop, payment["id"], {"amount": "300.00"}, key=key)
     assert "idempotent-replayed" not in first.headers
@@ -249,7 +249,7 @@ async def test_a_replay_answers_the_same_and_captures_once(shop: Shop) -> None:
 
 
 async def test_a_key_stands_for_one_request(shop: Shop) -> None:
-    payment, key = await authorized(shop), secrets.token_hex(8)
+    payment, key = await authorized(shop), str(uuid4())
     await capture(shop, payment["id"], {"amount": "300.00"}, key=key)
     problem = refused(await capture(shop, payment["id"], {"amount": "301.00"}, key=key), 422, "idempotency_key_reused")
     assert problem["first_object"] == payment["id"]
@@ -259,8 +259,8 @@ async def test_a_key_stands_for_one_request(shop: Shop) -> None:
 
 async def test_ten_captures_at_once_take_the_money_once(shop: Shop) -> None:
     """Five under one key, five under keys of their own."""
-    payment, key = await authorized(shop), secrets.token_hex(8)
-    keys = [key] * 5 + [secrets.token_hex(8) for _ in range(5)]
+    payment, key = await authorized(shop), str(uuid4())
+    keys = [key] * 5 + [str(uuid4()) for _ in range(5)]
     answers = await asyncio.gather(*(capture(shop, payment["id"], key=k, wait=20) for k in keys))
     for answer in answers:
         assert answer.status_code == 200 or answer.json()["code"] in ("capture_requested", "payment_settled")

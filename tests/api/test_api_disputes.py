@@ -2,6 +2,7 @@
 
 import secrets
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -149,7 +150,7 @@ BODIES: list[tuple[Any, str]] = [
 
 
 async def test_evidence_that_cannot_be_meant_changes_nothing(shop: Shop) -> None:
-    dispute, key = await disputed(shop), secrets.token_hex(8)
+    dispute, key = await disputed(shop), str(uuid4())
     before = await rows(shop)
     for body, code in BODIES:
         problem = refused(await submit(shop, dispute["id"], body, key=key), 422, code)
@@ -181,7 +182,7 @@ async def test_a_text_that_is_too_long_for_the_psp_is_refused_at_once(shop: Shop
 
 
 async def test_the_bank_takes_evidence_once(shop: Shop) -> None:
-    dispute, key = await disputed(shop), secrets.token_hex(8)
+    dispute, key = await disputed(shop), str(uuid4())
     first = await submit(shop, dispute["id"], key=key)
     await until(shop, dispute["id"], "UNDER_REVIEW")
     before = await rows(shop)

@@ -5,6 +5,7 @@ import secrets
 import tempfile
 from pathlib import Path
 from urllib.parse import quote
+from uuid import uuid4
 
 from pydantic import SecretStr
 
@@ -36,7 +37,7 @@ async def test_the_database_is_cut_off_and_comes_back(servers: EmbeddedStack, tm
             Deployment(servers, tmp_path, name, database_url=SecretStr(url)) as paysaga,
         ):
             shop = await paysaga.shop("dark")
-            checkout, key = shop.checkout(), secrets.token_hex(8)
+            checkout, key = shop.checkout(), str(uuid4())
             assert (await shop.get("/v1/merchants")).status_code == 200
             link.cut()
             refused(await shop.pay(checkout, key=key), 503, "unavailable")
@@ -64,7 +65,7 @@ async def test_more_payments_than_a_process_takes_are_refused_unharmed(deploy: D
     held = [asyncio.create_task(shop.pay(c, wait=20)) for c in slow]
     await asyncio.gather(*(paysaga.sandbox.struck(fault) for fault in faults))
 
-    checkout, key = shop.checkout(), secrets.token_hex(8)
+    checkout, key = shop.checkout(), str(uuid4())
     refused(await shop.pay(checkout, key=key), 503, "overloaded")
     assert (await shop.get("/v1/merchants")).status_code == 200, "reading goes on"
 

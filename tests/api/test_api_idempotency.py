@@ -4,6 +4,7 @@ import asyncio
 import json
 import secrets
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -17,7 +18,7 @@ from tests.support.shop import Shop
 
 
 async def test_the_same_request_is_replayed(shop: Shop) -> None:
-    checkout, key = shop.checkout(), secrets.token_hex(8)
+    checkout, key = shop.checkout(), str(uuid4())
     first = await shop.pay(checkout, key=key)
     second = await shop.pay(checkout, key=key)
     assert (first.status_code, second.status_code) == (201, 201)
@@ -28,7 +29,7 @@ async def test_the_same_request_is_replayed(shop: Shop) -> None:
 
 
 async def test_a_replay_shows_the_present_state(shop: Shop) -> None:
-    checkout, key = shop.checkout(), secrets.token_hex(8)
+    checkout, key = shop.checkout(), str(uuid4())
     first = await shop.pay(checkout, "pm_upi_success", key=key)
     assert (first.status_code, first.json()["status"]) == (202, "PENDING")
     await shop.until(first.json()["id"], "SUCCESS")
@@ -38,7 +39,7 @@ async def test_a_replay_shows_the_present_state(shop: Shop) -> None:
 
 
 async def test_a_decline_is_replayed_and_not_tried_again(shop: Shop) -> None:
-    checkout, key = shop.checkout(), secrets.token_hex(8)
+    checkout, key = shop.checkout(), str(uuid4())
     first = await shop.pay(checkout, "pm_card_chargeDeclined", key=key)
     second = await shop.pay(checkout, "pm_card_chargeDeclined", key=key)
     assert (first.status_code, first.json()["status"]) == (201, "FAILED")
@@ -48,7 +49,7 @@ async def test_a_decline_is_replayed_and_not_tried_again(shop: Shop) -> None:
 
 
 async def test_other_white_space_order_and_spelling_is_the_same_request(shop: Shop) -> None:
-    checkout, key = shop.checkout(), secrets.token_hex(8)
+    checkout, key = shop.checkout(), str(uuid4())
     body = shop.body(checkout)
     first = await shop.post("/v1/payments", body, key=key)
     turned = dict(reversed(list(body.items()))) | {"confirm": True, "capture": "automatic", "metadata": {}}
@@ -64,14 +65,14 @@ async def test_other_white_space_order_and_spelling_is_the_same_request(shop: Sh
     [{"token": "pm_card_mastercard"}, {"orders": [("anna", "500.01")]}, {"confirm": False}, {"metadata": {"a": "b"}}],
 )
 async def test_the_key_of_another_request_is_refused(shop: Shop, change: dict[str, Any]) -> None:
-    checkout, key = shop.checkout(), secrets.token_hex(8)
+    checkout, key = shop.checkout(), str(uuid4())
     first = await shop.pay(checkout, key=key)
     problem = refused(await shop.pay(checkout, key=key, **change), 422, "idempotency_key_reused")
     assert problem["first_object"] == first.json()["id"]
 
 
 async def test_a_key_belongs_to_one_route(shop: Shop) -> None:
-    key = secrets.token_hex(8)
+    key = str(uuid4())
     payment = (await shop.pay(shop.checkout(), key=key, confirm=False)).json()
     for route in ("confirm", "cancel"):
         refused(await shop.post(f"/v1/payments/{payment['id']}/{route}", key=key), 422, "idempotency_key_reused")
@@ -81,7 +82,7 @@ async def test_a_key_belongs_to_one_route(shop: Shop) -> None:
 async def test_two_tenants_share_nothing(paysaga: Deployment) -> None:
     """The same key, checkout_id and payment_order_id for both: two payments, two charges."""
     one, other = [await paysaga.shop(f"twin-{secrets.token_hex(5)}") for _ in range(2)]
-    checkout, key = one.checkout(), secrets.token_hex(8)
+    checkout, key = one.checkout(), str(uuid4())
     answers = [await shop.pay(checkout, key=key) for shop in (one, other)]
     assert [answer.status_code for answer in answers] == [201, 201]
     assert answers[0].json()["id"] != answers[1].json()["id"]
@@ -91,7 +92,7 @@ async def test_two_tenants_share_nothing(paysaga: Deployment) -> None:
 
 
 async def test_fifty_identical_requests_at_once_are_one_payment(shop: Shop) -> None:
-    checkout, key = shop.checkout(), secrets.token_hex(8)
+    checkout, key = shop.checkout(), str(uuid4())
     answers = await asyncio.gather(*(shop.pay(checkout, key=key) for _ in range(50)))
     assert {answer.status_code for answer in answers} == {201}
     assert len({answer.json()["id"] for answer in answers}) == 1
@@ -129,7 +130,7 @@ async def test_a_failed_checkout_may_be_tried_again(shop: Shop) -> None:
 
 async def test_a_client_that_leaves_finds_its_payment_again(shop: Shop) -> None:
     """The connection is cut while the PSP is still thinking; the same key then answers with the same payment."""
-    checkout, key = shop.checkout(), secrets.token_hex(8)
+    checkout, key = shop.checkout(), str(uuid4())
     fault = await shop.paysaga.sandbox.fault("payment_intents.create", "hold_after", checkout=checkout)
     request = asyncio.create_task(shop.pay(checkout, key=key))
     await shop.paysaga.sandbox.struck(fault)
@@ -144,7 +145,7 @@ async def test_a_client_that_leaves_finds_its_payment_again(shop: Shop) -> None:
 
 async def test_a_key_that_is_being_stored_is_409_not_a_second_payment(shop: Shop) -> None:
     """The first transaction is still open when the patience of the second one ends."""
-    checkout, key = shop.checkout(), secrets.token_hex(8)
+    checkout, key = shop.checkout(), str(uuid4())
     async with shop.paysaga.connection() as connection, connection.transaction():
         await connection.execute(
             "INSERT INTO idempotency_key (tenant_id, key, request_hash, object_id) VALUES ($1, $2, '', 'pay_first')",
@@ -161,7 +162,7 @@ async def test_killed_between_storing_and_starting(servers: EmbeddedStack, deplo
     async with Link.to(servers.settings.temporal_address) as temporal:
         paysaga = await deploy(temporal_address=temporal.address)
         shop = await paysaga.shop("crash")
-        checkout, key = shop.checkout(), secrets.token_hex(8)
+        checkout, key = shop.checkout(), str(uuid4())
         temporal.cut()
         request = asyncio.create_task(shop.pay(checkout, key=key))
         await eventually(lambda: _stored(shop, key), what="the payment is stored")
@@ -182,7 +183,7 @@ async def test_stored_is_stored_also_without_temporal(servers: EmbeddedStack, de
     async with Link.to(servers.settings.temporal_address) as temporal:
         paysaga = await deploy(temporal_address=temporal.address)
         shop = await paysaga.shop("cut")
-        checkout, key = shop.checkout(), secrets.token_hex(8)
+        checkout, key = shop.checkout(), str(uuid4())
         temporal.cut()
         answer = await shop.pay(checkout, key=key, wait=0)
         assert (answer.status_code, answer.json()["status"]) == (202, "EXECUTING")

@@ -3,10 +3,10 @@
 import asyncio
 import csv
 import io
-import secrets
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -182,7 +182,7 @@ async def test_amounts_are_what_the_psp_can_move(shop: Shop) -> None:
 async def test_the_currency_is_said_where_there_are_several(shop: Shop) -> None:
     await with_account(shop, "anna")
     await earn(shop, "500.00")
-    key = secrets.token_hex(8)
+    key = str(uuid4())
     first = await ask(shop, key, amount="1.00")
     await earn(shop, "10.00", currency="USD")
     assert "INR, USD" in refused(await ask(shop), 422, "currency_required")["detail"]
@@ -202,7 +202,7 @@ async def test_nothing_else_can_be_said(shop: Shop, field: str) -> None:
 async def test_the_same_request_again_is_the_same_payout(shop: Shop) -> None:
     await with_account(shop, "anna")
     await earn(shop, "500.00")
-    key = secrets.token_hex(8)
+    key = str(uuid4())
     first = await ask(shop, key, amount="100.00")
     await until(shop, first.json()["id"], "PAID")
     again = await ask(shop, key, amount="100.00")
@@ -219,7 +219,7 @@ KEY_MISSING = "idempotency_key_missing"
 
 async def test_a_refused_request_does_not_burn_its_key(shop: Shop) -> None:
     await with_account(shop, "anna")
-    key = secrets.token_hex(8)
+    key = str(uuid4())
     refused(await ask(shop, key), 422, "nothing_to_pay_out")
     await earn(shop, "500.00")
     assert (await ask(shop, key)).status_code == 202
@@ -228,7 +228,7 @@ async def test_a_refused_request_does_not_burn_its_key(shop: Shop) -> None:
 async def test_twenty_at_once_pay_once(shop: Shop) -> None:
     await with_account(shop, "anna")
     await earn(shop, "500.00")
-    key = secrets.token_hex(8)
+    key = str(uuid4())
     answers = await asyncio.gather(*(ask(shop, key) for _ in range(20)))
     assert len({answer.json()["id"] for answer in answers if answer.status_code != 409}) == 1
     assert sum("idempotent-replayed" not in answer.headers for answer in answers if answer.status_code < 300) == 1
@@ -245,7 +245,7 @@ async def test_one_on_its_way_is_cancelled(shop: Shop) -> None:
     await stays_on_its_way(shop)
     payout = await request(shop)
     await until(shop, payout["id"], "IN_TRANSIT")
-    key = secrets.token_hex(8)
+    key = str(uuid4())
     answer = await shop.post(f"/v1/payouts/{payout['id']}/cancel", key=key)
     assert (answer.status_code, answer.json()["cancel_requested"]) == (202, True), answer.text
     await until(shop, payout["id"], "CANCELLED")

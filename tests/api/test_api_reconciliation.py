@@ -7,6 +7,7 @@ import secrets
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -102,7 +103,7 @@ def cents(text: str) -> int:
 
 async def test_the_same_request_under_the_same_key_is_the_same_run(books: tuple[Shop, dict[str, str]]) -> None:
     shop, _ = books
-    key, body = secrets.token_hex(8), {"subject": "psp"} | window()
+    key, body = str(uuid4()), {"subject": "psp"} | window()
     first = await shop.post("/v1/reconciliations", body, key=key)
     assert (first.status_code, first.json()["status"]) == (202, "STAGING")
     again = await shop.post("/v1/reconciliations", body, key=key)
@@ -154,7 +155,7 @@ async def test_what_cannot_be_run_is_refused_and_stored_nowhere(
 ) -> None:
     shop, _ = books
     before = await shop.paysaga.sql("SELECT count(*) FROM reconciliation_run")
-    key = secrets.token_hex(8)
+    key = str(uuid4())
     refused(await shop.post("/v1/reconciliations", body, key=key), 422, code)
     assert await shop.paysaga.sql("SELECT count(*) FROM reconciliation_run") == before
     assert await shop.paysaga.sql("SELECT 1 FROM idempotency_key WHERE key = $1", key) == [], "its key is not burnt"
@@ -482,7 +483,7 @@ async def test_discrepancies_are_listed_by_class_status_and_deadline(books: tupl
 async def test_a_decision_that_does_not_fit_names_those_that_do(books: tuple[Shop, dict[str, str]]) -> None:
     shop, _ = books
     found = await discrepancy(shop, "amount")
-    key = secrets.token_hex(8)
+    key = str(uuid4())
     problem = refused(await decide(shop, found["id"], "to_suspense", key=key), 422, "decision_not_allowed")
     assert problem["allowed"] == "adjust, accept"
     refused(await decide(shop, found["id"], "apply_fix"), 422, "decision_not_allowed")
@@ -496,7 +497,7 @@ async def test_a_difference_is_booked_once_and_a_second_decision_hears_of_the_fi
 ) -> None:
     shop, _ = books
     found = await discrepancy(shop, "amount")
-    key = secrets.token_hex(8)
+    key = str(uuid4())
     first = await decide(shop, found["id"], "adjust", "Stripe confirmed it", key=key)
     assert first.status_code == 200, first.text
     done = first.json()
@@ -542,7 +543,7 @@ async def test_a_fix_is_applied_by_the_run_that_is_told_to(books: tuple[Shop, di
     await reconciled(shop, **window())
     (second,) = [one for one in (await shop.get("/v1/discrepancies", status="OPEN")).json()["data"]
                  if one["line_reference"] == line["id"]]  # fmt: skip
-    key = secrets.token_hex(8)
+    key = str(uuid4())
     done = await decide(shop, second["id"], "apply_fix", key=key)
     assert (done.status_code, done.json()["status"]) == (200, "FIXED"), done.text
     again = await decide(shop, second["id"], "apply_fix", key=key)

@@ -1,7 +1,7 @@
 """Giving money back over HTTP: what is refused leaves no trace, and a key stands for one refund."""
 
-import secrets
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -130,7 +130,7 @@ async def test_a_body_and_a_key_are_needed(shop: Shop) -> None:
     refused(await http.post(path, json={}, headers=shop.headers), 400, "idempotency_key_missing")
     refused(await shop.post(path, {}, key="k" * 256), 400, "idempotency_key_invalid")
     refused(await shop.post(path, {}, key="4000056655665556"), 422, "card_data_forbidden")
-    keyed = shop.headers | {"Idempotency-Key": secrets.token_hex(8)}
+    keyed = shop.headers | {"Idempotency-Key": str(uuid4())}
     refused(await http.post(path, content=b"{", headers=keyed | {"Content-Type": "application/json"}), 400,
             "malformed_json")  # fmt: skip
     refused(await http.post(path, headers=keyed), 415, "unsupported_media_type")
@@ -189,7 +189,7 @@ async def test_what_the_buyers_bank_has_taken_is_not_given_back_as_well(shop: Sh
 
 async def test_without_funds_and_without_credit_nothing_is_set_aside(shop: Shop) -> None:
     await shop.set_merchant("anna", platform_fee_on_refund="kept")
-    payment, key = await shop.paid(shop.checkout()), secrets.token_hex(8)
+    payment, key = await shop.paid(shop.checkout()), str(uuid4())
     before = await rows(shop)
     problem = refused(await shop.refund(payment["id"], key=key), 422, "wallet_insufficient")
     assert problem["missing"] == "15.00"
@@ -226,7 +226,7 @@ async def test_a_payment_that_is_not_there_has_no_refunds(shop: Shop) -> None:
 
 
 async def test_refusals_do_not_burn_the_key(shop: Shop) -> None:
-    payment, key = await shop.paid(shop.checkout()), secrets.token_hex(8)
+    payment, key = await shop.paid(shop.checkout()), str(uuid4())
     refused(await shop.refund(payment["id"], key=key, amount="500.01"), 422, "refund_too_large")
     refused(await shop.refund(payment["id"], key=key, amount="0"), 422, "amount_not_positive")
     refused(await shop.refund("nobody", key=key), 404, "payment_not_found")
@@ -238,7 +238,7 @@ async def test_refusals_do_not_burn_the_key(shop: Shop) -> None:
 @pytest.mark.parametrize("amount", [None, "100.00"])
 async def test_a_replay_answers_with_the_first_refund(shop: Shop, amount: str | None) -> None:
     """Also where "all that is left" would be nothing by now."""
-    payment, key = await shop.paid(shop.checkout()), secrets.token_hex(8)
+    payment, key = await shop.paid(shop.checkout()), str(uuid4())
     body: dict[str, Any] = {} if amount is None else {"amount": amount}
     first = await shop.refund(payment["id"], key=key, **body)
     again = await shop.refund(payment["id"], key=key, **body)
@@ -249,7 +249,7 @@ async def test_a_replay_answers_with_the_first_refund(shop: Shop, amount: str | 
 
 
 async def test_a_replay_tells_what_became_of_the_refund(shop: Shop) -> None:
-    payment, key = await shop.paid(shop.checkout(), "pm_card_pendingRefund"), secrets.token_hex(8)
+    payment, key = await shop.paid(shop.checkout(), "pm_card_pendingRefund"), str(uuid4())
     first = await shop.refund(payment["id"], key=key)
     assert (first.status_code, first.json()["status"]) == (202, "PENDING")
     await shop.refund_until(first.json()["id"], "SUCCEEDED")
@@ -258,7 +258,7 @@ async def test_a_replay_tells_what_became_of_the_refund(shop: Shop) -> None:
 
 
 async def test_a_key_stands_for_one_request(shop: Shop) -> None:
-    payment, other, key = await shop.paid(shop.checkout()), await shop.paid(shop.checkout()), secrets.token_hex(8)
+    payment, other, key = await shop.paid(shop.checkout()), await shop.paid(shop.checkout()), str(uuid4())
     first = (await shop.refund(payment["id"], key=key, amount="1.00")).json()
     others: list[dict[str, Any]] = [{"amount": "2.00"}, {}, {"amount": "1.00", "reason": "duplicate"}]
     for body in others:

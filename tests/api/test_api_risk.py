@@ -1,8 +1,8 @@
 """Risk rules as data, and a person's decision about a payment in review."""
 
 import asyncio
-import secrets
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -227,7 +227,7 @@ BODIES: list[tuple[Any, str]] = [
 
 
 async def test_a_decision_that_cannot_be_meant_decides_nothing_and_leaves_the_key(shop: Shop) -> None:
-    payment, key = await in_review(shop), secrets.token_hex(8)
+    payment, key = await in_review(shop), str(uuid4())
     before = await rows(shop)
     path, http = f"/v1/payments/{payment['id']}/review", shop.paysaga.http
     for body, code in BODIES:
@@ -297,7 +297,7 @@ async def test_a_second_decision_while_the_first_is_carried_out_is_refused(shop:
 
 
 async def test_a_replay_answers_with_the_payment_and_another_request_is_refused(shop: Shop) -> None:
-    payment, key = await in_review(shop), secrets.token_hex(8)
+    payment, key = await in_review(shop), str(uuid4())
     first = await decide(shop, payment["id"], key=key)
     again = await decide(shop, payment["id"], key=key)
     assert again.headers["idempotent-replayed"] == "true"

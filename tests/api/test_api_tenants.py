@@ -4,6 +4,7 @@ import re
 import secrets
 from collections.abc import Awaitable, Callable
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -273,7 +274,7 @@ async def test_another_tenants_object_is_not_there(paysaga: Deployment, method: 
     other = await paysaga.shop(f"other-{secrets.token_hex(5)}", sellers=("anna",))
     body, path = body_of(other, method, path), await made(one, method, path)
     before = await rows(one), await rows(other)
-    headers = other.headers | {"Idempotency-Key": secrets.token_hex(8)}
+    headers = other.headers | {"Idempotency-Key": str(uuid4())}
     answer = await paysaga.http.request(method, path, json=body, headers=headers)
     refused(answer, 404, NOT_FOUND[path.split("/")[2]])
     name = path.split("/")[4 if "/ledger/" in path else 3]

@@ -1,10 +1,10 @@
 """One command given twice: over HTTP, and by a person at a terminal."""
 
 import json
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
 from tests.audit.command import Said, paysaga_command
 from tests.support.shop import Answer, Shop
@@ -43,7 +43,7 @@ class Both:
 async def both(shop: Shop, *, http: tuple[str, str, Any], cli: Sequence[str]) -> Both:
     """Give the command `cli` after the request `http`: (method, path, body)."""
     method, path, body = http
-    headers = shop.headers | {"Idempotency-Key": secrets.token_hex(12), "Prefer": "wait=0"}
+    headers = shop.headers | {"Idempotency-Key": str(uuid4()), "Prefer": "wait=0"}
     answer = await shop.paysaga.http.request(method, path, json=body, headers=headers)
     return Both(answer, await paysaga_command(shop.paysaga.environment(), *cli))
 

@@ -5,6 +5,7 @@ import secrets
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -62,7 +63,7 @@ async def test_a_run_that_cannot_be_is_refused_in_the_same_words(
 
 async def test_only_a_few_runs_of_a_tenant_are_under_way(shop: Shop) -> None:
     """Each may copy a million lines; whoever asks for one more is told to wait, and the key is still free."""
-    key, body = secrets.token_hex(8), {"business_date": "2026-01-30"}
+    key, body = str(uuid4()), {"business_date": "2026-01-30"}
     await shop.paysaga.sql(
         "INSERT INTO reconciliation_run (id, key, tenant_id, psp, subject, source, margin_s, status, actor, at)"
         " SELECT 'rec_' || $1 || n, $1 || n, $1, 'stripe', 'psp', 'api', 0, 'STAGING', 'test', now()"

@@ -4,6 +4,7 @@ import secrets
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from temporalio.client import ScheduleBackfill, ScheduleOverlapPolicy
@@ -52,7 +53,7 @@ async def stored(paysaga: Deployment, **fields: Any) -> tuple[str, Any]:
     )
     window = (None, None) if file_id else (now - timedelta(hours=1), now + timedelta(minutes=5))
     new = NewRun(
-        key=secrets.token_hex(8),
+        key=str(uuid4()),
         tenant_id="shop",
         psp="stripe",
         subject=inp.subject,

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import asyncpg
 
@@ -187,7 +188,7 @@ class Scenario:
                 self.database, self.tenant, subject, "lines", "test", _bytes(secrets.token_bytes(9))
             )
         new = NewRun(
-            key=secrets.token_hex(8),
+            key=str(uuid4()),
             tenant_id=self.tenant,
             psp="stripe",
             subject=subject,

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import aiohttp
 import pytest
@@ -116,7 +117,7 @@ class Psp:
             "return_url": "https://shop.example/back",
             "expand": ["latest_charge.balance_transaction"],
         } | params
-        return await self.v1.payment_intents.create_async(wanted, {"idempotency_key": key or secrets.token_hex(8)})
+        return await self.v1.payment_intents.create_async(wanted, {"idempotency_key": key or str(uuid4())})
 
     async def fund(self, amount: int = 100_000, currency: str = "usd") -> stripe.PaymentIntent:
         """A charge without a fee whose money is available at once."""
@@ -128,14 +129,14 @@ class Psp:
     ) -> stripe.Transfer:
         """Transfer US dollars to a connected account."""
         wanted: Any = {"amount": amount, "currency": "usd", "destination": destination} | params
-        return await self.v1.transfers.create_async(wanted, {"idempotency_key": key or secrets.token_hex(8)})
+        return await self.v1.transfers.create_async(wanted, {"idempotency_key": key or str(uuid4())})
 
     async def pay_out(
         self, account: str | None, amount: int = 10_000, key: str | None = None, **params: Any
     ) -> stripe.Payout:
         """Pay US dollars out of a connected account, or out of the platform's own for None."""
         wanted: Any = {"amount": amount, "currency": "usd"} | params
-        options: Any = {"idempotency_key": key or secrets.token_hex(8)} | of(account)
+        options: Any = {"idempotency_key": key or str(uuid4())} | of(account)
         return await self.v1.payouts.create_async(wanted, options)
 
     async def control(self, method: str, path: str, body: Any = None, status: int | None = None) -> Any:

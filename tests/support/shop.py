@@ -3,6 +3,7 @@
 import secrets
 from string import ascii_lowercase
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import httpx2
 
@@ -48,7 +49,7 @@ class Shop:
     async def post(
         self, path: str, body: Any = None, *, key: str | None = None, wait: float | None = None, **headers: str
     ) -> Answer:
-        more = {"Idempotency-Key": key or secrets.token_hex(12)} | headers
+        more = {"Idempotency-Key": key or str(uuid4())} | headers
         wait = self.paysaga.patience_s if wait is None else wait
         if wait is not None:
             more["Prefer"] = f"wait={wait:g}"
