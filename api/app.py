@@ -20,7 +20,8 @@ from api import (
     start,
     webhook,
 )
-from api.context import UPLOADS_MAX, Admission, Principals
+from api.access import Principals
+from api.context import UPLOADS_MAX, Admission
 from api.headers import AnswerHeaders
 from api.ledger import routes as ledger
 from api.merchant import routes as merchant

@@ -4,7 +4,8 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Response
 
-from api.context import AuditReader, RuntimeOf
+from api.access import AuditReader
+from api.context import RuntimeOf
 from api.cursor import LIMIT_DEFAULT, Cursor, FileLimit, decode, encode
 from api.fields import Out
 from api.history import Since, Until

@@ -1,64 +1,24 @@
-"""Common to all routes: the runtime, who asks, under which key, and how long the client will wait."""
+"""Common to all routes: the runtime, the idempotency key, and how long the client will wait."""
 
 import hashlib
-import math
 import re
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import rfc8785
-from fastapi import Depends, Header, Request, Security
-from fastapi.security import HTTPBearer, SecurityScopes
+from fastapi import Depends, Header, Request
 from pydantic import BaseModel
 
 from api.examples import IDEMPOTENCY_KEY
-from config.settings import DEVELOPMENT_API_KEY
-from db import api_key
-from db.api_key import Principal
-from db.audit_log import client_address
 from db.core.idempotency import Request as KeyedRequest
 from domain.card_data import require_text
-from domain.errors import BadRequest, Forbidden, Unauthorized, Unavailable, Unprocessable
+from domain.errors import BadRequest, Unavailable, Unprocessable
 from runtime.wiring import Runtime
-from services.command import Caller
 
 WAIT_DEFAULT_S = 5.0
 WAIT_MAX_S = 25.0
 _KEY_LENGTH_MAX = 255
-_PRINCIPAL_LIFE_S = 5.0
-"""How long a revoked key may still be accepted by a process that has just seen it."""
-_USE_NOTED_EVERY_S = 60.0
-
-SCOPES = {
-    "audit:read": "show who did what: the audit log",
-    "payments:read": "show payments, explanations and history",
-    "payments:write": "create, confirm, capture and cancel payments",
-    "refunds:write": "give money back",
-    "disputes:read": "show disputes",
-    "disputes:write": "submit evidence",
-    "reviews:write": "decide about payments in review, and those that need attention",
-    "risk:read": "show the risk rules and the payments in review",
-    "risk:write": "change the risk rules",
-    "merchants:read": "show sellers",
-    "merchants:write": "add, change, freeze and close sellers",
-    "payouts:read": "show payouts",
-    "payouts:write": "pay sellers out, and cancel that",
-    "ledger:read": "show the ledger and the sellers' wallets",
-    "reconciliation:read": "show reconciliations and discrepancies",
-    "reconciliation:write": "reconcile, upload settlement files, and decide about discrepancies",
-}
-
-bearer = HTTPBearer(
-    auto_error=False,
-    scheme_name="apiKey",
-    description=(
-        "`Authorization: Bearer sk_…`. Each operation names the scope that the key needs:\n\n"
-        + "\n".join(f"* `{scope}`: {meaning}" for scope, meaning in SCOPES.items())
-        + f"\n\nIn the stack that `make run` starts: `{DEVELOPMENT_API_KEY}` (all scopes)."
-    ),
-)
 
 
 async def runtime(request: Request) -> Runtime:
@@ -69,89 +29,13 @@ async def runtime(request: Request) -> Runtime:
 RuntimeOf = Annotated[Runtime, Depends(runtime)]
 
 
-class Principals:
-    """Keys seen lately, so that the hot path does not ask the database at each request."""
-
-    def __init__(self) -> None:
-        self._seen: dict[bytes, tuple[float, Principal]] = {}
-        self._noted: dict[str, float] = {}
-
-    async def of(self, secret: str, found: Runtime) -> Principal | None:
-        name, now = api_key.hash_of(secret), time.monotonic()
-        known = self._seen.get(name)
-        if known is not None and known[0] > now:
-            return known[1]
-        principal = await found.database.read(lambda c: api_key.find(c, secret))
-        if principal is None:
-            self._seen.pop(name, None)
-            return None
-        if len(self._seen) > 10_000:
-            self._seen.clear()
-        life_s = _PRINCIPAL_LIFE_S if principal.life_s is None else min(_PRINCIPAL_LIFE_S, principal.life_s)
-        self._seen[name] = (now + life_s, principal)
-        await self._note_use(found, principal.key_id)
-        return principal
-
-    async def _note_use(self, found: Runtime, key_id: str) -> None:
-        """Once a minute; a request is not refused for it."""
-        now = time.monotonic()
-        if self._noted.get(key_id, -math.inf) + _USE_NOTED_EVERY_S > now:
-            return
-        if len(self._noted) > 10_000:
-            self._noted.clear()
-        self._noted[key_id] = now
-        with suppress(Unavailable):
-            await found.database.run(lambda c: api_key.note_use(c, key_id))
-
-
-async def authenticate(request: Request) -> Principal:
-    """The owner of the request's key; what the request does is written down with its client's address. Raises
-    Unauthorized `api_key_missing` or `api_key_invalid`."""
-    client_address.set(request.client.host if request.client is not None else None)
-    credentials = await bearer(request)
-    if credentials is None or not credentials.credentials.isascii():
-        raise Unauthorized("Send an API key: Authorization: Bearer sk_…", code="api_key_missing")
-    principals: Principals = request.app.state.principals
-    who = await principals.of(credentials.credentials, await runtime(request))
-    if who is None:
-        raise Unauthorized("The API key is not known, was revoked or has expired.", code="api_key_invalid")
-    return who
-
-
-async def principal(request: Request, scopes: SecurityScopes, _: Annotated[object, Depends(bearer)]) -> Principal:
-    """Raises Unauthorized, Forbidden `scope_missing`."""
-    who = await authenticate(request)
-    missing = [scope for scope in scopes.scopes if scope not in who.scopes]
-    if missing:
-        raise Forbidden(f"The API key lacks the scope {missing[0]}.", code="scope_missing")
-    return who
-
-
-AuditReader = Annotated[Principal, Security(principal, scopes=["audit:read"])]
-PaymentsReader = Annotated[Principal, Security(principal, scopes=["payments:read"])]
-PaymentsWriter = Annotated[Principal, Security(principal, scopes=["payments:write"])]
-RefundsWriter = Annotated[Principal, Security(principal, scopes=["refunds:write"])]
-DisputesReader = Annotated[Principal, Security(principal, scopes=["disputes:read"])]
-DisputesWriter = Annotated[Principal, Security(principal, scopes=["disputes:write"])]
-Reviewer = Annotated[Principal, Security(principal, scopes=["reviews:write"])]
-RiskReader = Annotated[Principal, Security(principal, scopes=["risk:read"])]
-RiskWriter = Annotated[Principal, Security(principal, scopes=["risk:write"])]
-MerchantsReader = Annotated[Principal, Security(principal, scopes=["merchants:read"])]
-MerchantsWriter = Annotated[Principal, Security(principal, scopes=["merchants:write"])]
-PayoutsReader = Annotated[Principal, Security(principal, scopes=["payouts:read"])]
-PayoutsWriter = Annotated[Principal, Security(principal, scopes=["payouts:write"])]
-LedgerReader = Annotated[Principal, Security(principal, scopes=["ledger:read"])]
-ReconciliationReader = Annotated[Principal, Security(principal, scopes=["reconciliation:read"])]
-ReconciliationWriter = Annotated[Principal, Security(principal, scopes=["reconciliation:write"])]
-
-
 async def idempotency_key(
     key: Annotated[
         str | None,
         Header(
             alias="Idempotency-Key",
-            description="A new one for every payment, best a UUID; the same request under the same key is safe for 30 days "
-            "or more.",
+            description="A new one for every payment, best a UUID; the same request under the same key is safe for 30 "
+            "days or more.",
             examples=[IDEMPOTENCY_KEY],
         ),
     ] = None,
@@ -269,11 +153,6 @@ HEADERS: dict[str, Any] = {
 def headers(location: str, *, replayed: bool) -> dict[str, str]:
     """The same as they are sent."""
     return {"Location": location} | ({"Idempotent-Replayed": "true"} if replayed else {})
-
-
-def caller(who: Principal) -> Caller:
-    """The key as services know it."""
-    return Caller(actor=who.key_id, tenant_id=who.tenant_id)
 
 
 def keyed(request: Request, key: str, body: BaseModel | None) -> KeyedRequest:

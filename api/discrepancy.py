@@ -8,7 +8,8 @@ from fastapi import APIRouter, Body, Path, Query, Request, Response
 from pydantic import Field
 
 from api import examples
-from api.context import IdempotencyKey, ReconciliationReader, ReconciliationWriter, RuntimeOf, caller, keyed
+from api.access import ReconciliationReader, ReconciliationWriter, caller
+from api.context import IdempotencyKey, RuntimeOf, keyed
 from api.cursor import LIMIT_DEFAULT, Cursor, Limit, decode, encode
 from api.fields import In, Out
 from api.problems import READ_PROBLEMS, WRITE_PROBLEMS

@@ -8,7 +8,8 @@ from fastapi import APIRouter, Body, Path, Query, Request, Response
 from pydantic import Field
 
 from api import examples
-from api.context import DisputesReader, DisputesWriter, IdempotencyKey, RuntimeOf, caller, headers, keyed
+from api.access import DisputesReader, DisputesWriter, caller
+from api.context import IdempotencyKey, RuntimeOf, headers, keyed
 from api.cursor import LIMIT_DEFAULT, Cursor, Limit, decode, encode
 from api.fields import FailureOut, In, Out, failure_out
 from api.problems import READ_PROBLEMS, WRITE_PROBLEMS

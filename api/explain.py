@@ -8,7 +8,8 @@ from urllib.parse import quote
 from fastapi import APIRouter, Response
 from pydantic import Field
 
-from api.context import PaymentsReader, RuntimeOf, caller
+from api.access import PaymentsReader, caller
+from api.context import RuntimeOf
 from api.dispute import DisputeOut, dispute_out
 from api.fields import Out
 from api.payment.routes import PaymentId

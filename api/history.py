@@ -9,7 +9,8 @@ from pydantic import BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from api import examples
-from api.context import PaymentsReader, RuntimeOf
+from api.access import PaymentsReader
+from api.context import RuntimeOf
 from api.cursor import LIMIT_DEFAULT, Cursor, Limit, decode, encode
 from api.fields import FailureOut, Out
 from api.payment.shapes import PaymentOrderOut

@@ -9,7 +9,8 @@ from fastapi import APIRouter, Body, Path, Query, Request, Response
 from pydantic import Field
 
 from api import examples
-from api.context import HEADERS, IdempotencyKey, PaymentsReader, RefundsWriter, RuntimeOf, Wait, caller, headers, keyed
+from api.access import PaymentsReader, RefundsWriter, caller
+from api.context import HEADERS, IdempotencyKey, RuntimeOf, Wait, headers, keyed
 from api.cursor import LIMIT_DEFAULT, Cursor, Limit, decode, encode
 from api.fields import Amount, FailureOut, In, Out, failure_out
 from api.payment.routes import PaymentId

@@ -7,7 +7,8 @@ from fastapi import APIRouter, Body, Request, Response
 from pydantic import Field
 
 from api import examples
-from api.context import HEADERS, IdempotencyKey, Reviewer, RiskReader, RiskWriter, RuntimeOf, Wait, caller, keyed
+from api.access import Reviewer, RiskReader, RiskWriter, caller
+from api.context import HEADERS, IdempotencyKey, RuntimeOf, Wait, keyed
 from api.cursor import LIMIT_DEFAULT, Limit
 from api.fields import In, Out
 from api.payment.routes import WAITING, PaymentId, answer

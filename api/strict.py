@@ -10,7 +10,7 @@ from fastapi.dependencies.utils import get_flat_params
 from fastapi.routing import APIRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.context import authenticate
+from api.access import authenticate
 from api.problems import problem
 from domain.card_data import refuse_card_data, refuse_card_field, require_text
 from domain.errors import BadRequest, PaysagaError, Unprocessable

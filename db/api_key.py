@@ -11,39 +11,8 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db.schema.tenant import api_key, tenant
+from domain.access import EVERY_SCOPE, Principal
 from domain.ids import new_id
-
-SCOPES = frozenset(
-    {
-        "audit:read",
-        "payments:read",
-        "payments:write",
-        "refunds:write",
-        "disputes:read",
-        "disputes:write",
-        "reviews:write",
-        "risk:read",
-        "risk:write",
-        "merchants:read",
-        "merchants:write",
-        "payouts:read",
-        "payouts:write",
-        "ledger:read",
-        "reconciliation:read",
-        "reconciliation:write",
-    }
-)
-
-
-@dataclass(frozen=True)
-class Principal:
-    """The owner of a request: the key's id is what the audit log and transitions name. `life_s`: seconds for which the
-    key is good; None: until it is revoked."""
-
-    key_id: str
-    tenant_id: str
-    scopes: frozenset[str]
-    life_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -110,7 +79,7 @@ async def create(
     tenant_id: str,
     name: str,
     secret: str,
-    scopes: frozenset[str] = SCOPES,
+    scopes: frozenset[str] = EVERY_SCOPE,
     *,
     life: timedelta | None = None,
 ) -> str:
@@ -119,8 +88,8 @@ async def create(
 
     The same secret twice is one key. Raises ValueError for a scope that does not exist.
     """
-    if not scopes <= SCOPES:
-        raise ValueError(f"unknown scope: {', '.join(sorted(scopes - SCOPES))}")
+    if not scopes <= EVERY_SCOPE:
+        raise ValueError(f"unknown scope: {', '.join(sorted(scopes - EVERY_SCOPE))}")
     await connection.execute(upsert(tenant).values(id=tenant_id, name=tenant_id).on_conflict_do_nothing())
     inserted: str | None = await connection.scalar(
         upsert(api_key)

@@ -5,6 +5,7 @@ from decimal import Decimal
 from db import api_key, merchant
 from db.core.database import Database
 from db.merchant import NewMerchant
+from domain.access import EVERY_SCOPE
 from domain.errors import Conflict
 
 DEVELOPMENT_TENANT = "dev"
@@ -28,7 +29,7 @@ async def seed(url: str, secret: str, *, tenant_id: str = DEVELOPMENT_TENANT) ->
     database = Database(url, pool_size=0)
     try:
         key_id = await database.run(lambda c: api_key.create(c, tenant_id, "development", secret))
-        await database.run(lambda c: api_key.grant(c, key_id, api_key.SCOPES))  # those of a newer release as well
+        await database.run(lambda c: api_key.grant(c, key_id, EVERY_SCOPE))  # those of a newer release as well
         for values in MERCHANTS:
             try:
                 await database.run(lambda c, v=values: merchant.create(c, tenant_id, v))  # type: ignore[misc]

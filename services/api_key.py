@@ -4,6 +4,7 @@ from datetime import timedelta
 
 from db import api_key, audit_log
 from db.core.database import Connection, Database
+from domain.access import EVERY_SCOPE
 from domain.errors import NotFound, Unprocessable
 from domain.limits import KeyName
 from services.command import Caller, check
@@ -30,11 +31,11 @@ async def create(
     check(KeyName, name, "name")
     if life is not None and not timedelta(minutes=1) <= life <= _LIFE_MAX:
         raise Unprocessable("A key lives for a minute to ten years.", code="life_invalid")
-    unknown = scopes - api_key.SCOPES
+    unknown = scopes - EVERY_SCOPE
     if unknown:
-        detail = f"unknown scope: {', '.join(sorted(unknown))}. There are: {', '.join(sorted(api_key.SCOPES))}."
+        detail = f"unknown scope: {', '.join(sorted(unknown))}. There are: {', '.join(sorted(EVERY_SCOPE))}."
         raise Unprocessable(detail, code="scope_unknown")
-    granted = scopes or api_key.SCOPES
+    granted = scopes or EVERY_SCOPE
     secret = api_key.new_secret()
 
     async def work(connection: Connection) -> str:

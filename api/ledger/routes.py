@@ -8,7 +8,8 @@ from fastapi import APIRouter, Path, Query, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
-from api.context import LedgerReader, RuntimeOf, caller
+from api.access import LedgerReader, caller
+from api.context import RuntimeOf
 from api.cursor import LIMIT_DEFAULT, Cursor, FileLimit, decode, encode
 from api.fields import Currency
 from api.history import Moment, Since, Until

@@ -5,7 +5,8 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Path, Response
 from pydantic import BaseModel
 
-from api.context import LedgerReader, MerchantsReader, MerchantsWriter, RuntimeOf, caller
+from api.access import LedgerReader, MerchantsReader, MerchantsWriter, caller
+from api.context import RuntimeOf
 from api.cursor import LIMIT_DEFAULT, Cursor, Limit, decode, encode
 from api.examples import MERCHANT, MERCHANT_CHANGE
 from api.merchant.shapes import (

@@ -6,19 +6,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Path, Query, Request, Response
 
 from api import examples
-from api.context import (
-    HEADERS,
-    AdmissionOf,
-    IdempotencyKey,
-    PaymentsReader,
-    PaymentsWriter,
-    Reviewer,
-    RuntimeOf,
-    Wait,
-    caller,
-    headers,
-    keyed,
-)
+from api.access import PaymentsReader, PaymentsWriter, Reviewer, caller
+from api.context import HEADERS, AdmissionOf, IdempotencyKey, RuntimeOf, Wait, headers, keyed
 from api.cursor import LIMIT_DEFAULT, Cursor, Limit, decode, encode
 from api.payment.search import SearchOf
 from api.payment.shapes import (

@@ -6,19 +6,8 @@ from fastapi import APIRouter, Body, Path, Query, Request, Response
 from pydantic import BaseModel
 
 from api import examples
-from api.context import (
-    HEADERS,
-    IdempotencyKey,
-    MerchantsReader,
-    MerchantsWriter,
-    NoWait,
-    PayoutsReader,
-    PayoutsWriter,
-    RuntimeOf,
-    caller,
-    headers,
-    keyed,
-)
+from api.access import MerchantsReader, MerchantsWriter, PayoutsReader, PayoutsWriter, caller
+from api.context import HEADERS, IdempotencyKey, NoWait, RuntimeOf, headers, keyed
 from api.cursor import LIMIT_DEFAULT, Cursor, FileLimit, decode, encode
 from api.fields import ClientId, DayIn
 from api.merchant.routes import SellerAccount

@@ -6,7 +6,8 @@ from fastapi import APIRouter, Query, Request, Response
 from starlette.requests import ClientDisconnect
 
 from api import examples
-from api.context import ReconciliationWriter, RuntimeOf, UploadsOf, caller
+from api.access import ReconciliationWriter, caller
+from api.context import RuntimeOf, UploadsOf
 from api.problems import WRITE_PROBLEMS
 from api.reconciliation.routes import answer
 from api.reconciliation.shapes import SettlementFileOut, file_out

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 from fastapi import Depends, Query, Request, Response, Security
 from fastapi.security import SecurityScopes
 
-from api.context import RuntimeOf, bearer, principal
+from api.access import bearer, principal
+from api.context import RuntimeOf
 from api.page import page
 from api.strict import StrictRoute
 from domain.errors import PaysagaError

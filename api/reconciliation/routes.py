@@ -6,7 +6,8 @@ from fastapi import APIRouter, Body, Path, Query, Request, Response
 from pydantic import BaseModel
 
 from api import examples
-from api.context import IdempotencyKey, ReconciliationReader, ReconciliationWriter, RuntimeOf, caller, keyed
+from api.access import ReconciliationReader, ReconciliationWriter, caller
+from api.context import IdempotencyKey, RuntimeOf, keyed
 from api.cursor import LIMIT_DEFAULT, Cursor, Limit, decode, encode
 from api.paths import parameter
 from api.problems import READ_PROBLEMS, WRITE_PROBLEMS
@@ -20,9 +21,9 @@ from api.reconciliation.shapes import (
     run_out,
 )
 from api.strict import StrictRoute
-from db.api_key import Principal
 from db.reconciliation import report as reports
 from db.reconciliation import run as runs
+from domain.access import Principal
 from domain.reconciliation.reconciliation import LineClass, RunStatus, Subject
 from runtime.wiring import Runtime
 from services.reconciliation import run as reconciliation

@@ -11,6 +11,7 @@ from cli.pages.page import Page
 from db import api_key
 from db.api_key import ApiKey
 from db.core.database import Database
+from domain.access import EVERY_SCOPE
 
 
 async def keys_page(database: Database) -> Page:
@@ -52,7 +53,7 @@ def _table(rows: Sequence[ApiKey]) -> RenderableType:
     table = look.table("key", "tenant", "name", "scopes", "created (UTC)", "last used")
     now = datetime.now(UTC)
     for row in rows:
-        scopes = "all" if set(row.scopes) >= api_key.SCOPES else ", ".join(row.scopes)
+        scopes = "all" if set(row.scopes) >= EVERY_SCOPE else ", ".join(row.scopes)
         name = look.text(row.id, "\n", f"{row.prefix}… " if row.prefix else "", _state(row, now))
         used = look.time(row.last_used_at) if row.last_used_at else "never"
         table.add_row(name, row.tenant_id, row.name, scopes, look.time(row.created_at), used)

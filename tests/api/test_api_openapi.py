@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from api import docs, examples
 from api.payment.shapes import PaymentOut
 from config.settings import DEVELOPMENT_API_KEY, SANDBOX_STRIPE_KEY, Settings
-from db import api_key
+from domain.access import EVERY_SCOPE
 from domain.status import Status
 from gateways.bank.camt053 import read_camt053
 from gateways.settlement_file import Reading
@@ -113,14 +113,14 @@ def test_every_operation_is_described(document: Document) -> None:
 def test_every_operation_names_its_scope(document: Document) -> None:
     (scheme,) = document["components"]["securitySchemes"].values()
     assert (scheme["type"], scheme["scheme"]) == ("http", "bearer")
-    assert all(f"`{scope}`" in scheme["description"] for scope in api_key.SCOPES)
+    assert all(f"`{scope}`" in scheme["description"] for scope in EVERY_SCOPE)
     assert "sk_test_paysaga" in scheme["description"]
     for _, path, operation in operations(document):
         if path.startswith("/v1/"):
             (requirement,) = operation["security"]
             (scopes,) = requirement.values()
             assert len(scopes) == 1, path
-            assert set(scopes) <= api_key.SCOPES, path
+            assert set(scopes) <= EVERY_SCOPE, path
         else:
             assert "security" not in operation, path
 

@@ -9,8 +9,8 @@ from uuid import uuid4
 import pytest
 
 from api import examples
-from api.context import SCOPES
 from db import api_key
+from domain.access import EVERY_SCOPE, SCOPES
 from tests.api import objects
 from tests.api.problem import refused
 from tests.api.rows import rows
@@ -196,8 +196,8 @@ MAKERS: dict[str, Callable[[Shop], Awaitable[str]]] = {
 
 
 def test_the_documented_scopes_are_those_of_the_keys() -> None:
-    assert frozenset(SCOPES) == api_key.SCOPES
-    assert {scope for _, _, scope in ROUTES} == api_key.SCOPES
+    assert frozenset(SCOPES) == EVERY_SCOPE
+    assert {scope for _, _, scope in ROUTES} == EVERY_SCOPE
 
 
 async def test_every_documented_route_with_its_scope_is_tried_here(paysaga: Deployment) -> None:
@@ -217,7 +217,7 @@ async def test_every_documented_route_with_its_scope_is_tried_here(paysaga: Depl
 async def test_each_route_needs_its_one_scope(shop: Shop, method: str, path: str, scope: str) -> None:
     body, path = body_of(shop, method, path), await made(shop, method, path)
     before = await rows(shop)
-    for scopes in (api_key.SCOPES - {scope}, frozenset()):
+    for scopes in (EVERY_SCOPE - {scope}, frozenset()):
         headers = await key_with(shop, scopes)
         answer = await sent(shop, method, path, body, headers)
         problem = refused(answer, 403, "scope_missing")

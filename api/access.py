@@ -1,0 +1,113 @@
+"""Authentication and authorisation of requests: whose a request is, and whether it may do what it asks for."""
+
+import math
+import time
+from contextlib import suppress
+from typing import Annotated
+
+from fastapi import Depends, Request, Security
+from fastapi.security import HTTPBearer, SecurityScopes
+
+from api.context import runtime
+from config.settings import DEVELOPMENT_API_KEY
+from db import api_key
+from db.audit_log import client_address
+from domain.access import SCOPES, Principal
+from domain.errors import Forbidden, Unauthorized, Unavailable
+from runtime.wiring import Runtime
+from services.command import Caller
+
+_PRINCIPAL_LIFE_S = 5.0
+"""How long a revoked key may still be accepted by a process that has just seen it."""
+_USE_NOTED_EVERY_S = 60.0
+
+bearer = HTTPBearer(
+    auto_error=False,
+    scheme_name="apiKey",
+    description=(
+        "`Authorization: Bearer sk_…`. Each operation names the scope that the key needs:\n\n"
+        + "\n".join(f"* `{scope}`: {meaning}" for scope, meaning in SCOPES.items())
+        + f"\n\nIn the stack that `make run` starts: `{DEVELOPMENT_API_KEY}` (all scopes)."
+    ),
+)
+
+
+class Principals:
+    """Keys seen lately, so that the hot path does not ask the database at each request."""
+
+    def __init__(self) -> None:
+        self._seen: dict[bytes, tuple[float, Principal]] = {}
+        self._noted: dict[str, float] = {}
+
+    async def of(self, secret: str, found: Runtime) -> Principal | None:
+        name, now = api_key.hash_of(secret), time.monotonic()
+        known = self._seen.get(name)
+        if known is not None and known[0] > now:
+            return known[1]
+        principal = await found.database.read(lambda c: api_key.find(c, secret))
+        if principal is None:
+            self._seen.pop(name, None)
+            return None
+        if len(self._seen) > 10_000:
+            self._seen.clear()
+        life_s = _PRINCIPAL_LIFE_S if principal.life_s is None else min(_PRINCIPAL_LIFE_S, principal.life_s)
+        self._seen[name] = (now + life_s, principal)
+        await self._note_use(found, principal.actor)
+        return principal
+
+    async def _note_use(self, found: Runtime, key_id: str) -> None:
+        """Once a minute; a request is not refused for it."""
+        now = time.monotonic()
+        if self._noted.get(key_id, -math.inf) + _USE_NOTED_EVERY_S > now:
+            return
+        if len(self._noted) > 10_000:
+            self._noted.clear()
+        self._noted[key_id] = now
+        with suppress(Unavailable):
+            await found.database.run(lambda c: api_key.note_use(c, key_id))
+
+
+async def authenticate(request: Request) -> Principal:
+    """The owner of the request's key; what the request does is written down with its client's address. Raises
+    Unauthorized `api_key_missing` or `api_key_invalid`."""
+    client_address.set(request.client.host if request.client is not None else None)
+    credentials = await bearer(request)
+    if credentials is None or not credentials.credentials.isascii():
+        raise Unauthorized("Send an API key: Authorization: Bearer sk_…", code="api_key_missing")
+    principals: Principals = request.app.state.principals
+    who = await principals.of(credentials.credentials, await runtime(request))
+    if who is None:
+        raise Unauthorized("The API key is not known, was revoked or has expired.", code="api_key_invalid")
+    return who
+
+
+async def principal(request: Request, scopes: SecurityScopes, _: Annotated[object, Depends(bearer)]) -> Principal:
+    """Raises Unauthorized, Forbidden `scope_missing`."""
+    who = await authenticate(request)
+    missing = [scope for scope in scopes.scopes if scope not in who.scopes]
+    if missing:
+        raise Forbidden(f"The API key lacks the scope {missing[0]}.", code="scope_missing")
+    return who
+
+
+AuditReader = Annotated[Principal, Security(principal, scopes=["audit:read"])]
+PaymentsReader = Annotated[Principal, Security(principal, scopes=["payments:read"])]
+PaymentsWriter = Annotated[Principal, Security(principal, scopes=["payments:write"])]
+RefundsWriter = Annotated[Principal, Security(principal, scopes=["refunds:write"])]
+DisputesReader = Annotated[Principal, Security(principal, scopes=["disputes:read"])]
+DisputesWriter = Annotated[Principal, Security(principal, scopes=["disputes:write"])]
+Reviewer = Annotated[Principal, Security(principal, scopes=["reviews:write"])]
+RiskReader = Annotated[Principal, Security(principal, scopes=["risk:read"])]
+RiskWriter = Annotated[Principal, Security(principal, scopes=["risk:write"])]
+MerchantsReader = Annotated[Principal, Security(principal, scopes=["merchants:read"])]
+MerchantsWriter = Annotated[Principal, Security(principal, scopes=["merchants:write"])]
+PayoutsReader = Annotated[Principal, Security(principal, scopes=["payouts:read"])]
+PayoutsWriter = Annotated[Principal, Security(principal, scopes=["payouts:write"])]
+LedgerReader = Annotated[Principal, Security(principal, scopes=["ledger:read"])]
+ReconciliationReader = Annotated[Principal, Security(principal, scopes=["reconciliation:read"])]
+ReconciliationWriter = Annotated[Principal, Security(principal, scopes=["reconciliation:write"])]
+
+
+def caller(who: Principal) -> Caller:
+    """The principal as services know it."""
+    return Caller(actor=who.actor, tenant_id=who.tenant_id)
