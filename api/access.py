@@ -5,21 +5,26 @@ import time
 from contextlib import suppress
 from typing import Annotated
 
+import structlog
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPBearer, SecurityScopes
 
 from api.context import runtime
+from api.cors import foreign_page, is_own_page
 from config.settings import DEVELOPMENT_API_KEY
 from db import api_key
 from db.audit_log import client_address
-from domain.access import SCOPES, Principal
+from domain.access import CHECKOUT_PAGE, SCOPES, Principal
 from domain.errors import Forbidden, Unauthorized, Unavailable
 from runtime.wiring import Runtime
+from services import client_token
+from services.client_token import ClientToken
 from services.command import Caller
 
 _PRINCIPAL_LIFE_S = 5.0
 """How long a revoked key may still be accepted by a process that has just seen it."""
 _USE_NOTED_EVERY_S = 60.0
+_ORIGIN_SHOWN_MAX = 200
 
 bearer = HTTPBearer(
     auto_error=False,
@@ -30,6 +35,18 @@ bearer = HTTPBearer(
         + f"\n\nIn the stack that `make run` starts: `{DEVELOPMENT_API_KEY}` (all scopes)."
     ),
 )
+
+client_bearer = HTTPBearer(
+    auto_error=False,
+    scheme_name="clientToken",
+    description=(
+        "`Authorization: Bearer ct_…`: the `client_token` of one payment, which `POST /v1/payments` answers. A "
+        "checkout page reads and confirms that payment with it, and nothing else; an API key never goes to a page. A "
+        "browser lets the page call from an origin that `paysaga tenants allow-origin TENANT https://shop.example` "
+        "allows."
+    ),
+)
+_log = structlog.get_logger("paysaga.api")
 
 
 class Principals:
@@ -68,22 +85,70 @@ class Principals:
 
 
 async def authenticate(request: Request) -> Principal:
-    """The owner of the request's key; what the request does is written down with its client's address. Raises
-    Unauthorized `api_key_missing` or `api_key_invalid`."""
+    """The owner of the request's credential; what the request does is written down with its client's address.
+
+    Raises Unauthorized `api_key_missing`, `api_key_invalid`, `client_token_invalid`, `client_token_expired`; Forbidden
+    `secret_key_in_browser`, `origin_not_allowed`.
+    """
     client_address.set(request.client.host if request.client is not None else None)
     credentials = await bearer(request)
     if credentials is None or not credentials.credentials.isascii():
         raise Unauthorized("Send an API key: Authorization: Bearer sk_…", code="api_key_missing")
+    if credentials.credentials.startswith(client_token.PREFIX):
+        return await _of_client_token(request, credentials.credentials)
+    return await _of_api_key(request, credentials.credentials)
+
+
+async def _of_api_key(request: Request, secret: str) -> Principal:
     principals: Principals = request.app.state.principals
-    who = await principals.of(credentials.credentials, await runtime(request))
+    who = await principals.of(secret, await runtime(request))
     if who is None:
         raise Unauthorized("The API key is not known, was revoked or has expired.", code="api_key_invalid")
+    page = foreign_page(request)
+    if page is not None:
+        _log.warning("secret_key_in_browser", key=who.actor, origin=page[:_ORIGIN_SHOWN_MAX])
+        await is_own_page(request, page, who.tenant_id)  # its developer may read why
+        detail = (
+            "An API key came from a web page, where whoever opens it can read it. Replace the key (`paysaga keys "
+            f"rotate {who.actor}`), and give the page the client_token of its payment instead."
+        )
+        raise Forbidden(detail, code="secret_key_in_browser")
     return who
 
 
+async def _of_client_token(request: Request, text: str) -> Principal:
+    token = ClientToken.read(text, (await runtime(request)).keyring)
+    page = foreign_page(request)
+    if page is not None and not await is_own_page(request, page, token.tenant_id):
+        detail = "This shop lets no page there call: `paysaga tenants allow-origin TENANT ORIGIN` allows it."
+        raise Forbidden(detail, code="origin_not_allowed")
+    if token.left_s <= 0:
+        raise Unauthorized("The client token has expired: ask the shop's own server.", code="client_token_expired")
+    return Principal(CHECKOUT_PAGE, token.tenant_id, frozenset(), token.left_s, payment_id=token.payment_id)
+
+
 async def principal(request: Request, scopes: SecurityScopes, _: Annotated[object, Depends(bearer)]) -> Principal:
-    """Raises Unauthorized, Forbidden `scope_missing`."""
+    """Raises what `authenticate` raises, Forbidden `scope_missing`, `client_token_refused`."""
     who = await authenticate(request)
+    if who.payment_id is not None:
+        detail = "A client token reads and confirms its one payment, and nothing else."
+        raise Forbidden(detail, code="client_token_refused")
+    return _with_scopes(who, scopes)
+
+
+async def key_or_page(
+    request: Request,
+    scopes: SecurityScopes,
+    _: Annotated[object, Depends(bearer)],
+    __: Annotated[object, Depends(client_bearer)],
+) -> Principal:
+    """The same of an operation that a checkout page may do as well; which payment is its own is checked where the
+    payment is found. Raises what `authenticate` raises, Forbidden `scope_missing`."""
+    who = await authenticate(request)
+    return who if who.payment_id is not None else _with_scopes(who, scopes)
+
+
+def _with_scopes(who: Principal, scopes: SecurityScopes) -> Principal:
     missing = [scope for scope in scopes.scopes if scope not in who.scopes]
     if missing:
         raise Forbidden(f"The API key lacks the scope {missing[0]}.", code="scope_missing")
@@ -92,6 +157,8 @@ async def principal(request: Request, scopes: SecurityScopes, _: Annotated[objec
 
 AuditReader = Annotated[Principal, Security(principal, scopes=["audit:read"])]
 PaymentsReader = Annotated[Principal, Security(principal, scopes=["payments:read"])]
+PaymentReader = Annotated[Principal, Security(key_or_page, scopes=["payments:read"])]
+PaymentConfirmer = Annotated[Principal, Security(key_or_page, scopes=["payments:write"])]
 PaymentsWriter = Annotated[Principal, Security(principal, scopes=["payments:write"])]
 RefundsWriter = Annotated[Principal, Security(principal, scopes=["refunds:write"])]
 DisputesReader = Annotated[Principal, Security(principal, scopes=["disputes:read"])]
@@ -110,4 +177,4 @@ ReconciliationWriter = Annotated[Principal, Security(principal, scopes=["reconci
 
 def caller(who: Principal) -> Caller:
     """The principal as services know it."""
-    return Caller(actor=who.actor, tenant_id=who.tenant_id)
+    return Caller(actor=who.actor, tenant_id=who.tenant_id, payment_id=who.payment_id)

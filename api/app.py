@@ -22,6 +22,7 @@ from api import (
 )
 from api.access import Principals
 from api.context import UPLOADS_MAX, Admission
+from api.cors import CrossOrigin, Origins
 from api.headers import AnswerHeaders
 from api.ledger import routes as ledger
 from api.merchant import routes as merchant
@@ -46,6 +47,7 @@ def create_app(settings: Settings) -> FastAPI:
             await register_search_attributes(runtime.temporal)
             app.state.runtime = runtime
             app.state.principals = Principals()
+            app.state.origins = Origins()
             app.state.admission = Admission(settings.api_payments_max)
             app.state.uploads = Admission(UPLOADS_MAX, "files")
             workers = [payment_worker(runtime)] if settings.api_worker else []
@@ -69,6 +71,7 @@ def create_app(settings: Settings) -> FastAPI:
     start.install(app, settings)
     larger = {"/v1/reconciliations/files": settings.reconcile_file_max_bytes, "/webhooks/": webhook.EVENT_BYTES_MAX}
     app.add_middleware(BodyLimit, bytes_max=settings.api_max_body_bytes, larger=larger)
+    app.add_middleware(CrossOrigin)
     app.add_middleware(AnswerHeaders)
     app.add_middleware(HeadAsGet)
     for module in (

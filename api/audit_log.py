@@ -19,7 +19,7 @@ from services.pages import pages
 
 router = APIRouter(prefix="/v1", tags=["history"], route_class=StrictRoute)
 
-_ACTOR = "an API key's id or name, or a person's name"
+_ACTOR = "an API key's id or name, a person's name, or `client_token`: a checkout page"
 
 
 class AuditLogList(Out):

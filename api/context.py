@@ -29,18 +29,19 @@ async def runtime(request: Request) -> Runtime:
 RuntimeOf = Annotated[Runtime, Depends(runtime)]
 
 
-async def idempotency_key(
-    key: Annotated[
-        str | None,
-        Header(
-            alias="Idempotency-Key",
-            description="A new one for every payment, best a UUID; the same request under the same key is safe for 30 "
-            "days or more.",
-            examples=[IDEMPOTENCY_KEY],
-        ),
-    ] = None,
-    alias: Annotated[str | None, Header(alias="X-Idempotency-Key", include_in_schema=False)] = None,
-) -> str:
+KeyHeader = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        description="A new one for every payment, best a UUID; the same request under the same key is safe for 30 "
+        "days or more.",
+        examples=[IDEMPOTENCY_KEY],
+    ),
+]
+KeyAlias = Annotated[str | None, Header(alias="X-Idempotency-Key", include_in_schema=False)]
+
+
+async def idempotency_key(key: KeyHeader = None, alias: KeyAlias = None) -> str:
     """Raises BadRequest `idempotency_key_missing`, `idempotency_key_invalid`; Unprocessable `card_data_forbidden`."""
     if key is not None and alias is not None and key != alias:
         raise BadRequest("Idempotency-Key and X-Idempotency-Key differ.", code="idempotency_key_invalid")

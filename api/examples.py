@@ -288,6 +288,13 @@ PAYMENT: dict[str, Any] = {
 }
 """What a payment looks like in an answer."""
 
+CLIENT_TOKEN = "ct_WyJzaG9wIiwi…"  # noqa: S105 - of nothing
+
+PAGE_PAYMENT: dict[str, Any] = {
+    name: PAYMENT[name] for name in ("id", "object", "status", "is_payment_done", "amount", "currency")
+} | {"next_action": None, "failure": None}
+"""What a checkout page sees of it, by its client token."""
+
 HISTORY: dict[str, Any] = {
     "object": "list",
     "data": [

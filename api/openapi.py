@@ -22,6 +22,8 @@ A payment system that a shop or marketplace runs itself.
   `GET /v1/payments/{payment_id}` again. `Prefer: wait=N` says how long an answer may take.
 * **A declined payment is a created payment**: `201`, status `FAILED`, `failure.code`.
 * **Errors** are `application/problem+json` (RFC 9457): `code` is stable and for programs, `detail` is for people.
+* **A checkout page** has no API key: with the `client_token` that `POST /v1/payments` answers, it reads and confirms
+  that one payment.
 * **Authorize** with an API key. The stack that `make run` starts has `sk_test_paysaga`, and the sellers `seller_anna`,
   `seller_bo` and `seller_chen`. Payment methods there are Stripe's test names: `pm_card_visa`,
   `pm_card_chargeDeclined`, `pm_card_threeDSecure2Required`, `pm_upi_success` …

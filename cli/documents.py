@@ -340,13 +340,15 @@ def _head(head: "Head | None") -> str | None:
 # --- tenants and keys ---
 
 
-async def tenant(tenant_id: str, return_origins: Sequence[str], **more: object) -> Json:
-    """`return_origins`: the sites that its buyers may be sent back to; none: those that the deployment says."""
-    return await plain("tenant", id=tenant_id, return_origins=list(return_origins), **more)
+async def tenant(tenant_id: str, **sites: Sequence[str]) -> Json:
+    """One of a tenant's lists after a command: `return_origins`, or `page_origins`."""
+    return await plain("tenant", id=tenant_id, **{name: list(of) for name, of in sites.items()})
 
 
 async def tenants(rows: "Sequence[Tenant]") -> Json:
-    return _list([await tenant(row.id, row.return_origins, created_at=row.created_at) for row in rows])
+    """`return_origins`: the sites that buyers may be sent back to; none: those that the deployment says.
+    `page_origins`: those whose pages may call with a client token."""
+    return _list([await plain("tenant", **vars(row)) for row in rows])
 
 
 async def keys(rows: "Sequence[ApiKey]") -> Json:

@@ -1,8 +1,10 @@
 """Tenants: the shops that share one Paysaga."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -10,13 +12,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from db.schema.base import PLATFORM_TENANT
 from db.schema.tenant import tenant
 
+Sites = Literal["return_origins", "page_origins"]
+"""A list of sites that a tenant has, by its column."""
+
 
 @dataclass(frozen=True)
 class Tenant:
-    """A shop. `return_origins`: scheme, host and port of the sites that its buyers may be sent back to."""
+    """A shop. Scheme, host and port, of `return_origins`: the sites that its buyers may be sent back to;
+    `page_origins`: those whose pages may call with a client token."""
 
     id: str
     return_origins: Sequence[str]
+    page_origins: Sequence[str]
     created_at: datetime
 
 
@@ -32,13 +39,25 @@ async def every(connection: AsyncConnection) -> list[Tenant]:
     return [Tenant(**row) for row in rows.mappings()]
 
 
-async def return_origins(connection: AsyncConnection, tenant_id: str, *, lock: bool = False) -> Sequence[str] | None:
-    """The sites that a tenant's buyers may be sent back to, under the row's lock if asked for; None: no such tenant."""
-    query = select(tenant.c.return_origins).where(tenant.c.id == tenant_id)
+async def origins(
+    connection: AsyncConnection, tenant_id: str, sites: Sites, *, lock: bool = False
+) -> Sequence[str] | None:
+    """One of a tenant's lists, under the row's lock if asked for; None: no such tenant."""
+    query = select(tenant.c[sites]).where(tenant.c.id == tenant_id)
     found: Sequence[str] | None = await connection.scalar(query.with_for_update() if lock else query)
     return found
 
 
-async def set_return_origins(connection: AsyncConnection, tenant_id: str, origins: Sequence[str]) -> None:
-    """Replace them."""
-    await connection.execute(update(tenant).where(tenant.c.id == tenant_id).values(return_origins=list(origins)))
+async def set_origins(connection: AsyncConnection, tenant_id: str, sites: Sites, origins: Sequence[str]) -> None:
+    """Replace one of a tenant's lists."""
+    await connection.execute(update(tenant).where(tenant.c.id == tenant_id).values({sites: list(origins)}))
+
+
+async def by_page_origin(connection: AsyncConnection) -> Mapping[str, frozenset[str]]:
+    """Origin → the tenants whose pages it may serve."""
+    found: dict[str, set[str]] = defaultdict(set)
+    rows = await connection.execute(select(tenant.c.id, tenant.c.page_origins).where(tenant.c.page_origins != []))
+    for row in rows:
+        for origin in row.page_origins:
+            found[origin].add(row.id)
+    return {origin: frozenset(tenants) for origin, tenants in found.items()}

@@ -62,13 +62,19 @@ ROLES: dict[str, frozenset[str]] = {
 }
 """By name, with the scopes of each. A merchant reaches its own seller's objects alone."""
 
+CHECKOUT_PAGE = "client_token"
+"""The actor of what a checkout page did: the token itself is written nowhere, and the row's object is its payment."""
+
 
 @dataclass(frozen=True)
 class Principal:
     """The owner of a request, as the credential proves it. `actor`: what the audit log and transitions name (an API
-    key's id, a person's name); `life_s`: seconds for which the credential is good, None: until it is revoked."""
+    key's id, a person's name, `client_token`); `life_s`: seconds for which the credential is good, None: until it is
+    revoked. `payment_id`: the one payment that a checkout page may read and confirm; its scopes are none, so that
+    whatever else asks for one is refused."""
 
     actor: str
     tenant_id: str
     scopes: frozenset[str]
     life_s: float | None = None
+    payment_id: str | None = None

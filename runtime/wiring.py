@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 from pydantic import SecretStr
 from temporalio.client import Client
@@ -44,6 +45,11 @@ class Runtime:
         """The most that the PSP can pay out of an amount, in minor units: some currencies it takes in larger steps."""
         steps = (amount - amount % step for step in (1, 10, 100, 1000))
         return next((part for part in steps if part <= 0 or self.psp.check_payout(part, currency) is None), 0)
+
+    @property
+    def checkout_life(self) -> timedelta:
+        """The longest that a buyer may have something to do about a payment: it is confirmed, then there is 3DS."""
+        return timedelta(seconds=self.settings.confirm_deadline_s + self.settings.action_deadline_s)
 
     @property
     def send_for_s(self) -> float:

@@ -27,7 +27,7 @@ class AuditEntryOut(BaseModel):
     seq: int
     at: datetime
     tenant_id: str
-    actor: str = Field(description="the API key's id, or a person's name")
+    actor: str = Field(description="the API key's id, a person's name, or `client_token`: a checkout page")
     key: str | None = Field(description="the API key's name; null: a person at a terminal")
     address: str | None = Field(description="of the client, where it came over HTTP", examples=["203.0.113.7"])
     action: str = Field(examples=["payment.cancel"])

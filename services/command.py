@@ -19,13 +19,14 @@ T = TypeVar("T")
 @dataclass(frozen=True)
 class Caller:
     """Whoever gives a command: an API key, which reaches its tenant's objects alone, or a person at a terminal, who
-    reaches every tenant's (`tenant_id` is None).
+    reaches every tenant's (`tenant_id` is None). A checkout page reaches one payment (`payment_id`).
 
     `actor` is the name in rows and in the audit log: the key's id, or the person's name.
     """
 
     actor: str
     tenant_id: str | None = None
+    payment_id: str | None = None
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,8 @@ async def find(database: Database, caller: Caller, name: str) -> tuple[Payment, 
 
 async def _named(database: Database, caller: Caller, name: str) -> tuple[str, str | None] | None:
     tenant_id = caller.tenant_id
+    if caller.payment_id not in (None, name):
+        return None
     if tenant_id is not None:
         return await database.read(lambda c: names.in_tenant(c, tenant_id, name))
     found = await database.read(lambda c: names.anywhere(c, name))

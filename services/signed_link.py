@@ -1,8 +1,5 @@
 """Links that open one page in a browser, which has no API key: signed, for reading alone, and good for a day."""
 
-import base64
-import hashlib
-import hmac
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -10,6 +7,7 @@ from urllib.parse import urlencode
 
 from db.core.keyring import Keyring
 from domain.errors import Forbidden
+from services.signature import is_signed, sign
 
 LIFE = timedelta(days=1)
 _PURPOSE = "signed link"
@@ -30,19 +28,16 @@ class SignedLink:
     def query(self, keyring: Keyring) -> str:
         """`expires=…&signature=…`, what has to follow the path."""
         tenant = {"tenant": self.tenant_id} if self.tenant_id is not None else {}
-        signature = self._signatures(keyring)[0]
+        signature = sign(keyring, _PURPOSE, self._message)
         return urlencode(tenant | {"expires": str(self.expires), "signature": signature})
 
     def require(self, keyring: Keyring, signature: str) -> None:
         """Raises Forbidden `link_invalid`, or `link_expired` for one that was good."""
-        given = signature.encode()
-        if not any(hmac.compare_digest(own.encode(), given) for own in self._signatures(keyring)):
+        if not is_signed(keyring, _PURPOSE, self._message, signature):
             raise Forbidden("The link is not one of ours, or not whole.", code="link_invalid")
         if self.expires <= datetime.now(UTC).timestamp():
             raise Forbidden("The link was good for a day, which is over.", code="link_expired")
 
-    def _signatures(self, keyring: Keyring) -> list[str]:
-        """Under each key of the ring, the current one's first: a link outlives the rotation of keys."""
-        message = json.dumps(["GET", self.path, self.tenant_id, self.expires]).encode()
-        digests = [hmac.digest(key, message, hashlib.sha256) for key in keyring.derived(_PURPOSE)]
-        return [base64.urlsafe_b64encode(digest).rstrip(b"=").decode() for digest in digests]
+    @property
+    def _message(self) -> bytes:
+        return json.dumps(["GET", self.path, self.tenant_id, self.expires]).encode()

@@ -3,20 +3,35 @@
 from dataclasses import replace
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Path, Query, Request, Response
+from fastapi import APIRouter, Body, Depends, Path, Query, Request, Response
 
 from api import examples
-from api.access import PaymentsReader, PaymentsWriter, Reviewer, caller
-from api.context import HEADERS, AdmissionOf, IdempotencyKey, RuntimeOf, Wait, headers, keyed
+from api.access import PaymentConfirmer, PaymentReader, PaymentsReader, PaymentsWriter, Reviewer, caller
+from api.context import (
+    HEADERS,
+    AdmissionOf,
+    IdempotencyKey,
+    KeyAlias,
+    KeyHeader,
+    RuntimeOf,
+    Wait,
+    headers,
+    idempotency_key,
+    keyed,
+)
 from api.cursor import LIMIT_DEFAULT, Cursor, Limit, decode, encode
+from api.fields import Out
+from api.payment.page import PagePaymentOut, page_payment_out
 from api.payment.search import SearchOf
 from api.payment.shapes import (
     CaptureIn,
+    CreatedPaymentOut,
     PaymentIn,
     PaymentList,
     PaymentOrderOut,
     PaymentOut,
     ResolutionIn,
+    created_out,
     order_out,
     payment_out,
 )
@@ -28,6 +43,7 @@ from domain.status import TERMINAL, Status
 from services import checkout, decision, search
 from services import payment as payments
 from services.checkout import Checkout, CheckoutOrder
+from services.client_token import ClientToken
 from services.payment import Answer, CaptureRequest
 
 router = APIRouter(prefix="/v1/payments", tags=["payments"], route_class=StrictRoute)
@@ -46,7 +62,7 @@ WAITING: dict[str, Any] = {
 
 @router.post(
     "",
-    response_model=PaymentOut,
+    response_model=CreatedPaymentOut,
     status_code=201,
     responses={
         **WRITE_PROBLEMS,
@@ -54,7 +70,7 @@ WAITING: dict[str, Any] = {
             "description": "Ended (SUCCESS, FAILED, CANCELLED: a declined payment is a created payment) or NOT_STARTED",
             "headers": HEADERS,
         },
-        202: WAITING,
+        202: WAITING | {"model": CreatedPaymentOut},
     },
     summary="Pay for a checkout",
 )
@@ -71,12 +87,17 @@ async def create_payment(
 
     The answer comes when the payment has ended (201), when it rests (202), or when `Prefer: wait` is over (202); the
     payment goes on either way. Sending the request again under the same Idempotency-Key is always safe.
+
+    `client_token` is for the checkout page, which reads and confirms this payment with it; the API key stays where it
+    is.
     """
     with places.place():
         done = await checkout.create(
             runtime, caller(who), _checkout(body), request=keyed(request, key, body), wait_s=wait_s
         )
-    return answer(done, created=True)
+    token = ClientToken.of(done.payment, runtime.checkout_life)
+    text = token.text(runtime.keyring) if token.left_s > 0 else None
+    return answer(done, created_out(done.payment, text), created=True)
 
 
 def _checkout(body: PaymentIn) -> Checkout:
@@ -98,13 +119,15 @@ def _checkout(body: PaymentIn) -> Checkout:
     )
 
 
-def answer(done: Answer, *, created: bool = False) -> Response:
-    """202 while it goes on or waits; else 200, or 201 for a payment that this request created."""
+def answer(done: Answer, shown: Out | None = None, *, created: bool = False) -> Response:
+    """202 while it goes on or waits; else 200, or 201 for a payment that this request created. `shown`: where that is
+    not the payment alone."""
     row = done.payment
+    shown = shown or payment_out(row)
     waiting = row.status not in TERMINAL and row.status is not Status.NOT_STARTED
     status = 202 if waiting else 201 if created else 200
     sent = headers(f"/v1/payments/{row.id}", replayed=done.replayed)
-    return Response(payment_out(row).model_dump_json(), status, sent, "application/json")
+    return Response(shown.model_dump_json(), status, sent, "application/json")
 
 
 @router.get("", response_model=PaymentList, responses=READ_PROBLEMS, summary="List payments")
@@ -131,35 +154,52 @@ async def list_payments(
 
 @router.get(
     "/{payment_id}",
-    response_model=PaymentOut | PaymentOrderOut,
+    response_model=PaymentOut | PaymentOrderOut | PagePaymentOut,
     responses=READ_PROBLEMS,
     summary="Show a payment or one of its orders",
 )
-async def show_payment(payment_id: PaymentId, who: PaymentsReader, runtime: RuntimeOf) -> Response:
+async def show_payment(payment_id: PaymentId, who: PaymentReader, runtime: RuntimeOf) -> Response:
     """By our payment id, our order id, your own payment_order_id or checkout_id (the latest payment of it), or the
-    PSP's id of the charge."""
+    PSP's id of the charge. A client token shows its own payment, by our id, as far as a checkout page needs it."""
     row, order_id = await payments.find(runtime.database, caller(who), payment_id)
-    shown = payment_out(row) if order_id is None else order_out(row, row.order(order_id))
+    if who.payment_id is not None:
+        shown: Out = page_payment_out(row)
+    else:
+        shown = payment_out(row) if order_id is None else order_out(row, row.order(order_id))
     return Response(shown.model_dump_json(), media_type="application/json")
+
+
+async def key_of_confirm(who: PaymentConfirmer, key: KeyHeader = None, alias: KeyAlias = None) -> str | None:
+    """None for a checkout page: a payment is confirmed once, whoever asks how often, and a page that could take keys
+    could take those that the shop is about to use."""
+    return await idempotency_key(key, alias) if who.payment_id is None else None
 
 
 @router.post(
     "/{payment_id}/confirm",
-    response_model=PaymentOut,
-    responses={**WRITE_PROBLEMS, 200: {"headers": HEADERS}, 202: WAITING},
+    response_model=PaymentOut | PagePaymentOut,
+    responses={
+        **WRITE_PROBLEMS,
+        200: {"headers": HEADERS},
+        202: WAITING | {"model": PaymentOut | PagePaymentOut},
+    },
     summary="Charge a payment created with confirm:false, or look at the PSP now",
 )
 async def confirm_payment(
     request: Request,
     payment_id: UnconfirmedId,
-    who: PaymentsWriter,
+    who: PaymentConfirmer,
     runtime: RuntimeOf,
-    key: IdempotencyKey,
+    key: Annotated[str | None, Depends(key_of_confirm)],
     wait_s: Wait,
 ) -> Response:
-    """NOT_STARTED: it is charged now. REQUIRES_ACTION or PENDING: the PSP is asked at once, not at the next poll."""
-    under = keyed(request, key, None)
-    return answer(await payments.confirm(runtime, caller(who), payment_id, request=under, wait_s=wait_s))
+    """NOT_STARTED: it is charged now. REQUIRES_ACTION or PENDING: the PSP is asked at once, not at the next poll.
+
+    A client token confirms its own payment, by our id, and is shown what a checkout page needs; it needs no
+    Idempotency-Key, and none is kept."""
+    under = keyed(request, key, None) if key is not None else None
+    done = await payments.confirm(runtime, caller(who), payment_id, request=under, wait_s=wait_s)
+    return answer(done, page_payment_out(done.payment) if who.payment_id is not None else None)
 
 
 @router.post(

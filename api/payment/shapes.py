@@ -170,6 +170,21 @@ class PaymentOut(Out):
     created_at: datetime
 
 
+class CreatedPaymentOut(PaymentOut):
+    """The answer to its creation, and to a replay of it."""
+
+    model_config = ConfigDict(
+        frozen=True, json_schema_extra={"example": examples.PAYMENT | {"client_token": examples.CLIENT_TOKEN}}
+    )
+
+    client_token: str | None = Field(
+        repr=False,
+        description="hand it to the checkout page: with `Authorization: Bearer ct_…` a browser reads and confirms this "
+        "payment, and nothing else, until a buyer can have nothing more to do about it (25 hours after its creation, "
+        "unless the deployment's deadlines say otherwise); null from then on",
+    )
+
+
 class PaymentList(Out):
     object: Literal["list"] = "list"
     data: list[PaymentOut]
@@ -191,7 +206,7 @@ def order_out(row: Payment, order: Order) -> PaymentOrderOut:
         status=order.status,
         wallet_updated=order.wallet_updated,
         ledger_updated=order.ledger_updated,
-        next_action=_action(row) if order.open else None,
+        next_action=action_out(row) if order.open else None,
         failure=failure_out(order.failure),
         captured_amount=to_major(order.captured_amount, order.currency),
         refundable_amount=to_major(order.refundable, order.currency),
@@ -212,7 +227,7 @@ def payment_out(row: Payment) -> PaymentOut:
         buyer=BuyerOut(id=row.buyer_id),
         amount=to_major(row.amount, row.currency),
         currency=row.currency,
-        next_action=_action(row),
+        next_action=action_out(row),
         failure=failure_out(failure),
         cancel_requested=row.cancel_requested_at is not None,
         metadata=row.metadata,
@@ -222,5 +237,11 @@ def payment_out(row: Payment) -> PaymentOut:
     )
 
 
-def _action(row: Payment) -> NextActionOut | None:
+def created_out(row: Payment, client_token: str | None) -> CreatedPaymentOut:
+    """The payment with its orders and its token."""
+    return CreatedPaymentOut(**dict(payment_out(row)), client_token=client_token)
+
+
+def action_out(row: Payment) -> NextActionOut | None:
+    """The page that the buyer is sent to."""
     return NextActionOut(**row.next_action) if row.next_action else None

@@ -57,7 +57,7 @@ def _said(new: NewPayment) -> dict[str, str]:
 async def _require_own_site(connection: AsyncConnection, new: NewPayment) -> None:
     """The buyer is sent to the shop alone, whoever has its key. Raises Unprocessable."""
     site = new.return_origin
-    if site is not None and site not in (await tenant.return_origins(connection, new.tenant_id) or ()):
+    if site is not None and site not in (await tenant.origins(connection, new.tenant_id, "return_origins") or ()):
         detail = (
             f"return_url: {site} is not among the sites of this shop. "
             f"`paysaga tenants allow-return-url {new.tenant_id} {site}` adds it."

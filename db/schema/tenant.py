@@ -27,6 +27,13 @@ tenant = Table(
         server_default="{}",
         comment="scheme, host and port of the sites that its buyers may be sent back to",
     ),
+    Column(
+        "page_origins",
+        ARRAY(Text),
+        nullable=False,
+        server_default="{}",
+        comment="scheme, host and port of the pages that may call with a client token",
+    ),
     _created(),
 )
 

@@ -1,7 +1,10 @@
 """Where the buyer is sent back to: a site of the shop's own, with our ids, and as it was when the payment was made."""
 
+import base64
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from pydantic import SecretStr
 
 from db.audit.audit import audit_database
 from tests.api.problem import refused
@@ -77,16 +80,21 @@ async def test_a_changed_setting_changes_nothing_under_a_live_key(deploy: Deploy
     shop = await paysaga.shop("settings")
     checkout = shop.checkout()
     hold = await paysaga.sandbox.fault("payment_intents.create", "hold_after", checkout=checkout)
-    payment = (await shop.pay(checkout, SECURE, wait=0, return_url=old)).json()
+    payment = created = (await shop.pay(checkout, SECURE, wait=0, return_url=old)).json()
     await paysaga.sandbox.struck(hold)
     await paysaga.api.kill()
     await paysaga.worker.kill()
-    changed = {"stripe_return_url": "https://new.example/", "stripe_statement_descriptor": "NEW SHOP"}
+    keys = paysaga.settings.encryption_keys
+    assert keys is not None
+    changed = {
+        "stripe_return_url": "https://new.example/",
+        "stripe_statement_descriptor": "NEW SHOP",
+        "encryption_keys": SecretStr(f"new:{base64.b64encode(bytes(32)).decode()},{keys.get_secret_value()}"),
+    }
     paysaga.settings = paysaga.settings.model_copy(update=changed)
+    own = tuple(f"PAYSAGA_{name.upper()}" for name in changed)
     for process in (paysaga.api, paysaga.worker):
-        process.env.update(
-            {name: value for name, value in paysaga.environment().items() if name.startswith("PAYSAGA_STRIPE_")}
-        )
+        process.env.update({name: value for name, value in paysaga.environment().items() if name.startswith(own)})
     await paysaga.sandbox.release(hold)
     await paysaga.start_worker()
     await paysaga.start_api()
@@ -99,6 +107,9 @@ async def test_a_changed_setting_changes_nothing_under_a_live_key(deploy: Deploy
     )
     (attempt,) = (await shop.explain(payment["id"]))["attempts"]
     assert "key_reused" not in str(attempt)
+    by_token = {"Authorization": f"Bearer {created['client_token']}"}
+    seen = await paysaga.http.get(f"/v1/payments/{payment['id']}", headers=by_token)
+    assert seen.json()["status"] == "REQUIRES_ACTION", "what the old key signed is good"
     other = await shop.until((await shop.paid(shop.checkout(), SECURE))["id"], "REQUIRES_ACTION")
     assert str(await sent_to(shop, other["id"])).startswith("https://new.example/?payment_id=pay_")
     assert await audit_database(paysaga.database) == []

@@ -81,8 +81,8 @@ BEGIN
     WHERE table_schema = 'public' AND table_type = 'BASE TABLE' AND column_name IN (
       'actor', 'address', 'because', 'buyer_id', 'cancel_failure', 'cancel_requested_by', 'capture_requested_by',
       'category', 'closed_by', 'destination', 'detail', 'event_id', 'failure', 'file_name', 'fix_note', 'last_answer',
-      'line_reference', 'name', 'next_action', 'note', 'notes', 'payout_account', 'problem', 'reason', 'reasons',
-      'reference', 'resolution', 'resolved_by', 'return_origins', 'return_url', 'review_note', 'reviewed_by',
+      'line_reference', 'name', 'next_action', 'note', 'notes', 'page_origins', 'payout_account', 'problem', 'reason',
+      'reasons', 'reference', 'resolution', 'resolved_by', 'return_origins', 'return_url', 'review_note', 'reviewed_by',
       'trace_id', 'type')
   LOOP
     BEGIN

@@ -18,6 +18,8 @@ AT_THE_TERMINAL_ALONE = {
     "refunds resolve": "a person's decision is told to the workflow, which is done in the Temporal UI too",
     "tenants allow-return-url": "whoever runs Paysaga decides where buyers may be sent",
     "tenants forbid-return-url": "as they are allowed",
+    "tenants allow-origin": "whoever runs Paysaga decides which sites are a shop's",
+    "tenants forbid-origin": "as they are allowed",
     "payouts resolve": "as a refund's",
     "payouts run": "a run pays the sellers of all tenants",
     "payouts release": "a release is of all tenants",

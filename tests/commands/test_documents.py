@@ -86,6 +86,10 @@ async def test_what_is_done_is_answered_as_over_http(shop: Shop) -> None:
     site = "https://shop.example"
     allowed = await document(shop, "tenants", "allow-return-url", shop.tenant, site, *BY)
     assert allowed == {"object": "tenant", "id": shop.tenant, "return_origins": [site]}
+    allowed = await document(shop, "tenants", "allow-origin", shop.tenant, site, *BY)
+    assert allowed == {"object": "tenant", "id": shop.tenant, "page_origins": [site]}
+    (listed,) = [one for one in (await document(shop, "tenants", "list"))["data"] if one["id"] == shop.tenant]
+    assert (listed["object"], listed["return_origins"], listed["page_origins"]) == ("tenant", [site], [site])
     swept = await document(shop, "sweep")
     assert (swept["object"], swept["ended"]) == ("sweep", True)
 
