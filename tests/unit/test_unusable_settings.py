@@ -13,35 +13,36 @@ from pydantic import ValidationError
 from config.settings import Settings
 from db.core.database import Database
 from domain.errors import Unavailable
+from tests.audit.command import paysaga_command
+from tests.support.programs import Program
 
+NOBODY = "postgresql://a:b@127.0.0.1:1/x"
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize(
     "url", ["garbage", "mysql://x", "postgresql:/x", "postgresql://a:b/c@host/x", "postgres://h:x"]
 )
-def test_a_url_that_cannot_be_read_is_named_with_its_variable_and_without_its_password(
+async def test_a_url_that_cannot_be_read_is_named_with_its_variable_and_without_its_password(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PAYSAGA_DATABASE_URL", url)
     with pytest.raises(ValidationError) as refused:
         Settings()
     assert url not in str(refused.value), "servers log it"
-    typed = (sys.executable, "-m", "cli.main", "tasks")
-    done = subprocess.run(typed, cwd=ROOT, env=os.environ, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("paysaga: PAYSAGA_DATABASE_URL is not usable: ")
-    assert done.stderr.count("\n") == 1
-    assert url not in done.stderr
+    said = await paysaga_command(dict(os.environ), "tasks")
+    assert (said.code, said.out) == (1, "")
+    assert said.err.startswith("paysaga: PAYSAGA_DATABASE_URL is not usable: ")
+    assert said.err.count("\n") == 1
+    assert url not in said.err
 
 
 @pytest.mark.parametrize("module", ["api", "workers"])
-def test_a_server_says_it_in_one_sentence_too(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PAYSAGA_DATABASE_URL", "mysql://a:secret@x")
-    started = (sys.executable, "-m", module)
-    done = subprocess.run(started, cwd=ROOT, env=os.environ, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert done.stderr == "PAYSAGA_DATABASE_URL is not usable: a database URL starts with postgresql://.\n"
+async def test_a_server_says_it_in_one_sentence_too(module: str, tmp_path: Path) -> None:
+    err = tmp_path / "err"
+    environment = os.environ | {"PAYSAGA_DATABASE_URL": "mysql://a:secret@x"}
+    assert await Program(module, env=environment, out=tmp_path / "out", err=err).ended() == 2
+    assert err.read_text() == "PAYSAGA_DATABASE_URL is not usable: a database URL starts with postgresql://.\n"
 
 
 @pytest.mark.parametrize(
@@ -94,16 +95,12 @@ async def test_a_server_that_says_nothing_is_given_up_however_long_a_statement_m
         ("ENCRYPTION_KEYS", "k1:é"),
     ],
 )
-def test_a_setting_that_cannot_be_used_is_one_sentence(
-    variable: str, value: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PAYSAGA_DATABASE_URL", "postgresql://a:b@127.0.0.1:1/x")
-    monkeypatch.setenv(f"PAYSAGA_{variable}", value)
-    typed = (sys.executable, "-m", "cli.main", "sweep")
-    done = subprocess.run(typed, cwd=ROOT, env=os.environ, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith(f"paysaga: PAYSAGA_{variable} is not usable: ")
-    assert done.stderr.count("\n") == 1
+async def test_a_setting_that_cannot_be_used_is_one_sentence(variable: str, value: str) -> None:
+    unusable = {"PAYSAGA_DATABASE_URL": NOBODY, f"PAYSAGA_{variable}": value}
+    said = await paysaga_command(os.environ | unusable, "sweep")
+    assert (said.code, said.out) == (1, "")
+    assert said.err.startswith(f"paysaga: PAYSAGA_{variable} is not usable: ")
+    assert said.err.count("\n") == 1
 
 
 @pytest.mark.parametrize("where", [">/dev/full", ">&-", ">&- 2>&-"])
@@ -117,9 +114,7 @@ def test_an_output_that_cannot_be_written_is_no_bug(where: str, monkeypatch: pyt
     assert done.returncode == 1
 
 
-def test_a_review_without_a_decision_names_both(monkeypatch: pytest.MonkeyPatch) -> None:
-    typed = (sys.executable, "-m", "cli.main", "payments", "review", "pay_1")
-    monkeypatch.setenv("PAYSAGA_DATABASE_URL", "postgresql://a:b@127.0.0.1:1/x")
-    done = subprocess.run(typed, cwd=ROOT, env=os.environ, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert "say --approve or --reject" in done.stderr
+async def test_a_review_without_a_decision_names_both() -> None:
+    said = await paysaga_command(os.environ | {"PAYSAGA_DATABASE_URL": NOBODY}, "payments", "review", "pay_1")
+    assert said.code == 2
+    assert "say --approve or --reject" in said.err
