@@ -14,12 +14,15 @@ from api.cors import foreign_page, is_own_page
 from config.settings import DEVELOPMENT_API_KEY
 from db import api_key
 from db.audit_log import client_address
+from db.operator_session import Session
 from domain.access import CHECKOUT_PAGE, SCOPES, Principal
 from domain.errors import Forbidden, Unauthorized, Unavailable
+from domain.login import SESSION_PREFIX
 from runtime.wiring import Runtime
 from services import client_token
 from services.client_token import ClientToken
 from services.command import Caller
+from services.session import Sessions, principal_of, session_invalid
 
 _PRINCIPAL_LIFE_S = 5.0
 """How long a revoked key may still be accepted by a process that has just seen it."""
@@ -32,6 +35,7 @@ bearer = HTTPBearer(
     description=(
         "`Authorization: Bearer sk_…`. Each operation names the scope that the key needs:\n\n"
         + "\n".join(f"* `{scope}`: {meaning}" for scope, meaning in SCOPES.items())
+        + "\n\nAn operator's session (`ses_…`, of `POST /v1/sessions`) is taken as well, with the scopes of the role."
         + f"\n\nIn the stack that `make run` starts: `{DEVELOPMENT_API_KEY}` (all scopes)."
     ),
 )
@@ -87,16 +91,32 @@ class Principals:
 async def authenticate(request: Request) -> Principal:
     """The owner of the request's credential; what the request does is written down with its client's address.
 
-    Raises Unauthorized `api_key_missing`, `api_key_invalid`, `client_token_invalid`, `client_token_expired`; Forbidden
-    `secret_key_in_browser`, `origin_not_allowed`.
+    Raises Unauthorized `api_key_missing`, `api_key_invalid`, `client_token_invalid`, `client_token_expired`,
+    `session_invalid`; Forbidden `secret_key_in_browser`, `origin_not_allowed`.
     """
-    client_address.set(request.client.host if request.client is not None else None)
+    note_address(request)
     credentials = await bearer(request)
     if credentials is None or not credentials.credentials.isascii():
         raise Unauthorized("Send an API key: Authorization: Bearer sk_…", code="api_key_missing")
+    if credentials.credentials.startswith(SESSION_PREFIX):
+        return principal_of(await session_of(request, credentials.credentials))
     if credentials.credentials.startswith(client_token.PREFIX):
         return await _of_client_token(request, credentials.credentials)
     return await _of_api_key(request, credentials.credentials)
+
+
+def note_address(request: Request) -> None:
+    """Have whatever the request does written down with its client's address."""
+    client_address.set(request.client.host if request.client is not None else None)
+
+
+async def session_of(request: Request, token: str) -> Session:
+    """The session of an operator's token. Raises Unauthorized `session_invalid`."""
+    sessions: Sessions = request.app.state.sessions
+    session = await sessions.find(token)
+    if session is None:
+        raise session_invalid()
+    return session
 
 
 async def _of_api_key(request: Request, secret: str) -> Principal:
@@ -129,11 +149,17 @@ async def _of_client_token(request: Request, text: str) -> Principal:
 
 async def principal(request: Request, scopes: SecurityScopes, _: Annotated[object, Depends(bearer)]) -> Principal:
     """Raises what `authenticate` raises, Forbidden `scope_missing`, `client_token_refused`."""
+    return _with_scopes(await no_page(request), scopes)
+
+
+async def no_page(request: Request) -> Principal:
+    """The owner of a request that a checkout page may not make. Raises what `authenticate` raises, Forbidden
+    `client_token_refused`."""
     who = await authenticate(request)
     if who.payment_id is not None:
         detail = "A client token reads and confirms its one payment, and nothing else."
         raise Forbidden(detail, code="client_token_refused")
-    return _with_scopes(who, scopes)
+    return who
 
 
 async def key_or_page(
@@ -151,7 +177,7 @@ async def key_or_page(
 def _with_scopes(who: Principal, scopes: SecurityScopes) -> Principal:
     missing = [scope for scope in scopes.scopes if scope not in who.scopes]
     if missing:
-        raise Forbidden(f"The API key lacks the scope {missing[0]}.", code="scope_missing")
+        raise Forbidden(f"The API key or the role lacks the scope {missing[0]}.", code="scope_missing")
     return who
 
 

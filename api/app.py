@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 
 from fastapi import FastAPI
 
@@ -13,10 +14,12 @@ from api import (
     explain,
     health,
     history,
+    login,
     openapi,
     problems,
     refund,
     risk,
+    session,
     start,
     webhook,
 )
@@ -35,6 +38,8 @@ from api.strict import BodyLimit, HeadAsGet
 from config.settings import Settings
 from runtime.temporal import register_search_attributes
 from runtime.wiring import open_runtime
+from services.password import PasswordHasher
+from services.session import Sessions
 from workers.worker import payment_worker, running
 
 
@@ -47,6 +52,13 @@ def create_app(settings: Settings) -> FastAPI:
             await register_search_attributes(runtime.temporal)
             app.state.runtime = runtime
             app.state.principals = Principals()
+            app.state.sessions = Sessions(
+                runtime.database,
+                runtime.keyring,
+                PasswordHasher(settings.login_scrypt_n),
+                timedelta(seconds=settings.session_life_s),
+                timedelta(seconds=settings.session_idle_s),
+            )
             app.state.origins = Origins()
             app.state.admission = Admission(settings.api_payments_max)
             app.state.uploads = Admission(UPLOADS_MAX, "files")
@@ -89,6 +101,8 @@ def create_app(settings: Settings) -> FastAPI:
         discrepancy,
         history,
         audit_log,
+        session,
+        login,
         webhook,
         health,
     ):

@@ -55,9 +55,9 @@ async def list_audit_log(
     ] = None,
     accept: Accept = MEDIA_TYPES["json"],
 ) -> Response:
-    """A row for everything that was created, moved or changed, by an API key (with its name and the client's address)
-    or by a person at a terminal; written in the transaction that did it, and never changed. As a file it has all that
-    the filters match, unless `limit` says otherwise."""
+    """A row for everything that was created, moved or changed, by an API key (with its name), by a person who has
+    logged in (both with the client's address) or by one at a terminal; written in the transaction that did it, and
+    never changed. As a file it has all that the filters match, unless `limit` says otherwise."""
     wanted = Wanted(since, until, actor, action, object_id)
     position = decode("audit_log", cursor)
     before = int(position) if position else None

@@ -2,6 +2,9 @@
 
 from typing import Any
 
+LOGIN = {"name": "olga", "password": "correct horse battery", "code": "123456"}
+ENROLMENT = {"password": "correct horse battery", "code": "123456"}
+
 IDEMPOTENCY_KEY = "8f14e45f-ceea-467f-a8b2-1f0c3b6d9e01"
 ORDER = "order-1001-1"
 UNCONFIRMED_ORDER = "order-1002-1"

@@ -41,6 +41,10 @@ TAGS = [
         "description": "Compare what the PSP or the bank lists with our records and books, and settle what differs.",
     },
     {"name": "history", "description": "What a buyer paid, what a seller earned, and the books behind it."},
+    {
+        "name": "sessions",
+        "description": "People who log in, with a password and a second factor. Programs have API keys.",
+    },
     {"name": "webhooks", "description": "What PSPs send us. Not for you."},
     {"name": "operations", "description": "For the machines that watch over this one."},
 ]

@@ -12,15 +12,19 @@ body { font: 16px/1.5 system-ui, sans-serif; max-width: 44rem; margin: 3rem auto
 h1 { font-size: 1.6rem; margin: 0 0 1rem; }
 dt { font-weight: 600; margin-top: 1rem; }
 dd { margin: 0; }
+label { display: block; font-weight: 600; margin-top: 1rem; }
+input, button { font: inherit; box-sizing: border-box; width: 100%; max-width: 24rem; padding: .6rem .75rem; }
+input { border: 1px solid; border-radius: .3rem; }
+button { margin-top: 1.5rem; border-radius: .3rem; cursor: pointer; }
+ul.codes { list-style: none; padding: 0; font-size: 1.1rem; }
+p.alert { border-left: .3rem solid #c22; padding-left: .75rem; }
 code { font-size: .95em; overflow-wrap: anywhere; }
 """
 _DIGEST = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
 
-_HEADERS = {
-    "Content-Security-Policy": (
-        f"default-src 'none'; style-src 'sha256-{_DIGEST}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    )
-}
+_POLICY = (
+    f"default-src 'none'; style-src 'sha256-{_DIGEST}'; base-uri 'none'; form-action {{forms}}; frame-ancestors 'none'"
+)
 
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -39,6 +43,10 @@ _PAGE = """<!doctype html>
 """
 
 
-def page(title: str, body: str, status: int = 200) -> HTMLResponse:
-    """`title`: text; `body`: HTML."""
-    return HTMLResponse(_PAGE.format(title=escape(title), style=_STYLE, body=body), status, _HEADERS)
+def page(title: str, body: str, status: int = 200, *, forms: bool = False) -> HTMLResponse:
+    """`title`: text; `body`: HTML; `forms`: whether it has some, which are sent to this server alone and with the
+    origin, which a browser leaves out where no referrer is sent."""
+    headers = {"Content-Security-Policy": _POLICY.format(forms="'self'" if forms else "'none'")}
+    if forms:
+        headers["Referrer-Policy"] = "same-origin"
+    return HTMLResponse(_PAGE.format(title=escape(title), style=_STYLE, body=body), status, headers)

@@ -63,7 +63,7 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 def _described(status: int) -> dict[str, Any]:
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    if status != 503:
+    if status not in (429, 503):
         return {"description": _TITLES[status], "content": content}
     header = {"description": "seconds", "required": True, "schema": {"type": "string", "pattern": "^[0-9]+$"}}
     return {"description": _TITLES[status], "content": content, "headers": {"Retry-After": header}}
@@ -92,7 +92,8 @@ def problem(
 
 def of_error(error: PaysagaError) -> JSONResponse:
     extra = {name: value for name, value in error.extra.items() if value is not None}
-    return problem(error.status, error.code, error.detail, extra=extra)
+    headers = {"Retry-After": str(extra["retry_after_s"])} if "retry_after_s" in extra else None
+    return problem(error.status, error.code, error.detail, headers=headers, extra=extra)
 
 
 def of_validation(errors: list[Any]) -> JSONResponse:

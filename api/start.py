@@ -22,6 +22,7 @@ def body_of(settings: Settings) -> str:
     """The links, of what the settings give an address to."""
     places = [
         ("docs", "API reference", "Every call, with a place to try it."),
+        ("login", "Log in", "For people, with a password and a second factor."),
         (settings.temporal_ui_url, "Temporal UI", "Each payment, refund, dispute and payout as a workflow."),
         (settings.sandbox_url, "Sandbox PSP", "The payment provider that stands in for Stripe here."),
     ]

@@ -39,7 +39,9 @@ class StrictRequest(Request):
 
 
 class StrictRoute(APIRoute):
-    """A route that reads its body by these rules."""
+    """A route that reads its body by these rules. `authenticated`: for those alone who have a credential."""
+
+    authenticated = True
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
@@ -51,7 +53,8 @@ class StrictRoute(APIRoute):
                 raise Unprocessable("There is only JSON here: leave out `format`.", code="format_unavailable")
             request = StrictRequest(request.scope, request.receive)
             if self.body_field is not None:
-                await authenticate(request)  # before the work of reading a body is done for anybody
+                if self.authenticated:
+                    await authenticate(request)  # before the work of reading a body is done for anybody
                 media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
                 if media_type != "application/json":
                     raise UnsupportedMediaType("The body must be application/json.")
@@ -60,6 +63,12 @@ class StrictRoute(APIRoute):
             return await handle(request)
 
         return strict
+
+
+class OpenRoute(StrictRoute):
+    """A route that reads its body by these rules, for whoever calls."""
+
+    authenticated = False
 
 
 def read_json(body: bytes) -> Any:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from db.ledger.statement import Period
     from db.ledger.verify import Verified
     from db.merchant import Merchant
+    from db.operator import Operator
     from db.payment.record import Payment
     from db.payout.record import Payout, PayoutItem, PayoutRun
     from db.reconciliation.record import Item
@@ -337,7 +338,7 @@ def _head(head: "Head | None") -> str | None:
     return str(head) if head is not None else None
 
 
-# --- tenants and keys ---
+# --- tenants, keys and people ---
 
 
 async def tenant(tenant_id: str, **sites: Sequence[str]) -> Json:
@@ -349,6 +350,10 @@ async def tenants(rows: "Sequence[Tenant]") -> Json:
     """`return_origins`: the sites that buyers may be sent back to; none: those that the deployment says.
     `page_origins`: those whose pages may call with a client token."""
     return _list([await plain("tenant", **vars(row)) for row in rows])
+
+
+async def operators(rows: "Sequence[Operator]") -> Json:
+    return _list([{"object": "operator", **vars(row)} for row in rows])
 
 
 async def keys(rows: "Sequence[ApiKey]") -> Json:

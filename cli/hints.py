@@ -142,6 +142,7 @@ WHERE_TO_LOOK = {
     "tenant_not_found": " `paysaga tenants list` names them.",
     "merchant_not_found": " `paysaga merchants list` shows them.",
     "payout_not_found": " `paysaga payouts list` shows them.",
+    "operator_not_found": " `paysaga operators list` shows them.",
     "api_key_not_found": " `paysaga keys list` shows them.",
     "task_not_found": " `paysaga tasks` lists what is open.",
 }

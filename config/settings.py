@@ -54,6 +54,18 @@ class Settings(BaseSettings):
     )
     api_payments_max: int = Field(default=400, description="payments taken on at once, by process; beyond it 503")
 
+    # --- people who log in ---
+    session_life_s: float = Field(
+        default=43_200, ge=60, le=43_200, description="of an operator's login; twelve hours at most"
+    )
+    session_idle_s: float = Field(default=1_800, ge=60, description="a login that is not used for so long ends")
+    login_scrypt_n: int = Field(
+        default=2**15,
+        ge=2**10,
+        le=2**18,
+        description="the cost of operators' passwords, a power of two: 1 kB of memory each; renewed at a login",
+    )
+
     # --- Temporal ---
     temporal_address: str | None = Field(default=None, description="host:port; unset: the embedded server")
     temporal_port: int = 7233
@@ -241,6 +253,13 @@ class Settings(BaseSettings):
             ZoneInfo(value)
         except (ZoneInfoNotFoundError, ValueError, OSError):
             raise ValueError("no such time zone; one is written as in Europe/Berlin") from None
+        return value
+
+    @field_validator("login_scrypt_n")
+    @classmethod
+    def _a_power_of_two(cls, value: int) -> int:
+        if value & (value - 1):
+            raise ValueError("it is a power of two")
         return value
 
     @field_validator("stripe_currencies", mode="before")

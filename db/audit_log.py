@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from pydantic import JsonValue
@@ -43,6 +43,13 @@ async def record(
             address=address or client_address.get(),
         )
     )
+
+
+async def was_recorded(connection: AsyncConnection, action: str, object_id: str, *, within: timedelta) -> bool:
+    """Whether there is a row of an action on an object that is so young."""
+    log = audit_log.c
+    young = select(log.seq).where(log.object_id == object_id, log.action == action, log.at > func.now() - within)
+    return await connection.scalar(young.limit(1)) is not None
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,12 @@ class Unprocessable(PaysagaError):
     code, status = "unprocessable", 422
 
 
+class TooManyRequests(PaysagaError):
+    """More than is allowed; the extra `retry_after_s` says in how many seconds the next one is."""
+
+    code, status = "too_many_requests", 429
+
+
 class Unavailable(PaysagaError):
     """Something we depend on does not answer; nothing was accepted. Try again with the same Idempotency-Key."""
 

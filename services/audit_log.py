@@ -28,7 +28,7 @@ class AuditEntryOut(BaseModel):
     at: datetime
     tenant_id: str
     actor: str = Field(description="the API key's id, a person's name, or `client_token`: a checkout page")
-    key: str | None = Field(description="the API key's name; null: a person at a terminal")
+    key: str | None = Field(description="the API key's name; null: no key did it")
     address: str | None = Field(description="of the client, where it came over HTTP", examples=["203.0.113.7"])
     action: str = Field(examples=["payment.cancel"])
     object_id: str = Field(examples=["pay_01kafm6e8n3r5t7v9x2z4b6d8f"])

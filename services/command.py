@@ -18,8 +18,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Caller:
-    """Whoever gives a command: an API key, which reaches its tenant's objects alone, or a person at a terminal, who
-    reaches every tenant's (`tenant_id` is None). A checkout page reaches one payment (`payment_id`).
+    """Whoever gives a command: an API key or a person who has logged in, which reach their tenant's objects alone,
+    or a person at a terminal, who reaches every tenant's (`tenant_id` is None). A checkout page
+    reaches one payment (`payment_id`).
 
     `actor` is the name in rows and in the audit log: the key's id, or the person's name.
     """

@@ -26,6 +26,7 @@ OPERATORS = {
     ),
     "ledger": Later("ledger", "ledger", "The books: balances, statements, and the seal."),
     "keys": Later("key", "keys", "API keys of tenants."),
+    "operators": Later("operator", "operators", "The people who log in."),
     "tenants": Later("tenant", "tenants", "See the shops, and say where their buyers may be sent back to."),
     "workflows": Later("workflow", "workflows", "Workflows of Temporal whose task keeps failing."),
     "sweep": Later("sweep", "sweep", "Look now for payments without a workflow and for webhooks that nobody has read."),

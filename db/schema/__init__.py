@@ -1,6 +1,6 @@
 """The tables, one file per noun. Amounts are BIGINT minor units beside an ISO 4217 code; every row has its tenant."""
 
-from db.schema import dispute, ledger, merchant, messages, payment, payout, reconciliation, refund, tenant
+from db.schema import dispute, ledger, merchant, messages, operator, payment, payout, reconciliation, refund, tenant
 from db.schema.base import metadata
 
 __all__ = [
@@ -9,6 +9,7 @@ __all__ = [
     "merchant",
     "messages",
     "metadata",
+    "operator",
     "payment",
     "payout",
     "reconciliation",

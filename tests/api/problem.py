@@ -14,6 +14,7 @@ TITLES = {
     413: "Content too large",
     415: "Unsupported media type",
     422: "Unprocessable",
+    429: "Too many requests",
     503: "Unavailable",
 }
 

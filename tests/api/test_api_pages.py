@@ -84,7 +84,7 @@ async def test_every_page_is_private_and_answers_head(paysaga: Deployment) -> No
 
 def test_the_start_page_names_what_has_an_address() -> None:
     names = {"public_url": None, "temporal_ui_url": None, "sandbox_url": None}
-    assert re.findall(r'href="([^"]+)"', body_of(Settings().model_copy(update=names))) == ["docs"]
+    assert re.findall(r'href="([^"]+)"', body_of(Settings().model_copy(update=names))) == ["docs", "login"]
     given = names | {"temporal_ui_url": 'https://ui.example/?a="b"', "sandbox_url": "http://localhost:8420"}
     page = body_of(Settings().model_copy(update=given))
     assert 'href="https://ui.example/?a=&quot;b&quot;"' in page

@@ -206,7 +206,7 @@ async def test_every_documented_route_with_its_scope_is_tried_here(paysaga: Depl
         (method.upper(), re.sub(r"\{[^}]*\}", "…", path), operation["security"][0]["apiKey"][0])
         for path, methods in document["paths"].items()
         for method, operation in methods.items()
-        if path.startswith("/v1/")
+        if path.startswith("/v1/") and not path.startswith("/v1/sessions")  # of people: tests/api/test_api_sessions.py
     }
     named = r"\{[^}]*\}|(?<=merchants/)anna|(?<=wallets/)anna|(?<=schedule/)anna|buyer_1"
     tried = {(method, re.sub(named, "…", path.partition("?")[0]), scope) for method, path, scope in ROUTES}

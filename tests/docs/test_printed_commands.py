@@ -67,7 +67,7 @@ def test_a_target_of_make_that_is_named_is_there(path: Path) -> None:
 
 def test_a_page_names_commands_in_full() -> None:
     """`refunds list` is none: whoever pastes it is told so by the shell."""
-    groups = "payments|refunds|disputes|merchants|payouts|reconcile|ledger|webhooks|keys|workflows|tasks|risk"
+    groups = "payments|refunds|disputes|merchants|payouts|reconcile|ledger|webhooks|keys|operators|workflows|tasks|risk"
     for path in PAGES:
         assert re.findall(rf"`(?:{groups}) [^`]*`", path.read_text()) == [], page(path)
 

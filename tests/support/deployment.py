@@ -107,6 +107,7 @@ class Deployment:
             "poll_present_s": 0.0,
             "sweep_every_s": 3600.0,
             "sweep_after_s": 0.0,
+            "login_scrypt_n": 1024,
         }
         self.settings = stack.settings.model_copy(
             update={
