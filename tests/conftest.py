@@ -164,11 +164,17 @@ async def stoppable(
 
 
 @pytest.fixture(scope="session")
-async def paysaga(servers: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Deployment]:
+async def shared(servers: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Deployment]:
     """The Paysaga that most tests share; each with a tenant of its own."""
     name = f"shared{secrets.token_hex(3)}"
     async with Deployment(servers, tmp_path_factory.mktemp("shared"), name, **PATIENT) as deployment:
         yield deployment
+
+
+@pytest.fixture(scope="session")
+def paysaga(shared: Deployment) -> Deployment:
+    """The one that a test uses."""
+    return shared
 
 
 @pytest.fixture

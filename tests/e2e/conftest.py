@@ -19,11 +19,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(scope="session")
-async def cached(servers: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Deployment]:
-    settings = VARIANTS["cached"] | PATIENT
-    name = f"e2e_cached_{secrets.token_hex(3)}"
-    async with Deployment(servers, tmp_path_factory.mktemp("cached"), name, **settings) as deployment:
-        yield deployment
+def cached(shared: Deployment) -> Deployment:
+    """The one that other tests use too: its workers cache workflows."""
+    return shared
 
 
 @pytest.fixture(scope="session")
