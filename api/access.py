@@ -2,24 +2,28 @@
 
 import math
 import time
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Annotated
 
 import structlog
 from fastapi import Depends, Request, Security
+from fastapi.dependencies.models import Dependant
 from fastapi.security import HTTPBearer, SecurityScopes
 
 from api.context import runtime
 from api.cors import foreign_page, is_own_page
+from api.jwt import JwtVerifier
 from config.settings import DEVELOPMENT_API_KEY
 from db import api_key
 from db.audit_log import client_address
 from db.operator_session import Session
-from domain.access import CHECKOUT_PAGE, SCOPES, Principal
+from domain.access import CHECKOUT_PAGE, ROLES, SCOPES, Principal
 from domain.errors import Forbidden, Unauthorized, Unavailable
 from domain.login import SESSION_PREFIX
 from runtime.wiring import Runtime
-from services import client_token
+from services import access, client_token
 from services.client_token import ClientToken
 from services.command import Caller
 from services.session import Sessions, principal_of, session_invalid
@@ -35,6 +39,9 @@ bearer = HTTPBearer(
     description=(
         "`Authorization: Bearer sk_…`. Each operation names the scope that the key needs:\n\n"
         + "\n".join(f"* `{scope}`: {meaning}" for scope, meaning in SCOPES.items())
+        + "\n\nA key has scopes, or the scopes of a role: "
+        + ", ".join(f"`{role}`" for role in ROLES)
+        + ". A merchant's reaches the objects of its own seller alone."
         + "\n\nAn operator's session (`ses_…`, of `POST /v1/sessions`) is taken as well, with the scopes of the role."
         + f"\n\nIn the stack that `make run` starts: `{DEVELOPMENT_API_KEY}` (all scopes)."
     ),
@@ -89,20 +96,33 @@ class Principals:
 
 
 async def authenticate(request: Request) -> Principal:
-    """The owner of the request's credential; what the request does is written down with its client's address.
+    """The owner of the request's credential, found once for each request; what the request does is written down with
+    its client's address.
 
-    Raises Unauthorized `api_key_missing`, `api_key_invalid`, `client_token_invalid`, `client_token_expired`,
-    `session_invalid`; Forbidden `secret_key_in_browser`, `origin_not_allowed`.
+    Raises Unauthorized `api_key_missing`, `api_key_invalid`, `token_invalid`, `client_token_invalid`,
+    `client_token_expired`, `session_invalid`; Forbidden `secret_key_in_browser`, `origin_not_allowed`; Unavailable.
     """
+    if (known := getattr(request.state, "principal", None)) is not None:
+        found: Principal = known
+        return found
     note_address(request)
     credentials = await bearer(request)
     if credentials is None or not credentials.credentials.isascii():
         raise Unauthorized("Send an API key: Authorization: Bearer sk_…", code="api_key_missing")
-    if credentials.credentials.startswith(SESSION_PREFIX):
-        return principal_of(await session_of(request, credentials.credentials))
-    if credentials.credentials.startswith(client_token.PREFIX):
-        return await _of_client_token(request, credentials.credentials)
-    return await _of_api_key(request, credentials.credentials)
+    request.state.principal = found = await _proved(request, credentials.credentials)
+    return found
+
+
+async def _proved(request: Request, credential: str) -> Principal:
+    """By its kind; a JWT has two dots, the others one at most."""
+    if credential.startswith(SESSION_PREFIX):
+        return principal_of(await session_of(request, credential))
+    if credential.startswith(client_token.PREFIX):
+        return await _of_client_token(request, credential)
+    tokens: JwtVerifier | None = request.app.state.tokens
+    if tokens is not None and credential.count(".") == 2:
+        return await tokens.principal(credential, (await runtime(request)).database)
+    return await _of_api_key(request, credential)
 
 
 def note_address(request: Request) -> None:
@@ -147,19 +167,29 @@ async def _of_client_token(request: Request, text: str) -> Principal:
     return Principal(CHECKOUT_PAGE, token.tenant_id, frozenset(), token.left_s, payment_id=token.payment_id)
 
 
+async def authorize(request: Request, scopes: Sequence[str], *, page: bool = False) -> Principal:
+    """The owner of the request, who may do what needs these scopes; with `page` a checkout page may do it as well, to
+    its own payment. Raises what `authenticate` raises, Forbidden `scope_missing`, `client_token_refused`."""
+    who = await authenticate(request)
+    if who.payment_id is not None:
+        if page:
+            return who
+        detail = "A client token reads and confirms its one payment, and nothing else."
+        raise Forbidden(detail, code="client_token_refused")
+    missing = [scope for scope in scopes if scope not in who.scopes]
+    if missing:
+        raise Forbidden(f"The API key, token or role lacks the scope {missing[0]}.", code="scope_missing")
+    return who
+
+
 async def principal(request: Request, scopes: SecurityScopes, _: Annotated[object, Depends(bearer)]) -> Principal:
-    """Raises what `authenticate` raises, Forbidden `scope_missing`, `client_token_refused`."""
-    return _with_scopes(await no_page(request), scopes)
+    """Raises what `authorize` raises."""
+    return await authorize(request, scopes.scopes)
 
 
 async def no_page(request: Request) -> Principal:
-    """The owner of a request that a checkout page may not make. Raises what `authenticate` raises, Forbidden
-    `client_token_refused`."""
-    who = await authenticate(request)
-    if who.payment_id is not None:
-        detail = "A client token reads and confirms its one payment, and nothing else."
-        raise Forbidden(detail, code="client_token_refused")
-    return who
+    """The owner of a request that a checkout page may not make. Raises what `authorize` raises."""
+    return await authorize(request, ())
 
 
 async def key_or_page(
@@ -169,16 +199,16 @@ async def key_or_page(
     __: Annotated[object, Depends(client_bearer)],
 ) -> Principal:
     """The same of an operation that a checkout page may do as well; which payment is its own is checked where the
-    payment is found. Raises what `authenticate` raises, Forbidden `scope_missing`."""
-    who = await authenticate(request)
-    return who if who.payment_id is not None else _with_scopes(who, scopes)
+    payment is found. Raises what `authorize` raises."""
+    return await authorize(request, scopes.scopes, page=True)
 
 
-def _with_scopes(who: Principal, scopes: SecurityScopes) -> Principal:
-    missing = [scope for scope in scopes.scopes if scope not in who.scopes]
-    if missing:
-        raise Forbidden(f"The API key or the role lacks the scope {missing[0]}.", code="scope_missing")
-    return who
+def authorizer_of(route: Dependant) -> Callable[[Request], Awaitable[Principal]] | None:
+    """What a route asks of every caller, to be asked before its body is read; None: nothing, or it decides itself."""
+    for part in route.dependencies:
+        if part.call in (principal, key_or_page) and part.own_oauth_scopes is not None:
+            return partial(authorize, scopes=tuple(part.own_oauth_scopes), page=part.call is key_or_page)
+    return None
 
 
 AuditReader = Annotated[Principal, Security(principal, scopes=["audit:read"])]
@@ -201,6 +231,14 @@ ReconciliationReader = Annotated[Principal, Security(principal, scopes=["reconci
 ReconciliationWriter = Annotated[Principal, Security(principal, scopes=["reconciliation:write"])]
 
 
+def tenant_of(who: Principal) -> str:
+    """The tenant of a principal that reaches all of it: for a route that is about the whole tenant. Raises Forbidden
+    `role_not_allowed`."""
+    return access.whole_tenant(caller(who))
+
+
 def caller(who: Principal) -> Caller:
     """The principal as services know it."""
-    return Caller(actor=who.actor, tenant_id=who.tenant_id, payment_id=who.payment_id)
+    return Caller(
+        actor=who.actor, tenant_id=who.tenant_id, payment_id=who.payment_id, seller_account=who.seller_account
+    )

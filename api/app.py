@@ -27,6 +27,7 @@ from api.access import Principals
 from api.context import UPLOADS_MAX, Admission
 from api.cors import CrossOrigin, Origins
 from api.headers import AnswerHeaders
+from api.jwt import verifier_of
 from api.ledger import routes as ledger
 from api.merchant import routes as merchant
 from api.payment import routes as payment
@@ -44,7 +45,8 @@ from workers.worker import payment_worker, running
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """One per process. Its runtime lives as long as the application."""
+    """One per process. Its runtime lives as long as the application. Raises SettingMissing."""
+    tokens = verifier_of(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -60,6 +62,7 @@ def create_app(settings: Settings) -> FastAPI:
                 timedelta(seconds=settings.session_idle_s),
             )
             app.state.origins = Origins()
+            app.state.tokens = tokens
             app.state.admission = Admission(settings.api_payments_max)
             app.state.uploads = Admission(UPLOADS_MAX, "files")
             workers = [payment_worker(runtime)] if settings.api_worker else []

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Response
 
-from api.access import AuditReader
+from api.access import AuditReader, tenant_of
 from api.context import RuntimeOf
 from api.cursor import LIMIT_DEFAULT, Cursor, FileLimit, decode, encode
 from api.fields import Out
@@ -61,7 +61,7 @@ async def list_audit_log(
     wanted = Wanted(since, until, actor, action, object_id)
     position = decode("audit_log", cursor)
     before = int(position) if position else None
-    database, tenant_id = runtime.database, who.tenant_id
+    database, tenant_id = runtime.database, tenant_of(who)
     ending = chosen(form, accept, ("json", "csv", "jsonl"))
     if ending != "json":
         found = pages(

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Body, Path, Query, Request, Response
 from pydantic import Field
 
 from api import examples
-from api.access import ReconciliationReader, ReconciliationWriter, caller
+from api.access import ReconciliationReader, ReconciliationWriter, caller, tenant_of
 from api.context import IdempotencyKey, RuntimeOf, keyed
 from api.cursor import LIMIT_DEFAULT, Cursor, Limit, decode, encode
 from api.fields import In, Out
@@ -143,7 +143,7 @@ async def list_discrepancies(
     rows = await runtime.database.read(
         lambda c: discrepancies.page(
             c,
-            who.tenant_id,
+            tenant_of(who),
             status=status.value if status else None,
             cls=cls.value if cls else None,
             overdue_at=now if overdue else None,
@@ -160,7 +160,7 @@ async def list_discrepancies(
 )
 async def show_discrepancy(discrepancy_id: DiscrepancyId, who: ReconciliationReader, runtime: RuntimeOf) -> Response:
     """Each side of a break and its reason, what is proposed, what can be decided, and what each run saw."""
-    return await _shown(runtime, await discrepancy.find(runtime.database, who.tenant_id, discrepancy_id))
+    return await _shown(runtime, await discrepancy.find(runtime.database, tenant_of(who), discrepancy_id))
 
 
 async def _shown(runtime: Runtime, row: Discrepancy, headers: dict[str, str] | None = None) -> Response:

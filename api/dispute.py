@@ -15,7 +15,6 @@ from api.fields import FailureOut, In, Out, failure_out
 from api.problems import READ_PROBLEMS, WRITE_PROBLEMS
 from api.strict import StrictRoute
 from db.dispute import evidence
-from db.dispute import find as disputes
 from db.dispute.record import Dispute, Evidence
 from domain.money import to_major
 from domain.status import DisputeStatus
@@ -123,14 +122,12 @@ async def list_disputes(
 ) -> Response:
     """Newest first; by status, for those that wait for evidence."""
     position = decode("dispute", cursor)
-    rows = await runtime.database.read(
-        lambda c: disputes.page(
-            c,
-            who.tenant_id,
-            status=status.value if status else None,
-            before=int(position) if position else None,
-            limit=limit + 1,
-        )
+    rows = await service.page(
+        runtime.database,
+        caller(who),
+        status=status.value if status else None,
+        before=int(position) if position else None,
+        limit=limit + 1,
     )
     following = encode("dispute", rows[limit - 1].seq) if len(rows) > limit else None
     shown = DisputeList(data=[dispute_out(row) for row in rows[:limit]], next_cursor=following)

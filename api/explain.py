@@ -20,17 +20,19 @@ from api.strict import StrictRoute
 from config.settings import Settings
 from db import risk, task
 from db.core.database import Database, clock
-from db.dispute import find as disputes
 from db.payment import charge, find
 from db.payment.record import Charge, Payment, Transition
-from db.refund import find as refunds
 from db.refund.record import Refund
 from db.task import Task
 from domain.ids import payment_workflow_id
 from domain.psp import ChargeOutcome
 from domain.status import RefundStatus, Status
 from domain.unknown import TO_DO, TO_DO_ABOUT_A_REFUND, waiting_for
+from services import access
+from services import dispute as disputes
 from services import payment as payments
+from services import refund as refunds
+from services.command import Caller
 
 router = APIRouter(prefix="/v1/payments", tags=["payments"], route_class=StrictRoute)
 
@@ -200,17 +202,19 @@ def _summary(row: Payment, unanswered: Sequence[UnansweredOut], now: datetime) -
 )
 async def explain_payment(payment_id: PaymentId, who: PaymentsReader, runtime: RuntimeOf) -> Response:
     """The step it is at, every attempt and the PSP's last answer, the next timer, the deadline, what was undone."""
-    row, _ = await payments.find(runtime.database, caller(who), payment_id)
-    explained = await explanation(runtime.settings, runtime.database, row)
+    by = caller(who)
+    row, _ = await payments.find(runtime.database, by, payment_id)
+    explained = await explanation(runtime.settings, runtime.database, by, row)
     return Response(explained.model_dump_json(), media_type="application/json")
 
 
-async def explanation(settings: Settings, database: Database, row: Payment) -> ExplainOut:
-    """The same for a payment that was found."""
-    read = database.read
+async def explanation(settings: Settings, database: Database, by: Caller, row: Payment) -> ExplainOut:
+    """The same for a payment that was found, as much of it as the caller sees."""
+    read, inside = database.read, access.sees_inside(by)
     names = {order.id: order.payment_order_id for order in row.orders}
     workflow_id = payment_workflow_id(row.id)
-    made = await read(lambda c: refunds.of_payment(c, row.id))
+    made = await refunds.of_payment(database, by, row)
+    steps = access.transitions(by, row, await read(lambda c: find.transitions(c, row.id)))
     now = await read(clock)
     unanswered = _unanswered(row, made, settings.unknown_patience_s, now)
     return ExplainOut(
@@ -222,15 +226,15 @@ async def explanation(settings: Settings, database: Database, row: Payment) -> E
         cancel_requested_at=row.cancel_requested_at,
         capture_requested_at=row.capture_requested_at,
         workflow_id=workflow_id,
-        workflow_url=_url(settings, workflow_id),
-        attempts=[_attempt(a) for a in await read(lambda c: charge.attempts(c, row.id))],
+        workflow_url=_url(settings, workflow_id) if inside else None,
+        attempts=[_attempt(a) for a in await read(lambda c: charge.attempts(c, row.id))] if inside else [],
         unanswered=unanswered,
-        risk=[risk_out(d) for d in await read(lambda c: risk.decisions(c, row.id))],
+        risk=[risk_out(d) for d in await read(lambda c: risk.decisions(c, row.id))] if inside else [],
         compensation=[refund_out(r, names) for r in made if r.undoes_charge],
         refunds=[refund_out(r, names) for r in made if not r.undoes_charge],
-        disputes=[dispute_out(d) for d in await read(lambda c: disputes.of_payment(c, row.id))],
-        tasks=[task_out(t) for t in await read(lambda c: task.open_tasks(c, payment_id=row.id))],
-        transitions=[_transition(t, names) for t in await read(lambda c: find.transitions(c, row.id))],
+        disputes=[dispute_out(d) for d in await disputes.of_payment(database, by, row)],
+        tasks=[task_out(t) for t in await read(lambda c: task.open_tasks(c, payment_id=row.id))] if inside else [],
+        transitions=[_transition(step, names) for step in steps],
     )
 
 

@@ -9,18 +9,18 @@ from pydantic import BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from api import examples
-from api.access import PaymentsReader
+from api.access import PaymentsReader, caller
 from api.context import RuntimeOf
 from api.cursor import LIMIT_DEFAULT, Cursor, Limit, decode, encode
 from api.fields import FailureOut, Out
 from api.payment.shapes import PaymentOrderOut
 from api.problems import READ_PROBLEMS
 from api.strict import StrictRoute
-from db import history
 from db.history import STATUSES, Entry, EntryType, Filters, Role
 from domain.ids import is_client_id
 from domain.money import to_major
 from domain.status import DisputeStatus, PayoutStatus, RefundStatus
+from services import history
 
 router = APIRouter(prefix="/v1", tags=["history"], route_class=StrictRoute)
 
@@ -33,7 +33,7 @@ class HistoryPayment(PaymentOrderOut):
 
     type: Literal["payment"] = "payment"
     checkout_id: str | None
-    buyer_id: str
+    buyer_id: str | None = Field(description="null for a merchant, which does not see the buyer")
 
 
 class HistoryRefund(Out):
@@ -181,20 +181,19 @@ async def list_transactions(
 
     A buyer sees every refund of their payments, also those that undo a charge. A seller sees their share of refunds
     and disputes, one entry for each order of theirs, from the moment at which funds were set aside; and their payouts.
+    A merchant's key or token asks for its own, with `role=seller`.
     """
     position = decode("history", cursor)
     if not is_client_id(user_id):
         return _json(HistoryList(data=[], next_cursor=None))
-    rows = await runtime.database.read(
-        lambda c: history.page(
-            c,
-            who.tenant_id,
-            user_id,
-            role=role,
-            filters=Filters(types, statuses, since, until),
-            before=int(position) if position else None,
-            limit=limit + 1,
-        )
+    rows = await history.page(
+        runtime.database,
+        caller(who),
+        user_id,
+        role=role,
+        filters=Filters(types, statuses, since, until),
+        before=int(position) if position else None,
+        limit=limit + 1,
     )
     following = encode("history", rows[limit - 1].seq) if len(rows) > limit else None
     return _json(HistoryList(data=[history_out(row) for row in rows[:limit]], next_cursor=following))

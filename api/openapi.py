@@ -8,6 +8,7 @@ from fastapi import FastAPI, Response
 from fastapi.openapi.utils import get_openapi
 
 from api.problems import MEDIA_TYPE, Problem
+from domain.access import ROLES
 
 _REFERENCES = "#/components/schemas/{model}"
 
@@ -24,9 +25,10 @@ A payment system that a shop or marketplace runs itself.
 * **Errors** are `application/problem+json` (RFC 9457): `code` is stable and for programs, `detail` is for people.
 * **A checkout page** has no API key: with the `client_token` that `POST /v1/payments` answers, it reads and confirms
   that one payment.
-* **Authorize** with an API key. The stack that `make run` starts has `sk_test_paysaga`, and the sellers `seller_anna`,
-  `seller_bo` and `seller_chen`. Payment methods there are Stripe's test names: `pm_card_visa`,
-  `pm_card_chargeDeclined`, `pm_card_threeDSecure2Required`, `pm_upi_success` …
+* **Authorize** with an API key, or with a JWT of your identity provider where that is set up. The stack that
+  `make run` starts has `sk_test_paysaga`, and the sellers `seller_anna`, `seller_bo` and `seller_chen`. Payment methods
+  there are Stripe's test names: `pm_card_visa`, `pm_card_chargeDeclined`, `pm_card_threeDSecure2Required`,
+  `pm_upi_success` …
 """
 
 TAGS = [
@@ -48,6 +50,18 @@ TAGS = [
     {"name": "webhooks", "description": "What PSPs send us. Not for you."},
     {"name": "operations", "description": "For the machines that watch over this one."},
 ]
+
+
+_JWT = {
+    "type": "http",
+    "scheme": "bearer",
+    "bearerFormat": "JWT",
+    "description": (
+        "`Authorization: Bearer eyJ…`, a token of the identity provider that this deployment trusts. It names the "
+        "`tenant`, and a `role`, or scopes in `scope`, or both; a merchant's names its `seller_account`. The names of "
+        "these claims can be chosen. One that is not taken is 401 `token_invalid`."
+    ),
+}
 
 
 def install(app: FastAPI) -> None:
@@ -79,17 +93,28 @@ def _build(app: FastAPI) -> dict[str, Any]:
         tags=TAGS,
         servers=[{"url": "/"}],
     )
+    document["components"]["securitySchemes"]["jwt"] = _JWT
     schemas = document["components"]["schemas"]
     problem = Problem.model_json_schema(ref_template=_REFERENCES)
     schemas |= problem.pop("$defs", {}) | {"Problem": problem}
     for path in document["paths"].values():
         for operation in path.values():
             _without_fastapis_error(operation["responses"])
+            _with_tokens(operation)
             for parameter in operation.get("parameters", ()):
                 _complete(parameter)
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
     return document
+
+
+def _with_tokens(operation: dict[str, Any]) -> None:
+    """An API key or a JWT, with the same scopes, and the roles that have them."""
+    security: list[dict[str, list[str]]] = operation.get("security", [])
+    needed = next((requirement["apiKey"] for requirement in security if "apiKey" in requirement), None)
+    if needed is not None:
+        security.append({"jwt": needed})
+        operation["x-roles"] = [role for role, scopes in ROLES.items() if scopes.issuperset(needed)]
 
 
 def _without_fastapis_error(responses: dict[str, Any]) -> None:

@@ -19,7 +19,6 @@ from api.problems import READ_PROBLEMS, WRITE_PROBLEMS
 from api.strict import StrictRoute
 from db.payment import find
 from db.payment.record import Payment
-from db.refund import find as refunds
 from db.refund.record import Refund
 from domain.limits import OrderName, RefundReason
 from domain.money import to_major
@@ -187,6 +186,6 @@ async def show_refund(
 async def list_refunds(payment_id: PaymentId, who: PaymentsReader, runtime: RuntimeOf) -> Response:
     """All of them, the oldest first: asked for, made at the PSP, and those that undid a charge."""
     row, _ = await payments.find(runtime.database, caller(who), payment_id)
-    found = await runtime.database.read(lambda c: refunds.of_payment(c, row.id))
+    found = await service.of_payment(runtime.database, caller(who), row)
     shown = RefundList(data=[refund_out(one, _names(row)) for one in found])
     return Response(shown.model_dump_json(), media_type="application/json")

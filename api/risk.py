@@ -7,7 +7,7 @@ from fastapi import APIRouter, Body, Request, Response
 from pydantic import Field
 
 from api import examples
-from api.access import Reviewer, RiskReader, RiskWriter, caller
+from api.access import Reviewer, RiskReader, RiskWriter, caller, tenant_of
 from api.context import HEADERS, IdempotencyKey, RuntimeOf, Wait, keyed
 from api.cursor import LIMIT_DEFAULT, Limit
 from api.fields import In, Out
@@ -108,7 +108,7 @@ def _rules(row: RuleSetVersion | None) -> Response:
 @router.get("/risk/rules", response_model=RuleSetOut, responses=READ_PROBLEMS, summary="Show the risk rules")
 async def show_rules(who: RiskReader, runtime: RuntimeOf) -> Response:
     """The rule set that judges payments created from now on."""
-    return _rules(await runtime.database.read(lambda c: risk.rules(c, who.tenant_id)))
+    return _rules(await runtime.database.read(lambda c: risk.rules(c, tenant_of(who))))
 
 
 @router.put("/risk/rules", response_model=RuleSetOut, responses=WRITE_PROBLEMS, summary="Replace the risk rules")
@@ -117,13 +117,13 @@ async def replace_rules(
 ) -> Response:
     """All of them at once, as a new version: a payment is judged by the version of its creation, and its decision names
     it. No rules: every payment is allowed."""
-    return _rules(await service.replace_rules(runtime.database, caller(who), who.tenant_id, body))
+    return _rules(await service.replace_rules(runtime.database, caller(who), tenant_of(who), body))
 
 
 @router.get("/reviews", response_model=ReviewList, responses=READ_PROBLEMS, summary="List the payments in review")
 async def list_reviews(who: RiskReader, runtime: RuntimeOf, limit: Limit = LIMIT_DEFAULT) -> Response:
     """Those that wait for a person, the oldest first."""
-    rows = await runtime.database.read(lambda c: risk.waiting(c, who.tenant_id, limit))
+    rows = await runtime.database.read(lambda c: risk.waiting(c, tenant_of(who), limit))
     return Response(ReviewList(data=[review_out(row) for row in rows]).model_dump_json(), media_type="application/json")
 
 

@@ -10,7 +10,7 @@ from fastapi.dependencies.utils import get_flat_params
 from fastapi.routing import APIRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.access import authenticate
+from api.access import authenticate, authorizer_of
 from api.problems import problem
 from domain.card_data import refuse_card_data, refuse_card_field, require_text
 from domain.errors import BadRequest, PaysagaError, Unprocessable
@@ -45,16 +45,19 @@ class StrictRoute(APIRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
+        before = authorizer_of(self.dependant)
         has_formats = any(field.alias == "format" for field in get_flat_params(self.dependant))
 
         async def strict(request: Request) -> Response:
+            if before is not None:
+                await before(request)  # and only then is the work of reading a body done
             # JSON in answer to `format=csv` would be read as a broken file.
             if not has_formats and request.query_params.get("format", "json") != "json":
                 raise Unprocessable("There is only JSON here: leave out `format`.", code="format_unavailable")
             request = StrictRequest(request.scope, request.receive)
             if self.body_field is not None:
-                if self.authenticated:
-                    await authenticate(request)  # before the work of reading a body is done for anybody
+                if before is None and self.authenticated:
+                    await authenticate(request)
                 media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
                 if media_type != "application/json":
                     raise UnsupportedMediaType("The body must be application/json.")

@@ -72,9 +72,10 @@ async def explained(settings: "Settings", database: Database, row: "Payment") ->
     from api.explain import explanation
     from api.ledger.shapes import ledger_out
     from db.ledger.posting import Wanted, page
+    from services.command import Caller
 
     books = await database.read(lambda c: page(c, row.tenant_id, Wanted(payment_id=row.id), limit=200))
-    why = await explanation(settings, database, row)
+    why = await explanation(settings, database, Caller(""), row)
     return await payment(row, explanation=why, ledger=[ledger_out(one) for one in books])
 
 

@@ -66,6 +66,28 @@ class Settings(BaseSettings):
         description="the cost of operators' passwords, a power of two: 1 kB of memory each; renewed at a login",
     )
 
+    # --- JWT bearer tokens of an identity provider (unset: only API keys are taken) ---
+    jwt_issuer: str | None = Field(default=None, description="the `iss` of its tokens")
+    jwt_audience: str | None = Field(default=None, description="the name of this API in `aud`")
+    jwt_jwks_url: str | None = Field(
+        default=None, description="where its keys (JWKS) are read: https, or http on this machine"
+    )
+    jwt_jwks_file: str | None = Field(default=None, description="or the file that has them")
+    jwt_algorithms: str = Field(
+        default="ES256,RS256",
+        pattern=r"^(RS|PS|ES)(256|384|512)(,((RS|PS|ES)(256|384|512)|Ed25519))*$|^Ed25519$",
+        description="signatures that are taken, comma separated: RS…, PS…, ES… with 256, 384 or 512, and Ed25519",
+    )
+    jwt_leeway_s: int = Field(default=30, ge=0, le=300, description="by which the two clocks may differ")
+    jwt_life_max_s: int = Field(default=3_600, gt=0, description="a token that is to live longer is refused")
+    jwt_keys_keep_s: float = Field(
+        default=3_600, gt=0, description="so long its keys are used while they cannot be read again; then 503"
+    )
+    jwt_tenant_claim: str = Field(default="tenant", description="name of the claim")
+    jwt_role_claim: str = Field(default="role", description="name of the claim; one of our roles")
+    jwt_scope_claim: str = Field(default="scope", description="name of the claim; our scopes, as a list or with spaces")
+    jwt_seller_claim: str = Field(default="seller_account", description="name of the claim, for the role merchant")
+
     # --- Temporal ---
     temporal_address: str | None = Field(default=None, description="host:port; unset: the embedded server")
     temporal_port: int = 7233

@@ -6,24 +6,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, RowMapping, and_, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db.schema.tenant import api_key, tenant
-from domain.access import EVERY_SCOPE, Principal
+from domain.access import EVERY_SCOPE, ROLES, Principal, granted
 from domain.ids import new_id
 
 
 @dataclass(frozen=True)
 class ApiKey:
     """A key without its secret, which nobody has but its owner. `prefix`: how the secret begins; None for a key from
-    before it was kept."""
+    before it was kept. `scopes` are those of its role, if it has one; `seller_account`: of a merchant's key."""
 
     id: str
     tenant_id: str
     name: str
     prefix: str | None
+    role: str | None
+    seller_account: str | None
     scopes: Sequence[str]
     created_at: datetime
     expires_at: datetime | None
@@ -54,14 +56,23 @@ async def find(connection: AsyncConnection, secret: str) -> Principal | None:
     left = func.extract("epoch", api_key.c.expires_at - func.now())
     row = (
         await connection.execute(
-            select(api_key.c.id, api_key.c.tenant_id, api_key.c.scopes, left.label("left")).where(
-                api_key.c.secret_hash == hash_of(secret), _good()
-            )
+            select(api_key, left.label("left")).where(api_key.c.secret_hash == hash_of(secret), _good())
         )
     ).one_or_none()
     if row is None:
         return None
-    return Principal(row.id, row.tenant_id, frozenset(row.scopes), None if row.left is None else float(row.left))
+    return Principal(
+        actor=row.id,
+        tenant_id=row.tenant_id,
+        scopes=_scopes(row.role, row.scopes),
+        life_s=None if row.left is None else float(row.left),
+        seller_account=row.seller_account,
+    )
+
+
+def _scopes(role: str | None, listed: Sequence[str]) -> frozenset[str]:
+    """A role's are looked up, so that its keys follow it from release to release; one that is gone has none."""
+    return frozenset(listed) if role is None else ROLES.get(role, frozenset())
 
 
 async def note_use(connection: AsyncConnection, key_id: str) -> None:
@@ -82,14 +93,18 @@ async def create(
     scopes: frozenset[str] = EVERY_SCOPE,
     *,
     life: timedelta | None = None,
+    role: str | None = None,
+    seller_account: str | None = None,
 ) -> str:
-    """Store a key for a tenant, creating the tenant if it is new; without `life` it does not expire. Returns the key's
-    id.
+    """Store a key for a tenant, creating the tenant if it is new; without `life` it does not expire. With a `role`
+    `scopes` do not count. Returns the key's id.
 
-    The same secret twice is one key. Raises ValueError for a scope that does not exist.
+    The same secret twice is one key. Raises ValueError for a scope or role that does not exist, and for a merchant's
+    key without its seller.
     """
     if not scopes <= EVERY_SCOPE:
         raise ValueError(f"unknown scope: {', '.join(sorted(scopes - EVERY_SCOPE))}")
+    granted(role, None, seller_account)
     await connection.execute(upsert(tenant).values(id=tenant_id, name=tenant_id).on_conflict_do_nothing())
     inserted: str | None = await connection.scalar(
         upsert(api_key)
@@ -99,7 +114,9 @@ async def create(
             name=name,
             secret_hash=hash_of(secret),
             prefix=secret[:_PREFIX_LENGTH],
-            scopes=sorted(scopes),
+            role=role,
+            seller_account=seller_account,
+            scopes=sorted(scopes) if role is None else [],
             expires_at=None if life is None else func.now() + life,
         )
         .on_conflict_do_nothing(index_elements=["secret_hash"])
@@ -130,7 +147,11 @@ async def active(connection: AsyncConnection, key_id: str) -> ApiKey | None:
     columns = (api_key.c[name] for name in ApiKey.__dataclass_fields__)
     found = await connection.execute(select(*columns).where(api_key.c.id == key_id, _good()).with_for_update())
     row = found.mappings().one_or_none()
-    return None if row is None else ApiKey(**row)
+    return None if row is None else _key(row)
+
+
+def _key(row: RowMapping) -> ApiKey:
+    return ApiKey(**{**row, "scopes": sorted(_scopes(row["role"], row["scopes"]))})
 
 
 async def expire(connection: AsyncConnection, key_id: str, life: timedelta) -> None:
@@ -147,7 +168,7 @@ async def every(connection: AsyncConnection) -> list[ApiKey]:
     """All keys, by tenant, the oldest first."""
     columns = (api_key.c[name] for name in ApiKey.__dataclass_fields__)
     rows = await connection.execute(select(*columns).order_by(api_key.c.tenant_id, api_key.c.created_at, api_key.c.id))
-    return [ApiKey(**row) for row in rows.mappings()]
+    return [_key(row) for row in rows.mappings()]
 
 
 async def tenant_of(connection: AsyncConnection, key_id: str) -> str | None:

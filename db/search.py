@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import ColumnElement, Table, exists, or_, select, true, tuple_
+from sqlalchemy import ColumnElement, Table, and_, exists, func, or_, select, true, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from db import share
 from db.payment.payment import get_many
 from db.payment.record import Payment
 from db.refund.find import ended
@@ -21,6 +23,7 @@ class Wanted:
     """The filters of a list; what is None matches everything. `amount` in minor units, `since` included and `until`
     not. `reference`: the PSP's own id (of a refund also that of its charge), or the client's name of the checkout or of
     an order. `payment_id` and `open_only` (somebody still has to see it through) are of refunds.
+    `own_seller`: a merchant asks; then everything is about the seller's part alone: its orders, their names, their sum.
     """
 
     status: str | None = None
@@ -33,14 +36,20 @@ class Wanted:
     reference: str | None = None
     payment_id: str | None = None
     open_only: bool = False
+    own_seller: str | None = None
 
 
 async def payments(
     connection: AsyncConnection, tenant_id: str | None, wanted: Wanted, *, before: str | None, limit: int
 ) -> list[Payment]:
     """Payments of a tenant (None: of all); `before`: the id that the page before ended with."""
-    order = payment_order.c.payment_id == payment.c.id
-    conditions = _common(payment, wanted)
+    order = _own(payment_order.c.payment_id == payment.c.id, wanted)
+    amount: ColumnElement[int] = payment.c.amount
+    if wanted.own_seller is not None:
+        amount = select(func.sum(payment_order.c.amount)).where(order).scalar_subquery()
+    conditions = _common(payment, wanted, amount)
+    if wanted.own_seller is not None:
+        conditions.append(exists().where(order))
     if wanted.buyer_id is not None:
         conditions.append(payment.c.buyer_id == wanted.buyer_id)
     if wanted.seller_account is not None:
@@ -57,9 +66,14 @@ async def refunds(
 ) -> list[Refund]:
     """Refunds of a tenant (None: of all); `before`: the id that the page before ended with. One of a charge as a whole
     is every seller's of the payment."""
-    conditions = _common(refund, wanted)
+    amount: ColumnElement[Any] = refund.c.amount
+    if wanted.own_seller is not None:
+        amount = share.of_refund(wanted.own_seller)
+    conditions = _common(refund, wanted, amount)
+    if wanted.own_seller is not None:
+        conditions.append(amount.is_not(None))
     of = payment.c.id == refund.c.payment_id
-    order = payment_order.c.payment_id == refund.c.payment_id
+    order = _own(payment_order.c.payment_id == refund.c.payment_id, wanted)
     concerned = or_(refund.c.order_id.is_(None), refund.c.order_id == payment_order.c.id)
     if wanted.open_only:
         conditions.append(~ended())
@@ -81,10 +95,17 @@ async def refunds(
     return [Refund(**row) for row in rows.mappings()]
 
 
-def _common(table: Table, wanted: Wanted) -> list[ColumnElement[bool]]:
+def _own(order: ColumnElement[bool], wanted: Wanted) -> ColumnElement[bool]:
+    """The orders that are looked at."""
+    return order if wanted.own_seller is None else and_(order, payment_order.c.seller_account == wanted.own_seller)
+
+
+def _common(table: Table, wanted: Wanted, amount: ColumnElement[Any]) -> list[ColumnElement[bool]]:
     """The conditions that both have columns for."""
-    equal = {"status": wanted.status, "currency": wanted.currency, "amount": wanted.amount}
+    equal = {"status": wanted.status, "currency": wanted.currency}
     conditions = [table.c[name] == value for name, value in equal.items() if value is not None]
+    if wanted.amount is not None:
+        conditions.append(amount == wanted.amount)
     if wanted.since is not None:
         conditions.append(table.c.created_at >= wanted.since)
     if wanted.until is not None:

@@ -20,7 +20,6 @@ SCOPES: dict[str, str] = {
     "reconciliation:read": "show reconciliations and discrepancies",
     "reconciliation:write": "reconcile, upload settlement files, and decide about discrepancies",
 }
-
 """By name, with what each lets its holder do."""
 
 EVERY_SCOPE = frozenset(SCOPES)
@@ -65,12 +64,32 @@ ROLES: dict[str, frozenset[str]] = {
 CHECKOUT_PAGE = "client_token"
 """The actor of what a checkout page did: the token itself is written nowhere, and the row's object is its payment."""
 
+MERCHANT = "merchant"
+
+
+def granted(role: str | None, scopes: frozenset[str] | None, seller_account: str | None) -> frozenset[str]:
+    """The scopes of a credential: those of its role, or the ones among them that it names; without a role those that it
+    names. A name that is no scope of ours grants nothing.
+
+    Raises ValueError for a role that does not exist, for a merchant's credential without a seller, and for a seller in
+    any other.
+    """
+    if role is not None and role not in ROLES:
+        raise ValueError(f"there is no role {role}")
+    if (role == MERCHANT) != (seller_account is not None):
+        raise ValueError("a credential of the role merchant names its seller, and no other does")
+    most = EVERY_SCOPE if role is None else ROLES[role]
+    if scopes is None:
+        return most if role is not None else frozenset()
+    return most & scopes
+
 
 @dataclass(frozen=True)
 class Principal:
     """The owner of a request, as the credential proves it. `actor`: what the audit log and transitions name (an API
-    key's id, a person's name, `client_token`); `life_s`: seconds for which the credential is good, None: until it is
-    revoked. `payment_id`: the one payment that a checkout page may read and confirm; its scopes are none, so that
+    key's id, a person's name, `jwt:` and a token's subject, `client_token`); `life_s`: seconds for which the credential
+    is good, None: until it is revoked. `seller_account`: of the one seller whose objects it reaches, None: the whole
+    tenant's. `payment_id`: the one payment that a checkout page may read and confirm; its scopes are none, so that
     whatever else asks for one is refused."""
 
     actor: str
@@ -78,3 +97,4 @@ class Principal:
     scopes: frozenset[str]
     life_s: float | None = None
     payment_id: str | None = None
+    seller_account: str | None = None

@@ -23,19 +23,19 @@ class BadRequest(PaysagaError):
 
 
 class Unauthorized(PaysagaError):
-    """No API key, or one that is not valid."""
+    """No credential, or one that is not valid."""
 
     code, status = "unauthorized", 401
 
 
 class Forbidden(PaysagaError):
-    """The API key is valid, and not for this."""
+    """The credential is valid, and not for this."""
 
     code, status = "forbidden", 403
 
 
 class NotFound(PaysagaError):
-    """Unknown, malformed, or another tenant's: the three cannot be told apart from outside."""
+    """Unknown, malformed, or another tenant's or merchant's: they cannot be told apart from outside."""
 
     code, status = "not_found", 404
 

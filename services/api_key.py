@@ -2,11 +2,11 @@
 
 from datetime import timedelta
 
-from db import api_key, audit_log
+from db import api_key, audit_log, merchant
 from db.core.database import Connection, Database
-from domain.access import EVERY_SCOPE
+from domain.access import EVERY_SCOPE, MERCHANT, ROLES
 from domain.errors import NotFound, Unprocessable
-from domain.limits import KeyName
+from domain.limits import KeyName, OrderName
 from services.command import Caller, check
 
 _LIFE_MAX = timedelta(days=3660)
@@ -21,35 +21,64 @@ async def create(
     scopes: frozenset[str],
     *,
     life: timedelta | None = None,
+    role: str | None = None,
+    seller_account: str | None = None,
 ) -> tuple[str, str]:
-    """(id, secret) of a new key; without `scopes` it may do everything, without `life` it does not expire. A new
-    tenant's name makes the tenant.
+    """(id, secret) of a new key. It may do what its `role` or its `scopes` say, and everything without either; a
+    merchant's reaches its one seller's objects alone. Without `life` it does not expire. A new tenant's name makes the
+    tenant.
 
-    The secret is nowhere else: it is stored as its hash alone. Raises Unprocessable `scope_unknown`, `life_invalid`,
-    `field_invalid`, `text_invalid`, `card_data_forbidden`.
+    The secret is nowhere else: it is stored as its hash alone. Raises Unprocessable `scope_unknown`, `role_unknown`,
+    `role_and_scopes`, `seller_required`, `merchant_unknown`, `life_invalid`, `field_invalid`, `text_invalid`,
+    `card_data_forbidden`.
     """
     check(KeyName, name, "name")
     if life is not None and not timedelta(minutes=1) <= life <= _LIFE_MAX:
         raise Unprocessable("A key lives for a minute to ten years.", code="life_invalid")
-    unknown = scopes - EVERY_SCOPE
-    if unknown:
-        detail = f"unknown scope: {', '.join(sorted(unknown))}. There are: {', '.join(sorted(EVERY_SCOPE))}."
-        raise Unprocessable(detail, code="scope_unknown")
+    _check_grant(role, scopes, seller_account)
     granted = scopes or EVERY_SCOPE
     secret = api_key.new_secret()
 
     async def work(connection: Connection) -> str:
-        key_id = await api_key.create(connection, tenant_id, name, secret, granted, life=life)
-        detail = {"name": name, "scopes": sorted(granted), "life_s": life.total_seconds() if life else None}
+        seller = await _seller(connection, tenant_id, seller_account) if seller_account is not None else None
+        key_id = await api_key.create(
+            connection, tenant_id, name, secret, granted, life=life, role=role, seller_account=seller
+        )
+        may = {"scopes": sorted(granted)} if role is None else {"role": role, "seller_account": seller}
+        detail = {"name": name, **may, "life_s": life.total_seconds() if life else None}
         await audit_log.record(connection, tenant_id, caller.actor, "api_key.create", key_id, detail)
         return key_id
 
     return await database.run(work), secret
 
 
+async def _seller(connection: Connection, tenant_id: str, name: str) -> str:
+    """The tenant's own id of its seller, by that or ours. Raises Unprocessable `merchant_unknown`."""
+    found = await merchant.find(connection, name, tenant_id)
+    if not found:
+        raise Unprocessable(f"{tenant_id} has no seller {name}.", code="merchant_unknown")
+    return found[0].seller_account
+
+
+def _check_grant(role: str | None, scopes: frozenset[str], seller_account: str | None) -> None:
+    """Raises Unprocessable."""
+    unknown = scopes - EVERY_SCOPE
+    if unknown:
+        detail = f"unknown scope: {', '.join(sorted(unknown))}. There are: {', '.join(sorted(EVERY_SCOPE))}."
+        raise Unprocessable(detail, code="scope_unknown")
+    if role is not None and role not in ROLES:
+        raise Unprocessable(f"unknown role: {role}. There are: {', '.join(ROLES)}.", code="role_unknown")
+    if role is not None and scopes:
+        raise Unprocessable("A key has a role or scopes, not both.", code="role_and_scopes")
+    if (role == MERCHANT) != (seller_account is not None):
+        raise Unprocessable("A key of the role merchant names its seller, and no other does.", code="seller_required")
+    if seller_account is not None:
+        check(OrderName, seller_account, "seller_account")
+
+
 async def rotate(database: Database, caller: Caller, key_id: str, overlap: timedelta) -> tuple[str, str]:
-    """(id, secret) of a new key with the name and scopes of another, which goes on for `overlap`: time to hand out the
-    new one. Where the old one was to expire, the new one lives as long as it did from its making.
+    """(id, secret) of a new key with the name, role and scopes of another, which goes on for `overlap`: time to hand
+    out the new one. Where the old one was to expire, the new one lives as long as it did from its making.
 
     Raises NotFound `api_key_not_found` for a key that is not there, or was revoked or has expired; Unprocessable
     `overlap_invalid`.
@@ -63,7 +92,16 @@ async def rotate(database: Database, caller: Caller, key_id: str, overlap: timed
         if old is None:
             raise NotFound(f"There is no API key {key_id} that could be replaced.", code="api_key_not_found")
         life = old.expires_at - old.created_at if old.expires_at is not None else None
-        new = await api_key.create(connection, old.tenant_id, old.name, secret, frozenset(old.scopes), life=life)
+        new = await api_key.create(
+            connection,
+            old.tenant_id,
+            old.name,
+            secret,
+            frozenset(old.scopes),
+            life=life,
+            role=old.role,
+            seller_account=old.seller_account,
+        )
         await api_key.expire(connection, key_id, overlap)
         detail = {"new": new, "overlap_s": overlap.total_seconds()}
         await audit_log.record(connection, old.tenant_id, caller.actor, "api_key.rotate", key_id, detail)

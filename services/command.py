@@ -18,16 +18,18 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Caller:
-    """Whoever gives a command: an API key or a person who has logged in, which reach their tenant's objects alone,
-    or a person at a terminal, who reaches every tenant's (`tenant_id` is None). A checkout page
-    reaches one payment (`payment_id`).
+    """Whoever gives a command: an API key, a token, or a person who has logged in, which reach their tenant's objects
+    alone, or a person at a terminal, who reaches every tenant's (`tenant_id` is None).
 
-    `actor` is the name in rows and in the audit log: the key's id, or the person's name.
+    `actor` is the name in rows and in the audit log: the key's id, or the person's name. `seller_account`: of the one
+    seller whose objects it reaches; what that means for each noun is in `services.access`. `payment_id`: of the one
+    payment that a checkout page reaches.
     """
 
     actor: str
     tenant_id: str | None = None
     payment_id: str | None = None
+    seller_account: str | None = None
 
 
 @dataclass(frozen=True)

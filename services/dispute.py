@@ -18,9 +18,11 @@ from db.dispute import evidence
 from db.dispute import find as disputes
 from db.dispute.evidence import NewEvidence
 from db.dispute.record import Dispute
+from db.payment.record import Payment
 from domain.dispute import EVIDENCE_FIELDS, LONG_EVIDENCE
 from domain.errors import NotFound, Unavailable
 from domain.ids import CLIENT_ID, new_id
+from services import access
 from services import payment as payments
 from services.command import Caller, check, once
 
@@ -69,10 +71,27 @@ async def find(database: Database, caller: Caller, name: str) -> Dispute:
     tenant_id, found = caller.tenant_id, None
     if CLIENT_ID.fullmatch(name):
         found = await database.read(lambda c: disputes.find(c, tenant_id, name))
-    if found is None:
+    seen = await access.disputes(database, caller, [found]) if found is not None else []
+    if not seen:
         detail = f"There is no dispute {name}." if tenant_id is None else "There is no such dispute."
         raise NotFound(detail, code="dispute_not_found")
-    return found
+    return seen[0]
+
+
+async def of_payment(database: Database, caller: Caller, row: Payment) -> list[Dispute]:
+    """The disputes of a payment that was found, the oldest first."""
+    return await access.disputes(database, caller, await database.read(lambda c: disputes.of_payment(c, row.id)))
+
+
+async def page(
+    database: Database, caller: Caller, *, status: str | None, before: int | None, limit: int
+) -> list[Dispute]:
+    """The caller's disputes, newest first; `before` is the sequence number that a page ended with."""
+    tenant_id, seller = caller.tenant_id, caller.seller_account
+    rows = await database.read(
+        lambda c: disputes.page(c, tenant_id, seller_account=seller, status=status, before=before, limit=limit)
+    )
+    return await access.disputes(database, caller, rows)
 
 
 async def submit_evidence(

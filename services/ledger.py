@@ -6,13 +6,16 @@ from datetime import UTC, datetime
 
 from db.core.database import Database
 from db.core.snapshot import in_snapshot
-from db.ledger import seal, statement
+from db.ledger import posting, seal, statement
+from db.ledger.posting import BookedTransaction, Wanted
 from db.ledger.seal import Sealed
 from db.ledger.statement import Period
 from db.ledger.verify import Verified, verify
-from domain.errors import Unprocessable
+from domain.errors import NotFound, Unprocessable
 from domain.limits import CurrencyCode
 from domain.seal import Head
+from domain.statement import AccountBalance
+from services import access
 from services import merchant as merchants
 from services.command import Caller, check
 
@@ -49,6 +52,32 @@ async def periods(database: Database, caller: Caller, wanted: StatementRequest) 
     else:
         found = await database.read(lambda c: statement.currencies(c, tenant_id, account))
     return [Period(tenant_id, account, currency, wanted.since, wanted.until) for currency in found]
+
+
+async def transactions(
+    database: Database, caller: Caller, wanted: Wanted, *, before: int | None, limit: int
+) -> list[BookedTransaction]:
+    """The transactions of the caller's tenant, newest first; `before` is the `seq` that a page ended with. A merchant
+    sees the lines of its own wallet."""
+    own = access.accounts(caller)
+    if own is not None and wanted.account is not None and wanted.account not in own:
+        return []
+    asked = replace(wanted, lines_of=own)
+    return await database.read(lambda c: posting.page(c, caller.tenant_id, asked, before=before, limit=limit))
+
+
+async def balances(database: Database, caller: Caller, account: str, at: datetime | None) -> list[AccountBalance]:
+    """Of an account of the caller's tenant, by currency. Raises NotFound `account_not_found`, also for what is no
+    name at all."""
+    own = access.accounts(caller)
+    rows = (
+        await database.read(lambda c: statement.balances(c, tenant_id=caller.tenant_id, account=account, at=at))
+        if account.isprintable() and (own is None or account in own)
+        else []
+    )
+    if not rows:
+        raise NotFound("There is no such account.", code="account_not_found")
+    return rows
 
 
 async def seal_all(database: Database, progress: Progress) -> Sealed:

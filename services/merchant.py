@@ -10,6 +10,7 @@ from db.merchant import Merchant, MerchantTerms, NewMerchant
 from domain.errors import Conflict, NotFound
 from domain.ids import CLIENT_ID
 from domain.money import to_major
+from services import access
 from services.command import Caller
 
 
@@ -28,7 +29,8 @@ async def find(database: Database, caller: Caller, name: str, tenant_id: str | N
     tenants have one of this name.
     """
     whose = caller.tenant_id or tenant_id
-    found = await database.read(lambda c: merchant.find(c, name, whose)) if CLIENT_ID.fullmatch(name) else []
+    rows = await database.read(lambda c: merchant.find(c, name, whose)) if CLIENT_ID.fullmatch(name) else []
+    found = [row for row in rows if access.reaches_seller(caller, row.seller_account)]
     if not found:
         said = f"There is no merchant {name}."
         raise NotFound(said if caller.tenant_id is None else "There is no such merchant.", code="merchant_not_found")
@@ -39,10 +41,17 @@ async def find(database: Database, caller: Caller, name: str, tenant_id: str | N
     return found[0]
 
 
+async def page(database: Database, caller: Caller, *, after: str | None, limit: int) -> list[Merchant]:
+    """The sellers of the caller's tenant, in the order in which they were added; a merchant sees itself."""
+    if caller.seller_account is not None:
+        return [await find(database, caller, caller.seller_account)] if after is None else []
+    tenant_id = access.whole_tenant(caller)
+    return await database.read(lambda c: merchant.page(c, tenant_id, after=after, limit=limit))
+
+
 async def create(database: Database, caller: Caller, new: NewMerchant) -> Merchant:
     """Add a seller to the caller's tenant. Raises Conflict `merchant_exists`."""
-    tenant_id = caller.tenant_id
-    assert tenant_id is not None, "a seller is added with a tenant's key"
+    tenant_id = access.whole_tenant(caller)
 
     async def work(connection: Connection) -> Merchant:
         row = await merchant.create(connection, tenant_id, new)

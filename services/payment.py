@@ -23,6 +23,7 @@ from domain.messages import CancelRequest, Nudge
 from domain.money import MoneyError, parse_major, to_major
 from domain.payment import CancelStep
 from domain.status import RESTING, TERMINAL, Status
+from services import access
 from services.command import Caller, Done, check, once
 from services.waiting import wait_until
 from services.workflow import refuse_failing
@@ -50,18 +51,20 @@ class Answer:
 
 async def find(database: Database, caller: Caller, name: str) -> tuple[Payment, str | None]:
     """The payment called `name` (`pay_…`, `po_…`, the client's payment_order_id or checkout_id, or the PSP's
-    `pi_…`), and the id of the order if one was named.
+    `pi_…`), as much of it as the caller sees, and the id of the order if one was named.
 
     Raises NotFound `payment_not_found`, also for what is no id at all; Conflict `payment_ambiguous` where several
     tenants have one of this name.
     """
     found = await _named(database, caller, name) if CLIENT_ID.fullmatch(name) else None
-    if found is None:
+    row = access.payment(caller, await load(database, found[0])) if found is not None else None
+    order_id = found[1] if found is not None else None
+    if row is None or (order_id is not None and order_called(row, order_id) is None):
         raise NotFound(
             f"There is no payment {name}." if caller.tenant_id is None else "There is no such payment.",
             code="payment_not_found",
         )
-    return await load(database, found[0]), found[1]
+    return row, order_id
 
 
 async def _named(database: Database, caller: Caller, name: str) -> tuple[str, str | None] | None:

@@ -32,6 +32,7 @@ from domain.payout import (
     next_run_day,
 )
 from domain.status import PayoutStatus
+from services import access
 from services import merchant as merchants
 from services.command import Caller, check, once
 from services.payout_reference import check_decision
@@ -70,10 +71,36 @@ async def find(database: Database, caller: Caller, name: str) -> Payout:
     `payout_not_found`, also for what is no id at all."""
     known = CLIENT_ID.fullmatch(name) is not None
     found = await database.read(lambda c: payout.find(c, caller.tenant_id, name)) if known else None
-    if found is None:
+    if found is None or not access.reaches_seller(caller, found.seller_account):
         said = f"There is no payout {name}."
         raise NotFound(said if caller.tenant_id is None else "There is no such payout.", code="payout_not_found")
     return found
+
+
+async def page(
+    database: Database,
+    caller: Caller,
+    *,
+    seller_account: str | None,
+    status: str | None,
+    business_date: date | None,
+    before: int | None,
+    limit: int,
+) -> list[Payout]:
+    """The caller's payouts, newest first; `before` is the sequence number that a page ended with."""
+    if seller_account is not None and not access.reaches_seller(caller, seller_account):
+        return []
+    return await database.read(
+        lambda c: payout.page(
+            c,
+            caller.tenant_id,
+            seller_account=seller_account or caller.seller_account,
+            status=status,
+            business_date=business_date,
+            before=before,
+            limit=limit,
+        )
+    )
 
 
 # --- paying out ---

@@ -20,6 +20,7 @@ from domain.ids import CLIENT_ID, new_id
 from domain.limits import RefundReason
 from domain.money import to_major
 from domain.status import RefundStatus
+from services import access
 from services import payment as payments
 from services.command import Caller, check, once
 from services.waiting import wait_until
@@ -57,10 +58,16 @@ async def find(database: Database, caller: Caller, refund_id: str) -> Refund:
                 refunds.anywhere(c, refund_id) if tenant_id is None else refunds.in_tenant(c, tenant_id, refund_id)
             )
         )
-    if found is None:
+    seen = await access.refunds(database, caller, [found]) if found is not None else []
+    if not seen:
         detail = f"There is no refund {refund_id}." if tenant_id is None else "There is no such refund."
         raise NotFound(detail, code="refund_not_found")
-    return found
+    return seen[0]
+
+
+async def of_payment(database: Database, caller: Caller, row: Payment) -> list[Refund]:
+    """The refunds of a payment that was found, the oldest first."""
+    return await access.refunds(database, caller, await database.read(lambda c: refunds.of_payment(c, row.id)))
 
 
 async def create(

@@ -11,6 +11,7 @@ from db.search import Wanted
 from domain.errors import Unprocessable
 from domain.limits import AmountText, CurrencyCode, OrderName, PspReference
 from domain.money import MoneyError, parse_major
+from services import access
 from services.command import Caller, check
 
 
@@ -36,20 +37,25 @@ async def payments(
     database: Database, caller: Caller, wanted: Search, *, before: str | None, limit: int
 ) -> list[Payment]:
     """The caller's payments, newest first. Raises Unprocessable `currency_required`, `amount_invalid`,
-    `amount_precision`, `field_invalid`, `text_invalid`."""
-    filters = _checked(wanted)
-    return await database.read(lambda c: search.payments(c, caller.tenant_id, filters, before=before, limit=limit))
+    `amount_precision`, `field_invalid`, `text_invalid`; Forbidden `role_not_allowed` for a merchant that asks for a
+    buyer's."""
+    filters = _checked(caller, wanted)
+    rows = await database.read(lambda c: search.payments(c, caller.tenant_id, filters, before=before, limit=limit))
+    return [seen for row in rows if (seen := access.payment(caller, row)) is not None]
 
 
 async def refunds(
     database: Database, caller: Caller, wanted: Search, *, before: str | None, limit: int
 ) -> list[Refund]:
     """The caller's refunds, newest first. Raises as `payments`."""
-    filters = _checked(wanted)
-    return await database.read(lambda c: search.refunds(c, caller.tenant_id, filters, before=before, limit=limit))
+    filters = _checked(caller, wanted)
+    rows = await database.read(lambda c: search.refunds(c, caller.tenant_id, filters, before=before, limit=limit))
+    return await access.refunds(database, caller, rows)
 
 
-def _checked(wanted: Search) -> Wanted:
+def _checked(caller: Caller, wanted: Search) -> Wanted:
+    if caller.seller_account is not None and wanted.buyer_id is not None:
+        raise access.refused("who bought is the shop's: leave out buyer_id")
     for name in ("seller_account", "buyer_id"):
         if (text := getattr(wanted, name)) is not None:
             check(OrderName, text, name)
@@ -68,6 +74,7 @@ def _checked(wanted: Search) -> Wanted:
         reference=wanted.reference,
         open_only=wanted.open_only,
         payment_id=wanted.payment_id,
+        own_seller=caller.seller_account,
     )
 
 

@@ -18,6 +18,7 @@ from embedded.stack import EmbeddedStack
 from runtime.temporal import connect
 from tests.support.deployment import Deployment
 from tests.support.histories import replay_all
+from tests.support.provider import Provider
 from tests.support.servers import Background, SharedServers, own_temporal, started
 from tests.support.shop import Shop
 
@@ -164,10 +165,19 @@ async def stoppable(
 
 
 @pytest.fixture(scope="session")
-async def shared(servers: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Deployment]:
+def provider() -> Provider:
+    """The identity provider whose tokens the shared Paysaga takes."""
+    return Provider()
+
+
+@pytest.fixture(scope="session")
+async def shared(
+    servers: EmbeddedStack, provider: Provider, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Deployment]:
     """The Paysaga that most tests share; each with a tenant of its own."""
-    name = f"shared{secrets.token_hex(3)}"
-    async with Deployment(servers, tmp_path_factory.mktemp("shared"), name, **PATIENT) as deployment:
+    name, folder = f"shared{secrets.token_hex(3)}", tmp_path_factory.mktemp("shared")
+    tokens = provider.settings(folder / "jwks.json")
+    async with Deployment(servers, folder, name, **PATIENT, **tokens) as deployment:
         yield deployment
 
 

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Query, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
-from api.access import LedgerReader, caller
+from api.access import LedgerReader, caller, tenant_of
 from api.context import RuntimeOf
 from api.cursor import LIMIT_DEFAULT, Cursor, FileLimit, decode, encode
 from api.fields import Currency
@@ -30,10 +30,10 @@ from api.merchant.routes import SellerAccount
 from api.problems import READ_PROBLEMS
 from api.strict import StrictRoute
 from api.tables import MEDIA_TYPES, AsCsv, also_csv, file
-from db.ledger import posting, statement
+from db.ledger import statement
 from db.ledger.posting import BookedTransaction, Wanted
 from db.ledger.statement import Period
-from domain.errors import NotFound, Unprocessable
+from domain.errors import Unprocessable
 from domain.statement import (
     STATEMENT_COLUMNS,
     TRIAL_BALANCE_COLUMNS,
@@ -82,14 +82,14 @@ async def list_ledger_transactions(
     as_csv: AsCsv,
 ) -> Response:
     """By payment, order, account or time. Each transaction sums to zero per currency; a correction names what it
-    corrects. As CSV each posting is a line."""
+    corrects. As CSV each posting is a line. A merchant sees the lines of its own wallet alone."""
     for text in (payment_id, payment_order_id, account):
         if text is not None and not text.isprintable():
             raise Unprocessable("The text has a character that cannot be stored.", code="text_invalid")
     wanted = Wanted(payment_id, payment_order_id, account, since, until)
 
     async def read(before: int | None, count: int) -> list[BookedTransaction]:
-        return await runtime.database.read(lambda c: posting.page(c, who.tenant_id, wanted, before=before, limit=count))
+        return await ledger.transactions(runtime.database, caller(who), wanted, before=before, limit=count)
 
     position = decode("ledger", cursor)
     before, size = int(position) if position else None, limit or LIMIT_DEFAULT
@@ -117,21 +117,22 @@ async def list_accounts(
     as_csv: AsCsv,
 ) -> Response:
     """Every account with its balance on its side, by currency and name, now or at a past moment. `totals` are of all
-    accounts, not of the page, and stand on the first page: per currency, debit and credit are equal."""
-    after = decode("account", cursor)
+    accounts, not of the page, and stand on the first page: per currency, debit and credit are equal. It is about all
+    sellers: a merchant is refused with 403."""
+    tenant_id, after = tenant_of(who), decode("account", cursor)
     currency, _, name = (after or "").partition("/")
 
     async def read(count: int | None) -> list[AccountBalance]:
         place = (currency, name) if after else None
         return await runtime.database.read(
-            lambda c: statement.balances(c, tenant_id=who.tenant_id, at=at, after=place, limit=count)
+            lambda c: statement.balances(c, tenant_id=tenant_id, at=at, after=place, limit=count)
         )
 
     if as_csv:  # in one piece, so that its two sides are those of one moment
         return await file("trial-balance.csv", _once(await read(limit)), trial_balance_csv, TRIAL_BALANCE_COLUMNS)
     size = limit or LIMIT_DEFAULT
     rows = await read(size + 1)
-    totals = await runtime.database.read(lambda c: statement.totals(c, who.tenant_id, at)) if after is None else None
+    totals = await runtime.database.read(lambda c: statement.totals(c, tenant_id, at)) if after is None else None
     last = rows[size - 1] if len(rows) > size else None
     return _json(
         TrialBalanceOut(
@@ -167,13 +168,7 @@ async def show_account(
     at: At = None,
 ) -> Response:
     """In each of its currencies, now or at a past moment."""
-    rows = (
-        await runtime.database.read(lambda c: statement.balances(c, tenant_id=who.tenant_id, account=account, at=at))
-        if account.isprintable()
-        else []
-    )
-    if not rows:
-        raise NotFound("There is no such account.", code="account_not_found")
+    rows = await ledger.balances(runtime.database, caller(who), account, at)
     return _json(AccountOut(account=account, kind=rows[0].kind, at=at, balances=[side_out(row) for row in rows]))
 
 

@@ -20,7 +20,6 @@ from api.merchant.shapes import (
 )
 from api.problems import READ_PROBLEMS, WRITE_PROBLEMS
 from api.strict import StrictRoute
-from db import merchant
 from db.ledger import wallet
 from db.payout import release
 from services import merchant as merchants
@@ -81,7 +80,7 @@ async def list_merchants(
 ) -> Response:
     """In the order in which they were added."""
     after = decode("merchant", cursor)
-    rows = await runtime.database.read(lambda c: merchant.page(c, who.tenant_id, after=after, limit=limit + 1))
+    rows = await merchants.page(runtime.database, caller(who), after=after, limit=limit + 1)
     following = encode("merchant", rows[limit - 1].id) if len(rows) > limit else None
     return _json(MerchantList(data=[merchant_out(row) for row in rows[:limit]], next_cursor=following))
 
@@ -92,8 +91,9 @@ async def list_merchants(
 async def show_wallet(seller_account: SellerAccount, who: LedgerReader, runtime: RuntimeOf) -> Response:
     """Per currency: `pending` is not yet released, `available` can be paid out, `reserved` is held for a refund;
     `available_on` says by day when what is pending can be paid out."""
-    seller = (await merchants.find(runtime.database, caller(who), seller_account)).seller_account
+    row = await merchants.find(runtime.database, caller(who), seller_account)
+    tenant_id, seller = row.tenant_id, row.seller_account
     zone = runtime.settings.business_zone
-    balances = await runtime.database.read(lambda c: wallet.of_seller(c, who.tenant_id, seller))
-    days = await runtime.database.read(lambda c: release.pending_by_day(c, who.tenant_id, seller, zone))
+    balances = await runtime.database.read(lambda c: wallet.of_seller(c, tenant_id, seller))
+    days = await runtime.database.read(lambda c: release.pending_by_day(c, tenant_id, seller, zone))
     return _json(wallet_out(seller, balances, days))

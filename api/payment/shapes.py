@@ -158,7 +158,7 @@ class PaymentOut(Out):
     status: Status = Field(examples=["SUCCESS"])
     is_payment_done: bool
     checkout_id: str | None
-    buyer: BuyerOut
+    buyer: BuyerOut | None = Field(description="null for a merchant, which does not see the buyer")
     amount: str
     currency: str
     next_action: NextActionOut | None
@@ -224,7 +224,7 @@ def payment_out(row: Payment) -> PaymentOut:
         status=row.status,
         is_payment_done=row.is_payment_done,
         checkout_id=row.checkout_id,
-        buyer=BuyerOut(id=row.buyer_id),
+        buyer=BuyerOut(id=row.buyer_id) if row.buyer_id else None,
         amount=to_major(row.amount, row.currency),
         currency=row.currency,
         next_action=action_out(row),

@@ -157,16 +157,14 @@ async def list_payouts(
     position = decode("payout", cursor)
 
     async def read(before: int | None, count: int) -> list[Payout]:
-        return await runtime.database.read(
-            lambda c: payout.page(
-                c,
-                who.tenant_id,
-                seller_account=seller_account,
-                status=status.value if status else None,
-                business_date=business_date,
-                before=before,
-                limit=count,
-            )
+        return await payouts.page(
+            runtime.database,
+            caller(who),
+            seller_account=seller_account,
+            status=status.value if status else None,
+            business_date=business_date,
+            before=before,
+            limit=count,
         )
 
     before, size = int(position) if position else None, limit or LIMIT_DEFAULT

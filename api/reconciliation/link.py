@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Query, Request, Response, Security
 from fastapi.security import SecurityScopes
 
-from api.access import bearer, principal
+from api.access import bearer, principal, tenant_of
 from api.context import RuntimeOf
 from api.page import page
 from api.strict import StrictRoute
@@ -38,7 +38,7 @@ async def reader(
     path = request.url.path
     if signature is None:
         who = await principal(request, scopes, None)
-        return Reader(who.tenant_id, SignedLink.from_now(path, who.tenant_id))
+        return Reader(tenant_of(who), SignedLink.from_now(path, tenant_of(who)))
     moment = int(expires) if expires.isascii() and expires.isdigit() and len(expires) <= _DIGITS_MAX else 0
     link = SignedLink(path, tenant, moment)
     link.require(runtime.keyring, signature)

@@ -47,7 +47,7 @@ _BATCH = 500
 )
 async def show_reconciliation_log(
     reconciliation_id: RunId,
-    who: ReportReader,
+    reader: ReportReader,
     runtime: RuntimeOf,
     form: Annotated[
         Literal["csv", "jsonl"] | None,
@@ -58,9 +58,9 @@ async def show_reconciliation_log(
     """Every line with its class, the name it was matched by, our ids, the amounts of the three sides, and why; then
     every record of ours that has no line. It is sent as it is read, however long it is. Where others share the PSP
     account it has what is yours, without what our own reference matched plainly."""
-    row = await reconciliation.find(runtime.database, who.tenant_id, reconciliation_id)
+    row = await reconciliation.find(runtime.database, reader.tenant_id, reconciliation_id)
     reconciliation.require_matched(row)
-    shown = await logs.view(runtime.database, row, who.tenant_id)
+    shown = await logs.view(runtime.database, row, reader.tenant_id)
     entries = logs.entries(runtime.database, row, shown)
     as_json = chosen(form, accept, ("csv", "jsonl")) == "jsonl"
     write, head = (log_json, "") if as_json else (log_csv, csv_line(LOG_COLUMNS))
@@ -94,14 +94,14 @@ async def _written(head: str, entries: AsyncIterator[Entry], write: Callable[[En
     response_class=Response,
     summary="The report of a run, for people",
 )
-async def show_reconciliation_report(reconciliation_id: RunId, who: ReportReader, runtime: RuntimeOf) -> Response:
+async def show_reconciliation_report(reconciliation_id: RunId, reader: ReportReader, runtime: RuntimeOf) -> Response:
     """The window that was compared, how much of it fits, the totals of both sides, what is open and until when,
     what was settled. It can be printed. `paysaga reconcile report ID` writes the same page to a file, and prints a link
     that opens this one in a browser, without a key, for a day."""
-    row = await reconciliation.find(runtime.database, who.tenant_id, reconciliation_id)
-    told = await runtime.database.read(lambda c: reports.brief(c, row, who.tenant_id))
-    summary = await reconciliation.summary(runtime.database, who.tenant_id, row)
-    log = replace(who.link, path=f"{who.link.path.removesuffix('report')}log")
+    row = await reconciliation.find(runtime.database, reader.tenant_id, reconciliation_id)
+    told = await runtime.database.read(lambda c: reports.brief(c, row, reader.tenant_id))
+    summary = await reconciliation.summary(runtime.database, reader.tenant_id, row)
+    log = replace(reader.link, path=f"{reader.link.path.removesuffix('report')}log")
     log_link = f"log?format=csv&{log.query(runtime.keyring)}"  # followed in a browser, which has no key either
     page = report_page.render(told, summary, datetime.now(UTC), log_link=log_link)
     return Response(page, 200, report_page.HEADERS, "text/html; charset=utf-8")

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Body, Path, Query, Request, Response
 from pydantic import BaseModel
 
 from api import examples
-from api.access import ReconciliationReader, ReconciliationWriter, caller
+from api.access import ReconciliationReader, ReconciliationWriter, caller, tenant_of
 from api.context import IdempotencyKey, RuntimeOf, keyed
 from api.cursor import LIMIT_DEFAULT, Cursor, Limit, decode, encode
 from api.paths import parameter
@@ -87,13 +87,13 @@ async def list_reconciliations(
     async def page(connection: Any) -> list[dict[str, Any]]:
         rows = await runs.page(
             connection,
-            who.tenant_id,
+            tenant_of(who),
             subject=subject,
             status=status.value if status else None,
             before=int(position) if position else None,
             limit=limit + 1,
         )
-        return await reports.briefs(connection, rows, who.tenant_id)
+        return await reports.briefs(connection, rows, tenant_of(who))
 
     rows = await runtime.database.read(page)
     following = encode("reconciliation", rows[limit - 1]["seq"]) if len(rows) > limit else None
@@ -103,7 +103,7 @@ async def list_reconciliations(
 @router.get(ONE, response_model=ReconciliationDetail, responses=READ_PROBLEMS, summary="Show a run")
 async def show_reconciliation(reconciliation_id: RunId, who: ReconciliationReader, runtime: RuntimeOf) -> Response:
     """Where it stands; once it is matched, what is of which class, and the totals of both sides by currency."""
-    return await _shown(runtime, who, await reconciliation.find(runtime.database, who.tenant_id, reconciliation_id))
+    return await _shown(runtime, who, await reconciliation.find(runtime.database, tenant_of(who), reconciliation_id))
 
 
 async def _shown(
@@ -113,8 +113,10 @@ async def _shown(
     status: int = 200,
     headers: dict[str, str] | None = None,
 ) -> Response:
-    told = await runtime.database.read(lambda c: reports.brief(c, row, who.tenant_id))
-    return answer(run_detail(told, await reconciliation.summary(runtime.database, who.tenant_id, row)), status, headers)
+    told = await runtime.database.read(lambda c: reports.brief(c, row, tenant_of(who)))
+    return answer(
+        run_detail(told, await reconciliation.summary(runtime.database, tenant_of(who), row)), status, headers
+    )
 
 
 @router.get(
@@ -135,10 +137,10 @@ async def list_reconciliation_items(
 ) -> Response:
     """Each line or record that our own reference did not match to the last cent, with what each side says. What was
     matched by another name has the class `matched`."""
-    row = await reconciliation.find(runtime.database, who.tenant_id, reconciliation_id)
+    row = await reconciliation.find(runtime.database, tenant_of(who), reconciliation_id)
     after = int(decode("reconciliation_item", cursor) or 0)
     rows = await runtime.database.read(
-        lambda c: runs.items(c, who.tenant_id, row["id"], cls=cls.value if cls else None, after=after, limit=limit + 1)
+        lambda c: runs.items(c, tenant_of(who), row["id"], cls=cls.value if cls else None, after=after, limit=limit + 1)
     )
     following = encode("reconciliation_item", rows[limit - 1].seq) if len(rows) > limit else None
     return answer(ReconciliationItemList(data=[item_out(item) for item in rows[:limit]], next_cursor=following))

@@ -20,7 +20,11 @@ def keys_create(
     tenant: Annotated[str, typer.Option(help="Whose key; a new name is a new tenant.")],
     name: Annotated[str, typer.Option(help="What the key is for.")],
     by: By,
-    scope: Annotated[list[str] | None, typer.Option(help="Repeat for several; left out: all.")] = None,
+    role: Annotated[
+        str | None, typer.Option(help="checkout, merchant, operator, finance or admin; or name scopes.")
+    ] = None,
+    seller: Annotated[str | None, typer.Option(help="The one seller whose objects a merchant's key reaches.")] = None,
+    scope: Annotated[list[str] | None, typer.Option(help="Repeat for several; without a role left out: all.")] = None,
     days: Annotated[int | None, typer.Option(help="It expires after so many; left out: never.")] = None,
 ) -> None:
     """Make an API key and print its secret, once."""
@@ -32,8 +36,17 @@ def keys_create(
 
     async def create(database: "Database") -> Page:
         life = timedelta(days=days) if days is not None else None
-        key_id, secret = await api_key.create(database, Caller(by), tenant, name, frozenset(scope or ()), life=life)
-        made = {"id": key_id, "tenant_id": tenant, "name": name, "secret": secret}
+        key_id, secret = await api_key.create(
+            database, Caller(by), tenant, name, frozenset(scope or ()), life=life, role=role, seller_account=seller
+        )
+        made = {
+            "id": key_id,
+            "tenant_id": tenant,
+            "name": name,
+            "role": role,
+            "seller_account": seller,
+            "secret": secret,
+        }
         return Page(created(key_id, tenant, secret), lambda: documents.plain("api_key", **made))
 
     show(create)
@@ -45,7 +58,7 @@ def keys_rotate(
     by: By,
     hours: Annotated[int, typer.Option(help="The old one goes on for so long.")] = 24,
 ) -> None:
-    """Make a key with the name and scopes of another, which ends soon."""
+    """Make a key with the name, role and scopes of another, which ends soon."""
     from cli import documents
     from cli.pages.key import rotated
     from cli.pages.page import Page

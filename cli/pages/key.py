@@ -50,11 +50,16 @@ def _table(rows: Sequence[ApiKey]) -> RenderableType:
     if not rows:
         words = "There are no API keys: `paysaga keys create --tenant shop --name backend` makes one."
         return look.typed(words)
-    table = look.table("key", "tenant", "name", "scopes", "created (UTC)", "last used")
+    table = look.table("key", "tenant", "name", "role or scopes", "created (UTC)", "last used")
     now = datetime.now(UTC)
     for row in rows:
-        scopes = "all" if set(row.scopes) >= EVERY_SCOPE else ", ".join(row.scopes)
         name = look.text(row.id, "\n", f"{row.prefix}… " if row.prefix else "", _state(row, now))
         used = look.time(row.last_used_at) if row.last_used_at else "never"
-        table.add_row(name, row.tenant_id, row.name, scopes, look.time(row.created_at), used)
+        table.add_row(name, row.tenant_id, row.name, _may(row), look.time(row.created_at), used)
     return table
+
+
+def _may(row: ApiKey) -> str:
+    if row.role is not None:
+        return f"{row.role} {row.seller_account}" if row.seller_account else row.role
+    return "all" if set(row.scopes) >= EVERY_SCOPE else ", ".join(row.scopes)

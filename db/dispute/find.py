@@ -6,6 +6,7 @@ from datetime import timedelta
 from sqlalchemy import func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from db import share
 from db.dispute.record import Dispute
 from db.schema.dispute import dispute
 from domain.status import DISPUTE_ENDED
@@ -39,12 +40,21 @@ async def of_payment(connection: AsyncConnection, payment_id: str) -> Sequence[D
 
 
 async def page(
-    connection: AsyncConnection, tenant_id: str | None, *, status: str | None, before: int | None, limit: int
+    connection: AsyncConnection,
+    tenant_id: str | None,
+    *,
+    seller_account: str | None = None,
+    status: str | None,
+    before: int | None,
+    limit: int,
 ) -> list[Dispute]:
-    """Newest first; `before` is the sequence number that a page ended with."""
+    """Newest first, all or those that a seller has a share of; `before` is the sequence number that a page ended
+    with."""
     query = select(dispute).order_by(dispute.c.seq.desc()).limit(limit)
     if tenant_id is not None:
         query = query.where(dispute.c.tenant_id == tenant_id)
+    if seller_account is not None:
+        query = query.where(share.of_dispute(seller_account).is_not(None))
     if status is not None:
         query = query.where(dispute.c.status == status)
     if before is not None:

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import Select, insert, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -110,13 +111,37 @@ class BookedTransaction:
 
 @dataclass(frozen=True)
 class Wanted:
-    """A selection of transactions; what is None does not matter. `since` included and `until` not."""
+    """A selection of transactions; what is None does not matter. `since` included and `until` not. `lines_of`: only
+    transactions with a line on one of these accounts, and of them only those lines."""
 
     payment_id: str | None = None
     order_id: str | None = None
     account: str | None = None
     since: datetime | None = None
     until: datetime | None = None
+    lines_of: frozenset[str] | None = None
+
+
+def _matching(tenant_id: str | None, wanted: Wanted) -> Select[Any]:
+    t = ledger_transaction
+    query = select(t)
+    if tenant_id is not None:
+        query = query.where(t.c.tenant_id == tenant_id)
+    if wanted.payment_id is not None:
+        query = query.where(t.c.payment_id == wanted.payment_id)
+    if wanted.order_id is not None:
+        query = query.where(t.c.order_id == wanted.order_id)
+    for accounts in ([wanted.account] if wanted.account is not None else None, wanted.lines_of):
+        if accounts is not None:
+            on_one = select(ledger_posting.c.transaction_id).where(ledger_posting.c.account.in_(accounts))
+            if tenant_id is not None:
+                on_one = on_one.where(ledger_posting.c.tenant_id == tenant_id)
+            query = query.where(t.c.id.in_(on_one))
+    if wanted.since is not None:
+        query = query.where(t.c.at >= wanted.since)
+    if wanted.until is not None:
+        query = query.where(t.c.at < wanted.until)
+    return query
 
 
 async def page(
@@ -124,25 +149,9 @@ async def page(
 ) -> list[BookedTransaction]:
     """Transactions of a tenant (None: of all) with their postings, newest first; `before` is the `seq` that a page
     ended with."""
-    t = ledger_transaction
-    query = select(t).order_by(t.c.seq.desc()).limit(limit)
-    if tenant_id is not None:
-        query = query.where(t.c.tenant_id == tenant_id)
-    if wanted.payment_id is not None:
-        query = query.where(t.c.payment_id == wanted.payment_id)
-    if wanted.order_id is not None:
-        query = query.where(t.c.order_id == wanted.order_id)
-    if wanted.account is not None:
-        of_account = select(ledger_posting.c.transaction_id).where(ledger_posting.c.account == wanted.account)
-        if tenant_id is not None:
-            of_account = of_account.where(ledger_posting.c.tenant_id == tenant_id)
-        query = query.where(t.c.id.in_(of_account))
-    if wanted.since is not None:
-        query = query.where(t.c.at >= wanted.since)
-    if wanted.until is not None:
-        query = query.where(t.c.at < wanted.until)
+    query = _matching(tenant_id, wanted).order_by(ledger_transaction.c.seq.desc()).limit(limit)
     if before is not None:
-        query = query.where(t.c.seq < before)
+        query = query.where(ledger_transaction.c.seq < before)
     rows = (await connection.execute(query)).mappings().all()
     lines = await connection.execute(
         select(ledger_posting)
@@ -151,6 +160,8 @@ async def page(
     )
     postings: dict[str, list[Posting]] = {row["id"]: [] for row in rows}
     for line in lines:
+        if wanted.lines_of is not None and line.account not in wanted.lines_of:
+            continue
         posting = Posting(account=line.account, currency=line.currency, amount=line.amount)
         postings[line.transaction_id].append(posting)
     names = BookedTransaction.__dataclass_fields__.keys() - {"postings"}

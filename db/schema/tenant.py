@@ -2,8 +2,10 @@
 
 from sqlalchemy import (
     BigInteger,
+    CheckConstraint,
     Column,
     ForeignKey,
+    ForeignKeyConstraint,
     Identity,
     Index,
     LargeBinary,
@@ -46,10 +48,14 @@ api_key = Table(
     Column("secret_hash", LargeBinary, nullable=False, unique=True),
     Column("scopes", ARRAY(Text), nullable=False),
     Column("prefix", Text, comment="the first characters of the secret, by which people tell keys apart"),
+    Column("role", Text, comment="its scopes are those of the role; without one they are listed"),
+    Column("seller_account", Text, comment="of a merchant's key: the one seller whose objects it reaches"),
     _created(),
     _moment("expires_at"),
     _moment("last_used_at"),
     _moment("revoked_at"),
+    ForeignKeyConstraint(["tenant_id", "seller_account"], ["merchant.tenant_id", "merchant.seller_account"]),
+    CheckConstraint("(coalesce(role, '') = 'merchant') = (seller_account IS NOT NULL)", name="seller"),
 )
 
 idempotency_key = Table(

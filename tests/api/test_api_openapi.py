@@ -117,7 +117,8 @@ def test_every_operation_is_described(document: Document) -> None:
 def test_every_operation_names_its_scope(document: Document) -> None:
     schemes = document["components"]["securitySchemes"]
     assert {(scheme["type"], scheme["scheme"]) for scheme in schemes.values()} == {("http", "bearer")}
-    scheme = schemes["apiKey"]
+    scheme, jwt = schemes["apiKey"], schemes["jwt"]
+    assert jwt["bearerFormat"] == "JWT"
     assert all(f"`{scope}`" in scheme["description"] for scope in EVERY_SCOPE)
     assert "sk_test_paysaga" in scheme["description"]
     for _, path, operation in operations(document):
@@ -125,9 +126,10 @@ def test_every_operation_names_its_scope(document: Document) -> None:
             assert operation["security"] == [{"session": []}], path
         elif path.startswith("/v1/") and path != "/v1/sessions":
             requirements = [(name, *scopes) for one in operation["security"] for name, scopes in one.items()]
-            assert {name for name, *_ in requirements} <= schemes.keys(), path
+            assert {"apiKey", "jwt"} <= {name for name, *_ in requirements} <= schemes.keys(), path
             (scope,) = {scope for _, *scopes in requirements for scope in scopes}
             assert scope in EVERY_SCOPE, path
+            assert "admin" in operation["x-roles"], path
         else:
             assert "security" not in operation, path
 

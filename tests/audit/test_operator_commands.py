@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from temporalio.client import WorkflowHandle
 
+from domain.access import ROLES
 from services.audit import audit
 from tests.audit.command import Said, paysaga_command
 from tests.support.deployment import Deployment
@@ -197,6 +198,23 @@ async def test_a_key_is_replaced_with_an_overlap(shop: Shop) -> None:
     assert ("olga", "api_key.rotate") in await actions(shop, old_id)
 
 
+async def test_a_key_has_the_scopes_of_its_role(shop: Shop) -> None:
+    """A merchant's is bound to its seller; a key that replaces it is as well."""
+    make = ("keys", "create", "--tenant", shop.tenant, "--name", "books")
+    made = await run(shop, *make, "--role", "finance", "--by", "olga")
+    merchant = await run(shop, *make, "--role", "merchant", "--seller", "anna", "--by", "olga")
+    rotated = await run(shop, "keys", "rotate", merchant.out.split()[0], "--by", "olga")
+    keys = {key["id"]: key for key in json.loads((await run(shop, "keys", "list", "--json")).out)["data"]}
+    for done, role, seller in ((made, "finance", None), (merchant, "merchant", "anna"), (rotated, "merchant", "anna")):
+        assert done.code == 0, done.err
+        key = keys[done.out.split()[0]]
+        assert (key["role"], key["seller_account"], key["scopes"]) == (role, seller, sorted(ROLES[role]))
+    assert "merchant anna" in (await run(shop, "keys", "list")).out
+    mine = {"Authorization": f"Bearer {rotated.out.split()[-1]}"}
+    listed = (await shop.paysaga.http.get("/v1/merchants", headers=mine)).raise_for_status().json()
+    assert [one["seller_account"] for one in listed["data"]] == ["anna"]
+
+
 async def status_under(shop: Shop, secret: str) -> int:
     answer = await shop.paysaga.http.get("/v1/merchants", headers={"Authorization": f"Bearer {secret}"})
     return answer.status_code
@@ -208,6 +226,10 @@ async def status_under(shop: Shop, secret: str) -> int:
         (("create", "--tenant", "t", "--name", "n", "--days", "0"), "A key lives for a minute to ten years."),
         (("rotate", "key_x", "--hours", "9999"), "Two keys overlap for 90 days at most."),
         (("create", "--tenant", "t", "--name", "n", "--scope", "everything"), "unknown scope: everything. There are: "),
+        (("create", "--tenant", "t", "--name", "n", "--role", "root"), "unknown role: root. There are: checkout, "),
+        (("create", "--tenant", "t", "--name", "n", "--role", "admin", "--scope", "audit:read"), "a role or scopes"),
+        (("create", "--tenant", "t", "--name", "n", "--role", "merchant"), "names its seller, and no other does"),
+        (("create", "--tenant", "t", "--name", "n", "--role", "merchant", "--seller", "zoe"), "t has no seller zoe"),
         (("revoke", "key_nobody"), "There is no API key key_nobody"),
     ],
 )

@@ -39,8 +39,10 @@ TOP_KEYS = {"name", "services", "networks", "volumes"}
 HEALTH_KEYS = {"test", "interval", "timeout", "retries", "start_period"}
 DURATION = re.compile(r"(\d+h)?(\d+m)?(\d+s)?")
 
-_WITHOUT_DEFAULT = {f"PAYSAGA_STRIPE_{name}" for name in ("BASE_URL", "RETURN_URL", "STATEMENT_DESCRIPTOR")} | {
-    "PAYSAGA_SANDBOX_URL"
+_WITHOUT_DEFAULT = {
+    *(f"PAYSAGA_STRIPE_{name}" for name in ("BASE_URL", "RETURN_URL", "STATEMENT_DESCRIPTOR")),
+    *(f"PAYSAGA_JWT_{name}" for name in ("ISSUER", "AUDIENCE", "JWKS_URL", "JWKS_FILE")),
+    "PAYSAGA_SANDBOX_URL",
 }
 
 

@@ -89,6 +89,18 @@ def test_files_import_each_other_in_one_direction() -> None:
         pytest.fail(f"a cycle of imports: {' → '.join(error.args[1])}")
 
 
+def test_routes_have_no_tenant_but_that_of_a_caller() -> None:
+    """`caller` and `tenant_of` know of merchants, and of all who reach less than a tenant; a bare tenant does not."""
+
+    def bare(path: Path) -> Iterator[str]:
+        for node in ast.walk(tree_of(path)):
+            if isinstance(node, ast.Attribute) and ast.unparse(node) == "who.tenant_id":
+                yield f"{name_of(path)}:{node.lineno}"
+
+    routes = [path for path in FILES if path.is_relative_to(ROOT / "api") and name_of(path) != "api/access.py"]
+    assert [place for path in routes for place in bare(path)] == []
+
+
 def test_nothing_is_printed_at_the_terminal_past_what_makes_it_safe() -> None:
     """Pages are made of `cli.pages.format`, whose texts cannot steer a terminal; what prints them is written once."""
     makers = {"cli/command_line.py", "cli/pages/format.py", "cli/pages/layout.py"}
