@@ -90,7 +90,7 @@ install: .venv/.installed-dev ## build .venv with everything (the other targets 
 
 # The locks hold for Linux and macOS and every Python from 3.11 on. They name no index: pip's own settings decide.
 COMPILE = $(VENV)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate \
-	--no-header pyproject.toml --extra embedded
+	--no-header pyproject.toml --extra embedded --extra redis
 
 .PHONY: lock
 lock: .venv/.installed-dev ## refresh both locks to the newest versions that pyproject.toml allows

@@ -26,19 +26,23 @@ from api import (
 from api.access import Principals
 from api.context import UPLOADS_MAX, Admission
 from api.cors import CrossOrigin, Origins
+from api.deadline import Deadlines
 from api.headers import AnswerHeaders
 from api.jwt import verifier_of
 from api.ledger import routes as ledger
 from api.merchant import routes as merchant
 from api.payment import routes as payment
 from api.payout import routes as payout
+from api.rate_limit import RateLimit
 from api.reconciliation import files as settlement_files
 from api.reconciliation import report as reconciliation_report
 from api.reconciliation import routes as reconciliation
+from api.request_counts import Counts
+from api.retry_after import RetryAfter
 from api.strict import BodyLimit, HeadAsGet
 from config.settings import Settings
 from runtime.temporal import register_search_attributes
-from runtime.wiring import open_runtime
+from runtime.wiring import SettingMissing, open_runtime
 from services.password import PasswordHasher
 from services.session import Sessions
 from workers.worker import payment_worker, running
@@ -46,12 +50,13 @@ from workers.worker import payment_worker, running
 
 def create_app(settings: Settings) -> FastAPI:
     """One per process. Its runtime lives as long as the application. Raises SettingMissing."""
-    tokens = verifier_of(settings)
+    tokens, counts = verifier_of(settings), _counts(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_runtime(settings, application="paysaga-api") as runtime:
             await register_search_attributes(runtime.temporal)
+            await counts.open()
             app.state.runtime = runtime
             app.state.principals = Principals()
             app.state.sessions = Sessions(
@@ -87,6 +92,9 @@ def create_app(settings: Settings) -> FastAPI:
     larger = {"/v1/reconciliations/files": settings.reconcile_file_max_bytes, "/webhooks/": webhook.EVENT_BYTES_MAX}
     app.add_middleware(BodyLimit, bytes_max=settings.api_max_body_bytes, larger=larger)
     app.add_middleware(CrossOrigin)
+    app.add_middleware(RateLimit, settings=settings, counts=counts)
+    app.add_middleware(Deadlines, longest_s=settings.api_begin_within_s)
+    app.add_middleware(RetryAfter)
     app.add_middleware(AnswerHeaders)
     app.add_middleware(HeadAsGet)
     for module in (
@@ -111,3 +119,12 @@ def create_app(settings: Settings) -> FastAPI:
     ):
         app.include_router(module.router)
     return app
+
+
+def _counts(settings: Settings) -> Counts:
+    """Raises SettingMissing where the Redis of the settings cannot be used."""
+    url = settings.rate_limit_redis_url
+    try:
+        return Counts(url.get_secret_value() if url else None)
+    except ValueError as error:
+        raise SettingMissing(f"PAYSAGA_RATE_LIMIT_REDIS_URL is not usable: {error}.") from error

@@ -17,10 +17,13 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from api.headers import ALWAYS
 from api.problems import problem
+from api.retry_after import retry_after
 
 _LOOK_S = 1.0
 """How often a body that takes long is looked at."""
 _LINGER_S = 2.0
+_FULL_S = 5.0
+"""Every connection has a request under way: about so long until some have ended."""
 _PART_BYTES = 16 * 1024
 
 
@@ -234,6 +237,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
 def _answer(response: Response) -> bytes:
     headers = [*response.raw_headers, *ALWAYS]
+    if response.status_code == 503:
+        headers.append((b"retry-after", retry_after(_FULL_S)))
     head = [STATUS_LINE[response.status_code], *(b"%s: %s\r\n" % header for header in headers)]
     return b"".join([*head, b"connection: close\r\n\r\n", bytes(response.body)])
 

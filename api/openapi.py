@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import FastAPI, Response
 from fastapi.openapi.utils import get_openapi
 
-from api.problems import MEDIA_TYPE, Problem
+from api.problems import MEDIA_TYPE, Problem, problems
 from domain.access import ROLES
 
 _REFERENCES = "#/components/schemas/{model}"
@@ -22,6 +22,11 @@ A payment system that a shop or marketplace runs itself.
 * **201** means that the payment has ended, **202** that it waits: for the buyer, the PSP, a person or more time. Ask
   `GET /v1/payments/{payment_id}` again. `Prefer: wait=N` says how long an answer may take.
 * **A declined payment is a created payment**: `201`, status `FAILED`, `failure.code`.
+* **Limits** are told with each answer: `RateLimit-Policy: "key";q=500;w=1` (500 requests in windows of a second) and
+  `RateLimit: "key";r=499;t=1` (499 are left, until it begins anew in a second). Beyond them it is `429` with
+  `Retry-After`, and nothing was read or stored. `503` has a `Retry-After` too, which grows with the crowd.
+* **`Request-Timeout: N`** says for how many seconds you wait at all: what could not be begun by then is not begun
+  (`503` `deadline_passed`, nothing is stored), nor is what you have hung up on. What has begun is finished.
 * **Errors** are `application/problem+json` (RFC 9457): `code` is stable and for programs, `detail` is for people.
 * **A checkout page** has no API key: with the `client_token` that `POST /v1/payments` answers, it reads and confirms
   that one payment.
@@ -99,6 +104,8 @@ def _build(app: FastAPI) -> dict[str, Any]:
     schemas |= problem.pop("$defs", {}) | {"Problem": problem}
     for path in document["paths"].values():
         for operation in path.values():
+            if operation["operationId"] != "healthz":
+                operation["responses"].setdefault("429", problems(429)[429])
             _without_fastapis_error(operation["responses"])
             _with_tokens(operation)
             for parameter in operation.get("parameters", ()):

@@ -66,7 +66,18 @@ def _described(status: int) -> dict[str, Any]:
     if status not in (429, 503):
         return {"description": _TITLES[status], "content": content}
     header = {"description": "seconds", "required": True, "schema": {"type": "string", "pattern": "^[0-9]+$"}}
-    return {"description": _TITLES[status], "content": content, "headers": {"Retry-After": header}}
+    limits = RATE_HEADERS if status == 429 else {}
+    return {"description": _TITLES[status], "content": content, "headers": {"Retry-After": header} | limits}
+
+
+RATE_HEADERS = {
+    name: {"description": description, "schema": {"type": "string"}, "example": example}
+    for name, description, example in (
+        ("RateLimit-Policy", "`q` requests within `w` seconds, by each limit that holds", '"key";q=500;w=1'),
+        ("RateLimit", "of each: `r` requests are left, until it begins anew in `t` seconds", '"key";r=499;t=1'),
+    )
+}
+"""Of draft-ietf-httpapi-ratelimit-headers."""
 
 
 READ_PROBLEMS = problems(400, 401, 403, 404, 422, 503)
@@ -83,8 +94,6 @@ def problem(
 ) -> JSONResponse:
     body = {"type": "about:blank", "title": _TITLES.get(status, "Error"), "status": status, "code": code}
     headers = dict(headers or {})
-    if status in (429, 503):
-        headers.setdefault("Retry-After", "1")
     if status == 401:
         headers.setdefault("WWW-Authenticate", "Bearer")
     return JSONResponse(body | {"detail": detail} | (extra or {}), status, headers, MEDIA_TYPE)

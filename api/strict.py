@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.access import authenticate, authorizer_of
 from api.problems import problem
+from db.core import deadline
 from domain.card_data import refuse_card_data, refuse_card_field, require_text
 from domain.errors import BadRequest, PaysagaError, Unprocessable
 
@@ -63,6 +64,7 @@ class StrictRoute(APIRoute):
                     raise UnsupportedMediaType("The body must be application/json.")
                 # Read here: FastAPI turns whatever is raised while it reads a body into a 400 without a code.
                 await request.json()
+            await deadline.check()
             return await handle(request)
 
         return strict

@@ -10,6 +10,7 @@ from typing import Annotated
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from limits import parse_many
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -51,6 +52,20 @@ class Settings(BaseSettings):
     )
     api_silence_s: float = Field(
         default=10, description="for the head of a request, in the middle of a body, and of a client that does not read"
+    )
+    api_begin_within_s: float = Field(
+        default=20, description="a request that could not be begun within this is not begun; its client may say less"
+    )
+    api_rate_per_key: str = Field(
+        default="500/second",
+        description="of an API key; several with `;`: 300/second;6000/minute; 0: any number",
+    )
+    api_rate_per_tenant: str = Field(default="1000/second", description="the same of all keys of a tenant together")
+    api_rate_per_address: str = Field(
+        default="100/second", description="the same of an address, without a valid credential or signature"
+    )
+    rate_limit_redis_url: SecretStr | None = Field(
+        default=None, description="redis://…, where several hosts serve the API; unset: each process counts for itself"
     )
     api_payments_max: int = Field(default=400, description="payments taken on at once, by process; beyond it 503")
 
@@ -245,6 +260,29 @@ class Settings(BaseSettings):
     # --- logs ---
     log_level: str = "INFO"
     log_format: str = Field(default="json", pattern="^(json|console)$")
+
+    @field_validator("api_rate_per_key", "api_rate_per_tenant", "api_rate_per_address")
+    @classmethod
+    def _a_rate(cls, value: str) -> str:
+        if value == "0":
+            return value
+        try:
+            rates = parse_many(value)
+        except ValueError:
+            raise ValueError("it is written as in 200/second or 300/second;6000/minute, or 0 for no limit") from None
+        if any(rate.amount < 1 or rate.get_expiry() < 1 for rate in rates):
+            raise ValueError("the least is 1/second; 0 alone is no limit")
+        return value
+
+    @field_validator("rate_limit_redis_url")
+    @classmethod
+    def _of_redis(cls, value: SecretStr | None) -> SecretStr | None:
+        """Empty is unset. The message never has the URL, which may have a password."""
+        if value is None or not value.get_secret_value().strip():
+            return None
+        if not re.fullmatch(r"rediss?://\S+:\d{1,5}(/\S*)?", value.get_secret_value()):
+            raise ValueError("it is written redis://host:port or rediss://user:password@host:port")
+        return value
 
     @field_validator("database_url", "database_owner_url")
     @classmethod

@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from db.core import idempotency
+from db.core import deadline, idempotency
 from db.core.database import Connection, Database, LockTimeout
 from db.core.idempotency import Request
 from domain.card_data import require_text
@@ -94,6 +94,7 @@ async def once(
     async def transaction(connection: Connection) -> Done[T]:
         if request is None:
             return Done(object_id, False, await work(connection))
+        await deadline.begin()
         claim = await idempotency.claim(connection, tenant_id, request.key, request.hash, object_id)
         result = await work(connection) if repeat or not claim.replayed else None
         return Done(claim.object_id, claim.replayed, result)

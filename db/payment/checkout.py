@@ -8,7 +8,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db import audit_log, merchant, risk, tenant
-from db.core import idempotency
+from db.core import deadline, idempotency
 from db.core.database import Database, LockTimeout, constraint
 from db.core.idempotency import Claim, Request
 from db.merchant import Merchant
@@ -30,6 +30,7 @@ async def store(database: Database, new: NewPayment, request: Request) -> tuple[
     """
 
     async def work(connection: AsyncConnection) -> tuple[Claim, NewPayment]:
+        await deadline.begin()
         claim = await idempotency.claim(connection, new.tenant_id, request.key, request.hash, new.id)
         if claim.replayed:
             return claim, new

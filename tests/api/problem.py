@@ -28,7 +28,7 @@ def refused(answer: Answer, status: int, code: str) -> dict[str, Any]:
     assert problem["title"] == TITLES[status]
     assert problem["status"] == status
     assert problem["detail"]
-    if status == 503:
+    if status in (429, 503):
         assert int(answer.headers["retry-after"]) >= 1
     if status == 401:
         assert answer.headers["www-authenticate"] == "Bearer"

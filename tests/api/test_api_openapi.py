@@ -114,6 +114,13 @@ def test_every_operation_is_described(document: Document) -> None:
             assert all(described["examples"] for described in body["content"].values()), path
 
 
+def test_every_operation_says_that_it_is_limited(document: Document) -> None:
+    for _, path, operation in operations(document):
+        described = operation["responses"].get("429", {"headers": {}})
+        expected = set() if path == "/healthz" else {"Retry-After", "RateLimit", "RateLimit-Policy"}
+        assert set(described["headers"]) == expected, path
+
+
 def test_every_operation_names_its_scope(document: Document) -> None:
     schemes = document["components"]["securitySchemes"]
     assert {(scheme["type"], scheme["scheme"]) for scheme in schemes.values()} == {("http", "bearer")}

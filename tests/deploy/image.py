@@ -10,8 +10,9 @@ from packaging.utils import canonicalize_name
 
 from tests.deploy.files import ROOT
 
-# Of the embedded stack, but small, and commands that look for a running stack import it in a container, too.
-ALSO_NEEDED = ("psutil",)
+# The one is of the embedded stack, but small, and commands that look for a running stack import it in a container, too;
+# the other is imported where a setting names a Redis.
+ALSO_NEEDED = ("psutil", "redis")
 
 
 def needed(requirements: Iterable[str]) -> set[str]:

@@ -43,6 +43,7 @@ _WITHOUT_DEFAULT = {
     *(f"PAYSAGA_STRIPE_{name}" for name in ("BASE_URL", "RETURN_URL", "STATEMENT_DESCRIPTOR")),
     *(f"PAYSAGA_JWT_{name}" for name in ("ISSUER", "AUDIENCE", "JWKS_URL", "JWKS_FILE")),
     "PAYSAGA_SANDBOX_URL",
+    "PAYSAGA_RATE_LIMIT_REDIS_URL",
 }
 
 

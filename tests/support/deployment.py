@@ -108,6 +108,7 @@ class Deployment:
             "sweep_every_s": 3600.0,
             "sweep_after_s": 0.0,
             "login_scrypt_n": 1024,
+            "api_rate_per_address": "0",  # every stranger of a test, and every buyer, has the same one
         }
         self.settings = stack.settings.model_copy(
             update={

@@ -118,3 +118,9 @@ async def test_a_review_without_a_decision_names_both() -> None:
     said = await paysaga_command(os.environ | {"PAYSAGA_DATABASE_URL": NOBODY}, "payments", "review", "pay_1")
     assert said.code == 2
     assert "say --approve or --reject" in said.err
+
+
+@pytest.mark.parametrize("rate", ["often", "5", "0/second", "5/second;"])
+def test_a_rate_that_cannot_be_read_is_shown_as_it_should_be(rate: str) -> None:
+    with pytest.raises(ValidationError, match=r"1/second|200/second"):
+        Settings(api_rate_per_key=rate)
