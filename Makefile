@@ -49,8 +49,9 @@ machine: .venv/.installed-dev ## anything in any order, for long: RUNS=500 STEPS
 	@PAYSAGA_MACHINE_RUNS=$(or $(RUNS),500) PAYSAGA_MACHINE_STEPS=$(or $(STEPS),30) $(VENV)/pytest tests/machine
 
 .PHONY: fuzz
-fuzz: .venv/.installed-dev ## the HTTP API against its own description, for long: EXAMPLES=400 cases by operation
-	@PAYSAGA_FUZZ_EXAMPLES=$(or $(EXAMPLES),400) $(VENV)/pytest tests/api/test_api_fuzz.py
+fuzz: .venv/.installed-dev ## the HTTP API against its description, and the webhooks: EXAMPLES=500 cases by operation
+	@PAYSAGA_FUZZ_EXAMPLES=$(or $(EXAMPLES),500) $(VENV)/pytest --capture=no \
+		tests/api/test_api_webhook_fuzz.py tests/api/test_api_fuzz.py
 
 # The tests' bytecode is kept also where PYTHONDONTWRITEBYTECODE is set: each process of a run needs all of it.
 KEEP := env -u PYTHONDONTWRITEBYTECODE
@@ -67,6 +68,10 @@ check: .venv/.installed-dev ## format, lint, types, import contracts, generated 
 	@echo "contracts" && $(VENV)/lint-imports
 	@echo "docs"      && $(VENV)/python -m docs.generate_states --check
 	@echo "tests"     && $(KEEP) $(VENV)/pytest --collect-only --quiet --quiet >/dev/null
+
+.PHONY: security
+security: .venv-security/.installed ## known vulnerabilities of the locks, secrets in tracked files, what CI runs
+	@.venv-security/bin/python .ci/security.py
 
 .PHONY: docs
 docs: .venv/.installed-dev ## write the pages that are generated from the code (docs/states.md)
@@ -88,18 +93,26 @@ install: .venv/.installed-dev ## build .venv with everything (the other targets 
 	@$(REQUIRE_PYTHON)
 	@$(PYTHON) embedded/install.py --dev
 
+.venv-security/.installed: requirements-security.lock
+	@$(REQUIRE_PYTHON)
+	@$(PYTHON) -m venv --clear .venv-security
+	@.venv-security/bin/python -m pip --quiet --disable-pip-version-check install --require-hashes -r $<
+	@touch $@
+
 # The locks hold for Linux and macOS and every Python from 3.11 on. They name no index: pip's own settings decide.
-COMPILE = $(VENV)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate \
-	--no-header pyproject.toml --extra embedded --extra redis
+LOCKED = $(VENV)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate \
+	--no-header
+COMPILE = $(LOCKED) pyproject.toml --extra embedded --extra redis
 
 .PHONY: lock
-lock: .venv/.installed-dev ## refresh both locks to the newest versions that pyproject.toml allows
+lock: .venv/.installed-dev ## refresh the locks to the newest versions that pyproject.toml allows
 	@$(COMPILE) --output-file requirements.lock
 	@$(COMPILE) --extra dev --constraint requirements.lock --output-file requirements-dev.lock \
 		$$(sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' requirements.lock)
+	@$(LOCKED) --group pyproject.toml:security --output-file requirements-security.lock
 	@echo "the locks are fresh: run 'make test' before you commit them"
 
 .PHONY: clean
 clean: ## remove .venv and caches; the data in .paysaga stays
-	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis *.egg-info
+	@rm -rf .venv .venv-security .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis *.egg-info
 	@echo "removed .venv and the caches; the data in .paysaga is untouched"

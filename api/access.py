@@ -204,7 +204,7 @@ async def key_or_page(
 
 
 def authorizer_of(route: Dependant) -> Callable[[Request], Awaitable[Principal]] | None:
-    """What a route asks of every caller, to be asked before its body is read; None: nothing, or it decides itself."""
+    """The check of every caller of a route, for before its body is read; None: there is none, or the route decides."""
     for part in route.dependencies:
         if part.call in (principal, key_or_page) and part.own_oauth_scopes is not None:
             return partial(authorize, scopes=tuple(part.own_oauth_scopes), page=part.call is key_or_page)

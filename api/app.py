@@ -89,14 +89,7 @@ def create_app(settings: Settings) -> FastAPI:
     openapi.install(app)
     docs.install(app, settings)
     start.install(app, settings)
-    larger = {"/v1/reconciliations/files": settings.reconcile_file_max_bytes, "/webhooks/": webhook.EVENT_BYTES_MAX}
-    app.add_middleware(BodyLimit, bytes_max=settings.api_max_body_bytes, larger=larger)
-    app.add_middleware(CrossOrigin)
-    app.add_middleware(RateLimit, settings=settings, counts=counts)
-    app.add_middleware(Deadlines, longest_s=settings.api_begin_within_s)
-    app.add_middleware(RetryAfter)
-    app.add_middleware(AnswerHeaders)
-    app.add_middleware(HeadAsGet)
+    _guard(app, settings, counts)
     for module in (
         payment,
         explain,
@@ -119,6 +112,18 @@ def create_app(settings: Settings) -> FastAPI:
     ):
         app.include_router(module.router)
     return app
+
+
+def _guard(app: FastAPI, settings: Settings, counts: Counts) -> None:
+    """Put in front of the routes what looks at every request, the innermost first."""
+    larger = {"/v1/reconciliations/files": settings.reconcile_file_max_bytes, "/webhooks/": webhook.EVENT_BYTES_MAX}
+    app.add_middleware(BodyLimit, bytes_max=settings.api_max_body_bytes, larger=larger)
+    app.add_middleware(CrossOrigin)
+    app.add_middleware(RateLimit, settings=settings, counts=counts)
+    app.add_middleware(Deadlines, longest_s=settings.api_begin_within_s)
+    app.add_middleware(RetryAfter)
+    app.add_middleware(AnswerHeaders)
+    app.add_middleware(HeadAsGet)
 
 
 def _counts(settings: Settings) -> Counts:

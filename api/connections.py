@@ -9,19 +9,19 @@ import asyncio
 import resource
 from collections.abc import Callable
 from contextlib import suppress
-from typing import cast
+from typing import Protocol, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict
 from starlette.responses import Response
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from api.headers import ALWAYS
+from api.headers import ALWAYS, STRICT_TRANSPORT
 from api.problems import problem
 from api.retry_after import retry_after
 
 _LOOK_S = 1.0
 """How often a body that takes long is looked at."""
-_LINGER_S = 2.0
+LINGER_S = 2.0
 _FULL_S = 5.0
 """Every connection has a request under way: about so long until some have ended."""
 _PART_BYTES = 16 * 1024
@@ -40,18 +40,24 @@ class ConnectionLimits(BaseModel):
     body_bytes_per_s: int = 1_024
 
 
-class _Waiting:
+class Connection(Protocol):
+    """A connection that gives its place away."""
+
+    def end(self) -> None: ...
+
+
+class Waiting:
     """The connections of a process that have no request under way, the longest one first."""
 
     def __init__(self) -> None:
-        self._since: dict[BoundedProtocol, None] = {}
+        self._since: dict[Connection, None] = {}
         self.open = 0
 
-    def add(self, connection: "BoundedProtocol") -> None:
+    def add(self, connection: "Connection") -> None:
         self._since.pop(connection, None)
         self._since[connection] = None
 
-    def remove(self, connection: "BoundedProtocol") -> None:
+    def remove(self, connection: "Connection") -> None:
         self._since.pop(connection, None)
 
     def end_longest(self) -> bool:
@@ -69,7 +75,7 @@ class BoundedProtocol(HttpToolsProtocol):
     is no room, the connection that has waited longest for a request gives its place away."""
 
     limits: ConnectionLimits
-    waiting: _Waiting
+    waiting: Waiting
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -208,7 +214,7 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         answered = not self._in_head and self.cycle is not None and self.cycle.response_started
         if not answered and not self.transport.is_closing():
-            self.transport.write(_answer(problem(status, code, detail)))
+            self.transport.write(_answer(problem(status, code, detail), tls=self.scheme == "https"))
         if self.cycle is not None and not self.cycle.response_complete:
             self.cycle.disconnected = True
             self.cycle.message_event.set()
@@ -217,13 +223,14 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _close_gently(self) -> None:
         """Closed while data of the client is unread, a connection is reset and takes the answer with it: what still
-        comes is thrown away for a moment."""
-        if self.transport.can_write_eof() and not self.transport.is_closing():
+        comes is thrown away for a moment. TLS has no end of one direction; the client closes after the answer."""
+        if self.transport.is_closing():
+            return
+        tls = not self.transport.can_write_eof()
+        if not tls:
             self.transport.write_eof()
-            self.flow.resume_reading()
-            self._writing = self.loop.call_later(_LINGER_S, self.transport.abort)
-        else:
-            self.transport.close()
+        self.flow.resume_reading()
+        self._writing = self.loop.call_later(LINGER_S, self.transport.close if tls else self.transport.abort)
 
     def _leave(self) -> None:
         self._read_within(None)
@@ -235,19 +242,21 @@ class BoundedProtocol(HttpToolsProtocol):
             self.waiting.open -= 1
 
 
-def _answer(response: Response) -> bytes:
-    headers = [*response.raw_headers, *ALWAYS]
+def _answer(response: Response, *, tls: bool) -> bytes:
+    headers = [*response.raw_headers, *ALWAYS, *([STRICT_TRANSPORT] if tls else [])]
     if response.status_code == 503:
         headers.append((b"retry-after", retry_after(_FULL_S)))
     head = [STATUS_LINE[response.status_code], *(b"%s: %s\r\n" % header for header in headers)]
     return b"".join([*head, b"connection: close\r\n\r\n", bytes(response.body)])
 
 
-def bounded(limits: ConnectionLimits) -> type[asyncio.Protocol]:
+P = TypeVar("P", bound=BoundedProtocol)
+
+
+def bounded(limits: ConnectionLimits, protocol: type[P]) -> type[P]:
     """uvicorn's `http`: the protocol of one process."""
     raise_file_limit()
-    members = {"limits": limits, "waiting": _Waiting()}
-    return cast("type[asyncio.Protocol]", type("BoundedProtocol", (BoundedProtocol,), members))
+    return cast("type[P]", type(protocol.__name__, (protocol,), {"limits": limits, "waiting": Waiting()}))
 
 
 def raise_file_limit() -> None:

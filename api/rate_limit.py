@@ -55,19 +55,19 @@ class Budget:
         self._body = bytes(refusal.body)
         self._headers = [header for header in refusal.raw_headers if header[0] != b"retry-after"]
 
-    async def spend(self, who: str, now: float) -> list[Standing]:
+    async def spend(self, owner: str, now: float) -> list[Standing]:
         found = []
         for policy, amount, window_s in self._windows:
             number, ends_in = int(now // window_s), window_s - now % window_s
-            count = await self._counts.add(f"{policy}/{who}/{number}", window_s)
+            count = await self._counts.add(f"{policy}/{owner}/{number}", window_s)
             found.append(Standing(policy, amount - count, ceil(ends_in)))
         return found
 
-    async def give_back(self, who: str, spent_at: float, now: float) -> None:
+    async def give_back(self, owner: str, spent_at: float, now: float) -> None:
         """Undo what was spent at that time, if its window has not ended."""
         for policy, _, window_s in self._windows:
             if now // window_s == spent_at // window_s:
-                await self._counts.add(f"{policy}/{who}/{int(spent_at // window_s)}", window_s, -1)
+                await self._counts.add(f"{policy}/{owner}/{int(spent_at // window_s)}", window_s, -1)
 
     async def refuse(self, send: Send, headers: list[tuple[bytes, bytes]], wait_s: int) -> None:
         """With the same bytes each time: a crowd of refused clients must not be load enough."""
@@ -110,13 +110,13 @@ class RateLimit:
             await self._known(scope, receive, send, credential, known)
 
     async def _known(
-        self, scope: Scope, receive: Receive, send: Send, credential: bytes | None, who: Principal
+        self, scope: Scope, receive: Receive, send: Send, credential: bytes | None, owner: Principal
     ) -> None:
         now = time.time()
-        budget, standing = self._key, await self._key.spend(f"{who.tenant_id}/{who.actor}", now)
+        budget, standing = self._key, await self._key.spend(f"{owner.tenant_id}/{owner.actor}", now)
         if not _exceeded(standing):
             budget = self._tenant
-            standing += await self._tenant.spend(who.tenant_id, now)
+            standing += await self._tenant.spend(owner.tenant_id, now)
         headers = _headers(self._known_policy, standing)
         if wait_s := _exceeded(standing):
             await budget.refuse(send, headers, wait_s)
@@ -142,10 +142,10 @@ class RateLimit:
 
         async def told(message: Message) -> None:
             if message["type"] == "http.response.start":
-                who: Principal | None = state.get("principal")
-                if credential is not None and who is not None:
-                    self._remember(credential, who)
-                if who is not None or (scope["path"].startswith(_EVENTS) and message["status"] == 200):
+                owner: Principal | None = state.get("principal")
+                if credential is not None and owner is not None:
+                    self._remember(credential, owner)
+                if owner is not None or (scope["path"].startswith(_EVENTS) and message["status"] == 200):
                     await self._address.give_back(address, now, time.time())
                 else:
                     message["headers"] = [*message["headers"], *headers]
@@ -153,10 +153,10 @@ class RateLimit:
 
         await self._app(scope, receive, told)
 
-    def _remember(self, credential: bytes, who: Principal) -> None:
+    def _remember(self, credential: bytes, owner: Principal) -> None:
         if len(self._seen) > _SEEN_MAX:
             self._seen.clear()
-        self._seen[credential] = who
+        self._seen[credential] = owner
 
 
 def _exceeded(standing: list[Standing]) -> int:

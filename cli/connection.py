@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from config.settings import Settings
-from db.core.database import Database
+from db.core.database import ConnectionRefused, Database
 from domain.errors import Unavailable
 from embedded.errors import StackError
 from services.command import Caller
@@ -40,6 +40,8 @@ async def runtime_of(settings: Settings) -> AsyncIterator["Runtime"]:
             yield runtime
     except SettingMissing as error:
         raise StackError(str(error)) from error
+    except ConnectionRefused as error:
+        raise without_database(error) from error
     except Unavailable as error:
         raise StackError(f"{error.detail} Is the stack running?") from error
     except (RPCError, RuntimeError) as error:
@@ -56,6 +58,13 @@ async def database_of(settings: Settings, *, timeout_s: float = 3.0) -> AsyncIte
     try:
         yield database
     except Unavailable as error:
-        raise StackError("The database does not answer: is the stack running? See PAYSAGA_DATABASE_URL.") from error
+        raise without_database(error) from error
     finally:
         await database.close()
+
+
+def without_database(error: Unavailable) -> StackError:
+    """The sentence for a person where there is no connection."""
+    if isinstance(error, ConnectionRefused):
+        return StackError(f"{error.detail} See PAYSAGA_DATABASE_URL.")
+    return StackError("The database does not answer: is the stack running? See PAYSAGA_DATABASE_URL.")

@@ -11,8 +11,10 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from limits import parse_many
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from config.tls import check_authority, check_database_url, check_pair
 
 DEVELOPMENT_API_KEY = "sk_test_paysaga"
 SANDBOX_STRIPE_KEY = "sk_test_sandbox"
@@ -67,6 +69,11 @@ class Settings(BaseSettings):
     rate_limit_redis_url: SecretStr | None = Field(
         default=None, description="redis://…, where several hosts serve the API; unset: each process counts for itself"
     )
+    api_tls_cert_path: Path | None = Field(
+        default=None,
+        description="the API speaks TLS with this certificate (PEM, the whole chain); SIGHUP reads it anew",
+    )
+    api_tls_key_path: Path | None = Field(default=None, validate_default=True, description="its private key (PEM)")
     api_payments_max: int = Field(default=400, description="payments taken on at once, by process; beyond it 503")
 
     # --- people who log in ---
@@ -111,10 +118,17 @@ class Settings(BaseSettings):
     temporal_namespace: str = "default"
     temporal_task_queue: str = "paysaga"
     temporal_api_key: SecretStr | None = None
-    temporal_tls: bool = False
-    temporal_tls_ca_path: Path | None = None
-    temporal_tls_cert_path: Path | None = None
-    temporal_tls_key_path: Path | None = None
+    temporal_tls: bool = Field(default=False, description="with the system's authorities; the paths below imply it")
+    temporal_tls_ca_path: Path | None = Field(
+        default=None, description="authorities that sign the server's certificate"
+    )
+    temporal_tls_server_name: str | None = Field(
+        default=None, description="the name in the server's certificate, where it is not that of its address"
+    )
+    temporal_tls_cert_path: Path | None = Field(
+        default=None, description="our certificate, where the server asks for one"
+    )
+    temporal_tls_key_path: Path | None = Field(default=None, validate_default=True, description="its private key (PEM)")
     worker_max_cached_workflows: int = 1000
     worker_strict_sandbox: bool = Field(
         default=False, description="run workflows in Temporal's sandbox, which finds what is not deterministic; slower"
@@ -297,6 +311,39 @@ class Settings(BaseSettings):
             _ = urlsplit(f"//{rest}").port  # which reads it
         except ValueError:
             raise ValueError("its port is a number below 65536, and special characters are written as %40") from None
+        check_database_url(value.get_secret_value())
+        return value
+
+    @field_validator(
+        "api_tls_cert_path",
+        "api_tls_key_path",
+        "temporal_tls_ca_path",
+        "temporal_tls_server_name",
+        "temporal_tls_cert_path",
+        "temporal_tls_key_path",
+        mode="before",
+    )
+    @classmethod
+    def _empty_is_unset(cls, value: object) -> object:
+        return value if value != "" else None
+
+    @field_validator("temporal_tls_ca_path")
+    @classmethod
+    def _of_an_authority(cls, value: Path | None) -> Path | None:
+        if value is not None:
+            check_authority(value)
+        return value
+
+    @field_validator("api_tls_key_path", "temporal_tls_key_path")
+    @classmethod
+    def _of_its_certificate(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        """A certificate may be in one file with its key."""
+        name = (info.field_name or "").replace("_key_", "_cert_")
+        certificate: Path | None = info.data.get(name)
+        if certificate is not None:
+            check_pair(certificate, value)
+        elif value is not None and name in info.data:
+            raise ValueError(f"PAYSAGA_{name.upper()} is missing, the certificate that it belongs to")
         return value
 
     @field_validator("temporal_address")

@@ -4,6 +4,9 @@ import asyncio
 import os
 import sys
 
+from sqlalchemy.exc import DBAPIError
+
+from db.core.database import ConnectionRefused, unreachable
 from db.core.migrate import grant_login, migrate
 from db.seed import seed
 
@@ -16,6 +19,19 @@ def main(arguments: list[str]) -> int:
     if not owner_url:
         print("PAYSAGA_DATABASE_OWNER_URL is not set.", file=sys.stderr)  # noqa: T201
         return 2
+    try:
+        return _work(arguments, owner_url, application_url)
+    except (OSError, DBAPIError) as error:
+        refusal = unreachable(error)
+        if not isinstance(refusal, ConnectionRefused):
+            raise
+        print(refusal.detail, file=sys.stderr)  # noqa: T201
+    except ConnectionRefused as error:
+        print(error.detail, file=sys.stderr)  # noqa: T201
+    return 1
+
+
+def _work(arguments: list[str], owner_url: str, application_url: str) -> int:
     match arguments:
         case ["migrate"]:
             asyncio.run(migrate(owner_url))

@@ -5,6 +5,8 @@ Amounts are minor units here and decimal strings in major units in the CSV; time
 
 import csv
 import io
+import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
@@ -189,18 +191,28 @@ which is the `total` of the change."""
 TRIAL_BALANCE_COLUMNS = ("tenant_id", "account", "kind", "currency", "debit", "credit")
 
 
-def csv_line(cells: Sequence[str]) -> str:
-    """One line with its line break, quoted where needed."""
+_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
+_FORMULA_STARTS = frozenset("=+-@\N{MINUS SIGN}")
+_BLANK_CATEGORIES = frozenset({"Zs", "Cc", "Cf"})
+_BLANK_STARTS = ("\t", "\r", "\n")
+
+
+def csv_line(cells: Sequence[str | None]) -> str:
+    """One line with its line break, quoted where needed; None is an empty cell. Every CSV that leaves Paysaga is made
+    of these lines: no spreadsheet takes a cell of theirs for a formula, and numbers stay numbers."""
     written = io.StringIO()
-    csv.writer(written).writerow(cells)
+    csv.writer(written).writerow([_harmless(cell or "") for cell in cells])
     return written.getvalue()
 
 
-def plain(text: str | None) -> str:
-    """A text that others chose, written so that no spreadsheet takes it for a formula: behind an apostrophe where it
-    begins as one does (https://owasp.org/www-community/attacks/CSV_Injection). Our own numbers keep their sign."""
-    text = text or ""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else text
+def _harmless(text: str) -> str:
+    """Put an apostrophe before what begins as a formula does (https://owasp.org/www-community/attacks/CSV_Injection),
+    also in another width, or behind blanks and characters that nobody sees, which some spreadsheets leave out."""
+    if not text or text[0].isalnum() or _NUMBER.fullmatch(text):
+        return text
+    first = next((c for c in text if unicodedata.category(c) not in _BLANK_CATEGORIES), "")
+    begins = text.startswith(_BLANK_STARTS) or unicodedata.normalize("NFKC", first) in _FORMULA_STARTS
+    return f"'{text}" if begins else text
 
 
 def moment(at: datetime) -> str:
@@ -213,7 +225,7 @@ def statement_csv(entry: Entry, currency: str) -> str:
     balance = _amounts(entry.balance, currency, _PARTS)
     if isinstance(entry, Line):
         names = (entry.transaction_id, entry.payment_id, entry.order_id, entry.payment_order_id, entry.reference)
-        what = [entry.description, entry.kind, *(plain(name) for name in names)]
+        what = [entry.description, entry.kind, *names]
         moved = _amounts(entry.turnover, currency, _TURNOVER)
         return csv_line(
             [moment(entry.at), *what, currency, *_amounts(entry.change, currency, _PARTS), *balance, *moved]
@@ -240,4 +252,4 @@ def _amounts(of: Balances | Turnover, currency: str, parts: Sequence[str]) -> li
 def trial_balance_csv(row: AccountBalance) -> str:
     """One line of the trial balance; see TRIAL_BALANCE_COLUMNS."""
     sides = [to_major(side, row.currency) if side else "" for side in (row.debit, row.credit)]
-    return csv_line([plain(row.tenant_id), plain(row.account), row.kind, row.currency, *sides])
+    return csv_line([row.tenant_id, row.account, row.kind, row.currency, *sides])

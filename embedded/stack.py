@@ -134,6 +134,11 @@ class EmbeddedStack:
     def _require_ports(self) -> None:
         """Say which port is taken before anything is started, not in a child's log."""
         given, local = self._given, "127.0.0.1"
+        if "api" in self.pieces and given.api_tls_cert_path is not None:
+            raise StackError(
+                "The embedded stack speaks plain HTTP on this machine: leave out PAYSAGA_API_TLS_CERT_PATH, or start"
+                " the API alone with `paysaga api`."
+            )
         ports = [
             ("temporal", local, given.temporal_port, "Temporal", "PAYSAGA_TEMPORAL_PORT"),
             ("temporal", local, given.temporal_ui_port, "the Temporal UI", "PAYSAGA_TEMPORAL_UI_PORT"),

@@ -20,13 +20,6 @@ async def connect(settings: Settings, *, lazy: bool = False, patience_s: float |
     `patience_s`: for the server's first answer, whichever call waits for it; without one every call is refused with
     RPCError DEADLINE_EXCEEDED."""
     patience = Patience(patience_s) if patience_s is not None else None
-    tls: bool | TLSConfig = settings.temporal_tls
-    if settings.temporal_tls_cert_path or settings.temporal_tls_ca_path:
-        tls = TLSConfig(
-            server_root_ca_cert=_bytes(settings.temporal_tls_ca_path),
-            client_cert=_bytes(settings.temporal_tls_cert_path),
-            client_private_key=_bytes(settings.temporal_tls_key_path),
-        )
     runtime = None
     if settings.temporal_metrics_port is not None:
         metrics = PrometheusConfig(bind_address=f"0.0.0.0:{settings.temporal_metrics_port}", durations_as_seconds=True)
@@ -36,7 +29,7 @@ async def connect(settings: Settings, *, lazy: bool = False, patience_s: float |
         namespace=settings.temporal_namespace,
         data_converter=pydantic_data_converter,
         api_key=settings.temporal_api_key.get_secret_value() if settings.temporal_api_key else None,
-        tls=tls,
+        tls=tls_of(settings),
         runtime=runtime,
         lazy=lazy,
         interceptors=[patience] if patience is not None else [],
@@ -44,6 +37,19 @@ async def connect(settings: Settings, *, lazy: bool = False, patience_s: float |
     if patience is not None:
         patience.server = client.workflow_service
     return client
+
+
+def tls_of(settings: Settings) -> bool | TLSConfig | None:
+    """TLS as the settings ask for it. None leaves it to the SDK: it sends no API key in clear."""
+    certificate = settings.temporal_tls_cert_path
+    if not (certificate or settings.temporal_tls_ca_path or settings.temporal_tls_server_name):
+        return settings.temporal_tls or None
+    return TLSConfig(
+        server_root_ca_cert=_bytes(settings.temporal_tls_ca_path),
+        domain=settings.temporal_tls_server_name,
+        client_cert=_bytes(certificate),
+        client_private_key=_bytes(settings.temporal_tls_key_path or certificate),
+    )
 
 
 def _bytes(path: Path | None) -> bytes | None:

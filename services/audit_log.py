@@ -11,7 +11,7 @@ from db import audit_log
 from db.audit_log import AuditEntry, Wanted
 from db.core.database import Database
 from domain.limits import LogText
-from domain.statement import csv_line, moment, plain
+from domain.statement import csv_line, moment
 from services.command import check
 
 AUDIT_COLUMNS = ("seq", "at", "tenant_id", "actor", "key", "address", "action", "object_id", "detail")
@@ -51,10 +51,10 @@ def entry_out(row: AuditEntry) -> AuditEntryOut:
 
 
 def entry_csv(row: AuditEntry) -> str:
-    """One line; see AUDIT_COLUMNS. A text that a spreadsheet would compute is behind an apostrophe."""
+    """One line; see AUDIT_COLUMNS."""
     detail = json.dumps(row.detail, ensure_ascii=False, sort_keys=True)
     texts = (row.tenant_id, row.actor, row.key, row.address, row.action, row.object_id, detail)
-    return csv_line([str(row.seq), moment(row.at), *(plain(text) for text in texts)])
+    return csv_line([str(row.seq), moment(row.at), *texts])
 
 
 def entry_json(row: AuditEntry) -> str:

@@ -1,6 +1,6 @@
 """Payouts, what they pay, and the transactions of the books as CSV (RFC 4180): the same over HTTP and at a terminal.
 
-Amounts are decimal strings in major units; what others chose is written so that no spreadsheet takes it for a formula.
+Amounts are decimal strings in major units.
 """
 
 from datetime import datetime
@@ -8,7 +8,7 @@ from datetime import datetime
 from db.ledger.posting import BookedTransaction
 from db.payout.record import Payout, PayoutItem
 from domain.money import to_major
-from domain.statement import csv_line, moment, plain, words
+from domain.statement import csv_line, moment, words
 
 PAYOUT_COLUMNS = (
     "id", "tenant_id", "seller_account", "amount", "currency", "status", "account", "business_date", "reference",
@@ -32,15 +32,17 @@ def payout_csv(row: Payout) -> str:
     failure = (row.failure.code, row.failure.message) if row.failure is not None else ("", "")
     return csv_line(
         [
-            *(plain(text) for text in (row.id, row.tenant_id, row.seller_account)),
+            row.id,
+            row.tenant_id,
+            row.seller_account,
             to_major(row.amount, row.currency),
             row.currency,
             row.status,
-            plain(row.destination),
+            row.destination,
             str(row.business_date or ""),
-            plain(row.reference),
+            row.reference,
             _moment(row.arrival_at),
-            *(plain(text) for text in failure),
+            *failure,
             str(row.cancel_requested),
             moment(row.created_at),
         ]
@@ -55,7 +57,10 @@ def item_csv(item: PayoutItem) -> str:
             moment(item.at),
             words(item.kind),
             item.kind,
-            *(plain(name) for name in (item.transaction_id, item.payment_id, item.order_id, item.payment_order_id)),
+            item.transaction_id,
+            item.payment_id,
+            item.order_id,
+            item.payment_order_id,
             item.currency,
             to_major(item.amount, item.currency),
             part_of,
@@ -67,12 +72,12 @@ def item_csv(item: PayoutItem) -> str:
 def postings_csv(row: BookedTransaction) -> str:
     """The lines of a transaction; see POSTING_COLUMNS. Together they sum to zero per currency."""
     names = (row.tenant_id, row.id, row.kind, row.source_id, row.payment_id, row.order_id, row.corrects)
-    what = [moment(row.at), *(plain(name) for name in names)]
+    what = [moment(row.at), *names]
     return "".join(
         csv_line(
             [
                 *what,
-                plain(line.account),
+                line.account,
                 line.currency,
                 to_major(line.amount, line.currency) if line.amount > 0 else "",
                 to_major(-line.amount, line.currency) if line.amount < 0 else "",

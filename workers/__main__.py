@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from config.settings import Settings, unusable
 from runtime.logs import configure_logs
 from runtime.temporal import register_search_attributes
+from runtime.tls import check_tls
 from runtime.wiring import SettingMissing, open_runtime
 from workers.schedules import ensure_schedules
 from workers.worker import payment_worker, psp_worker, running
@@ -23,6 +24,7 @@ async def main(settings: Settings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await check_tls(settings)
     async with open_runtime(settings, application="paysaga-worker") as runtime:
         await register_search_attributes(runtime.temporal)
         await ensure_schedules(runtime.temporal, settings)

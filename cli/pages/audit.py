@@ -9,7 +9,7 @@ from rich.console import Console, Group, RenderableType
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-from cli.connection import TEMPORAL_PATIENCE_S
+from cli.connection import TEMPORAL_PATIENCE_S, without_database
 from cli.nouns import as_json
 from cli.pages import format as look
 from cli.pages.page import as_text
@@ -38,7 +38,7 @@ async def run_audit_command(settings: Settings, console: Console, *, head: Head 
     try:
         checked = await check_everything(database, await _temporal(settings, console, quiet=as_json()), head)
     except Unavailable as error:
-        raise StackError("The database does not answer: see PAYSAGA_DATABASE_URL.") from error
+        raise without_database(error) from error
     finally:
         await database.close()
     if as_json():

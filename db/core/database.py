@@ -2,11 +2,13 @@
 
 import asyncio
 import random
+import ssl
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
+from urllib.parse import urlencode
 
-from sqlalchemy import NullPool, func, select
+from sqlalchemy import NullPool, func, make_url, select
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -22,6 +24,14 @@ _TRY_AGAIN = frozenset({"40001", "40P01"})
 """serialization_failure, deadlock_detected: PostgreSQL asks for the whole transaction again."""
 
 _ATTEMPTS_MAX = 4
+
+_OTHER_HOST = (62, 64)
+"""X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH of OpenSSL's x509_vfy.h."""
+
+_NO_CONNECTION = (PoolTimeout, TimeoutError, OSError)
+
+_LOGIN_REFUSED = "28"
+"""The class of what pg_hba.conf and passwords refuse, a connection without TLS among it."""
 
 _UNAVAILABLE_CLASSES = ("08", "53", "57", "58", "XX")
 """connection, resources (disk full, too many connections), operator intervention, system error, internal error."""
@@ -52,6 +62,40 @@ def sqlalchemy_url(url: str) -> str:
     return f"postgresql+asyncpg://{rest}"
 
 
+_TLS_PARAMETERS = ("sslmode", "sslrootcert", "sslcert", "sslkey", "sslcrl", "ssl_min_protocol_version")
+
+
+def open_engine(url: str, *, connect_args: dict[str, Any] | None = None, **options: Any) -> AsyncEngine:
+    """SQLAlchemy's engine for a URL as libpq takes it. Its dialect knows no `sslmode` and the like: asyncpg reads them,
+    from a URL of their own, at each connection, so that a renewed file is used by the next one."""
+    parsed = make_url(sqlalchemy_url(url))
+    tls = {name: parsed.query[name] for name in _TLS_PARAMETERS if name in parsed.query}
+    arguments = {**(connect_args or {}), **({"dsn": f"postgresql:///?{urlencode(tls, doseq=True)}"} if tls else {})}
+    return create_async_engine(parsed.difference_update_query(tls), connect_args=arguments, **options)
+
+
+class ConnectionRefused(Unavailable):
+    """One of the two sides does not accept the other: a certificate, or a login. Waiting does not mend it."""
+
+
+def unreachable(error: Exception) -> Unavailable:
+    """The reason why there is no connection. What the server or the certificate says is not passed on: it has names of
+    hosts and logins, and callers of the API are told it."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        wrong_host = error.verify_code in _OTHER_HOST
+        why = "is of another host than the one in its URL" if wrong_host else "is signed by nobody in sslrootcert"
+        return ConnectionRefused(f"The database's certificate is not accepted: it {why}.")
+    if isinstance(error, ssl.SSLError):
+        return ConnectionRefused(
+            "The database and this program do not agree on TLS: see sslmode and sslcert in its URL."
+        )
+    if isinstance(error, DBAPIError) and (sqlstate(error) or "").startswith(_LOGIN_REFUSED):
+        return ConnectionRefused("The database refuses this login, or its lack of TLS: see its URL and its own log.")
+    if isinstance(error, ConnectionError) and "SSL upgrade" in str(error):
+        return ConnectionRefused("The database speaks no TLS, which sslmode asks for.")
+    return Unavailable("The database does not answer.")
+
+
 class Database:
     """Runs units of work. Every statement and lock wait is bounded by `timeout_s`, a connection by 3 s at most."""
 
@@ -71,8 +115,8 @@ class Database:
                 "timezone": "UTC",
             },
         }
-        self.engine: AsyncEngine = create_async_engine(
-            sqlalchemy_url(url),
+        self.engine = open_engine(
+            url,
             connect_args=options,
             **({"poolclass": NullPool} if pool_size == 0 else {"pool_size": pool_size, "max_overflow": 0}),
             **({} if pool_size == 0 else {"pool_timeout": timeout_s}),
@@ -97,8 +141,8 @@ class Database:
                 return await work(connection)
         except DBAPIError as error:
             raise _translated(error) from error
-        except (TimeoutError, OSError) as error:
-            raise Unavailable("The database does not answer.") from error
+        except _NO_CONNECTION as error:
+            raise unreachable(error) from error
 
     def _long_engine(self) -> AsyncEngine:
         """Without a pool. Only a server that no longer answers at all is given up, by TCP's own keepalive."""
@@ -110,7 +154,7 @@ class Database:
             "timezone": "UTC",
         }
         options = {"timeout": self._connect_s, "server_settings": settings}
-        return create_async_engine(sqlalchemy_url(self._url), connect_args=options, poolclass=NullPool)
+        return open_engine(self._url, connect_args=options, poolclass=NullPool)
 
     async def run(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         """Do `work` in one transaction, committed when it returns and rolled back when it raises.
@@ -130,8 +174,8 @@ class Database:
                     await asyncio.sleep(random.uniform(0.002, 0.02) * attempt)  # noqa: S311 - jitter
                     continue
                 raise _translated(error) from error
-            except (PoolTimeout, TimeoutError, OSError) as error:
-                raise Unavailable("The database does not answer.") from error
+            except _NO_CONNECTION as error:
+                raise unreachable(error) from error
 
     async def read(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         """The same for work that only reads: autocommit, so that no BEGIN and COMMIT travel."""
@@ -140,8 +184,8 @@ class Database:
                 return await work(await connection.execution_options(isolation_level="AUTOCOMMIT"))
         except DBAPIError as error:
             raise _translated(error) from error
-        except (PoolTimeout, TimeoutError, OSError) as error:
-            raise Unavailable("The database does not answer.") from error
+        except _NO_CONNECTION as error:
+            raise unreachable(error) from error
 
     async def close(self) -> None:
         await self.engine.dispose()
@@ -170,6 +214,8 @@ def constraint(error: SQLAlchemyError) -> str | None:
 def _translated(error: DBAPIError) -> Exception:
     """The one place that decides what a database error means to a caller."""
     state = sqlstate(error) or ""
+    if state.startswith(_LOGIN_REFUSED):
+        return unreachable(error)
     if state == LOCK_NOT_AVAILABLE:
         return LockTimeout("Another request holds this object; try again.")
     if state == QUERY_CANCELED:

@@ -6,9 +6,8 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, NullPool, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.ext.asyncio import create_async_engine
 
-from db.core.database import sqlalchemy_url
+from db.core.database import open_engine, sqlalchemy_url
 
 CONFIG_PATH = Path(__file__).parent.parent / "alembic.ini"
 
@@ -39,7 +38,7 @@ def _run(connection: Connection, action: str, revision: str) -> None:
 
 async def migrate(owner_url: str, *, action: str = "upgrade", revision: str = "head") -> None:
     """`upgrade`, `downgrade` or `check` (raises when `db.schema` and the migrations differ)."""
-    engine = create_async_engine(sqlalchemy_url(owner_url), poolclass=NullPool)
+    engine = open_engine(owner_url, poolclass=NullPool)
     try:
         async with engine.connect() as connection:
             await connection.run_sync(_run, action, revision)
@@ -56,7 +55,7 @@ async def grant_login(owner_url: str, application_url: str) -> str:
     owner = make_url(sqlalchemy_url(owner_url))
     if not login.username or login.username == owner.username:
         raise ValueError("PAYSAGA_DATABASE_URL needs a login of its own, other than the schema's owner.")
-    engine = create_async_engine(sqlalchemy_url(owner_url), poolclass=NullPool)
+    engine = open_engine(owner_url, poolclass=NullPool)
     try:
         async with engine.begin() as connection:
             await connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('paysaga.migrate'))"))

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from db.reconciliation.log import Entry
 from domain.reconciliation.reconciliation import LineClass, MatchedBy, shown
-from domain.statement import csv_line, moment, plain
+from domain.statement import csv_line, moment
 
 LOG_COLUMNS = (
     "line_no", "class", "matched_by", "kind", "reference", "occurred_at", "object_id", "payment_id", "there_amount",
@@ -17,27 +17,29 @@ LOG_COLUMNS = (
 
 
 def log_csv(entry: Entry) -> str:
-    """One line; see LOG_COLUMNS. Amounts keep their sign; a text that a spreadsheet would compute is behind an
-    apostrophe."""
+    """One line; see LOG_COLUMNS. Amounts keep their sign."""
     return csv_line(
         [
             "" if entry.line_no is None else str(entry.line_no),
-            *(plain(text) for text in (entry.cls, entry.how, entry.kind, entry.reference)),
+            entry.cls,
+            entry.how,
+            entry.kind,
+            entry.reference,
             _moment(entry.occurred_at),
-            plain(entry.object_id),
-            plain(entry.payment_id),
+            entry.object_id,
+            entry.payment_id,
             shown(entry.there_amount, entry.there_currency) or "",
             shown(entry.there_fee, entry.there_currency) or "",
-            plain(entry.there_currency),
+            entry.there_currency,
             shown(entry.record_amount, entry.record_currency) or "",
-            plain(entry.record_currency),
-            plain(entry.record_status),
+            entry.record_currency,
+            entry.record_status,
             shown(entry.ledger_amount, entry.ledger_currency) or "",
             shown(entry.ledger_fee, entry.ledger_currency) or "",
-            plain(entry.ledger_currency),
-            plain(entry.reason),
+            entry.ledger_currency,
+            entry.reason,
             _moment(entry.due_at),
-            plain(entry.discrepancy_id),
+            entry.discrepancy_id,
         ]
     )
 

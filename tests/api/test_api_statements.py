@@ -14,7 +14,7 @@ from db.ledger import posting as ledger
 from db.ledger import statement, wallet
 from db.merchant import change
 from domain.ledger import Kind, Posting, Transaction
-from domain.statement import WORDS, plain
+from domain.statement import WORDS
 from domain.status import MerchantStatus
 from tests.api.problem import refused
 from tests.support.deployment import Deployment
@@ -300,12 +300,6 @@ async def test_a_text_that_looks_like_a_formula_is_none(shop: Shop) -> None:
     _, sale, reserve, *_ = rows(await shop.get("/v1/merchants/anna/statement", **EVER, format="csv"))
     assert sale["payment_order_id"] == f"'{formula}"
     assert reserve["pending"] == "-97.00"
-
-
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"])
-def test_formulas(text: str) -> None:
-    assert plain(text) == f"'{text}"
-    assert plain(f"a{text}") == f"a{text}"
 
 
 def test_every_kind_has_words() -> None:

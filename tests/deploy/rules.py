@@ -44,6 +44,8 @@ _WITHOUT_DEFAULT = {
     *(f"PAYSAGA_JWT_{name}" for name in ("ISSUER", "AUDIENCE", "JWKS_URL", "JWKS_FILE")),
     "PAYSAGA_SANDBOX_URL",
     "PAYSAGA_RATE_LIMIT_REDIS_URL",
+    "PAYSAGA_API_TLS_CERT_PATH",
+    "PAYSAGA_API_TLS_KEY_PATH",
 }
 
 
@@ -173,6 +175,7 @@ NOT_PASSED_ON = {
     "home", "api_host", "api_port", "database_url", "database_owner_url", "sandbox_host", "sandbox_port",
     "temporal_address", "temporal_port", "temporal_ui_port", "temporal_namespace", "temporal_task_queue",
     "temporal_api_key", "temporal_tls", "temporal_tls_ca_path", "temporal_tls_cert_path", "temporal_tls_key_path",
+    "temporal_tls_server_name",
     "worker_metrics_port", "temporal_metrics_port",
 }  # fmt: skip
 """Settings that the file itself decides: addresses, ports and logins between its containers."""

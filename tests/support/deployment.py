@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import ssl
 import time
 from pathlib import Path
 from typing import Any, Self
@@ -92,6 +93,8 @@ class Deployment:
 
     def __init__(self, stack: EmbeddedStack, folder: Path, name: str, **overrides: Any) -> None:
         self.stack, self.name = stack, name
+        self._authority: Path | None = overrides.pop("authority", None)
+        """The certificate that signs the API's, where it speaks TLS."""
         self._template = overrides.pop("template", TEMPLATE)
         self.keep_database = False
         """Whether it is wanted after the end. Hundreds of them would keep PostgreSQL busy with looking after each."""
@@ -137,7 +140,7 @@ class Deployment:
 
     async def __aenter__(self) -> Self:
         await self.stack.postgres.create_database(self.name, template=self._template)
-        self.http = httpx2.AsyncClient(base_url=f"http://127.0.0.1:{self.settings.api_port}", timeout=60)
+        self.http = self._client()
         self.database = Database(self._url(), pool_size=4)
         self._owner_pool = await asyncpg.create_pool(self.stack.postgres.url(self.name), min_size=0, max_size=4)
         await self.sandbox.open()
@@ -147,6 +150,13 @@ class Deployment:
             await self.__aexit__()
             raise
         return self
+
+    def _client(self) -> httpx2.AsyncClient:
+        port = self.settings.api_port
+        if self._authority is None:
+            return httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60)
+        trust = ssl.create_default_context(cafile=str(self._authority))
+        return httpx2.AsyncClient(base_url=f"https://localhost:{port}", timeout=60, verify=trust)
 
     async def _start(self) -> None:
         self.temporal = await connect(self.settings)
