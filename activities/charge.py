@@ -11,6 +11,7 @@ from activities.retry import SHORT, retry_delay, try_again
 from db.core.database import Database
 from db.core.keyring import Keyring
 from db.payment import charge, payment
+from db.payment.payment import Secrets
 from db.payment.record import Payment
 from domain.ids import capture_key, void_key
 from domain.money import Money
@@ -178,15 +179,16 @@ class ChargeActivities:
             return await self._retrieve(row, reference, timeout_s)
         if not row.open or not await self._may_send(row):
             return await self._look(row, timeout_s)
-        token, email = await self._database.read(lambda c: payment.secrets_of(c, row.id))
-        return await self._psp(row).charge(self._request(row, token, email), timeout_s=timeout_s)
+        secrets = await self._database.read(lambda c: payment.secrets_of(c, row.id))
+        return await self._psp(row).charge(self._request(row, secrets), timeout_s=timeout_s)
 
     async def _retrieve(self, row: Payment, reference: str, timeout_s: float) -> ChargeResult:
         psp = self._psp(row)
         return await psp.retrieve_charge(reference, charge_id=row.charge.id, timeout_s=timeout_s)
 
-    def _request(self, row: Payment, token: bytes, email: bytes | None) -> ChargeRequest:
+    def _request(self, row: Payment, secrets: Secrets) -> ChargeRequest:
         """The same bytes at every attempt: the PSP compares the parameters under a key."""
+        decrypt, email = self._keyring.decrypt, secrets.email
         return ChargeRequest(
             key=row.charge.key,
             charge_id=row.charge.id,
@@ -194,10 +196,10 @@ class ChargeActivities:
             amount=row.amount,
             currency=row.currency,
             method=row.method,
-            token=self._keyring.decrypt(token, bound_to=f"{row.id}:token"),
+            token=decrypt(secrets.token, bound_to=f"{row.id}:token"),
             description=f"{row.checkout_id or row.id} · {Money(amount=row.amount, currency=row.currency)}",
             metadata=row.metadata | ({"checkout_id": row.checkout_id} if row.checkout_id else {}),
-            receipt_email=self._keyring.decrypt(email, bound_to=f"{row.id}:email") if email else None,
+            receipt_email=decrypt(email, bound_to=f"{row.id}:email", person_key=secrets.person_key) if email else None,
             authorize_only=row.authorize_only,
             return_url=row.return_url,
             statement_descriptor=row.statement_descriptor,

@@ -1,6 +1,5 @@
 """Disputes at the PSP, the evidence that is submitted, and what is booked of them."""
 
-import json
 from collections.abc import Mapping
 
 from temporalio import activity
@@ -52,11 +51,11 @@ class DisputeActivities:
         """Submit until the PSP's word is known, always under the same key. Its answer says how the dispute stands, and
         in `failure` why it would not take the evidence."""
         row = await self._database.read(lambda c: find.get(c, step.dispute_id))
-        stored = await self._database.read(lambda c: evidence.sealed_fields(c, step.evidence_id))
+        fields = await self._database.read(lambda c: evidence.fields_of(c, self._keyring, step.evidence_id))
         request = EvidenceRequest(
             key=evidence_key(step.evidence_id),
             reference=row.reference,
-            fields=json.loads(self._keyring.decrypt(stored, bound_to=f"{step.evidence_id}:fields")),
+            fields=fields,
         )
         asked_at = await self._database.read(clock)
         result = await self._psps[row.psp].submit_evidence(request, timeout_s=self._timeout_s)

@@ -7,6 +7,7 @@ from temporalio import activity
 from activities.queues import Queue, on
 from db import risk
 from db.core.database import Database
+from db.core.keyring import Keyring
 from db.payment import capture, compensation, lifecycle, settlement
 from db.payment.record import Payment
 from domain.errors import Conflict
@@ -37,10 +38,17 @@ class PaymentActivities:
     """`send_for_s`: how long a refund may be sent under its key (the PSP's key lifetime less a margin)."""
 
     def __init__(
-        self, database: Database, psps: Mapping[str, Psp], notifier: CompletionNotifier, *, send_for_s: float
+        self,
+        database: Database,
+        psps: Mapping[str, Psp],
+        keyring: Keyring,
+        notifier: CompletionNotifier,
+        *,
+        send_for_s: float,
     ) -> None:
         self._database = database
         self._psps = psps
+        self._keyring = keyring
         self._notifier = notifier
         self._send_for_s = send_for_s
 
@@ -75,7 +83,7 @@ class PaymentActivities:
     @on(Queue.OWN)
     async def wait_in_status(self, step: WaitStep) -> WaitState:
         """Let the payment wait; what came for it before this is in the answer."""
-        state = await self._database.run(lambda c: lifecycle.wait_in_status(c, step))
+        state = await self._database.run(lambda c: lifecycle.wait_in_status(c, self._keyring, step))
         self._notifier.announce(step.payment_id)
         return state
 

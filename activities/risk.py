@@ -44,6 +44,6 @@ class RiskActivities:
         rule_set: RuleSet = rules.rules
         if not rule_set.asks_card or await self._database.read(lambda c: risk.decided(c, row.id, Stage.BEFORE)):
             return None
-        token, _ = await self._database.read(lambda c: payment.secrets_of(c, row.id))
-        plain = self._keyring.decrypt(token, bound_to=f"{row.id}:token")
+        secrets = await self._database.read(lambda c: payment.secrets_of(c, row.id))
+        plain = self._keyring.decrypt(secrets.token, bound_to=f"{row.id}:token")
         return await self._psps[row.psp].describe_card(plain, timeout_s=self._look_timeout_s)

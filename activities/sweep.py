@@ -2,7 +2,9 @@
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 from temporalio import activity
@@ -10,13 +12,14 @@ from temporalio import activity
 from activities.queues import Queue, on
 from activities.reconciliation_alarm import alarm
 from db import webhook as inbox
-from db.core.database import Database
+from db.core.database import Connection, Database
 from db.dispute.find import unfinished as unfinished_disputes
 from db.dispute.record import Dispute
 from db.payment import overdue as sweep
 from db.payment import payment
 from db.payout import payout
 from db.payout.record import Payout
+from db.people import retention
 from db.reconciliation import run as reconciliation
 from db.refund.find import unfinished as unfinished_refunds
 from db.refund.record import Refund
@@ -38,6 +41,15 @@ T = TypeVar("T")
 
 _PAGE = 200
 _STUCK_S_MIN = 300.0
+_BATCHES_MAX = 20
+
+
+@dataclass(frozen=True)
+class Retention:
+    """The time for which payloads of the inbox and idempotency keys are kept."""
+
+    payloads: timedelta
+    keys: timedelta
 
 
 class SweepActivities:
@@ -51,11 +63,13 @@ class SweepActivities:
         reconcile: Callable[[Mapping[str, Any]], Awaitable[object]],
         *,
         after_s: float,
+        retention: Retention,
     ) -> None:
         self._database = database
         self._workflows = workflow_client
         self._reconcile = reconcile
         self._after_s = after_s
+        self._retention = retention
 
     @activity.defn
     @on(Queue.OWN)
@@ -185,7 +199,7 @@ class SweepActivities:
     @activity.defn
     @on(Queue.OWN)
     async def sweep_inbox(self) -> SweepReport:
-        """Deliver again what was stored and not taken notice of."""
+        """Deliver again what was stored and not taken notice of; then drop what was kept for its time."""
         told: Counter[str] = Counter()
         ids = await self._database.read(lambda c: inbox.undelivered(c, self._after_s, _PAGE))
         for inbox_id in ids:
@@ -197,7 +211,16 @@ class SweepActivities:
                 await self._database.run(lambda c, i=inbox_id: inbox.count_attempt(c, i))  # type: ignore[misc]
             else:
                 told.update(() if recipient is None else [_COUNTED_AS[type(recipient)]])
+        await self._drop(partial(retention.empty_payloads, older_than=self._retention.payloads))
+        await self._drop(partial(retention.drop_keys, older_than=self._retention.keys))
         return SweepReport(**told)
+
+    async def _drop(self, batch: Callable[[Connection], Awaitable[int]]) -> None:
+        """Batches until there are no more, or there were many: the next run goes on."""
+        for _ in range(_BATCHES_MAX):
+            activity.heartbeat()
+            if await self._database.run(batch) < retention.BATCH:
+                return
 
 
 _COUNTED_AS: Mapping[type[webhook.Recipient], str] = {

@@ -145,6 +145,5 @@ async def review_payment(
     """`approve` lets it go on to its charge, or to its capture; `reject` ends it as FAILED, having voided what was
     reserved. The first decision counts; at the deadline the rule set's default does."""
     decision, under = ReviewDecision(body.decision), keyed(request, key, body)
-    return answer(
-        await service.review(runtime, caller(who), payment_id, decision, body.note, request=under, wait_s=wait_s)
-    )
+    done = await service.review(runtime, caller(who), payment_id, decision, body.note, request=under, wait_s=wait_s)
+    return answer(runtime, done)

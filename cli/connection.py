@@ -11,6 +11,7 @@ from embedded.errors import StackError
 from services.command import Caller
 
 if TYPE_CHECKING:
+    from db.core.keyring import Keyring
     from runtime.wiring import Runtime
 
 TEMPORAL_PATIENCE_S = 3.0
@@ -68,3 +69,21 @@ def without_database(error: Unavailable) -> StackError:
     if isinstance(error, ConnectionRefused):
         return StackError(f"{error.detail} See PAYSAGA_DATABASE_URL.")
     return StackError("The database does not answer: is the stack running? See PAYSAGA_DATABASE_URL.")
+
+
+def keyring_if_any(settings: Settings) -> "Keyring | None":
+    """The keys of the settings, for what can be read without them too."""
+    try:
+        return keyring_of(settings)
+    except StackError:
+        return None
+
+
+def keyring_of(settings: Settings) -> "Keyring":
+    """The keys of the settings. Raises StackError."""
+    from runtime import wiring
+
+    try:
+        return wiring.keyring_of(settings)
+    except wiring.SettingMissing as error:
+        raise StackError(str(error)) from error

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from config.settings import Settings
     from db.api_key import ApiKey
     from db.audit_log import AuditEntry
+    from db.core.keyring import Keyring
     from db.dispute.record import Dispute
     from db.ledger.posting import BookedTransaction
     from db.ledger.seal import Sealed
@@ -59,12 +60,23 @@ async def written(path: Path, lines: int) -> Json:
 async def payment(row: "Payment", **more: object) -> Json:
     from api.payment.shapes import payment_out
 
-    return _of(row.tenant_id, payment_out(row), **more)
+    return _of(row.tenant_id, payment_out(row, _ring((row,))), **more)
 
 
 async def payments(rows: "Sequence[Payment]", next_cursor: str | None) -> Json:
     """`next_cursor`: for `--before`."""
-    return _list([await payment(row) for row in rows], next_cursor=next_cursor)
+    from api.payment.shapes import payment_out
+
+    ring = _ring(rows)
+    return _list([_of(row.tenant_id, payment_out(row, ring)) for row in rows], next_cursor=next_cursor)
+
+
+def _ring(rows: "Sequence[Payment]") -> "Keyring | None":
+    """The encryption keys where one of the payments needs them, and they are at hand."""
+    from cli.command_line import settings
+    from cli.connection import keyring_if_any
+
+    return keyring_if_any(settings()) if any(row.sealed_action for row in rows) else None
 
 
 async def explained(settings: "Settings", database: Database, row: "Payment") -> Json:

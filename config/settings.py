@@ -268,7 +268,15 @@ class Settings(BaseSettings):
     # --- secrets of our own ---
     encryption_keys: SecretStr | None = Field(
         default=None,
-        description="AES-256 keys for stored tokens, `id:base64,id:base64`; the first encrypts, all decrypt",
+        description="AES-256 keys for what is stored encrypted, `id:base64,id:base64`; the first encrypts, all decrypt",
+    )
+
+    # --- what is kept for a time alone ---
+    retention_inbox_days: int = Field(
+        default=90, ge=7, description="the payloads of webhooks; that an event came is kept for ever"
+    )
+    retention_idempotency_days: int = Field(
+        default=90, ge=30, description="idempotency keys: the same key is a new request after this"
     )
 
     # --- logs ---

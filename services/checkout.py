@@ -60,7 +60,7 @@ async def create(runtime: Runtime, caller: Caller, wanted: Checkout, *, request:
     `payment_order_in_use`, `idempotency_in_progress`; Unavailable.
     """
     new = _checked(runtime, caller, wanted)
-    claim, stored = await checkout.store(runtime.database, new, request)
+    claim, stored = await checkout.store(runtime.database, runtime.keyring, new, request)
     with runtime.notifier.watch(claim.object_id) as changed:
         if claim.replayed:
             told = await _start_again(runtime, await load(runtime.database, claim.object_id))
@@ -72,7 +72,7 @@ async def create(runtime: Runtime, caller: Caller, wanted: Checkout, *, request:
 
 
 def _checked(runtime: Runtime, caller: Caller, wanted: Checkout) -> NewPayment:
-    """Check what needs no database, and encrypt what must not be stored in clear. Raises Unprocessable."""
+    """Check what needs no database, and encrypt the token. Raises Unprocessable."""
     assert caller.tenant_id is not None, "a checkout is a tenant's own"
     orders = [
         NewOrder(
@@ -94,18 +94,18 @@ def _checked(runtime: Runtime, caller: Caller, wanted: Checkout) -> NewPayment:
     if by_request and not may_authorize:
         detail = f"{wanted.method} cannot be authorised first and captured later."
         raise Unprocessable(detail, code="capture_manual_unavailable")
-    payment_id, encrypt = new_id("pay"), runtime.keyring.encrypt
-    email, back = wanted.buyer_email, wanted.return_url or runtime.psp.return_url
+    payment_id = new_id("pay")
+    back = wanted.return_url or runtime.psp.return_url
     return NewPayment(
         id=payment_id,
         tenant_id=caller.tenant_id,
         checkout_id=wanted.checkout_id,
         buyer_id=wanted.buyer_id,
-        buyer_email=encrypt(email, bound_to=f"{payment_id}:email") if email else None,
+        email=wanted.buyer_email or None,
         currency=wanted.currency,
         psp=runtime.psp.name,
         method=wanted.method,
-        token=encrypt(wanted.token, bound_to=f"{payment_id}:token"),
+        token=runtime.keyring.encrypt(wanted.token, bound_to=f"{payment_id}:token"),
         on_partial_failure=wanted.on_partial_failure,
         metadata=dict(wanted.metadata),
         confirmed=wanted.confirm,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -105,13 +104,11 @@ async def submit_evidence(
     check(EvidenceFields, fields, "fields")
     row = await find(runtime.database, caller, name)
     evidence_id = new_id("dpe")
-    plain = json.dumps(fields, ensure_ascii=False)
-    sealed = runtime.keyring.encrypt(plain, bound_to=f"{evidence_id}:fields")
-    new = NewEvidence(evidence_id, sealed, sorted(fields), caller.actor)
+    new = NewEvidence(evidence_id, fields, caller.actor)
     now = datetime.now(UTC)
 
     async def store(connection: Connection) -> Dispute:
-        return await evidence.store(connection, row.id, new, now)
+        return await evidence.store(connection, runtime.keyring, row.id, new, now)
 
     done = await once(runtime.database, row.tenant_id, request, evidence_id, store)
     told = False

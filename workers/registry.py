@@ -2,6 +2,7 @@
 
 import inspect
 import pkgutil
+from datetime import timedelta
 from functools import partial
 from importlib import import_module
 
@@ -15,7 +16,7 @@ from activities.reconciliation import ReconciliationActivities
 from activities.refund import RefundActivities
 from activities.risk import RiskActivities
 from activities.seal import SealActivities
-from activities.sweep import SweepActivities
+from activities.sweep import Retention, SweepActivities
 from runtime.runs import start_stored_reconciliation
 from runtime.wiring import Runtime, bank_wait_policy
 
@@ -43,7 +44,7 @@ def activity_holders(runtime: Runtime) -> list[object]:
     fast_s, timeout_s = settings.stripe_fast_timeout_s, settings.stripe_timeout_s
     return [
         ChargeActivities(database, psps, runtime.keyring, fast_timeout_s=fast_s, timeout_s=timeout_s),
-        PaymentActivities(database, psps, runtime.notifier, send_for_s=runtime.send_for_s),
+        PaymentActivities(database, psps, runtime.keyring, runtime.notifier, send_for_s=runtime.send_for_s),
         RefundActivities(
             database,
             psps,
@@ -86,5 +87,9 @@ def activity_holders(runtime: Runtime) -> list[object]:
             runtime.workflow_client,
             partial(start_stored_reconciliation, runtime.temporal, settings),
             after_s=settings.sweep_after_s,
+            retention=Retention(
+                payloads=timedelta(days=settings.retention_inbox_days),
+                keys=timedelta(days=settings.retention_idempotency_days),
+            ),
         ),
     ]

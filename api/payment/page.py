@@ -7,6 +7,7 @@ from pydantic import ConfigDict, Field
 from api import examples
 from api.fields import Out
 from api.payment.shapes import NextActionOut, action_out
+from db.core.keyring import Keyring
 from db.payment.record import Payment
 from domain.money import to_major
 from domain.status import Status
@@ -64,7 +65,7 @@ class PagePaymentOut(Out):
     failure: PageFailureOut | None
 
 
-def page_payment_out(row: Payment) -> PagePaymentOut:
+def page_payment_out(row: Payment, keyring: Keyring) -> PagePaymentOut:
     """The payment without the shop's other data."""
     codes = [order.failure.code for order in row.orders if order.failure]
     return PagePaymentOut(
@@ -73,6 +74,6 @@ def page_payment_out(row: Payment) -> PagePaymentOut:
         is_payment_done=row.is_payment_done,
         amount=to_major(row.amount, row.currency),
         currency=row.currency,
-        next_action=action_out(row),
+        next_action=action_out(row, keyring),
         failure=PageFailureOut(code=codes[0] if codes[0] in _TOLD else "declined") if codes else None,
     )

@@ -40,6 +40,7 @@ from api.strict import StrictRoute
 from db.audit_log import client_address
 from domain.messages import Decision, Resolution
 from domain.status import TERMINAL, Status
+from runtime.wiring import Runtime
 from services import checkout, decision, search
 from services import payment as payments
 from services.checkout import Checkout, CheckoutOrder
@@ -97,7 +98,7 @@ async def create_payment(
         )
     token = ClientToken.of(done.payment, runtime.checkout_life)
     text = token.text(runtime.keyring) if token.left_s > 0 else None
-    return answer(done, created_out(done.payment, text), created=True)
+    return answer(runtime, done, created_out(done.payment, text, runtime.keyring), created=True)
 
 
 def _checkout(body: PaymentIn) -> Checkout:
@@ -119,11 +120,11 @@ def _checkout(body: PaymentIn) -> Checkout:
     )
 
 
-def answer(done: Answer, shown: Out | None = None, *, created: bool = False) -> Response:
+def answer(runtime: Runtime, done: Answer, shown: Out | None = None, *, created: bool = False) -> Response:
     """202 while it goes on or waits; else 200, or 201 for a payment that this request created. `shown`: where that is
     not the payment alone."""
     row = done.payment
-    shown = shown or payment_out(row)
+    shown = shown or payment_out(row, runtime.keyring)
     waiting = row.status not in TERMINAL and row.status is not Status.NOT_STARTED
     status = 202 if waiting else 201 if created else 200
     sent = headers(f"/v1/payments/{row.id}", replayed=done.replayed)
@@ -148,7 +149,7 @@ async def list_payments(
         limit=limit + 1,
     )
     following = encode("payment", rows[limit - 1].id) if len(rows) > limit else None
-    shown = PaymentList(data=[payment_out(row) for row in rows[:limit]], next_cursor=following)
+    shown = PaymentList(data=[payment_out(row, runtime.keyring) for row in rows[:limit]], next_cursor=following)
     return Response(shown.model_dump_json(), media_type="application/json")
 
 
@@ -162,10 +163,11 @@ async def show_payment(payment_id: PaymentId, who: PaymentReader, runtime: Runti
     """By our payment id, our order id, your own payment_order_id or checkout_id (the latest payment of it), or the
     PSP's id of the charge. A client token shows its own payment, by our id, as far as a checkout page needs it."""
     row, order_id = await payments.find(runtime.database, caller(who), payment_id)
+    ring = runtime.keyring
     if who.payment_id is not None:
-        shown: Out = page_payment_out(row)
+        shown: Out = page_payment_out(row, ring)
     else:
-        shown = payment_out(row) if order_id is None else order_out(row, row.order(order_id))
+        shown = payment_out(row, ring) if order_id is None else order_out(row, row.order(order_id), ring)
     return Response(shown.model_dump_json(), media_type="application/json")
 
 
@@ -199,7 +201,8 @@ async def confirm_payment(
     Idempotency-Key, and none is kept."""
     under = keyed(request, key, None) if key is not None else None
     done = await payments.confirm(runtime, caller(who), payment_id, request=under, wait_s=wait_s)
-    return answer(done, page_payment_out(done.payment) if who.payment_id is not None else None)
+    page = page_payment_out(done.payment, runtime.keyring) if who.payment_id is not None else None
+    return answer(runtime, done, page)
 
 
 @router.post(
@@ -221,7 +224,9 @@ async def capture_payment(
     cancel that comes before the settlement wins: then what was captured is refunded."""
     parts = [(part.payment_order_id, part.amount) for part in body.payment_orders] if body.payment_orders else None
     wanted, under = CaptureRequest(body.amount, parts), keyed(request, key, body)
-    return answer(await payments.capture(runtime, caller(who), payment_id, wanted, request=under, wait_s=wait_s))
+    return answer(
+        runtime, await payments.capture(runtime, caller(who), payment_id, wanted, request=under, wait_s=wait_s)
+    )
 
 
 @router.post(
@@ -241,7 +246,7 @@ async def cancel_payment(
     """Cancel wins until the settlement commits: what was charged is refunded and the payment ends CANCELLED.
     Afterwards it is 409 `payment_settled`, and a refund is the way. Cancelling twice is no error."""
     under = keyed(request, key, None)
-    return answer(await payments.cancel(runtime, caller(who), payment_id, request=under, wait_s=wait_s))
+    return answer(runtime, await payments.cancel(runtime, caller(who), payment_id, request=under, wait_s=wait_s))
 
 
 @router.post(
@@ -265,4 +270,6 @@ async def resolve_payment(
     decided, by = Decision(body.decision), caller(who).actor
     resolution = Resolution(decision=decided, by=by, note=body.note, address=client_address.get())
     under = keyed(request, key, body)
-    return answer(await decision.resolve(runtime, caller(who), payment_id, resolution, request=under, wait_s=wait_s))
+    return answer(
+        runtime, await decision.resolve(runtime, caller(who), payment_id, resolution, request=under, wait_s=wait_s)
+    )

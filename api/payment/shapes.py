@@ -12,6 +12,8 @@ from pydantic_core import PydanticCustomError
 
 from api import examples
 from api.fields import Amount, ClientId, CountryCode, Currency, Email, FailureOut, In, Out, failure_out
+from db.core.keyring import Keyring
+from db.payment import action
 from db.payment.record import Order, Payment
 from domain.limits import Note, OrderName, ReturnUrl
 from domain.money import MoneyError, parse_major, to_major
@@ -194,8 +196,8 @@ class PaymentList(Out):
 # --- from rows ---
 
 
-def order_out(row: Payment, order: Order) -> PaymentOrderOut:
-    """An order of the payment."""
+def order_out(row: Payment, order: Order, keyring: Keyring | None) -> PaymentOrderOut:
+    """An order of the payment; without the keys nobody knows the buyer's next step."""
     return PaymentOrderOut(
         id=order.id,
         payment_id=row.id,
@@ -206,7 +208,7 @@ def order_out(row: Payment, order: Order) -> PaymentOrderOut:
         status=order.status,
         wallet_updated=order.wallet_updated,
         ledger_updated=order.ledger_updated,
-        next_action=action_out(row) if order.open else None,
+        next_action=action_out(row, keyring) if order.open else None,
         failure=failure_out(order.failure),
         captured_amount=to_major(order.captured_amount, order.currency),
         refundable_amount=to_major(order.refundable, order.currency),
@@ -216,7 +218,7 @@ def order_out(row: Payment, order: Order) -> PaymentOrderOut:
     )
 
 
-def payment_out(row: Payment) -> PaymentOut:
+def payment_out(row: Payment, keyring: Keyring | None) -> PaymentOut:
     """The payment with its orders."""
     failure = next((order.failure for order in row.orders if order.failure), None)
     return PaymentOut(
@@ -227,21 +229,22 @@ def payment_out(row: Payment) -> PaymentOut:
         buyer=BuyerOut(id=row.buyer_id) if row.buyer_id else None,
         amount=to_major(row.amount, row.currency),
         currency=row.currency,
-        next_action=action_out(row),
+        next_action=action_out(row, keyring),
         failure=failure_out(failure),
         cancel_requested=row.cancel_requested_at is not None,
         metadata=row.metadata,
         return_url=row.return_url or None,
-        payment_orders=[order_out(row, order) for order in row.orders],
+        payment_orders=[order_out(row, order, keyring) for order in row.orders],
         created_at=row.created_at,
     )
 
 
-def created_out(row: Payment, client_token: str | None) -> CreatedPaymentOut:
+def created_out(row: Payment, client_token: str | None, keyring: Keyring) -> CreatedPaymentOut:
     """The payment with its orders and its token."""
-    return CreatedPaymentOut(**dict(payment_out(row)), client_token=client_token)
+    return CreatedPaymentOut(**dict(payment_out(row, keyring)), client_token=client_token)
 
 
-def action_out(row: Payment) -> NextActionOut | None:
+def action_out(row: Payment, keyring: Keyring | None) -> NextActionOut | None:
     """The page that the buyer is sent to."""
-    return NextActionOut(**row.next_action) if row.next_action else None
+    found = action.opened(keyring, row) if keyring is not None else None
+    return NextActionOut(**found.model_dump()) if found else None

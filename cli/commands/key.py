@@ -54,11 +54,37 @@ def keys_create(
 
 @keys.command("rotate")
 def keys_rotate(
-    key_id: Annotated[str, typer.Argument(metavar="ID", help="key_…")],
     by: By,
-    hours: Annotated[int, typer.Option(help="The old one goes on for so long.")] = 24,
+    key_id: Annotated[
+        str | None, typer.Argument(metavar="[ID]", help="key_…; left out: the keys of PAYSAGA_ENCRYPTION_KEYS.")
+    ] = None,
+    hours: Annotated[int, typer.Option(help="The old API key goes on for so long.")] = 24,
 ) -> None:
-    """Make a key with the name, role and scopes of another, which ends soon."""
+    """Make an API key with the name, role and scopes of another, which ends soon; without an ID encrypt everything
+    again that is stored under older encryption keys."""
+    if key_id is None:
+        _rotate_ring()
+    else:
+        _rotate_api_key(key_id, by, hours)
+
+
+def _rotate_ring() -> None:
+    from cli import documents
+    from cli.command_line import settings
+    from cli.connection import keyring_of
+    from cli.pages.key import ring_rotated
+    from cli.pages.page import Page
+    from services import keyring
+
+    async def rotate(database: "Database") -> Page:
+        made = await keyring.rotate(database, keyring_of(settings()))
+        members = {"current": made.current, "rotated": made.done, "in_use": made.in_use, "left": made.left}
+        return Page(ring_rotated(made), lambda: documents.plain("keyring", **members))
+
+    show(rotate)
+
+
+def _rotate_api_key(key_id: str, by: str, hours: int) -> None:
     from cli import documents
     from cli.pages.key import rotated
     from cli.pages.page import Page

@@ -25,8 +25,9 @@ OPERATORS = {
         "reconciliation", "reconcile", "Compare the PSP's or the bank's lines with our books, and settle what differs."
     ),
     "ledger": Later("ledger", "ledger", "The books: balances, statements, and the seal."),
-    "keys": Later("key", "keys", "API keys of tenants."),
+    "keys": Later("key", "keys", "API keys of tenants, and the encryption keys."),
     "operators": Later("operator", "operators", "The people who log in."),
+    "forget": Later("person", "forget", "Forget a buyer: what is known of the person goes, the books stay."),
     "tenants": Later("tenant", "tenants", "See the shops, and say where their buyers may be sent back to."),
     "workflows": Later("workflow", "workflows", "Workflows of Temporal whose task keeps failing."),
     "sweep": Later("sweep", "sweep", "Look now for payments without a workflow and for webhooks that nobody has read."),

@@ -11,7 +11,9 @@ from cli.pages.page import Page
 from db import api_key
 from db.api_key import ApiKey
 from db.core.database import Database
+from db.people.reseal import MOVED
 from domain.access import EVERY_SCOPE
+from services.keyring import Rotated
 
 
 async def keys_page(database: Database) -> Page:
@@ -33,6 +35,25 @@ def rotated(key_id: str, old: str, hours: int, secret: str) -> RenderableType:
 
 def _with_secret(words: str, secret: str) -> RenderableType:
     return Group(look.text(words), look.whole((secret, "bold green")))
+
+
+def ring_rotated(made: Rotated) -> RenderableType:
+    """The page of encryption keys after everything was encrypted again."""
+    table = look.table("column", "encrypted again", "under which keys now", right=("encrypted again",))
+    for name, count in made.done.items():
+        keys = ", ".join(f"{key} ({rows:,})" for key, rows in sorted(made.in_use[name].items()))
+        table.add_row(name, f"{count:,}", keys or "the keys of people" if name in MOVED else keys or "nothing stored")
+    words = f"Nothing in PostgreSQL is under an older key than {made.current}."
+    if made.left:
+        counts = ", ".join(f"{count:,} under {key}" for key, count in sorted(made.left.items()))
+        words = f"Not done: {counts}. Restart what still has the older key in front, then run this again."
+    return Group(table, "", look.text(words), look.text(_HISTORIES))
+
+
+_HISTORIES = (
+    "Drop an older key once the payments that began under it have left Temporal: its histories stay under the key they "
+    "were written with until the namespace's retention has passed."
+)
 
 
 def _state(row: ApiKey, now: datetime) -> tuple[str, str]:

@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 
 from cli import documents
+from cli.connection import keyring_if_any
 from cli.pages import format as look
 from cli.pages.books import books_table
 from cli.pages.dispute import disputes_table
@@ -21,7 +22,7 @@ from db.core.database import Database
 from db.dispute import find as disputes
 from db.ledger import posting as ledger
 from db.ledger.posting import Wanted
-from db.payment import charge, find
+from db.payment import action, charge, find
 from db.payment.record import Charge, Payment, Transition
 from db.refund import find as refunds
 from domain.ids import payment_workflow_id
@@ -89,8 +90,10 @@ def _head(settings: Settings, row: Payment) -> RenderableType:
         facts.add_row("cancel", f"asked for by {row.cancel_requested_by} at {look.time(row.cancel_requested_at)}")
     if row.return_url:
         facts.add_row("returns to", row.return_url)
-    if row.next_action:
-        facts.add_row("buyer has to", str(row.next_action.get("url", "")))
+    if row.next_action or row.sealed_action:
+        ring = keyring_if_any(settings)
+        step = action.opened(ring, row) if ring is not None else None
+        facts.add_row("buyer has to", step.url if step else "… (PAYSAGA_ENCRYPTION_KEYS is not set here)")
     workflow_id = payment_workflow_id(row.id)
     facts.add_row("workflow", workflow_id)
     if settings.temporal_ui_url:

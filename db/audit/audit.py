@@ -22,6 +22,7 @@ from db.audit.disputes import DISPUTES
 from db.audit.invariant import Answer, Finder, Invariant, Violation
 from db.audit.payments import PAYMENTS
 from db.audit.payouts import PAYOUTS
+from db.audit.people import PEOPLE
 from db.audit.reconciliation import RECONCILIATION
 from db.audit.refunds import REFUNDS
 from db.audit.seal import SEAL_CODE, seal_invariant
@@ -72,6 +73,7 @@ INVARIANTS: tuple[Invariant, ...] = tuple(
             *REFUNDS,
             *DISPUTES,
             *PAYOUTS,
+            *PEOPLE,
             *RECONCILIATION,
         ),
         key=lambda invariant: (invariant.code[0], int(invariant.code[1:])),

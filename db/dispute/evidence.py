@@ -1,6 +1,7 @@
 """Evidence: stored encrypted, submitted once, and refused or overtaken."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -8,11 +9,15 @@ from sqlalchemy import and_, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db import audit_log, task
+from db.core.keyring import Keyring
 from db.dispute import find
 from db.dispute.record import Dispute, Evidence
 from db.dispute.step import close_tasks
 from db.payment import payment
-from db.schema.dispute import dispute_evidence, dispute_transition
+from db.people import person
+from db.schema.dispute import dispute, dispute_evidence, dispute_transition
+from db.schema.payment import payment as payment_table
+from db.schema.person import person as person_table
 from domain.dispute import BookEvidenceStep, EvidenceWarningStep
 from domain.errors import Conflict
 from domain.model import Failure
@@ -22,19 +27,20 @@ from domain.status import DISPUTE_ENDED, DisputeStatus
 
 @dataclass(frozen=True)
 class NewEvidence:
-    """`fields` are encrypted: they tell of the buyer."""
+    """`fields`: name → text, which tells of the buyer and is stored under the buyer's key."""
 
     id: str
-    fields: bytes
-    field_names: Sequence[str]
+    fields: Mapping[str, str]
     actor: str
 
 
-async def store(connection: AsyncConnection, dispute_id: str, new: NewEvidence, at: datetime) -> Dispute:
+async def store(
+    connection: AsyncConnection, keyring: Keyring, dispute_id: str, new: NewEvidence, at: datetime
+) -> Dispute:
     """Keep evidence for the dispute's workflow to submit. Raises Conflict `dispute_closed`, `evidence_late`,
     `evidence_submitted`."""
     existing = await find.get(connection, dispute_id)
-    await payment.lock(connection, existing.payment_id)
+    owner = await payment.lock(connection, existing.payment_id)
     row = await find.get(connection, dispute_id)
     if row.status in DISPUTE_ENDED:
         raise Conflict(f"The dispute is {row.status}.", code="dispute_closed")
@@ -42,18 +48,20 @@ async def store(connection: AsyncConnection, dispute_id: str, new: NewEvidence, 
         raise Conflict(f"Evidence was due by {row.evidence_due_at:%Y-%m-%d %H:%M} UTC.", code="evidence_late")
     if row.status is DisputeStatus.UNDER_REVIEW or await _submitted(connection, row):
         raise Conflict("Evidence was submitted already; the bank takes it once.", code="evidence_submitted")
+    key = await person.key_of(connection, keyring, row.tenant_id, owner.buyer_id)
+    plain, names = json.dumps(dict(new.fields), ensure_ascii=False), sorted(new.fields)
     await connection.execute(
         insert(dispute_evidence).values(
             id=new.id,
             tenant_id=row.tenant_id,
             dispute_id=row.id,
-            fields=new.fields,
-            field_names=list(new.field_names),
+            fields=key.seal(keyring, plain, bound_to=f"{new.id}:fields"),
+            field_names=names,
             status="STORED",
             actor=new.actor,
         )
     )
-    detail = {"evidence": new.id, "fields": list(new.field_names)}
+    detail = {"evidence": new.id, "fields": names}
     await audit_log.record(connection, row.tenant_id, new.actor, "dispute.evidence", row.id, detail)
     return row
 
@@ -74,13 +82,24 @@ async def _submitted(connection: AsyncConnection, row: Dispute) -> bool:
     return bool(found)
 
 
-async def sealed_fields(connection: AsyncConnection, evidence_id: str) -> bytes:
-    """The encrypted fields."""
-    found: bytes | None = await connection.scalar(
-        select(dispute_evidence.c.fields).where(dispute_evidence.c.id == evidence_id)
+async def fields_of(connection: AsyncConnection, keyring: Keyring, evidence_id: str) -> dict[str, str]:
+    """Name → text, as it is submitted. Raises Undecryptable."""
+    query = (
+        select(dispute_evidence.c.fields, person_table.c.key)
+        .select_from(dispute_evidence.join(dispute).join(payment_table, payment_table.c.id == dispute.c.payment_id))
+        .outerjoin(
+            person_table,
+            and_(
+                person_table.c.tenant_id == payment_table.c.tenant_id,
+                person_table.c.buyer_id == payment_table.c.buyer_id,
+            ),
+        )
+        .where(dispute_evidence.c.id == evidence_id)
     )
-    assert found is not None, "evidence is never deleted"
-    return found
+    row = (await connection.execute(query)).one()
+    plain = keyring.decrypt(row.fields, bound_to=f"{evidence_id}:fields", person_key=row.key)
+    fields: dict[str, str] = json.loads(plain)
+    return fields
 
 
 async def of_dispute(connection: AsyncConnection, dispute_id: str) -> list[Evidence]:

@@ -11,16 +11,18 @@ from db import audit_log, merchant, risk, tenant
 from db.core import deadline, idempotency
 from db.core.database import Database, LockTimeout, constraint
 from db.core.idempotency import Claim, Request
+from db.core.keyring import Keyring
 from db.merchant import Merchant
 from db.payment import find, payment
 from db.payment.payment import NewPayment
+from db.people import person
 from domain.errors import Conflict, Unprocessable
 from domain.money import FeeRule, to_major
 from domain.risk import Stage
 from domain.status import MerchantStatus
 
 
-async def store(database: Database, new: NewPayment, request: Request) -> tuple[Claim, NewPayment]:
+async def store(database: Database, keyring: Keyring, new: NewPayment, request: Request) -> tuple[Claim, NewPayment]:
     """Store it, or find what the key stored before. A refusal writes nothing, so it does not burn the key. Returns the
     payment as it was stored: with its fees, and how it is judged.
 
@@ -35,7 +37,7 @@ async def store(database: Database, new: NewPayment, request: Request) -> tuple[
         if claim.replayed:
             return claim, new
         await _require_own_site(connection, new)
-        complete = await _with_terms(connection, new)
+        complete = await _with_email(connection, keyring, await _with_terms(connection, new))
         await payment.create(connection, complete)
         await audit_log.record(connection, new.tenant_id, new.actor, "payment.create", new.id, _said(complete))
         return claim, complete
@@ -46,6 +48,16 @@ async def store(database: Database, new: NewPayment, request: Request) -> tuple[
         raise idempotency.in_progress(error) from error
     except IntegrityError as error:
         raise await _conflict(database, new, error) from error
+
+
+async def _with_email(connection: AsyncConnection, keyring: Keyring, new: NewPayment) -> NewPayment:
+    """With the address encrypted under the buyer's key."""
+    if new.email is None:
+        return new
+    sealed = await person.seal_email(
+        connection, keyring, new.tenant_id, new.buyer_id, new.email, bound_to=f"{new.id}:email"
+    )
+    return replace(new, buyer_email=sealed)
 
 
 def _said(new: NewPayment) -> dict[str, str]:

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import func, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db import audit_log, risk, task
-from db.payment import acceptance, payment
+from db.core.keyring import Keyring
+from db.payment import acceptance, action, payment
 from db.payment import charge as charges
 from db.payment.capture import inactive_seller
 from db.payment.record import Payment
@@ -24,7 +26,7 @@ from domain.unknown import TASK_KIND
 _ASKED_ABOUT = (RefundStatus.FAILED, RefundStatus.NEEDS_ATTENTION)
 
 
-async def wait_in_status(connection: AsyncConnection, step: WaitStep) -> WaitState:
+async def wait_in_status(connection: AsyncConnection, keyring: Keyring, step: WaitStep) -> WaitState:
     """Let the payment wait in a status. From this commit on webhooks are signalled to the workflow; those that came
     before are reported as `nudged`, so that none falls between the two."""
     locked = await payment.lock(connection, step.payment_id)
@@ -43,13 +45,16 @@ async def wait_in_status(connection: AsyncConnection, step: WaitStep) -> WaitSta
     deadline = locked.deadline_at if stays else None
     if deadline is None and step.deadline_s is not None:
         deadline = step.at + timedelta(seconds=step.deadline_s)
-    action = step.result.next_action if step.result is not None else None
-    shown = locked.next_action if step.result is None and same else (action.model_dump() if action else None)
-    fields = {
+    fields: dict[str, Any] = {
         "deadline_at": deadline,
         "next_check_at": step.at + timedelta(seconds=step.next_check_s),
-        "next_action": shown if step.status is Status.REQUIRES_ACTION else None,
     }
+    asks = step.status is Status.REQUIRES_ACTION
+    if not (asks and same and step.result is None):
+        shown = step.result.next_action if asks and step.result is not None else None
+        # One that is stored stays as it is: encrypted at every look, it would come back under an older key.
+        if locked.sealed_action is None or action.opened(keyring, locked) != shown:
+            fields |= {"next_action": None, "sealed_action": action.sealed(keyring, locked.id, shown)}
     if same:
         await payment.touch(connection, locked.id, **fields)
     else:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import and_, func, insert, or_, select, update
 from sqlalchemy.dialects.postgresql import distinct_on
@@ -14,6 +14,7 @@ from db.core import outbox
 from db.payment.record import Charge, Order, Payment, payment_of
 from db.schema.messages import webhook_inbox
 from db.schema.payment import charge, payment, payment_order, payment_order_transition
+from db.schema.person import person
 from domain.events import Event, order_event_data, order_event_type
 from domain.ids import charge_key, new_id
 from domain.model import Failure
@@ -35,7 +36,8 @@ class NewOrder:
 
 @dataclass(frozen=True)
 class NewPayment:
-    """A payment that is checked and not stored yet. `token` and `buyer_email` are encrypted; amounts in minor units.
+    """A payment that is checked and not stored yet. `token` is encrypted, and so is `buyer_email`, once the key of the
+    buyer is known, of the address `email`; amounts in minor units.
 
     `may_authorize`: the PSP can reserve the amount with this method and capture it later. `return_url` and
     `statement_descriptor` as they are sent to the PSP, empty: none; `return_origin`: the site of the return URL, where
@@ -46,7 +48,6 @@ class NewPayment:
     tenant_id: str
     checkout_id: str | None
     buyer_id: str
-    buyer_email: bytes | None
     currency: str
     psp: str
     method: str
@@ -56,6 +57,8 @@ class NewPayment:
     confirmed: bool
     send_for_s: float
     actor: str
+    email: str | None = None
+    buyer_email: bytes | None = None
     may_authorize: bool = False
     authorize_only: bool = False
     capture_by_request: bool = False
@@ -224,12 +227,23 @@ _UNREAD = {"token", "buyer_email", "card_fingerprint", "version"}
 _COLUMNS = [column for column in payment.c if column.name not in _UNREAD]
 
 
-async def secrets_of(connection: AsyncConnection, payment_id: str) -> tuple[bytes, bytes | None]:
-    """The encrypted token and e-mail address: read only by the step that charges."""
-    row = (
-        await connection.execute(select(payment.c.token, payment.c.buyer_email).where(payment.c.id == payment_id))
-    ).one()
-    return row.token, row.buyer_email
+class Secrets(NamedTuple):
+    """Token and e-mail address, encrypted; `person_key` is the buyer's, as it is stored."""
+
+    token: bytes
+    email: bytes | None
+    person_key: bytes | None
+
+
+async def secrets_of(connection: AsyncConnection, payment_id: str) -> Secrets:
+    """Read only by the steps that ask the PSP about the buyer's card."""
+    buyer = and_(person.c.tenant_id == payment.c.tenant_id, person.c.buyer_id == payment.c.buyer_id)
+    query = (
+        select(payment.c.token, payment.c.buyer_email, person.c.key)
+        .select_from(payment.outerjoin(person, buyer))
+        .where(payment.c.id == payment_id)
+    )
+    return Secrets(*(await connection.execute(query)).one())
 
 
 # --- writing, always under `lock` ---
@@ -269,7 +283,7 @@ async def move(
         "updated_at": func.greatest(at, payment.c.updated_at),
     }
     if status in TERMINAL:
-        values |= {"next_action": None, "deadline_at": None, "next_check_at": None}
+        values |= {"next_action": None, "sealed_action": None, "deadline_at": None, "next_check_at": None}
     await connection.execute(update(payment).where(payment.c.id == locked.id).values(**values | (fields or {})))
     if status in TERMINAL:
         # A webhook that says "paid" about a payment that ends unpaid is left for the sweeper: it is a late charge.

@@ -107,6 +107,7 @@ class Payment(Frozen):
     risk_version: int | None
     buyer_country: str | None
     next_action: dict[str, Any] | None
+    sealed_action: bytes | None
     deadline_at: datetime | None
     next_check_at: datetime | None
     created_at: datetime

@@ -1,6 +1,18 @@
 """The tables, one file per noun. Amounts are BIGINT minor units beside an ISO 4217 code; every row has its tenant."""
 
-from db.schema import dispute, ledger, merchant, messages, operator, payment, payout, reconciliation, refund, tenant
+from db.schema import (
+    dispute,
+    ledger,
+    merchant,
+    messages,
+    operator,
+    payment,
+    payout,
+    person,
+    reconciliation,
+    refund,
+    tenant,
+)
 from db.schema.base import metadata
 
 __all__ = [
@@ -12,6 +24,7 @@ __all__ = [
     "operator",
     "payment",
     "payout",
+    "person",
     "reconciliation",
     "refund",
     "tenant",

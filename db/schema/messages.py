@@ -47,6 +47,8 @@ webhook_inbox = Table(
     UniqueConstraint("psp", "event_id"),
     CheckConstraint("status IN ('RECEIVED', 'PROCESSED', 'IGNORED', 'DEAD')", name="status"),
     Index("ix_webhook_inbox_waiting", "payment_id", "received_at", postgresql_where=text("status = 'RECEIVED'")),
+    # What the retention looks through: payloads that are still kept.
+    Index("ix_webhook_inbox_kept", "received_at", postgresql_where=text("payload <> '{}'")),
     Index("ix_webhook_inbox_payout", "payout_id", postgresql_where=text("status = 'RECEIVED'")),
 )
 

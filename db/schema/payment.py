@@ -16,7 +16,7 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from db.schema.base import _amount, _created, _flag, _history_seq, _id, _json, _moment, _tenant, _text, _words, metadata
 from domain.risk import ReviewDecision, Stage, Verdict
@@ -53,7 +53,8 @@ payment = Table(
     Column("risk_version", Integer, comment="the rule set that judges it"),
     _text("buyer_country", required=False),
     _text("card_fingerprint", required=False),
-    _json("next_action"),
+    Column("next_action", JSONB(none_as_null=True), comment="in clear, of an earlier release"),
+    Column("sealed_action", LargeBinary, comment="the buyer's next step, encrypted"),
     _moment("deadline_at"),
     _moment("next_check_at"),
     Column("version", Integer, nullable=False, server_default="0"),

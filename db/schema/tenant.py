@@ -66,6 +66,7 @@ idempotency_key = Table(
     Column("request_hash", LargeBinary, nullable=False),
     _text("object_id"),
     _created(),
+    Index("ix_idempotency_key_created", "created_at"),
 )
 
 operator_task = Table(

@@ -155,6 +155,17 @@ PLANTED_PAYOUTS = [
         "UPDATE ledger_transaction SET source_id = 'po_other' WHERE kind = 'release' AND payment_id = :'sold_1'",
         "release of po_other: is no release of an order of its own",
     ),
+    # --- P14: who is forgotten ---
+    (
+        "P14",
+        "UPDATE person SET forgotten_at = now(), key = NULL",
+        "under a key that is not there",
+    ),
+    (
+        "P14",
+        "UPDATE person SET forgotten_at = now()",
+        "still has what tells of them",
+    ),
     # --- their part in other invariants ---
     (
         "I8",

@@ -18,6 +18,7 @@ AT_THE_TERMINAL_ALONE = {
     "operators add": "people are let in by whoever runs Paysaga",
     "operators reset": "as they are added",
     "operators disable": "as they are added",
+    "forget": "whoever runs Paysaga answers for what is kept",
     "refunds resolve": "a person's decision is told to the workflow, which is done in the Temporal UI too",
     "tenants allow-return-url": "whoever runs Paysaga decides where buyers may be sent",
     "tenants forbid-return-url": "as they are allowed",

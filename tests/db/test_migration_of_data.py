@@ -14,7 +14,9 @@ from config.settings import DEVELOPMENT_API_KEY
 from db.core.database import Database
 from db.core.keyring import Keyring
 from db.core.migrate import grant_login, migrate
+from db.people.reseal import MOVED
 from embedded.stack import EmbeddedStack
+from services import keyring as keyrings
 from services.audit import audit
 from tests.support.deployment import Deployment
 from tests.support.shop import Shop
@@ -89,6 +91,10 @@ async def test_no_row_is_lost_and_the_books_are_sound(
     assert all(keyring.decrypt(row["token"], bound_to=f"{row['id']}:token").startswith("pm_") for row in tokens)
     database = Database(url, pool_size=0)
     try:
+        assert await audit(database) == []
+        rotated = await keyrings.rotate(database, keyring)
+        assert rotated.done["dispute_evidence.fields"] > 0
+        assert {name: rotated.in_use[name] for name in MOVED} == {name: {} for name in MOVED}
         assert await audit(database) == []
     finally:
         await database.close()

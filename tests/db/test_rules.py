@@ -1,5 +1,6 @@
 """The rules that PostgreSQL enforces by itself, tried with the application's own login."""
 
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -145,11 +146,31 @@ async def test_what_is_written_stays(app: Connection, owner: Connection, table: 
                 await owner.execute(statement)
 
 
-async def test_the_application_deletes_nothing_anywhere(app: Connection, owner: Connection) -> None:
+async def test_a_note_alone_can_be_forgotten_in_the_audit_log(app: Connection, owner: Connection) -> None:
+    columns = "tenant_id, actor, action, object_id, detail"
+    values = """'platform', 'olga', 'task.close', 'task_forget', '{"kind": "stuck", "note": "Asha rang"}'"""
+    await app.execute(f"INSERT INTO audit_log ({columns}) VALUES ({values})")
+    for login, refusal in ((app, asyncpg.InsufficientPrivilegeError), (owner, asyncpg.RestrictViolationError)):
+        await login.execute("SET paysaga.forgetting = 'on'")
+        with pytest.raises(refusal):
+            await login.execute("UPDATE audit_log SET actor = 'bo', detail = '{}' WHERE object_id = 'task_forget'")
+        await login.execute("RESET paysaga.forgetting")
+    for changed in (1, 0):
+        assert await app.fetchval("SELECT forget_notes(ARRAY['task_forget'])") == changed
+    row = await owner.fetchrow("SELECT actor, detail FROM audit_log WHERE object_id = 'task_forget'")
+    assert (row["actor"], json.loads(row["detail"])) == ("olga", {"kind": "stuck", "note": "forgotten"})
+
+
+OF_A_TIME = ("idempotency_key", "person_email")
+"""Keys whose time is over, and the addresses of who is forgotten."""
+
+
+async def test_the_application_deletes_nothing_anywhere_else(app: Connection, owner: Connection) -> None:
     tables = await owner.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
     for table in [row["tablename"] for row in tables]:
-        with pytest.raises(asyncpg.InsufficientPrivilegeError):
-            await app.execute(f"DELETE FROM {table}")
+        if table not in OF_A_TIME:
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await app.execute(f"DELETE FROM {table}")
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await app.execute(f"TRUNCATE {table}")
 

@@ -100,7 +100,6 @@ class Scenario:
             tenant_id=tenant or self.tenant,
             checkout_id=None,
             buyer_id="buyer",
-            buyer_email=None,
             currency="INR",
             psp="stripe",
             method="card",

@@ -1,12 +1,13 @@
 """What the sweeper does for reconciliation: runs that nobody carries out; what is overdue, while runs hang or fail."""
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any, cast
 
 import pytest
 from temporalio.testing import ActivityEnvironment
 
-from activities.sweep import SweepActivities
+from activities.sweep import Retention, SweepActivities
 from db.reconciliation import run as runs
 from domain.reconciliation.reconciliation import BY_ITSELF
 from domain.sweep import SweepReport
@@ -29,7 +30,10 @@ class Workflows:
 
 
 async def swept(scenario: Scenario, workflows: Workflows, after_s: float = -1) -> SweepReport:
-    steps = SweepActivities(scenario.database, cast(WorkflowClient, workflows), workflows.reconcile, after_s=after_s)
+    retention = Retention(payloads=timedelta(days=90), keys=timedelta(days=90))
+    steps = SweepActivities(
+        scenario.database, cast(WorkflowClient, workflows), workflows.reconcile, after_s=after_s, retention=retention
+    )
     report: SweepReport = await ActivityEnvironment().run(steps.sweep_reconciliations)
     return report
 

@@ -72,3 +72,30 @@ def test_rotation() -> None:
 def test_a_setting_that_is_no_keyring(text: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
         Keyring.parse(text)
+
+
+# --- people ---
+
+
+def test_what_is_known_of_a_person_is_gone_with_the_key() -> None:
+    person_key = RING.new_person_key("prs_1")
+    sealed = RING.encrypt_of("prs_1", person_key, "a@example.com", bound_to="pay_1:email")
+    assert RING.decrypt(sealed, bound_to="pay_1:email", person_key=person_key) == "a@example.com"
+    other = RING.new_person_key("prs_1")
+    for key_of_person, place in ((None, "pay_1:email"), (other, "pay_1:email"), (person_key, "pay_2:email")):
+        with pytest.raises(Undecryptable):
+            RING.decrypt(sealed, bound_to=place, person_key=key_of_person)
+
+
+def test_a_key_of_a_person_is_wrapped_for_that_person() -> None:
+    """Copied to another person's row it opens nothing."""
+    with pytest.raises(Undecryptable):
+        RING.encrypt_of("prs_2", RING.new_person_key("prs_1"), "a@example.com", bound_to="pay_1:email")
+
+
+def test_a_digest_is_found_under_every_key_of_the_ring() -> None:
+    both = Keyring.parse(f"k2:{key(2)},k1:{key(1)}")
+    (old,) = RING.digests("address", "a@example.com")
+    assert both.digests("address", "a@example.com")[1] == old
+    assert old != RING.digests("another purpose", "a@example.com")[0]
+    assert b"example" not in old
