@@ -10,6 +10,7 @@ from activities.queues import Queue, on
 from activities.retry import SHORT, retry_delay, try_again
 from db.core.database import Database
 from db.core.keyring import Keyring
+from db.payment import action as next_action
 from db.payment import charge, payment
 from db.payment.payment import Secrets
 from db.payment.record import Payment
@@ -96,9 +97,10 @@ class ChargeActivities:
             return ChargeResult(outcome=ChargeOutcome.VOIDED)  # declined without an object: there is nothing to pay
         timeout_s = self._fast_timeout_s if activity.info().is_local else self._timeout_s
         charge_id = row.charge.id
-        result = await self._psp(row).void_charge(
+        answer = await self._psp(row).void_charge(
             reference, charge_id=charge_id, key=void_key(charge_id), timeout_s=timeout_s
         )
+        result = await self._without_action(row, answer)
         if result.outcome is ChargeOutcome.UNKNOWN:
             if activity.info().is_local:
                 raise try_again(result.reason or "")
@@ -180,11 +182,24 @@ class ChargeActivities:
         if not row.open or not await self._may_send(row):
             return await self._look(row, timeout_s)
         secrets = await self._database.read(lambda c: payment.secrets_of(c, row.id))
-        return await self._psp(row).charge(self._request(row, secrets), timeout_s=timeout_s)
+        result = await self._psp(row).charge(self._request(row, secrets), timeout_s=timeout_s)
+        return await self._without_action(row, result)
 
     async def _retrieve(self, row: Payment, reference: str, timeout_s: float) -> ChargeResult:
         psp = self._psp(row)
-        return await psp.retrieve_charge(reference, charge_id=row.charge.id, timeout_s=timeout_s)
+        result = await psp.retrieve_charge(reference, charge_id=row.charge.id, timeout_s=timeout_s)
+        return await self._without_action(row, result)
+
+    async def _without_action(self, row: Payment, result: ChargeResult) -> ChargeResult:
+        """An answer for the workflow. The buyer's next step goes on the payment's row instead: its address may hold the
+        PSP's client secret, no decision depends on it, and a history would keep it at every look."""
+        action = result.next_action
+        if action is None:
+            return result
+        if next_action.opened(self._keyring, row) != action:
+            stored = next_action.sealed(self._keyring, row.id, action)
+            await self._database.run(lambda c: next_action.keep(c, row.id, stored))
+        return result.model_copy(update={"next_action": None})
 
     def _request(self, row: Payment, secrets: Secrets) -> ChargeRequest:
         """The same bytes at every attempt: the PSP compares the parameters under a key."""
@@ -212,7 +227,7 @@ class ChargeActivities:
             created_from=row.charge.created_at - _CLOCK_SLACK,
             created_to=row.charge.send_until + _CLOCK_SLACK,
         )
-        return await self._psp(row).find_charge(lookup, timeout_s=timeout_s)
+        return await self._without_action(row, await self._psp(row).find_charge(lookup, timeout_s=timeout_s))
 
 
 def _dated(result: ChargeResult) -> ChargeResult:

@@ -139,11 +139,17 @@ async def session_of(request: Request, token: str) -> Session:
     return session
 
 
-async def _of_api_key(request: Request, secret: str) -> Principal:
+async def owner_of_key(request: Request, secret: str) -> Principal:
+    """Raises Unauthorized `api_key_invalid`."""
     principals: Principals = request.app.state.principals
     who = await principals.of(secret, await runtime(request))
     if who is None:
         raise Unauthorized("The API key is not known, was revoked or has expired.", code="api_key_invalid")
+    return who
+
+
+async def _of_api_key(request: Request, secret: str) -> Principal:
+    who = await owner_of_key(request, secret)
     page = foreign_page(request)
     if page is not None:
         _log.warning("secret_key_in_browser", key=who.actor, origin=page[:_ORIGIN_SHOWN_MAX])
@@ -176,10 +182,15 @@ async def authorize(request: Request, scopes: Sequence[str], *, page: bool = Fal
             return who
         detail = "A client token reads and confirms its one payment, and nothing else."
         raise Forbidden(detail, code="client_token_refused")
+    require_scopes(who, scopes)
+    return who
+
+
+def require_scopes(who: Principal, scopes: Sequence[str]) -> None:
+    """Raises Forbidden `scope_missing`."""
     missing = [scope for scope in scopes if scope not in who.scopes]
     if missing:
         raise Forbidden(f"The API key, token or role lacks the scope {missing[0]}.", code="scope_missing")
-    return who
 
 
 async def principal(request: Request, scopes: SecurityScopes, _: Annotated[object, Depends(bearer)]) -> Principal:

@@ -8,6 +8,7 @@ from fastapi import FastAPI
 
 from api import (
     audit_log,
+    codec,
     discrepancy,
     dispute,
     docs,
@@ -43,6 +44,7 @@ from api.strict import BodyLimit, HeadAsGet
 from config.settings import Settings
 from runtime.temporal import register_search_attributes
 from runtime.wiring import SettingMissing, open_runtime
+from services.codec import Histories
 from services.password import PasswordHasher
 from services.session import Sessions
 from workers.worker import payment_worker, running
@@ -68,6 +70,7 @@ def create_app(settings: Settings) -> FastAPI:
             )
             app.state.origins = Origins()
             app.state.tokens = tokens
+            app.state.histories = Histories(runtime.database, runtime.keyring)
             app.state.admission = Admission(settings.api_payments_max)
             app.state.uploads = Admission(UPLOADS_MAX, "files")
             workers = [payment_worker(runtime)] if settings.api_worker else []
@@ -107,6 +110,7 @@ def create_app(settings: Settings) -> FastAPI:
         audit_log,
         session,
         login,
+        codec,
         webhook,
         health,
     ):
@@ -116,9 +120,14 @@ def create_app(settings: Settings) -> FastAPI:
 
 def _guard(app: FastAPI, settings: Settings, counts: Counts) -> None:
     """Put in front of the routes what looks at every request, the innermost first."""
-    larger = {"/v1/reconciliations/files": settings.reconcile_file_max_bytes, "/webhooks/": webhook.EVENT_BYTES_MAX}
+    larger = {
+        "/v1/reconciliations/files": settings.reconcile_file_max_bytes,
+        "/webhooks/": webhook.EVENT_BYTES_MAX,
+        codec.PATH: codec.BYTES_MAX,
+    }
     app.add_middleware(BodyLimit, bytes_max=settings.api_max_body_bytes, larger=larger)
     app.add_middleware(CrossOrigin)
+    app.add_middleware(codec.CodecCors, settings=settings)
     app.add_middleware(RateLimit, settings=settings, counts=counts)
     app.add_middleware(Deadlines, longest_s=settings.api_begin_within_s)
     app.add_middleware(RetryAfter)

@@ -383,3 +383,6 @@ RESOLUTIONS: dict[str, Any] = {
         "value": {"decision": "adjust", "note": "The PSP confirmed it by mail"},
     },
 }
+
+PAYLOADS = {"payloads": [{"metadata": {"encoding": "anNvbi9wbGFpbg=="}, "data": "eyJyZWFzb24iOiJudWRnZSJ9"}]}
+"""Of Temporal's protocol, in base64: `json/plain`, and a nudge."""

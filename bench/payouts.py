@@ -30,6 +30,7 @@ from embedded.errors import StackError
 from embedded.stack import EmbeddedStack, free_settings
 from runtime.runs import payout_run_input
 from runtime.temporal import connect
+from runtime.wiring import keyring_of
 
 DATE = date(2026, 1, 31)
 RAISED = {
@@ -166,7 +167,9 @@ async def run(count: int, console: Console) -> Report:
         await books.create_sellers(database, count)
         await books.fund(database, count, "first")
         console.print(f"{count:,} sellers are due")
-        return await Bench(stack, database, await connect(stack.settings), psp, count, console).measure()
+        return await Bench(
+            stack, database, await connect(stack.settings, keyring_of(stack.settings)), psp, count, console
+        ).measure()
 
 
 def show(report: Report, console: Console) -> None:

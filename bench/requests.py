@@ -22,7 +22,7 @@ from domain.ids import charge_key, new_id
 from domain.psp import ChargeOutcome, ChargeRequest
 from gateways.registry import open_psp
 from runtime.temporal import connect
-from runtime.wiring import psp_accounts
+from runtime.wiring import keyring_of, psp_accounts
 
 CURRENCY = "INR"
 AMOUNT = "500.00"
@@ -152,7 +152,7 @@ class NoOps(Requests):
     async def open(self) -> None:
         settings = Settings()
         _require_loopback(f"temporal://{settings.temporal_address}")
-        self._temporal: Client = await connect(settings)
+        self._temporal: Client = await connect(settings, keyring_of(settings))
         await self._stack.enter_async_context(noop_worker(self._temporal))
 
     async def send(self) -> str:

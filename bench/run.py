@@ -28,6 +28,7 @@ from embedded.display import Display
 from embedded.errors import StackError
 from embedded.stack import DATABASE, EmbeddedStack, free_settings
 from runtime.temporal import connect
+from runtime.wiring import keyring_of
 
 RAISED = {"stripe_rate_per_s": 10_000.0, "stripe_concurrency_max": 1_000}
 """The pacing protects the account at a real PSP; left as it is, it could be all that is measured."""
@@ -149,7 +150,9 @@ class _Bench:
             opened.push_async_callback(books.close)
             counters = await CounterReader.connect(stack)
             opened.push_async_callback(counters.close)
-            bench = cls(options, display, stack, books, counters, await connect(stack.settings))
+            bench = cls(
+                options, display, stack, books, counters, await connect(stack.settings, keyring_of(stack.settings))
+            )
             await bench._prepare()
             yield bench
 

@@ -115,6 +115,10 @@ class Settings(BaseSettings):
     temporal_port: int = 7233
     temporal_ui_port: int = 8233
     temporal_ui_url: str | None = Field(default=None, description="where operators open the UI, for the links we print")
+    codec_local_api_key: SecretStr | None = Field(
+        default=None,
+        description="the API key as which a Temporal UI on this machine decrypts; set by the embedded stack alone",
+    )
     temporal_namespace: str = "default"
     temporal_task_queue: str = "paysaga"
     temporal_api_key: SecretStr | None = None
@@ -268,7 +272,7 @@ class Settings(BaseSettings):
     # --- secrets of our own ---
     encryption_keys: SecretStr | None = Field(
         default=None,
-        description="AES-256 keys for what is stored encrypted, `id:base64,id:base64`; the first encrypts, all decrypt",
+        description="AES-256 keys of what rows and Temporal keep, `id:base64,…`; the first encrypts, all decrypt",
     )
 
     # --- what is kept for a time alone ---

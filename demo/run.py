@@ -37,6 +37,7 @@ from embedded.errors import StackError
 from embedded.ports import local_url
 from embedded.stack import EmbeddedStack, free_settings
 from runtime.temporal import connect
+from runtime.wiring import keyring_of
 from services.audit import check_everything
 
 _PATIENCE_S = 60.0
@@ -327,7 +328,7 @@ async def _tell(entry: Entry, target: _Target) -> None:
 
 async def _show_books(console: Console, target: _Target) -> bool:
     """The trial balance of all stories together, and the audit of the database that they left behind."""
-    temporal = await connect(target.settings)
+    temporal = await connect(target.settings, keyring_of(target.settings))
     async with _database(target.settings, timeout_s=30.0) as database:
         await _seal(temporal, target.settings)
         balance = await database.read(lambda c: balances(c, by_tenant=False))

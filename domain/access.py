@@ -19,6 +19,7 @@ SCOPES: dict[str, str] = {
     "ledger:read": "show the ledger and the sellers' wallets",
     "reconciliation:read": "show reconciliations and discrepancies",
     "reconciliation:write": "reconcile, upload settlement files, and decide about discrepancies",
+    "histories:read": "decrypt what Temporal keeps, of every tenant",
 }
 """By name, with what each lets its holder do."""
 
@@ -42,6 +43,7 @@ ROLES: dict[str, frozenset[str]] = {
             "ledger:read",
             "reconciliation:read",
             "audit:read",
+            "histories:read",
         }
     ),
     "finance": frozenset(

@@ -60,6 +60,7 @@ class EmbeddedStack:
             port=settings.temporal_port,
             ui_port=settings.temporal_ui_port,
             namespace=settings.temporal_namespace,
+            ui_codec_endpoint=f"{self.api_url}/codec" if "api" in self.pieces else None,
         )
         self.settings = settings
         self._supervisor = Supervisor(self.home, self.display)
@@ -236,6 +237,8 @@ class EmbeddedStack:
             update["stripe_base_url"] = self.sandbox_url
             update["sandbox_url"] = given.sandbox_url or self.sandbox_url
             update["stripe_webhook_secret"] = SecretStr(SANDBOX_WEBHOOK_SECRET)
+        if {"temporal", "seed"} <= self.pieces:
+            update["codec_local_api_key"] = SecretStr(DEVELOPMENT_API_KEY)
         if given.encryption_keys is None:
             update["encryption_keys"] = SecretStr(self.home.encryption_keys())
         return update

@@ -60,9 +60,17 @@ class Temporal:
     metrics_port: int = field(default_factory=free_port)
 
     @classmethod
-    def in_home(cls, home: Home, *, port: int, ui_port: int, namespace: str = "default") -> "Temporal":
-        """The server of a data folder."""
-        return cls(database=home.temporal_database, port=port, ui_port=ui_port, namespace=namespace)
+    def in_home(
+        cls,
+        home: Home,
+        *,
+        port: int,
+        ui_port: int,
+        namespace: str = "default",
+        ui_codec_endpoint: str | None = None,
+    ) -> "Temporal":
+        """The server of a data folder. `ui_codec_endpoint`: where its UI asks for payloads in plain."""
+        return cls(home.temporal_database, port, ui_port, namespace=namespace, ui_codec_endpoint=ui_codec_endpoint)
 
     @property
     def address(self) -> str:

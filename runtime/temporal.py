@@ -6,17 +6,22 @@ from pathlib import Path
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
 from temporalio.client import Client, TLSConfig
-from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.converter import DataConverter
 from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 from temporalio.service import RPCError
 
 from config.settings import Settings
+from db.core.keyring import Keyring
+from runtime.codec import data_converter
 from runtime.patience import Patience
 from runtime.search_attributes import SEARCH_ATTRIBUTES
 
 
-async def connect(settings: Settings, *, lazy: bool = False, patience_s: float | None = None) -> Client:
-    """The Temporal client: one connection per process; `lazy`: made by the first call, which may find nobody.
+async def connect(
+    settings: Settings, keyring: Keyring | None, *, lazy: bool = False, patience_s: float | None = None
+) -> Client:
+    """The Temporal client, which encrypts what it sends: one connection per process; `lazy`: made by the first call,
+    which may find nobody. `keyring`: None for a client that only lists, and neither sends nor reads a payload.
     `patience_s`: for the server's first answer, whichever call waits for it; without one every call is refused with
     RPCError DEADLINE_EXCEEDED."""
     patience = Patience(patience_s) if patience_s is not None else None
@@ -27,7 +32,7 @@ async def connect(settings: Settings, *, lazy: bool = False, patience_s: float |
     client = await Client.connect(
         settings.temporal_address or f"127.0.0.1:{settings.temporal_port}",
         namespace=settings.temporal_namespace,
-        data_converter=pydantic_data_converter,
+        data_converter=data_converter(keyring) if keyring is not None else DataConverter.default,
         api_key=settings.temporal_api_key.get_secret_value() if settings.temporal_api_key else None,
         tls=tls_of(settings),
         runtime=runtime,

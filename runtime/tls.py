@@ -43,7 +43,7 @@ async def _check_database(url: str) -> None:
 
 async def _check_temporal(settings: Settings) -> None:
     try:
-        await connect(settings.model_copy(update={"temporal_metrics_port": None}))
+        await connect(settings.model_copy(update={"temporal_metrics_port": None}), None)
     except RuntimeError as error:
         refusal = next((said for word, said in _REFUSALS.items() if word in str(error)), None)
         if refusal is not None:

@@ -75,7 +75,7 @@ async def open_runtime(
         psps = {name: open_psp(name, account) for name, account in psp_accounts(settings).items()}
         for psp in psps.values():
             stack.push_async_callback(psp.close)
-        temporal = await connect(settings, lazy=lazy, patience_s=temporal_patience_s)
+        temporal = await connect(settings, keyring, lazy=lazy, patience_s=temporal_patience_s)
         yield Runtime(
             settings=settings,
             database=database,

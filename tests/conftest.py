@@ -16,6 +16,7 @@ import pytest
 
 from embedded.stack import EmbeddedStack
 from runtime.temporal import connect
+from runtime.wiring import keyring_of
 from tests.support.deployment import Deployment
 from tests.support.histories import replay_all
 from tests.support.provider import Provider
@@ -104,7 +105,7 @@ async def shared_servers(
         return
     async with started(tmp_path_factory.mktemp("servers")) as stack:
         yield stack
-        await replay_all(await connect(stack.settings))
+        await replay_all(await connect(stack.settings, keyring_of(stack.settings)))
 
 
 _FIRST = (
@@ -161,7 +162,7 @@ async def stoppable(
     """The same, but for a Temporal that only the tests of this process use: they may stop it."""
     async with own_temporal(shared_servers, tmp_path_factory.mktemp("temporal")) as stack:
         yield stack
-        await replay_all(await connect(stack.settings))
+        await replay_all(await connect(stack.settings, keyring_of(stack.settings)))
 
 
 @pytest.fixture(scope="session")

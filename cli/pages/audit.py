@@ -54,7 +54,7 @@ async def _temporal(settings: Settings, console: Console, *, quiet: bool) -> Cli
     """The books can be audited while Temporal is down; then it is said that I17 was left out."""
     with suppress(RPCError, RuntimeError, TimeoutError):
         async with asyncio.timeout(TEMPORAL_PATIENCE_S):
-            return await connect(settings)
+            return await connect(settings, None)
     if not quiet:
         console.print(look.text((f"Temporal does not answer, so {WORKFLOWS_CODE} is left out.", "yellow")))
     return None

@@ -9,17 +9,16 @@ from typing import Any
 from rich.console import Group, RenderableType
 
 from cli import documents
+from cli.connection import keyring_of
 from cli.files import Unwritable, opened, written
 from cli.pages import format as look
 from cli.pages.page import Page, as_line
 from cli.refusals import refusals
 from config.settings import Settings
 from db.core.database import Database
-from db.core.keyring import Keyring
 from db.reconciliation import log as logs
 from db.reconciliation import report as reports
 from domain.statement import csv_line
-from embedded.errors import StackError
 from embedded.ports import local_url
 from services.reconciliation import report_page
 from services.reconciliation import run as reconciliation
@@ -91,12 +90,9 @@ async def _written(path: Path, log: Path | None, *, open_it: bool) -> str:
 
 
 def _link(settings: Settings, run_id: str, tenant: str | None) -> str | None:
-    if settings.encryption_keys is None:
+    keyring = keyring_of(settings)
+    if keyring is None:
         return None
-    try:
-        keyring = Keyring.parse(settings.encryption_keys.get_secret_value())
-    except ValueError as error:
-        raise StackError(f"PAYSAGA_ENCRYPTION_KEYS is not usable: {error}.") from error
     link = SignedLink.from_now(f"/v1/reconciliations/{run_id}/report", tenant)
     api = (settings.public_url or local_url(settings.api_host, settings.api_port)).rstrip("/")
     return f"{api}{link.path}?{link.query(keyring)}"

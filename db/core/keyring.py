@@ -50,6 +50,10 @@ class Keyring:
             keys[name] = key
         return cls(keys)
 
+    def derived_by_id(self, purpose: str) -> dict[str, bytes]:
+        """The same as `derived`, by the ids of the keys that they are derived from; the current one's first."""
+        return dict(zip(self._keys, self.derived(purpose), strict=True))
+
     def derived(self, purpose: str) -> list[bytes]:
         """A key for another purpose than encryption from each of the ring (HKDF, RFC 5869); the current one's first."""
         return [HKDF(SHA256(), 32, salt=None, info=purpose.encode()).derive(secret) for secret in self._secrets]

@@ -49,12 +49,12 @@ async def wait_in_status(connection: AsyncConnection, keyring: Keyring, step: Wa
         "deadline_at": deadline,
         "next_check_at": step.at + timedelta(seconds=step.next_check_s),
     }
-    asks = step.status is Status.REQUIRES_ACTION
-    if not (asks and same and step.result is None):
-        shown = step.result.next_action if asks and step.result is not None else None
-        # One that is stored stays as it is: encrypted at every look, it would come back under an older key.
-        if locked.sealed_action is None or action.opened(keyring, locked) != shown:
-            fields |= {"next_action": None, "sealed_action": action.sealed(keyring, locked.id, shown)}
+    # The look at the PSP has put it on the row; a workflow whose answer came from an earlier release hands it on.
+    told = step.result.next_action if step.result is not None else None
+    if step.status is not Status.REQUIRES_ACTION:
+        fields |= {"next_action": None, "sealed_action": None}
+    elif told is not None and action.opened(keyring, locked) != told:
+        fields |= {"next_action": None, "sealed_action": action.sealed(keyring, locked.id, told)}
     if same:
         await payment.touch(connection, locked.id, **fields)
     else:

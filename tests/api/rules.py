@@ -84,6 +84,8 @@ RULES: dict[Operation, Rule] = {
     ("GET", "/v1/discrepancies"): Rule("reconciliation:read"),
     ("GET", "/v1/discrepancies/{discrepancy_id}"): Rule("reconciliation:read"),
     ("POST", "/v1/discrepancies/{discrepancy_id}/resolve"): Rule("reconciliation:write"),
+    ("POST", "/codec/decode"): Rule("histories:read"),
+    ("POST", "/codec/encode"): Rule("histories:read"),
     ("POST", "/v1/sessions"): Rule(None),
     ("GET", "/v1/sessions/current"): Rule(None, session=True),
     ("DELETE", "/v1/sessions/current"): Rule(None, session=True),
@@ -114,6 +116,7 @@ MAY: dict[str, frozenset[str]] = {
     "reconciliation:read": _OFFICE,
     "reconciliation:write": frozenset({"finance", "admin"}),
     "audit:read": _OFFICE,
+    "histories:read": frozenset({"operator", "admin"}),
 }
 """Scope → the roles that have it."""
 

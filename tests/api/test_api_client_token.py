@@ -274,6 +274,8 @@ async def test_an_origin_is_scheme_host_and_port(shop: Shop, bad: str) -> None:
 async def test_only_the_two_operations_answer_a_preflight(shop: Shop) -> None:
     document = (await shop.paysaga.http.get("/openapi.json")).json()
     for method, path in others(document):
+        if path.startswith("/codec/"):
+            continue  # of the page of Temporal's UI
         answer = await preflight(shop, "https://shop.example", re.sub(r"\{[^}]*\}", "x", path), method)
         refused(answer, 405, "method_not_allowed")
         assert "access-control-allow-origin" not in answer.headers

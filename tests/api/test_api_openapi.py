@@ -72,6 +72,8 @@ OPERATIONS = {
     "end_session",
     "enrol",
     "receive_webhook",
+    "decode_payloads",
+    "encode_payloads",
     "healthz",
     "readyz",
 }
@@ -131,7 +133,7 @@ def test_every_operation_names_its_scope(document: Document) -> None:
     for _, path, operation in operations(document):
         if path.startswith("/v1/sessions/current"):
             assert operation["security"] == [{"session": []}], path
-        elif path.startswith("/v1/") and path != "/v1/sessions":
+        elif path.startswith(("/v1/", "/codec/")) and path != "/v1/sessions":
             requirements = [(name, *scopes) for one in operation["security"] for name, scopes in one.items()]
             assert {"apiKey", "jwt"} <= {name for name, *_ in requirements} <= schemes.keys(), path
             (scope,) = {scope for _, *scopes in requirements for scope in scopes}

@@ -16,7 +16,7 @@ from tests.audit.copies import Copy
 
 @pytest.fixture
 async def temporal(servers: EmbeddedStack) -> Client:
-    return await connect(servers.settings)
+    return await connect(servers.settings, None)
 
 
 @pytest.fixture

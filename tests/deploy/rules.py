@@ -175,7 +175,7 @@ NOT_PASSED_ON = {
     "home", "api_host", "api_port", "database_url", "database_owner_url", "sandbox_host", "sandbox_port",
     "temporal_address", "temporal_port", "temporal_ui_port", "temporal_namespace", "temporal_task_queue",
     "temporal_api_key", "temporal_tls", "temporal_tls_ca_path", "temporal_tls_cert_path", "temporal_tls_key_path",
-    "temporal_tls_server_name",
+    "temporal_tls_server_name", "codec_local_api_key",
     "worker_metrics_port", "temporal_metrics_port",
 }  # fmt: skip
 """Settings that the file itself decides: addresses, ports and logins between its containers."""

@@ -313,7 +313,8 @@ async def test_no_more_are_made_than_the_psp_takes(paysaga: Deployment, shop: Sh
 
     async def waiting() -> bool:
         pending = (await handle.describe()).raw_description.pending_activities
-        return any(b"waiting for the PSP" in p.data for a in pending for p in a.heartbeat_details.payloads)
+        said = [p for a in pending for p in a.heartbeat_details.payloads]
+        return any("waiting for the PSP" in str(one) for one in await paysaga.temporal.data_converter.decode(said))
 
     # Of what an activity says, the SDK passes on one in 0.8 of its heartbeat timeout.
     await eventually(waiting, timeout_s=40, what="the run waits")

@@ -156,7 +156,7 @@ async def _temporal_is_who_it_says(secured: Secured) -> None:
             await check_tls(settings.model_copy(update=update))
     named = settings.model_copy(update={"temporal_address": elsewhere, "temporal_tls_server_name": "localhost"})
     await check_tls(named)
-    assert await (await connect(named)).service_client.check_health()
+    assert await (await connect(named, None)).service_client.check_health()
 
 
 async def _a_handshake_that_never_comes_is_silence(secured: Secured) -> None:

@@ -117,6 +117,13 @@ def test_what_has_an_address_is_not_started(home_path: Path) -> None:
     assert EmbeddedStack(owned).pieces == {"temporal", "sandbox", "migrations", "worker", "api"}
 
 
+def test_temporals_ui_asks_the_api_of_the_same_stack(home_path: Path) -> None:
+    settings = free_settings(home_path)
+    flags = " ".join(EmbeddedStack(settings).temporal.child().argv)
+    assert f"--ui-codec-endpoint http://127.0.0.1:{settings.api_port}/codec" in flags
+    assert "--ui-codec-endpoint" not in " ".join(EmbeddedStack(settings, pieces=SERVERS).temporal.child().argv)
+
+
 def start_run(home: Path, pieces: set[str]) -> subprocess.Popen[bytes]:
     env = {**os.environ, **settings_environment(free_settings(home))}
     command = [sys.executable, "-c", RUN, *pieces]

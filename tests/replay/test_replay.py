@@ -15,15 +15,19 @@ import pytest
 from temporalio.client import WorkflowHistory
 
 import activities
+from db.core.keyring import Keyring
+from runtime.codec import data_converter
 from tests.support.histories import replayer
 
+KEYRING = Keyring({"k1": bytes(32)})
+"""As of before payloads were encrypted, what is stored is plain."""
 STORED = sorted((Path(__file__).parent / "histories").glob("*.json"))
 
 
 @pytest.mark.parametrize("path", STORED, ids=lambda path: path.stem)
 async def test_stored_histories_replay(path: Path) -> None:
     history = WorkflowHistory.from_json(f"stored-{path.stem}", path.read_text())
-    await replayer().replay_workflow(history)
+    await replayer(data_converter(KEYRING)).replay_workflow(history)
 
 
 NOT_STORED = {"seal_ledger", "open_reconciliation"}

@@ -22,6 +22,7 @@ from db.core.migrate import grant_login, migrate
 from embedded.ports import free_port
 from embedded.stack import EmbeddedStack
 from runtime.temporal import connect
+from runtime.wiring import keyring_of
 from tests.support.eventually import eventually
 from tests.support.programs import Program
 from tests.support.sandbox import SandboxAccount
@@ -159,7 +160,7 @@ class Deployment:
         return httpx2.AsyncClient(base_url=f"https://localhost:{port}", timeout=60, verify=trust)
 
     async def _start(self) -> None:
-        self.temporal = await connect(self.settings)
+        self.temporal = await connect(self.settings, keyring_of(self.settings))
         webhooks = {
             "webhook_url": f"http://127.0.0.1:{self.settings.api_port}/webhooks/stripe",
             "webhook_secret": "whsec_test",

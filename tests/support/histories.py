@@ -6,17 +6,21 @@ import os
 import re
 import sys
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from google.protobuf.message import Message
+from temporalio.api.common.v1 import Payload
 from temporalio.api.enums.v1 import EventType
+from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client, WorkflowHistory
-from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.converter import DataConverter
 from temporalio.worker import Replayer
 
 from config.settings import Settings
 from runtime.temporal import connect
+from runtime.wiring import keyring_of
 from workers.registry import WORKFLOWS
 from workers.worker import _runner
 
@@ -24,11 +28,11 @@ PROCESS = re.compile(r'"[0-9]+@[^"]+"')
 """How a worker names itself and its sticky queue: process id and host."""
 
 
-def replayer(*, strict: bool = False) -> Replayer:
+def replayer(converter: DataConverter, *, strict: bool = False) -> Replayer:
     """As workers run workflows; or as those of the tests without a cache do, in Temporal's strict sandbox."""
     return Replayer(
         workflows=WORKFLOWS,
-        data_converter=pydantic_data_converter,
+        data_converter=converter,
         workflow_runner=_runner(strict=strict),
         build_id="tests",  # without one, the code of every module that is loaded is read to make one
     )
@@ -38,7 +42,7 @@ async def replay_all(temporal: Client, part: int = 0, parts: int = 1) -> None:
     """Whatever the tests of this run made of the workflows: crashes, cancels, lost messages; every sequence of events
     there is. Raises where a history does not fit the code that made it. `part` of `parts`: of those whose id falls to
     it, so that several processes share the work."""
-    await replayer(strict=True).replay_workflows(_different(temporal, part, parts))
+    await replayer(temporal.data_converter, strict=True).replay_workflows(_different(temporal, part, parts))
 
 
 async def _different(temporal: Client, part: int, parts: int) -> AsyncIterator[WorkflowHistory]:
@@ -52,7 +56,7 @@ async def _different(temporal: Client, part: int, parts: int) -> AsyncIterator[W
         shape = (execution.workflow_type, *event_names(history))
         if shape not in seen:
             seen.add(shape)
-            record(history)
+            await record(history, temporal.data_converter)
             yield history
 
 
@@ -66,8 +70,8 @@ def event_names(history: WorkflowHistory) -> list[str]:
     return [EventType.Name(event.event_type) for event in history.events] + signals + steps_of(history)
 
 
-def record(history: WorkflowHistory) -> None:
-    """Keep one history per sequence of steps, where a folder is named for it."""
+async def record(history: WorkflowHistory, converter: DataConverter) -> None:
+    """Keep one history per sequence of steps, decrypted, where a folder is named for it."""
     folder = os.environ.get("PAYSAGA_RECORD_HISTORIES")
     if not folder:
         return
@@ -78,8 +82,40 @@ def record(history: WorkflowHistory) -> None:
     if 0 < len(steps) <= 12:
         path = Path(folder) / f"{'.'.join(steps)}.json"
         if not path.exists():
-            text = json.dumps(scrubbed(json.loads(history.to_json())), separators=(",", ":"))
+            plain = await decrypted(history, converter)
+            text = json.dumps(scrubbed(json.loads(plain.to_json())), separators=(",", ":"))
             path.write_text(PROCESS.sub('"worker"', text))
+
+
+async def decrypted(history: WorkflowHistory, converter: DataConverter) -> WorkflowHistory:
+    """The same as people read it."""
+    assert converter.payload_codec is not None, "of our own client"
+    copies = []
+    for event in history.events:
+        copy = HistoryEvent()
+        copy.CopyFrom(event)
+        for payload in payloads_of(copy):
+            (plain,) = await converter.payload_codec.decode([payload])
+            payload.CopyFrom(plain)
+        copies.append(copy)
+    return WorkflowHistory(history.workflow_id, copies)
+
+
+def payloads_of(message: Message) -> Iterator[Payload]:
+    """Every payload in a message, wherever it lies."""
+    if isinstance(message, Payload):
+        yield message
+        return
+    for field, value in message.ListFields():
+        if field.message_type is None:
+            continue
+        if isinstance(value, Message):
+            parts: Iterable[Any] = [value]
+        else:  # a map or a list
+            parts = value.values() if hasattr(value, "values") else value
+        for part in parts:
+            if isinstance(part, Message):
+                yield from payloads_of(part)
 
 
 def steps_of(history: WorkflowHistory) -> list[str]:
@@ -104,7 +140,8 @@ def scrubbed(value: Any) -> Any:
 
 
 async def _main(part: int, parts: int) -> None:
-    await replay_all(await connect(Settings()), part, parts)
+    settings = Settings()
+    await replay_all(await connect(settings, keyring_of(settings)), part, parts)
 
 
 if __name__ == "__main__":

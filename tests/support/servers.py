@@ -10,6 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pydantic import SecretStr
+
 from config.settings import Settings
 from embedded.home import Home
 from embedded.ports import free_port
@@ -17,6 +19,7 @@ from embedded.postgres import Postgres
 from embedded.stack import SERVERS, EmbeddedStack, free_settings
 from embedded.supervisor import Child
 from tests.support.deployment import make_template
+from tests.support.keys import EVERY
 
 T = TypeVar("T")
 
@@ -55,7 +58,7 @@ class SharedServers(EmbeddedStack):
 @asynccontextmanager
 async def started(home: Path) -> AsyncIterator[EmbeddedStack]:
     """Start them, with a migrated database to copy."""
-    stack = EmbeddedStack(free_settings(home), pieces=SERVERS)
+    stack = EmbeddedStack(free_settings(home, encryption_keys=SecretStr(EVERY)), pieces=SERVERS)
     stack.postgres = _Unkept.in_home(stack.home)
     async with stack:
         await make_template(stack)

@@ -12,12 +12,13 @@ import pytest
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
 import api.app
 from embedded.stack import EmbeddedStack
+from runtime.codec import data_converter
 from runtime.search_attributes import SEARCH_ATTRIBUTES
+from runtime.wiring import keyring_of
 from tests.support import payouts
 from tests.support.deployment import Deployment
 from workers.worker import psp_worker, running
@@ -64,7 +65,7 @@ async def skipping(servers: EmbeddedStack, tmp_path_factory: pytest.TempPathFact
         patch.setattr(api.app, "register_search_attributes", _add_search_attributes)
         async with (
             await WorkflowEnvironment.start_time_skipping(
-                test_server_existing_path=str(TEST_SERVER), data_converter=pydantic_data_converter
+                test_server_existing_path=str(TEST_SERVER), data_converter=data_converter(keyring_of(servers.settings))
             ) as env,
             Skipping(env, servers, folder, **DAYS) as deployment,
         ):
