@@ -44,6 +44,10 @@ bench-reconcile: .venv/.installed-dev ## 1,000,000 PSP lines against as many cha
 bench-payouts: .venv/.installed-dev ## a payout run over 10,000 sellers whose worker is killed twice; JSON at the end
 	@$(VENV)/python -m bench.payouts
 
+.PHONY: bench-gate
+bench-gate: .venv/.installed-dev ## one tenant's crowd beside another tenant: latency, refusals, memory; JSON at the end
+	@$(VENV)/python -m bench.gate
+
 .PHONY: machine
 machine: .venv/.installed-dev ## anything in any order, for long: RUNS=500 STEPS=30
 	@PAYSAGA_MACHINE_RUNS=$(or $(RUNS),500) PAYSAGA_MACHINE_STEPS=$(or $(STEPS),30) $(VENV)/pytest tests/machine

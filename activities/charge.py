@@ -20,6 +20,7 @@ from domain.payment import ChargeStep
 from domain.psp import CaptureRequest, ChargeLookup, ChargeOutcome, ChargeRequest, ChargeResult
 from domain.unknown import DEAD_KEYS, counts_as_not_made, not_made
 from gateways.protocol import Psp
+from runtime.under_way import UnderWay
 
 _CLOCK_SLACK = timedelta(minutes=10)
 """Tolerance: so far may the PSP's clock be from the database's when a charge is looked up by its time of creation."""
@@ -33,6 +34,7 @@ class ChargeActivities:
         database: Database,
         psps: Mapping[str, Psp],
         keyring: Keyring,
+        under_way: UnderWay,
         *,
         fast_timeout_s: float,
         timeout_s: float,
@@ -40,6 +42,7 @@ class ChargeActivities:
         self._database = database
         self._psps = psps
         self._keyring = keyring
+        self._under_way = under_way
         self._fast_timeout_s = fast_timeout_s
         self._timeout_s = timeout_s
 
@@ -182,7 +185,9 @@ class ChargeActivities:
         if not row.open or not await self._may_send(row):
             return await self._look(row, timeout_s)
         secrets = await self._database.read(lambda c: payment.secrets_of(c, row.id))
-        result = await self._psp(row).charge(self._request(row, secrets), timeout_s=timeout_s)
+        request = self._request(row, secrets)
+        with self._under_way.at_psp(row.id):
+            result = await self._psp(row).charge(request, timeout_s=timeout_s)
         return await self._without_action(row, result)
 
     async def _retrieve(self, row: Payment, reference: str, timeout_s: float) -> ChargeResult:

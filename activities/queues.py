@@ -17,6 +17,8 @@ class Queue(StrEnum):
     """The workflows' own queue: what our database does, and every attempt inside a workflow task."""
     PSP = "psp"
     """The queue of a PSP, with its limits: calls that are made until there is an answer."""
+    BATCH = "batch"
+    """What takes the database minutes: one at a time by process, the tenants in turn."""
 
 
 def on(*queues: Queue) -> Callable[[F], F]:

@@ -131,7 +131,7 @@ class ReconciliationActivities:
         return Staged(lines=position.lines, done=position.done)
 
     @activity.defn
-    @on(Queue.OWN)
+    @on(Queue.OWN, Queue.BATCH)
     @heartbeating
     async def stage_from_file(self, step: StageStep) -> Staged:
         """Copy a file's lines, from where the last worker ended. A file that cannot be read ends the run: what was
@@ -202,7 +202,7 @@ class ReconciliationActivities:
     # --- matching ---
 
     @activity.defn
-    @on(Queue.OWN)
+    @on(Queue.OWN, Queue.BATCH)
     @heartbeating
     async def match_lines(self, step: RunStep) -> Matching:
         """Match what was staged, in one transaction of its own."""
@@ -242,7 +242,7 @@ class ReconciliationActivities:
         return Fixed(booked=booked, asked=asked, refused=refused, after=after)
 
     @activity.defn
-    @on(Queue.OWN)
+    @on(Queue.OWN, Queue.BATCH)
     @heartbeating
     async def verify_fixes(self, step: RunStep) -> int:
         """Look again at what a workflow was asked for: what is there by now is closed. How many."""

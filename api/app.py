@@ -25,9 +25,9 @@ from api import (
     webhook,
 )
 from api.access import Principals
-from api.context import UPLOADS_MAX, Admission
 from api.cors import CrossOrigin, Origins
 from api.deadline import Deadlines
+from api.gate import Gate, Gates
 from api.headers import AnswerHeaders
 from api.jwt import verifier_of
 from api.ledger import routes as ledger
@@ -71,8 +71,7 @@ def create_app(settings: Settings) -> FastAPI:
             app.state.origins = Origins()
             app.state.tokens = tokens
             app.state.histories = Histories(runtime.database, runtime.keyring)
-            app.state.admission = Admission(settings.api_payments_max)
-            app.state.uploads = Admission(UPLOADS_MAX, "files")
+            app.state.gates = Gates(settings, runtime.pace)
             workers = [payment_worker(runtime)] if settings.api_worker else []
             async with running(workers):
                 yield
@@ -120,6 +119,7 @@ def create_app(settings: Settings) -> FastAPI:
 
 def _guard(app: FastAPI, settings: Settings, counts: Counts) -> None:
     """Put in front of the routes what looks at every request, the innermost first."""
+    app.add_middleware(Gate)
     larger = {
         "/v1/reconciliations/files": settings.reconcile_file_max_bytes,
         "/webhooks/": webhook.EVENT_BYTES_MAX,

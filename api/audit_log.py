@@ -61,7 +61,7 @@ async def list_audit_log(
     wanted = Wanted(since, until, actor, action, object_id)
     position = decode("audit_log", cursor)
     before = int(position) if position else None
-    database, tenant_id = runtime.database, tenant_of(who)
+    database, tenant_id = runtime.reports, tenant_of(who)
     ending = chosen(form, accept, ("json", "csv", "jsonl"))
     if ending != "json":
         found = pages(

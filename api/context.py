@@ -2,8 +2,6 @@
 
 import hashlib
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated, Any
 
 import rfc8785
@@ -13,7 +11,7 @@ from pydantic import BaseModel
 from api.examples import IDEMPOTENCY_KEY
 from db.core.idempotency import Request as KeyedRequest
 from domain.card_data import require_text
-from domain.errors import BadRequest, Unavailable, Unprocessable
+from domain.errors import BadRequest, Unprocessable
 from runtime.wiring import Runtime
 
 WAIT_DEFAULT_S = 5.0
@@ -62,44 +60,6 @@ async def idempotency_key(key: KeyHeader = None, alias: KeyAlias = None) -> str:
 
 IdempotencyKey = Annotated[str, Depends(idempotency_key)]
 
-
-class Admission:
-    """A bound on the payments (or uploads) that a process takes on at once. More would only wait for the database
-    and time out late; refused before anything is stored, a request keeps its key and loses nothing."""
-
-    def __init__(self, places: int, what: str = "payments") -> None:
-        self._free = places
-        self._what = what
-
-    @contextmanager
-    def place(self) -> Iterator[None]:
-        """Raises Unavailable `overloaded`."""
-        if self._free <= 0:
-            raise Unavailable(f"Too many {self._what} at once; try again with the same key.", code="overloaded")
-        self._free -= 1
-        try:
-            yield
-        finally:
-            self._free += 1
-
-
-async def admission(request: Request) -> Admission:
-    found: Admission = request.app.state.admission
-    return found
-
-
-AdmissionOf = Annotated[Admission, Depends(admission)]
-
-UPLOADS_MAX = 4
-"""Files that a process takes in at once: each holds a connection to the database while it arrives."""
-
-
-async def uploads(request: Request) -> Admission:
-    found: Admission = request.app.state.uploads
-    return found
-
-
-UploadsOf = Annotated[Admission, Depends(uploads)]
 
 _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?([0-9]{1,4})\"?", re.ASCII | re.IGNORECASE)
 

@@ -187,7 +187,7 @@ async def list_transactions(
     if not is_client_id(user_id):
         return _json(HistoryList(data=[], next_cursor=None))
     rows = await history.page(
-        runtime.database,
+        runtime.reports,
         caller(who),
         user_id,
         role=role,

@@ -121,6 +121,8 @@ class RateLimit:
         if wait_s := _exceeded(standing):
             await budget.refuse(send, headers, wait_s)
             return
+        # Even where it may have been revoked since: it says whose turn it is, not what may be done.
+        scope.setdefault("state", {})["presumed"] = owner
 
         async def told(message: Message) -> None:
             if message["type"] == "http.response.start":

@@ -40,9 +40,11 @@ class StrictRequest(Request):
 
 
 class StrictRoute(APIRoute):
-    """A route that reads its body by these rules. `authenticated`: for those alone who have a credential."""
+    """A route that reads its body by these rules. `authenticated`: for those alone who have a credential. `streams`: it
+    reads its body by itself, piece by piece."""
 
     authenticated = True
+    streams = False
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
@@ -64,10 +66,18 @@ class StrictRoute(APIRoute):
                     raise UnsupportedMediaType("The body must be application/json.")
                 # Read here: FastAPI turns whatever is raised while it reads a body into a 400 without a code.
                 await request.json()
+            elif self.authenticated and not self.streams and request.method not in ("GET", "HEAD"):
+                await request.body()  # its turn comes once the body is there, also where nobody wants one
             await deadline.check()
             return await handle(request)
 
         return strict
+
+
+class StreamRoute(StrictRoute):
+    """A route whose body does not fit into memory."""
+
+    streams = True
 
 
 class OpenRoute(StrictRoute):

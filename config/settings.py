@@ -74,7 +74,10 @@ class Settings(BaseSettings):
         description="the API speaks TLS with this certificate (PEM, the whole chain); SIGHUP reads it anew",
     )
     api_tls_key_path: Path | None = Field(default=None, validate_default=True, description="its private key (PEM)")
-    api_payments_max: int = Field(default=400, description="payments taken on at once, by process; beyond it 503")
+    api_payments_max: int = Field(default=400, description="payments taken on at once, by process; beyond it they wait")
+    api_waiting_max: int = Field(
+        default=200, description="requests of one tenant that wait for their turn, by process; beyond it 503"
+    )
 
     # --- people who log in ---
     session_life_s: float = Field(
@@ -154,6 +157,9 @@ class Settings(BaseSettings):
     )
     database_pool_size: int = 20
     database_timeout_s: float = 3.0
+    database_report_timeout_s: float = Field(
+        default=5.0, description="of one statement of a ledger page, a list or a file, on connections of their own"
+    )
 
     # --- Stripe (unset: the sandbox) ---
     stripe_api_key: SecretStr | None = None

@@ -13,6 +13,11 @@ def psp_queue(task_queue: str, psp: str) -> str:
     return f"{task_queue}-psp-{psp}"
 
 
+def batch_queue(task_queue: str) -> str:
+    """The task queue of what takes minutes: served by few at a time, so that payments find the database free."""
+    return f"{task_queue}-batch"
+
+
 class Backoff(Frozen):
     """Growing gaps, in seconds: `first_s`, then each `factor` times the one before, up to `max_s`."""
 

@@ -8,11 +8,14 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from runtime.under_way import UnderWay
+
 
 class CompletionNotifier:
     """One per process, shared by its API and its worker; both run in one event loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, under_way: UnderWay) -> None:
+        self._under_way = under_way
         self._waiting: dict[str, set[asyncio.Event]] = {}
 
     @contextmanager
@@ -29,5 +32,7 @@ class CompletionNotifier:
                 self._waiting.pop(payment_id, None)
 
     def announce(self, payment_id: str) -> None:
+        if payment_id not in self._waiting:
+            self._under_way.end(payment_id)  # its request was answered before
         for event in self._waiting.get(payment_id, ()):
             event.set()

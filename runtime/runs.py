@@ -11,6 +11,7 @@ from config.settings import Settings
 from domain.ids import reconciliation_workflow_id
 from domain.payout import PAYOUT_RUN_WORKFLOW, PayoutPace, PayoutRunInput, PayoutRunReport
 from domain.reconciliation.reconciliation import RECONCILIATION_WORKFLOW, ReconciliationInput, ReconciliationReport
+from runtime.priority import of_tenant
 
 
 def payout_run_input(settings: Settings) -> PayoutRunInput:
@@ -43,6 +44,7 @@ async def start_reconciliation(client: Client, inp: ReconciliationInput) -> Work
         task_queue=inp.task_queue,
         id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
         id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        priority=of_tenant(inp.tenant_id, after_payments=True),
         static_summary=f"{inp.subject} lines from the {inp.source}, by {inp.by}",
         result_type=ReconciliationReport,
     )
@@ -70,6 +72,7 @@ async def start_payout_run(
         task_queue=settings.temporal_task_queue,
         id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
         id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        priority=of_tenant(None, after_payments=True),
         static_summary=f"pays every seller who is due on {business_date}, by {by}",
         result_type=PayoutRunReport,
     )

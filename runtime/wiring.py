@@ -16,8 +16,13 @@ from domain.waiting import AT_A_SCREEN, BANK_DEBIT, WaitPolicies, WaitPolicy
 from gateways.protocol import Psp, PspAccount
 from gateways.registry import open_psp
 from runtime.notifier import CompletionNotifier
+from runtime.pace import Pace
 from runtime.temporal import connect
+from runtime.under_way import UnderWay
 from runtime.workflow_client import WorkflowClient
+
+_REPORT_CONNECTIONS = 4
+"""A process lets no more expensive requests in at once; pages and files must not take the connections of payments."""
 
 
 class SettingMissing(Exception):
@@ -26,15 +31,19 @@ class SettingMissing(Exception):
 
 @dataclass(frozen=True)
 class Runtime:
-    """The objects that the API and the workers share. One per process and event loop."""
+    """The objects that the API and the workers share. One per process and event loop. `reports`: the same database for
+    what may take long, ledger pages and files, on connections of its own."""
 
     settings: Settings
     database: Database
+    reports: Database
     keyring: Keyring
     psps: dict[str, Psp]
     temporal: Client
     workflow_client: WorkflowClient
     notifier: CompletionNotifier
+    under_way: UnderWay
+    pace: Pace
 
     @property
     def psp(self) -> Psp:
@@ -64,21 +73,31 @@ async def open_runtime(
     """Raises SettingMissing, and what the Temporal client raises when its server does not answer: at once, or, if
     `lazy`, at the first call, which waits `temporal_patience_s` at most."""
     async with AsyncExitStack() as stack:
+        url = _required(settings.database_url, "PAYSAGA_DATABASE_URL")
         database = Database(
-            _required(settings.database_url, "PAYSAGA_DATABASE_URL"),
+            url,
             pool_size=settings.database_pool_size,
             timeout_s=settings.database_timeout_s,
             application=application,
         )
         stack.push_async_callback(database.close)
+        reports = Database(
+            url,
+            pool_size=min(settings.database_pool_size, _REPORT_CONNECTIONS),
+            timeout_s=settings.database_report_timeout_s,
+            application=f"{application}-reports",
+        )
+        stack.push_async_callback(reports.close)
         keyring = keyring_of(settings)
         psps = {name: open_psp(name, account) for name, account in psp_accounts(settings).items()}
         for psp in psps.values():
             stack.push_async_callback(psp.close)
+        under_way = UnderWay(here=settings.api_worker)
         temporal = await connect(settings, keyring, lazy=lazy, patience_s=temporal_patience_s)
         yield Runtime(
             settings=settings,
             database=database,
+            reports=reports,
             keyring=keyring,
             psps=psps,
             temporal=temporal,
@@ -89,7 +108,9 @@ async def open_runtime(
                 payout_wait_policy=payout_wait_policy(settings),
                 task_timeout_s=settings.workflow_task_timeout_s,
             ),
-            notifier=CompletionNotifier(),
+            notifier=CompletionNotifier(under_way),
+            under_way=under_way,
+            pace=Pace(settings.api_payments_max),
         )
 
 

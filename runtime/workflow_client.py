@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 
 from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus, WorkflowHandle
 from temporalio.common import (
-    Priority,
     SearchAttributePair,
     TypedSearchAttributes,
     WorkflowIDConflictPolicy,
@@ -34,15 +33,13 @@ from domain.payout import PAYOUT_WORKFLOW, PayoutInput, PayoutResolution
 from domain.refund import REFUND_WORKFLOW, RefundInput
 from domain.status import Status
 from domain.waiting import WaitPolicies, WaitPolicy
+from runtime.priority import of_tenant
 from runtime.search_attributes import CHECKOUT, TENANT
 
 _RPC_TIMEOUT = timedelta(seconds=5)
 
 _AWAY = (RPCError, RuntimeError)
 """What the client raises when the server does not answer; the latter where it was to connect at its first call."""
-
-_AFTER_PAYMENTS = Priority(priority_key=4)
-"""A run's payouts wait while buyers pay; 3 is the default."""
 
 
 _FAILS = "TemporalReportedProblems IN ('category=WorkflowTaskFailed')"
@@ -119,6 +116,7 @@ class WorkflowClient:
                     WorkflowIDReusePolicy.ALLOW_DUPLICATE if again else WorkflowIDReusePolicy.REJECT_DUPLICATE
                 ),
                 request_eager_start=True,
+                priority=of_tenant(inp.tenant_id),
                 search_attributes=TypedSearchAttributes([SearchAttributePair(TENANT, inp.tenant_id), *checkout]),
                 static_summary=f"{total} · {len(inp.order_ids)} order{'s' if len(inp.order_ids) > 1 else ''}",
                 rpc_timeout=_RPC_TIMEOUT,
@@ -211,7 +209,7 @@ class WorkflowClient:
                 id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
                 search_attributes=TypedSearchAttributes([SearchAttributePair(TENANT, row.tenant_id)]),
                 static_summary=summary,
-                priority=_AFTER_PAYMENTS if isinstance(row, Payout) else Priority.default,
+                priority=of_tenant(row.tenant_id, after_payments=isinstance(row, Payout)),
                 rpc_timeout=_RPC_TIMEOUT,
                 **({"request_eager_start": True} if fresh else nudge),
             )

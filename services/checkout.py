@@ -1,6 +1,7 @@
 """Checkouts: one charge for the sum of a checkout's orders, stored under the client's key and started."""
 
 import contextlib
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -60,14 +61,21 @@ async def create(runtime: Runtime, caller: Caller, wanted: Checkout, *, request:
     `payment_order_in_use`, `idempotency_in_progress`; Unavailable.
     """
     new = _checked(runtime, caller, wanted)
+    began_s = time.monotonic()
     claim, stored = await checkout.store(runtime.database, runtime.keyring, new, request)
     with runtime.notifier.watch(claim.object_id) as changed:
         if claim.replayed:
             told = await _start_again(runtime, await load(runtime.database, claim.object_id))
             changed.set()
         else:
+            runtime.under_way.begin(claim.object_id)
             told = await _start(runtime, stored)
+            runtime.under_way.started()
+            if told:
+                runtime.pace.started(time.monotonic() - began_s)
         row = await wait_until(lambda: load(runtime.database, claim.object_id), settled, changed=changed, wait_s=wait_s)
+        if (settled(row) or changed.is_set()) and not claim.replayed:  # the latter since it was read
+            runtime.under_way.end(claim.object_id)
     return Answer(row, row, claim.replayed, told)
 
 

@@ -16,7 +16,7 @@ from runtime.temporal import register_search_attributes
 from runtime.tls import check_tls
 from runtime.wiring import SettingMissing, open_runtime
 from workers.schedules import ensure_schedules
-from workers.worker import payment_worker, psp_worker, running
+from workers.worker import batch_worker, payment_worker, psp_worker, running
 
 
 async def main(settings: Settings) -> None:
@@ -30,7 +30,8 @@ async def main(settings: Settings) -> None:
         await ensure_schedules(runtime.temporal, settings)
         if settings.worker_metrics_port is not None:
             prometheus_client.start_http_server(settings.worker_metrics_port)
-        workers = [payment_worker(runtime), *(psp_worker(runtime, psp) for psp in runtime.psps)]
+        durable = (psp_worker(runtime, psp) for psp in runtime.psps)
+        workers = [payment_worker(runtime), batch_worker(runtime), *durable]
         async with running(workers):
             ready = os.environ.get("PAYSAGA_READY_FILE")
             if ready:

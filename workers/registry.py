@@ -43,7 +43,9 @@ def activity_holders(runtime: Runtime) -> list[object]:
     settings, database, psps = runtime.settings, runtime.database, runtime.psps
     fast_s, timeout_s = settings.stripe_fast_timeout_s, settings.stripe_timeout_s
     return [
-        ChargeActivities(database, psps, runtime.keyring, fast_timeout_s=fast_s, timeout_s=timeout_s),
+        ChargeActivities(
+            database, psps, runtime.keyring, runtime.under_way, fast_timeout_s=fast_s, timeout_s=timeout_s
+        ),
         PaymentActivities(database, psps, runtime.keyring, runtime.notifier, send_for_s=runtime.send_for_s),
         RefundActivities(
             database,

@@ -28,6 +28,7 @@ from domain.payout import PAYOUT_RUN_WORKFLOW, RELEASE_WORKFLOW
 from domain.reconciliation.reconciliation import RECONCILIATION_WORKFLOW, Occasion
 from domain.seal import SEAL_WORKFLOW
 from domain.sweep import SWEEP_WORKFLOW
+from runtime.priority import of_tenant
 from runtime.runs import payout_run_input, reconciliation_input, schedule_id
 
 _CATCH_UP = timedelta(days=10)
@@ -182,6 +183,7 @@ async def _ensure(client: Client, task_queue: str, job: Job) -> None:
             id=name,
             task_queue=task_queue,
             static_summary=job.summary,
+            priority=of_tenant(None, after_payments=True),
         ),
         spec=job.timing.spec,
         policy=job.timing.policy,

@@ -20,7 +20,7 @@ from temporalio.worker import (
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from activities.queues import Queue, served_on
-from domain.waiting import psp_queue
+from domain.waiting import batch_queue, psp_queue
 from runtime.wiring import Runtime
 from workers.registry import WORKFLOWS, activity_holders
 
@@ -73,6 +73,18 @@ def psp_worker(runtime: Runtime, psp: str) -> Worker:
         activities=served_on(Queue.PSP, activity_holders(runtime)),
         max_concurrent_activities=settings.stripe_concurrency_max,
         max_task_queue_activities_per_second=settings.stripe_rate_per_s,
+        graceful_shutdown_timeout=SHUTDOWN_TIMEOUT,
+        deployment_config=_deployment(),
+    )
+
+
+def batch_worker(runtime: Runtime) -> Worker:
+    """The matching of reconciliations, one at a time: it takes minutes of the database that payments share."""
+    return Worker(
+        runtime.temporal,
+        task_queue=batch_queue(runtime.settings.temporal_task_queue),
+        activities=served_on(Queue.BATCH, activity_holders(runtime)),
+        max_concurrent_activities=1,
         graceful_shutdown_timeout=SHUTDOWN_TIMEOUT,
         deployment_config=_deployment(),
     )

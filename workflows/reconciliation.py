@@ -31,7 +31,7 @@ with workflow.unsafe.imports_passed_through():
         StageStep,
         day_window,
     )
-    from domain.waiting import psp_queue
+    from domain.waiting import batch_queue, psp_queue
 
 S = TypeVar("S")
 R = TypeVar("R")
@@ -124,7 +124,7 @@ class ReconciliationWorkflow:
     async def _stage(self, run_id: str) -> Staged:
         listed = self._inp.source is Source.API
         method = ReconciliationActivities.stage_from_psp if listed else ReconciliationActivities.stage_from_file
-        queue = psp_queue(self._inp.task_queue, self._inp.psp) if listed else self._inp.task_queue
+        queue = psp_queue(self._inp.task_queue, self._inp.psp) if listed else batch_queue(self._inp.task_queue)
         while True:
             staged = await workflow.execute_activity_method(
                 method,
@@ -166,10 +166,11 @@ class ReconciliationWorkflow:
             gap *= 3
 
     async def _call(self, method: Callable[[Any, S], Awaitable[R]], step: S, *, long: bool = False) -> R:
+        queue = self._inp.task_queue
         return await workflow.execute_activity_method(
             method,
             step,
-            task_queue=self._inp.task_queue,
+            task_queue=batch_queue(queue) if long else queue,
             start_to_close_timeout=_MATCH_TIMEOUT if long else _SHORT,
             heartbeat_timeout=_HEARTBEAT if long else None,
             retry_policy=_FOR_EVER,

@@ -89,7 +89,7 @@ async def list_ledger_transactions(
     wanted = Wanted(payment_id, payment_order_id, account, since, until)
 
     async def read(before: int | None, count: int) -> list[BookedTransaction]:
-        return await ledger.transactions(runtime.database, caller(who), wanted, before=before, limit=count)
+        return await ledger.transactions(runtime.reports, caller(who), wanted, before=before, limit=count)
 
     position = decode("ledger", cursor)
     before, size = int(position) if position else None, limit or LIMIT_DEFAULT
@@ -124,7 +124,7 @@ async def list_accounts(
 
     async def read(count: int | None) -> list[AccountBalance]:
         place = (currency, name) if after else None
-        return await runtime.database.read(
+        return await runtime.reports.read(
             lambda c: statement.balances(c, tenant_id=tenant_id, at=at, after=place, limit=count)
         )
 
@@ -132,7 +132,7 @@ async def list_accounts(
         return await file("trial-balance.csv", _once(await read(limit)), trial_balance_csv, TRIAL_BALANCE_COLUMNS)
     size = limit or LIMIT_DEFAULT
     rows = await read(size + 1)
-    totals = await runtime.database.read(lambda c: statement.totals(c, tenant_id, at)) if after is None else None
+    totals = await runtime.reports.read(lambda c: statement.totals(c, tenant_id, at)) if after is None else None
     last = rows[size - 1] if len(rows) > size else None
     return _json(
         TrialBalanceOut(
@@ -168,7 +168,7 @@ async def show_account(
     at: At = None,
 ) -> Response:
     """In each of its currencies, now or at a past moment."""
-    rows = await ledger.balances(runtime.database, caller(who), account, at)
+    rows = await ledger.balances(runtime.reports, caller(who), account, at)
     return _json(AccountOut(account=account, kind=rows[0].kind, at=at, balances=[side_out(row) for row in rows]))
 
 
@@ -192,8 +192,8 @@ async def show_statement(
     seller owes us, and the balance's `total` is what we owe, less that. Of a long period it is sent in parts; one that
     breaks off in the middle has no closing balance."""
     wanted = StatementRequest(seller_account, since, until, currency)
-    (period,) = await ledger.periods(runtime.database, caller(who), wanted)
-    entries = statement.statement(runtime.database.read, period)
+    (period,) = await ledger.periods(runtime.reports, caller(who), wanted)
+    entries = statement.statement(runtime.reports.read, period)
     opening = await anext(entries)  # before an answer is begun: what fails here is still a problem
     if as_csv:
         name = f"statement-{period.seller_account}-{currency}-{since:%Y%m%d}-{until:%Y%m%d}.csv"

@@ -9,7 +9,6 @@ from api import examples
 from api.access import PaymentConfirmer, PaymentReader, PaymentsReader, PaymentsWriter, Reviewer, caller
 from api.context import (
     HEADERS,
-    AdmissionOf,
     IdempotencyKey,
     KeyAlias,
     KeyHeader,
@@ -80,7 +79,6 @@ async def create_payment(
     body: Annotated[PaymentIn, Body(openapi_examples=examples.PAYMENTS)],
     who: PaymentsWriter,
     runtime: RuntimeOf,
-    places: AdmissionOf,
     key: IdempotencyKey,
     wait_s: Wait,
 ) -> Response:
@@ -92,10 +90,9 @@ async def create_payment(
     `client_token` is for the checkout page, which reads and confirms this payment with it; the API key stays where it
     is.
     """
-    with places.place():
-        done = await checkout.create(
-            runtime, caller(who), _checkout(body), request=keyed(request, key, body), wait_s=wait_s
-        )
+    done = await checkout.create(
+        runtime, caller(who), _checkout(body), request=keyed(request, key, body), wait_s=wait_s
+    )
     token = ClientToken.of(done.payment, runtime.checkout_life)
     text = token.text(runtime.keyring) if token.left_s > 0 else None
     return answer(runtime, done, created_out(done.payment, text, runtime.keyring), created=True)

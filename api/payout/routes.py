@@ -158,7 +158,7 @@ async def list_payouts(
 
     async def read(before: int | None, count: int) -> list[Payout]:
         return await payouts.page(
-            runtime.database,
+            runtime.reports,
             caller(who),
             seller_account=seller_account,
             status=status.value if status else None,
@@ -203,7 +203,7 @@ async def list_payout_items(
     row = await payouts.find(runtime.database, caller(who), payout_id)
 
     async def read(after: int | None, count: int) -> list[PayoutItem]:
-        return await runtime.database.read(lambda c: payout_request.items(c, row.id, after=after or 0, limit=count))
+        return await runtime.reports.read(lambda c: payout_request.items(c, row.id, after=after or 0, limit=count))
 
     after, size = int(decode("payout_item", cursor) or 0), limit or LIMIT_DEFAULT
     if as_csv:

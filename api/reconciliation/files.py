@@ -7,16 +7,16 @@ from starlette.requests import ClientDisconnect
 
 from api import examples
 from api.access import ReconciliationWriter, caller
-from api.context import RuntimeOf, UploadsOf
+from api.context import RuntimeOf
 from api.problems import WRITE_PROBLEMS
 from api.reconciliation.routes import answer
 from api.reconciliation.shapes import SettlementFileOut, file_out
-from api.strict import StrictRoute, UnsupportedMediaType
+from api.strict import StreamRoute, UnsupportedMediaType
 from domain.errors import BadRequest
 from domain.reconciliation.reconciliation import Subject
 from services.reconciliation import run as reconciliation
 
-router = APIRouter(prefix="/v1/reconciliations/files", tags=["reconciliation"], route_class=StrictRoute)
+router = APIRouter(prefix="/v1/reconciliations/files", tags=["reconciliation"], route_class=StreamRoute)
 
 _MEDIA_TYPES = {
     Subject.PSP: ("text/csv", "application/zip"),
@@ -54,7 +54,6 @@ async def upload_settlement_file(
     request: Request,
     who: ReconciliationWriter,
     runtime: RuntimeOf,
-    uploads: UploadsOf,
     kind: Annotated[Subject, Query(description="whose lines it has", examples=["psp"])],
     name: Annotated[
         str, Query(min_length=1, max_length=200, description="as people know it", examples=["november.csv"])
@@ -66,9 +65,8 @@ async def upload_settlement_file(
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type not in _MEDIA_TYPES[kind]:
         raise UnsupportedMediaType(f"A file of the kind {kind.value} is {' or '.join(_MEDIA_TYPES[kind])}.")
-    with uploads.place():
-        try:
-            row, new = await reconciliation.upload(runtime.database, caller(who), kind, name, request.stream())
-        except ClientDisconnect as error:
-            raise BadRequest("The file did not arrive whole.", code="body_incomplete") from error
+    try:
+        row, new = await reconciliation.upload(runtime.database, caller(who), kind, name, request.stream())
+    except ClientDisconnect as error:
+        raise BadRequest("The file did not arrive whole.", code="body_incomplete") from error
     return answer(file_out(row), 201 if new else 200)

@@ -58,10 +58,10 @@ async def show_reconciliation_log(
     """Every line with its class, the name it was matched by, our ids, the amounts of the three sides, and why; then
     every record of ours that has no line. It is sent as it is read, however long it is. Where others share the PSP
     account it has what is yours, without what our own reference matched plainly."""
-    row = await reconciliation.find(runtime.database, reader.tenant_id, reconciliation_id)
+    row = await reconciliation.find(runtime.reports, reader.tenant_id, reconciliation_id)
     reconciliation.require_matched(row)
-    shown = await logs.view(runtime.database, row, reader.tenant_id)
-    entries = logs.entries(runtime.database, row, shown)
+    shown = await logs.view(runtime.reports, row, reader.tenant_id)
+    entries = logs.entries(runtime.reports, row, shown)
     as_json = chosen(form, accept, ("csv", "jsonl")) == "jsonl"
     write, head = (log_json, "") if as_json else (log_csv, csv_line(LOG_COLUMNS))
     name = f"reconciliation-{row['id']}.{'jsonl' if as_json else 'csv'}"
@@ -98,9 +98,9 @@ async def show_reconciliation_report(reconciliation_id: RunId, reader: ReportRea
     """The window that was compared, how much of it fits, the totals of both sides, what is open and until when,
     what was settled. It can be printed. `paysaga reconcile report ID` writes the same page to a file, and prints a link
     that opens this one in a browser, without a key, for a day."""
-    row = await reconciliation.find(runtime.database, reader.tenant_id, reconciliation_id)
-    told = await runtime.database.read(lambda c: reports.brief(c, row, reader.tenant_id))
-    summary = await reconciliation.summary(runtime.database, reader.tenant_id, row)
+    row = await reconciliation.find(runtime.reports, reader.tenant_id, reconciliation_id)
+    told = await runtime.reports.read(lambda c: reports.brief(c, row, reader.tenant_id))
+    summary = await reconciliation.summary(runtime.reports, reader.tenant_id, row)
     log = replace(reader.link, path=f"{reader.link.path.removesuffix('report')}log")
     log_link = f"log?format=csv&{log.query(runtime.keyring)}"  # followed in a browser, which has no key either
     page = report_page.render(told, summary, datetime.now(UTC), log_link=log_link)

@@ -137,9 +137,9 @@ async def list_reconciliation_items(
 ) -> Response:
     """Each line or record that our own reference did not match to the last cent, with what each side says. What was
     matched by another name has the class `matched`."""
-    row = await reconciliation.find(runtime.database, tenant_of(who), reconciliation_id)
+    row = await reconciliation.find(runtime.reports, tenant_of(who), reconciliation_id)
     after = int(decode("reconciliation_item", cursor) or 0)
-    rows = await runtime.database.read(
+    rows = await runtime.reports.read(
         lambda c: runs.items(c, tenant_of(who), row["id"], cls=cls.value if cls else None, after=after, limit=limit + 1)
     )
     following = encode("reconciliation_item", rows[limit - 1].seq) if len(rows) > limit else None

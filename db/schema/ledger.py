@@ -44,6 +44,8 @@ ledger_transaction = Table(
     Column("xact", BigInteger, nullable=False, server_default=text("(pg_current_xact_id()::text)::bigint")),
     UniqueConstraint("kind", "source_id"),
     Index("ix_ledger_transaction_payment_id", "payment_id"),
+    Index("ix_ledger_transaction_order_id", "order_id"),
+    Index("ix_ledger_transaction_tenant", "tenant_id", "seq"),
 )
 
 ledger_posting = Table(

@@ -1,6 +1,5 @@
-"""Alive, ready, overloaded, cut off: 503 with Retry-After, and never an answer that claims what is not stored."""
+"""Alive, ready, cut off: 503 with Retry-After, and never an answer that claims what is not stored."""
 
-import asyncio
 import secrets
 import tempfile
 from pathlib import Path
@@ -14,7 +13,6 @@ from tests.api.link import Link
 from tests.api.problem import refused
 from tests.conftest import Deploy
 from tests.support.deployment import Deployment
-from tests.support.eventually import eventually
 
 
 async def test_alive_and_ready(paysaga: Deployment) -> None:
@@ -54,38 +52,3 @@ async def test_a_schema_of_another_version_is_not_ready(deploy: Deploy) -> None:
     paysaga = await deploy()
     await paysaga.sql("UPDATE alembic_version SET version_num = '0000'")
     refused(await paysaga.http.get("/readyz"), 503, "unavailable")
-
-
-async def test_more_payments_than_a_process_takes_are_refused_unharmed(deploy: Deploy) -> None:
-    """Two places, both held by a slow PSP: the third is told to come again, and its key is still free."""
-    paysaga = await deploy(api_payments_max=2, stripe_fast_timeout_s=2.0)
-    shop = await paysaga.shop("crowd")
-    slow = [shop.checkout() for _ in range(2)]
-    faults = [await paysaga.sandbox.fault("payment_intents.create", "hold_after", checkout=c) for c in slow]
-    held = [asyncio.create_task(shop.pay(c, wait=20)) for c in slow]
-    await asyncio.gather(*(paysaga.sandbox.struck(fault) for fault in faults))
-
-    checkout, key = shop.checkout(), str(uuid4())
-    refused(await shop.pay(checkout, key=key), 503, "overloaded")
-    assert (await shop.get("/v1/merchants")).status_code == 200, "reading goes on"
-
-    await asyncio.gather(*(paysaga.sandbox.release(fault) for fault in faults))
-    assert {answer.json()["status"] for answer in await asyncio.gather(*held)} == {"SUCCESS"}
-    answer = await shop.pay(checkout, key=key)
-    assert (answer.status_code, answer.json()["status"]) == (201, "SUCCESS")
-    assert "idempotent-replayed" not in answer.headers
-
-
-async def test_places_are_given_back_by_clients_that_leave(deploy: Deploy) -> None:
-    paysaga = await deploy(api_payments_max=1)
-    shop = await paysaga.shop("leavers")
-    for _ in range(3):
-        request = asyncio.create_task(shop.pay(shop.checkout(), "pm_upi_success", wait=25))
-        await asyncio.sleep(0)
-        request.cancel()
-        await asyncio.gather(request, return_exceptions=True)
-
-    async def taken() -> bool:
-        return (await shop.pay(shop.checkout())).status_code == 201
-
-    await eventually(taken)

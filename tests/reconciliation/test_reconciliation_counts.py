@@ -21,6 +21,7 @@ from domain.reconciliation.reconciliation import FailStep, FixStep, RunStep
 from gateways.guard import Guard
 from gateways.stripe.gateway import StripePsp
 from runtime.notifier import CompletionNotifier
+from runtime.under_way import UnderWay
 from runtime.workflow_client import WorkflowClient
 from tests.reconciliation.scenario import LATER, NOON, Scenario
 from tests.reconciliation.test_reconciliation_stage import Killed
@@ -164,7 +165,7 @@ async def test_an_unclear_answer_about_a_payout_is_counted_once(scenario: Scenar
     activities = PayoutActivities(
         scenario.database,
         {},
-        CompletionNotifier(),
+        CompletionNotifier(UnderWay(here=False)),
         fast_timeout_s=1,
         timeout_s=1,
         send_for_s=1,
