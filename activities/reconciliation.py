@@ -22,6 +22,7 @@ from activities.queues import Queue, on
 from activities.reconciliation_alarm import alarm
 from activities.retry import try_again
 from db.core.database import Database
+from db.core.keyring import Keyring
 from db.core.permanent_errors import permanent_reason
 from db.payout import trace
 from db.reconciliation import bank
@@ -79,6 +80,7 @@ class ReconciliationActivities:
         database: Database,
         psps: Mapping[str, Psp],
         workflow_client: WorkflowClient,
+        keyring: Keyring,
         *,
         booking_grace_s: float,
         listing_grace_s: float,
@@ -89,6 +91,7 @@ class ReconciliationActivities:
         self._database = database
         self._psps = psps
         self._workflow_client = workflow_client
+        self._keyring = keyring
         self._booking_grace_s, self._listing_grace_s, self._bank_days = booking_grace_s, listing_grace_s, bank_days
         self._page_timeout_s = page_timeout_s
         self._match_timeout_s = match_timeout_s
@@ -163,7 +166,8 @@ class ReconciliationActivities:
 
     async def _fetch(self, file_id: str, spool: Any) -> None:
         no = 0
-        while chunk := await self._database.read(lambda c, n=no: files.chunk(c, file_id, n)):  # type: ignore[misc]
+        keyring = self._keyring
+        while chunk := await self._database.read(lambda c, n=no: files.chunk(c, keyring, file_id, n)):  # type: ignore[misc]
             await asyncio.to_thread(spool.write, chunk)
             no += 1
         spool.seek(0)

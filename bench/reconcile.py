@@ -25,6 +25,7 @@ from temporalio.testing import ActivityEnvironment
 from activities.reconciliation import ReconciliationActivities
 from bench import reconcile_books as books
 from db.core.database import Database
+from db.core.keyring import Keyring
 from db.core.migrate import grant_login, migrate
 from db.reconciliation import file as reconciliation_file
 from db.reconciliation import run as reconciliation
@@ -108,13 +109,17 @@ async def measure(stack: EmbeddedStack, folder: Path, orders: int, breaks: int, 
 
 async def _measure(database: Database, path: Path, planted: books.Planted, *, named: bool) -> Measured:
     await asyncio.to_thread(books.write_file, path, planted, named=named)
+    keyring = Keyring({"bench": bytes(32)})
+    file_id, _ = await reconciliation_file.store(
+        database, keyring, "bench", Subject.PSP, path.name, "bench", _chunks(path)
+    )
     new = NewRun(
         key=f"bench-{planted.orders}",
         tenant_id="bench",
         psp="stripe",
         subject=Subject.PSP,
         source=Source.FILE,
-        file_id=(await reconciliation_file.store(database, "bench", Subject.PSP, path.name, "bench", _chunks(path)))[0],
+        file_id=file_id,
         window_from=books.WINDOW[0],
         window_to=books.WINDOW[1],
         apply=False,
@@ -127,6 +132,7 @@ async def _measure(database: Database, path: Path, planted: books.Planted, *, na
         database,
         {},
         cast(WorkflowClient, None),  # nothing is fixed here
+        keyring,
         booking_grace_s=books.BOOKING_GRACE_S,
         listing_grace_s=books.LISTING_GRACE_S,
         bank_days=5,

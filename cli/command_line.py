@@ -100,7 +100,14 @@ def put(made: Document | RenderableType | None) -> None:
 def _name(value: str) -> str:
     if not value.strip() or not value.isprintable():
         raise typer.BadParameter("a name is needed")
+    from domain.card_data import has_card_data
+
+    if len(value) > _NAME_MAX or has_card_data(value):
+        raise typer.BadParameter(f"a name has no card data in it, and at most {_NAME_MAX} characters")
     return value.strip()
+
+
+_NAME_MAX = 200
 
 
 PaymentName = Annotated[

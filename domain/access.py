@@ -24,6 +24,8 @@ SCOPES: dict[str, str] = {
 """By name, with what each lets its holder do."""
 
 EVERY_SCOPE = frozenset(SCOPES)
+TENANT_SCOPES = EVERY_SCOPE - {"histories:read"}
+"""Those that reach the objects of one tenant: what a key may do that is made without naming a role or scopes."""
 
 ROLES: dict[str, frozenset[str]] = {
     "checkout": frozenset({"payments:read", "payments:write", "refunds:write"}),

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from db import api_key, audit_log, merchant
 from db.core.database import Connection, Database
-from domain.access import EVERY_SCOPE, MERCHANT, ROLES
+from domain.access import EVERY_SCOPE, MERCHANT, ROLES, TENANT_SCOPES
 from domain.errors import NotFound, Unprocessable
 from domain.limits import KeyName, OrderName
 from services.command import Caller, check
@@ -24,9 +24,9 @@ async def create(
     role: str | None = None,
     seller_account: str | None = None,
 ) -> tuple[str, str]:
-    """(id, secret) of a new key. It may do what its `role` or its `scopes` say, and everything without either; a
-    merchant's reaches its one seller's objects alone. Without `life` it does not expire. A new tenant's name makes the
-    tenant.
+    """(id, secret) of a new key. It may do what its `role` or its `scopes` say, and everything with what its tenant
+    has without either; a merchant's reaches its one seller's objects alone. Without `life` it does not expire. A new
+    tenant's name makes the tenant.
 
     The secret is nowhere else: it is stored as its hash alone. Raises Unprocessable `scope_unknown`, `role_unknown`,
     `role_and_scopes`, `seller_required`, `merchant_unknown`, `life_invalid`, `field_invalid`, `text_invalid`,
@@ -36,7 +36,7 @@ async def create(
     if life is not None and not timedelta(minutes=1) <= life <= _LIFE_MAX:
         raise Unprocessable("A key lives for a minute to ten years.", code="life_invalid")
     _check_grant(role, scopes, seller_account)
-    granted = scopes or EVERY_SCOPE
+    granted = scopes or TENANT_SCOPES
     secret = api_key.new_secret()
 
     async def work(connection: Connection) -> str:

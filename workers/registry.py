@@ -78,6 +78,7 @@ def activity_holders(runtime: Runtime) -> list[object]:
             database,
             psps,
             runtime.workflow_client,
+            runtime.keyring,
             booking_grace_s=settings.reconcile_here_grace_s,
             listing_grace_s=settings.reconcile_grace_s,
             bank_days=settings.reconcile_bank_days,

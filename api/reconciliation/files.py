@@ -66,7 +66,7 @@ async def upload_settlement_file(
     if media_type not in _MEDIA_TYPES[kind]:
         raise UnsupportedMediaType(f"A file of the kind {kind.value} is {' or '.join(_MEDIA_TYPES[kind])}.")
     try:
-        row, new = await reconciliation.upload(runtime.database, caller(who), kind, name, request.stream())
+        row, new = await reconciliation.upload(runtime, caller(who), kind, name, request.stream())
     except ClientDisconnect as error:
         raise BadRequest("The file did not arrive whole.", code="body_incomplete") from error
     return answer(file_out(row), 201 if new else 200)

@@ -24,7 +24,9 @@ def keys_create(
         str | None, typer.Option(help="checkout, merchant, operator, finance or admin; or name scopes.")
     ] = None,
     seller: Annotated[str | None, typer.Option(help="The one seller whose objects a merchant's key reaches.")] = None,
-    scope: Annotated[list[str] | None, typer.Option(help="Repeat for several; without a role left out: all.")] = None,
+    scope: Annotated[
+        list[str] | None, typer.Option(help="Repeat for several; without a role left out: all but histories:read.")
+    ] = None,
     days: Annotated[int | None, typer.Option(help="It expires after so many; left out: never.")] = None,
 ) -> None:
     """Make an API key and print its secret, once."""

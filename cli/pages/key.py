@@ -12,7 +12,7 @@ from db import api_key
 from db.api_key import ApiKey
 from db.core.database import Database
 from db.people.reseal import MOVED
-from domain.access import EVERY_SCOPE
+from domain.access import TENANT_SCOPES
 from services.keyring import Rotated
 
 
@@ -83,4 +83,5 @@ def _table(rows: Sequence[ApiKey]) -> RenderableType:
 def _may(row: ApiKey) -> str:
     if row.role is not None:
         return f"{row.role} {row.seller_account}" if row.seller_account else row.role
-    return "all" if set(row.scopes) >= EVERY_SCOPE else ", ".join(row.scopes)
+    whole = set(row.scopes) >= TENANT_SCOPES
+    return ", ".join(["all", *sorted(set(row.scopes) - TENANT_SCOPES)] if whole else row.scopes)

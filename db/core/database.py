@@ -71,7 +71,9 @@ def open_engine(url: str, *, connect_args: dict[str, Any] | None = None, **optio
     parsed = make_url(sqlalchemy_url(url))
     tls = {name: parsed.query[name] for name in _TLS_PARAMETERS if name in parsed.query}
     arguments = {**(connect_args or {}), **({"dsn": f"postgresql:///?{urlencode(tls, doseq=True)}"} if tls else {})}
-    return create_async_engine(parsed.difference_update_query(tls), connect_args=arguments, **options)
+    url_alone = parsed.difference_update_query(tls)
+    # Errors are logged, and kept in Temporal's histories.
+    return create_async_engine(url_alone, connect_args=arguments, hide_parameters=True, **options)
 
 
 class ConnectionRefused(Unavailable):

@@ -1,4 +1,5 @@
-"""Encryption at rest of what must not be readable in a dump: payment method tokens, and what is known of people."""
+"""Encryption at rest of what must not be readable in a dump: payment method tokens, what is known of people, and the
+files of PSPs and banks."""
 
 import base64
 import hashlib
@@ -59,6 +60,9 @@ class Keyring:
         return [HKDF(SHA256(), 32, salt=None, info=purpose.encode()).derive(secret) for secret in self._secrets]
 
     def encrypt(self, plain: str, *, bound_to: str) -> bytes:
+        return self.encrypt_bytes(plain.encode(), bound_to=bound_to)
+
+    def encrypt_bytes(self, plain: bytes, *, bound_to: str) -> bytes:
         return _sealed(self.current, self._keys[self.current], plain, bound_to)
 
     def decrypt(self, value: bytes, *, bound_to: str, person_key: bytes | None = None) -> str:
@@ -67,6 +71,14 @@ class Keyring:
         key = self._keys.get(name)
         if key is None and person_key is not None:
             key = self._of_person(name, person_key)
+        if key is None:
+            raise Undecryptable(f"no key {name!r} in the keyring")
+        return _text(_opened(key, value, bound_to))
+
+    def decrypt_bytes(self, value: bytes, *, bound_to: str) -> bytes:
+        """Of a value under a key of the ring. Raises Undecryptable."""
+        name = value.partition(b":")[0].decode("ascii", "replace")
+        key = self._keys.get(name)
         if key is None:
             raise Undecryptable(f"no key {name!r} in the keyring")
         return _opened(key, value, bound_to)
@@ -79,7 +91,7 @@ class Keyring:
 
     def encrypt_of(self, person_id: str, person_key: bytes, plain: str, *, bound_to: str) -> bytes:
         """Raises Undecryptable where the person's key was wrapped by a key that the ring has no more."""
-        return _sealed(person_id, self._of_person(person_id, person_key), plain, bound_to)
+        return _sealed(person_id, self._of_person(person_id, person_key), plain.encode(), bound_to)
 
     def _of_person(self, person_id: str, person_key: bytes) -> AESGCM:
         return AESGCM(base64.b64decode(self.decrypt(person_key, bound_to=_person_key(person_id))))
@@ -103,14 +115,21 @@ def _person_key(person_id: str) -> str:
     return f"{person_id}:key"
 
 
-def _sealed(name: str, key: AESGCM, plain: str, bound_to: str) -> bytes:
+def _sealed(name: str, key: AESGCM, plain: bytes, bound_to: str) -> bytes:
     nonce = secrets.token_bytes(_NONCE_BYTES)
-    return name.encode() + b":" + nonce + key.encrypt(nonce, plain.encode(), bound_to.encode())
+    return name.encode() + b":" + nonce + key.encrypt(nonce, plain, bound_to.encode())
 
 
-def _opened(key: AESGCM, value: bytes, bound_to: str) -> str:
+def _opened(key: AESGCM, value: bytes, bound_to: str) -> bytes:
     rest = value.partition(b":")[2]
     try:
-        return key.decrypt(rest[:_NONCE_BYTES], rest[_NONCE_BYTES:], bound_to.encode()).decode()
+        return key.decrypt(rest[:_NONCE_BYTES], rest[_NONCE_BYTES:], bound_to.encode())
     except (InvalidTag, ValueError) as error:
         raise Undecryptable("the stored value does not decrypt") from error
+
+
+def _text(plain: bytes) -> str:
+    try:
+        return plain.decode()
+    except UnicodeDecodeError as error:
+        raise Undecryptable("the stored value is no text") from error

@@ -11,10 +11,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db.core.keyring import Keyring, not_under
 from db.people.person import UNDER_PERSON, digest_again, key_of, seal_email
+from db.reconciliation import file
 from db.schema.dispute import dispute, dispute_evidence
 from db.schema.operator import operator
 from db.schema.payment import payment
 from db.schema.person import person, person_email
+from db.schema.reconciliation import settlement_file_chunk
 
 BATCH = 50
 
@@ -40,6 +42,8 @@ RING_COLUMNS = (
 PERSON_COLUMNS = (payment.c.buyer_email, dispute_evidence.c.fields)
 """Under the keys of people. Values of an earlier release are under the ring's until they are encrypted again."""
 DIGESTS = (person_email.c.digest,)
+FILES = settlement_file_chunk.c.data
+"""Under the ring, bound to the file and the number of the chunk; of an earlier release in clear."""
 
 _ADDRESSES, _EVIDENCE = PERSON_COLUMNS
 
@@ -66,6 +70,7 @@ def batches() -> Mapping[str, Batch]:
         name_of(_EVIDENCE): _move_evidence,
         **{name_of(one.column): _renewal(one) for one in RING_COLUMNS},
         name_of(DIGESTS[0]): digest,
+        name_of(FILES): file.encrypt_again,
     }
 
 
@@ -123,17 +128,19 @@ async def _move_evidence(connection: AsyncConnection, keyring: Keyring, after: s
 
 
 def _counted(column: Column[Any]) -> str:
-    """A query that counts the values of a column by the id of their key, but for those under the keys of people."""
+    """A query that counts the values of a column by the id of their key, but for those under the keys of people, and
+    those in clear."""
     of, name = column.table.name, column.name
+    encrypted = " AND encrypted" if column is FILES else ""
     return (
         f"SELECT '{of}.{name}' AS name, split_part(encode(substr({name}, 1, 64), 'escape'), ':', 1) AS key,"
-        f" count(*) AS rows FROM {of} WHERE octet_length({name}) > 0"
+        f" count(*) AS rows FROM {of} WHERE octet_length({name}) > 0{encrypted}"
         f" AND substr({name}, 1, {len(UNDER_PERSON)}) <> convert_to('{UNDER_PERSON.decode()}', 'UTF8') GROUP BY 2"
     )
 
 
 IN_USE = " UNION ALL ".join(
-    _counted(column) for column in (*(one.column for one in RING_COLUMNS), *PERSON_COLUMNS, *DIGESTS)
+    _counted(column) for column in (*(one.column for one in RING_COLUMNS), *PERSON_COLUMNS, *DIGESTS, FILES)
 )
 """A query: the column, a key id of the ring, and the number of values under it."""
 

@@ -1,14 +1,19 @@
-"""Settlement files and bank statements that were uploaded: kept byte by byte, so that any worker can read them."""
+"""Settlement files and bank statements that were uploaded: kept byte by byte, so that any worker can read them.
+
+The bytes name people and may have card numbers in them, so they are encrypted, each chunk bound to its file and number.
+In clear are the name (card data in it is refused), the size and the digest.
+"""
 
 import hashlib
 from collections.abc import AsyncIterator
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db import audit_log
 from db.core.database import Database
+from db.core.keyring import Keyring, not_under
 from db.reconciliation.record import SettlementFile
 from db.schema.reconciliation import settlement_file, settlement_file_chunk
 from domain.ids import new_id
@@ -27,7 +32,13 @@ class _Known(Exception):
 
 
 async def store(
-    database: Database, tenant_id: str, kind: Subject, name: str, actor: str, content: AsyncIterator[bytes]
+    database: Database,
+    keyring: Keyring,
+    tenant_id: str,
+    kind: Subject,
+    name: str,
+    actor: str,
+    content: AsyncIterator[bytes],
 ) -> tuple[str, bool]:
     """Keep a file as it comes in, in memory never more than a chunk of it, with an entry in the audit log.
 
@@ -35,7 +46,7 @@ async def store(
     """
 
     async def work(connection: AsyncConnection) -> str:
-        return await _store(connection, tenant_id, kind, name, actor, content)
+        return await _store(connection, keyring, tenant_id, kind, name, actor, content)
 
     try:
         return await database.run_long(work, timeout_s=_TIMEOUT_S), True
@@ -47,7 +58,13 @@ async def store(
 
 
 async def _store(
-    connection: AsyncConnection, tenant_id: str, kind: Subject, name: str, actor: str, content: AsyncIterator[bytes]
+    connection: AsyncConnection,
+    keyring: Keyring,
+    tenant_id: str,
+    kind: Subject,
+    name: str,
+    actor: str,
+    content: AsyncIterator[bytes],
 ) -> str:
     file_id = new_id("sf")
     await connection.execute(
@@ -58,7 +75,9 @@ async def _store(
     async for chunk in _even(content):
         digest.update(chunk)
         size += len(chunk)
-        await connection.execute(insert(settlement_file_chunk).values(file_id=file_id, no=no, data=chunk))
+        sealed = keyring.encrypt_bytes(chunk, bound_to=_bound_to(file_id, no))
+        values = {"file_id": file_id, "no": no, "data": sealed, "encrypted": True}
+        await connection.execute(insert(settlement_file_chunk).values(**values))
         no += 1
     if await _by_digest(connection, tenant_id, kind, digest.digest()) is not None:
         raise _Known(digest.digest())
@@ -71,6 +90,10 @@ async def _store(
     detail = {"kind": kind.value, "name": name, "sha256": digest.hexdigest(), "size": size}
     await audit_log.record(connection, tenant_id, actor, "settlement_file.upload", file_id, detail)
     return file_id
+
+
+def _bound_to(file_id: str, no: int) -> str:
+    return f"{file_id}:{no}"
 
 
 async def _even(content: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -96,14 +119,35 @@ async def _by_digest(connection: AsyncConnection, tenant_id: str, kind: Subject,
     return found
 
 
-async def chunk(connection: AsyncConnection, file_id: str, no: int) -> bytes | None:
-    """The n-th part of it, from 0; None past the end."""
-    found: bytes | None = await connection.scalar(
-        select(settlement_file_chunk.c.data).where(
-            settlement_file_chunk.c.file_id == file_id, settlement_file_chunk.c.no == no
-        )
-    )
-    return found
+async def chunk(connection: AsyncConnection, keyring: Keyring, file_id: str, no: int) -> bytes | None:
+    """The n-th part of it, from 0; None past the end. Raises Undecryptable."""
+    row = settlement_file_chunk.c
+    found = await connection.execute(select(row.data, row.encrypted).where(row.file_id == file_id, row.no == no))
+    stored = found.one_or_none()
+    if stored is None or not stored.encrypted:
+        return None if stored is None else bytes(stored.data)
+    return keyring.decrypt_bytes(stored.data, bound_to=_bound_to(file_id, no))
+
+
+async def encrypt_again(connection: AsyncConnection, keyring: Keyring, after: str) -> list[str]:
+    """Encrypt a few chunks that are in clear, or under an older key of the ring, in the order of their places; those of
+    the places, from behind `after`, fewer than a batch at the end. Raises Undecryptable."""
+    row = settlement_file_chunk.c
+    place = func.concat(row.file_id, ":", row.no)
+    stale = or_(row.encrypted.is_(False), not_under(row.data, keyring.current))
+    query = select(row.file_id, row.no).where(stale, place > after).order_by(place).limit(_BATCH)
+    found = (await connection.execute(query.with_for_update(skip_locked=True))).all()
+    for file_id, no in found:
+        own = (row.file_id == file_id, row.no == no)
+        plain = await chunk(connection, keyring, file_id, no)
+        assert plain is not None, "found and locked above"
+        sealed = keyring.encrypt_bytes(plain, bound_to=_bound_to(file_id, no))
+        await connection.execute(update(settlement_file_chunk).where(*own).values(data=sealed, encrypted=True))
+    return [_bound_to(file_id, no) for file_id, no in found]
+
+
+_BATCH = 10
+"""Chunks that are encrypted again in one transaction."""
 
 
 async def find(connection: AsyncConnection, tenant_id: str | None, file_id: str) -> SettlementFile | None:

@@ -199,7 +199,7 @@ _COLUMNS: Mapping[str, Mapping[Kind, str]] = {
     },
     "settlement_file_chunk": {
         Kind.OWN: "file_id",
-        Kind.STATEMENT: "data",
+        Kind.RING_KEY: "data",
     },
     "tenant": {
         Kind.OWN: "id",

@@ -6,6 +6,7 @@ did not plainly match. A discrepancy is what people work on: one per break, acro
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     Date,
@@ -58,6 +59,13 @@ settlement_file_chunk = Table(
     Column("file_id", Text, ForeignKey("settlement_file.id"), primary_key=True),
     Column("no", Integer, primary_key=True, autoincrement=False),
     Column("data", LargeBinary, nullable=False),
+    Column(
+        "encrypted",
+        Boolean,
+        nullable=False,
+        server_default=text("false"),
+        comment="bound to {file_id}:{no}; false: kept in clear, before files were encrypted",
+    ),
 )
 
 reconciliation_run = Table(

@@ -82,8 +82,11 @@ class Reconciler:
         async def chunks() -> AsyncIterator[bytes]:
             yield content
 
-        stored = await reconciliation_file.store(self.runtime.database, PLATFORM_TENANT, kind, name, _BY, chunks())
-        return stored[0]
+        runtime = self.runtime
+        stored, _ = await reconciliation_file.store(
+            runtime.database, runtime.keyring, PLATFORM_TENANT, kind, name, _BY, chunks()
+        )
+        return stored
 
     async def report(self, run_id: str, path: Path) -> None:
         """Write a run's page, and its log beside it. What was decided since is on it, too."""

@@ -8,7 +8,7 @@ from xml.etree.ElementTree import Element
 
 from domain.money import MoneyError, exponent
 from domain.reconciliation.lines import BankLine
-from gateways.settlement_file import NAME_MAX, bounded_time, minor_units, utc
+from gateways.settlement_file import NAME_MAX, bounded_time, free_text, minor_units, utc
 
 ELEMENT_COST = 64
 """What an element counts of the room that an entry has, however short its name is."""
@@ -24,7 +24,8 @@ _WORDS = re.compile(r"[\w-]+")
 
 @dataclass(frozen=True)
 class Detail:
-    """The facts of one transaction of an entry; its amount only where the bank gives it one of its own."""
+    """The facts of one transaction of an entry; its amount only where the bank gives it one of its own. `names` are
+    the bank's ids as they are, and the words of its free text, in which card numbers are masked."""
 
     amount: str | None
     currency: str | None
@@ -61,7 +62,7 @@ def lines_of(
     amount = _signed(text_at(entry, "Amt"), currency, text_at(entry, "CdtDbtInd"))
     booked_at = _booked_at(entry, zone)
     reference = reference_of(entry, amount, currency, booked_at)
-    info = text_at(entry, "AddtlNtryInf")
+    info = free_text(text_at(entry, "AddtlNtryInf"))
     own = [name_at(entry, "AcctSvcrRef"), name_at(entry, "NtryRef"), *_words(info)]
     one = BankLine(
         reference=reference,
@@ -100,8 +101,8 @@ def parts_of(details: list[Detail], currency: str, direction: str | None) -> lis
 
 def read_detail(detail: Element) -> Detail:
     amount = next((found for path in ("Amt", "AmtDtls/TxAmt/Amt") if (found := detail.find(path)) is not None), None)
-    unstructured = " ".join(text for part in detail.iterfind("RmtInf/Ustrd") if (text := (part.text or "").strip()))
-    info = text_at(detail, "AddtlTxInf")
+    written = " ".join(text for part in detail.iterfind("RmtInf/Ustrd") if (text := (part.text or "").strip()))
+    unstructured, info = free_text(written), free_text(text_at(detail, "AddtlTxInf"))
     named = [*detail.iterfind("Refs/*"), *detail.iterfind("Refs/Prtry/Ref")]
     named += [*detail.iterfind("RmtInf/Strd/CdtrRefInf/Ref"), *detail.iterfind("RmtInf/Strd/RfrdDocInf/Nb")]
     names = [(part.text or "").strip() for part in named]

@@ -2,6 +2,7 @@
 
 from domain.model import Failure
 from domain.money import MoneyError
+from gateways.settlement_file import free_text
 from gateways.stripe.objects import Object
 
 _FAILURE_CODES: dict[str, str] = {
@@ -102,8 +103,9 @@ def failure_of(error: Object, *, attempted: bool = False) -> Failure:
 
 
 def failure_with(code: str, psp_code: str | None = None) -> Failure:
-    """The failure of our stable code, with its message."""
-    return Failure(code=code, message=_MESSAGES.get(code, "The payment was declined."), psp_code=psp_code)
+    """The failure of our stable code, with its message. The PSP's own word is a code, and masked like any text of
+    theirs."""
+    return Failure(code=code, message=_MESSAGES.get(code, "The payment was declined."), psp_code=free_text(psp_code))
 
 
 def inexpressible(error: MoneyError) -> Failure:

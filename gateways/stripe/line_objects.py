@@ -7,7 +7,7 @@ from typing import Any
 
 from domain.money import MoneyError, exponent
 from domain.reconciliation.lines import PspLine, PspLineKind
-from gateways.settlement_file import bounded_amount, bounded_name, bounded_time, clean
+from gateways.settlement_file import bounded_amount, bounded_name, bounded_time, free_text
 from gateways.stripe.amounts import from_stripe
 from gateways.stripe.objects import (
     UNREADABLE,
@@ -127,7 +127,7 @@ def _read(entry: Object) -> PspLine:
         source_reference=bounded_name(_id_of(source)),
         charge_reference=bounded_name(_charge_of(source, kind) if kind in OF_CHARGE else None),
         our_reference=bounded_name(_ours(source, kind)),
-        description=clean(text_or_none(entry.get("description")) or "") or None,
+        description=free_text(text_or_none(entry.get("description"))),
         trace_id=trace_of(source) if kind in PAYOUT_KINDS else None,
     )
 
@@ -166,7 +166,7 @@ def _unreadable(entry: Any, otherwise_at: datetime) -> PspLine:
         occurred_at=_time(inside(entry, "created")) or otherwise_at,
         available_on=_time(inside(entry, "available_on")),
         source_reference=_name(_id_of(inside(entry, "source"))),
-        description=f"Unreadable: {facts}"[:500],
+        description=free_text(f"Unreadable: {facts}"[:500]),
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from domain.model import Failure
 from domain.psp import PayoutOutcome, PayoutResult, TransferOutcome, TransferResult
+from gateways.settlement_file import free_text
 from gateways.stripe.amounts import from_stripe
 from gateways.stripe.objects import UNREADABLE, Object, inside, text_or_none, time_or_none, trace_of
 
@@ -46,7 +47,7 @@ _MESSAGE_CHARS_MAX = 500
 
 def failure_with(code: str, psp_code: str | None = None) -> Failure:
     """The failure of our stable code, with its message."""
-    return Failure(code=code, message=_MESSAGES[code], psp_code=psp_code)
+    return Failure(code=code, message=_MESSAGES[code], psp_code=free_text(psp_code))
 
 
 def refusal_of(error: Object, otherwise: str) -> Failure:
@@ -136,10 +137,13 @@ def payout_result(payout: Any) -> PayoutResult:
 
 
 def _why_failed(payout: Object) -> Failure:
-    """The bank's reason: https://docs.stripe.com/api/payouts/failures. Its sentence quotes nothing that is secret."""
+    """The bank's reason: https://docs.stripe.com/api/payouts/failures. Its sentence is kept with card numbers masked:
+    a seller may be paid to a debit card."""
     failure = failure_with("payout_failed", text_or_none(payout.get("failure_code")))
     message = text_or_none(payout.get("failure_message"))
-    return failure.model_copy(update={"message": message[:_MESSAGE_CHARS_MAX]}) if message else failure
+    return (
+        failure.model_copy(update={"message": (free_text(message) or "")[:_MESSAGE_CHARS_MAX]}) if message else failure
+    )
 
 
 def unknown_payout(reason: str, reference: str | None = None) -> PayoutResult:

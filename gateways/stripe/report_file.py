@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from domain.money import MoneyError, exponent
 from domain.reconciliation.lines import PspLine, PspLineKind
-from gateways.settlement_file import Reading, SettlementFileError, bounded_name, minor_units, utc
+from gateways.settlement_file import Reading, SettlementFileError, bounded_name, free_text, minor_units, utc
 from gateways.stripe.line_objects import OF_CHARGE, OUR_NAMES, PAYOUT_KINDS, line_kind
 
 REQUIRED = ("balance_transaction_id", "currency", "gross", "fee", "net", "reporting_category")
@@ -200,7 +200,7 @@ def _line(row: Mapping[str, str], reading: Reading, *, decimal_comma: bool) -> P
         source_reference=_name(row, "source_id"),
         charge_reference=_charge(row, kind),
         our_reference=_name(row, _METADATA.get(OUR_NAMES.get(kind, ""), "")),
-        description=row.get("description") or None,
+        description=free_text(row.get("description")),
         trace_id=_name(row, "trace_id") if kind in PAYOUT_KINDS else None,
     )
 

@@ -20,6 +20,7 @@ from domain.psp import (
     RefundOutcome,
     RefundResult,
 )
+from gateways.settlement_file import free_text
 from gateways.stripe.amounts import from_stripe
 from gateways.stripe.failures import failure_of, failure_with
 from gateways.stripe.objects import UNREADABLE, Object, carried, inside, text_or_none, time_of, time_or_none
@@ -199,7 +200,7 @@ def _read_dispute(dispute: Object) -> DisputeResult:
         charge_reference=charge,
         amount=from_stripe(dispute["amount"], currency),
         currency=currency,
-        category=dispute.get("reason"),
+        category=free_text(dispute.get("reason")),
         # 0: the issuer takes no answer to this one.
         evidence_due_at=time_of(evidence["due_by"]) if evidence.get("due_by") else None,
         submissions=evidence.get("submission_count") or 0,

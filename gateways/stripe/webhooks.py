@@ -1,6 +1,7 @@
 """Webhooks of Stripe: the signature is verified, the event read. No I/O."""
 
 import json
+import re
 from typing import Any
 
 import stripe
@@ -124,18 +125,21 @@ _KEPT = frozenset(
 PaymentIntent, people's names and addresses, evidence and the shop's own metadata are not."""
 _KEPT_LENGTH_MAX = 255
 _KEPT_DEPTH_MAX = 16
+_WRITTEN = re.compile(r"[\s@]|_secret_")
+"""In what people write, in addresses, and in the secrets of PaymentIntents and SetupIntents; in no code and no id."""
 
 
 def _kept(value: Any, depth: int = 0) -> Any:
-    """The event as the inbox keeps it: members that are known to be harmless, no long text, and nothing that is deeper
-    than any event of Stripe's."""
+    """The event as the inbox keeps it: members that are known to be harmless, of texts only codes and ids, and nothing
+    that is deeper than any event of Stripe's."""
     if isinstance(value, dict):
         if depth == _KEPT_DEPTH_MAX:
             return None
         members = ((name, _kept(member, depth + 1)) for name, member in value.items() if name in _KEPT)
         return {name: kept for name, kept in members if kept is not None}
     if isinstance(value, str):
-        return value if len(value) <= _KEPT_LENGTH_MAX and not has_card_data(value) else None
+        harmless = len(value) <= _KEPT_LENGTH_MAX and not _WRITTEN.search(value) and not has_card_data(value)
+        return value if harmless else None
     return value if isinstance(value, bool | int | float) else None
 
 

@@ -109,7 +109,7 @@ async def start_over_file(
     named = replace(wanted, file_id=name)
     _window(runtime.settings.business_zone, named, datetime.now(UTC))
     _zone(runtime.settings.business_zone, named)
-    stored, _ = await upload(runtime.database, caller, wanted.subject, name, content)
+    stored, _ = await upload(runtime, caller, wanted.subject, name, content)
     return await start(runtime, caller, replace(wanted, file_id=stored.id))
 
 
@@ -204,7 +204,7 @@ async def _require_few(connection: Connection, tenant_id: str) -> None:
 
 
 async def upload(
-    database: Database, caller: Caller, kind: Subject, name: str, content: AsyncIterator[bytes]
+    runtime: Runtime, caller: Caller, kind: Subject, name: str, content: AsyncIterator[bytes]
 ) -> tuple[SettlementFile, bool]:
     """Keep a settlement file or a bank statement as it comes in, and say whether it is new: the same bytes are the same
     file, whatever their name.
@@ -215,8 +215,9 @@ async def upload(
     if not name.isprintable():
         raise Unprocessable("A name is printable.", code="text_invalid")
     tenant_id = caller.tenant_id or PLATFORM_TENANT
-    file_id, new = await file.store(database, tenant_id, kind, name, caller.actor, _not_empty(content))
-    row = await database.read(lambda c: file.find(c, tenant_id, file_id))
+    content = _not_empty(content)
+    file_id, new = await file.store(runtime.database, runtime.keyring, tenant_id, kind, name, caller.actor, content)
+    row = await runtime.database.read(lambda c: file.find(c, tenant_id, file_id))
     assert row is not None, "it was stored a moment ago"
     return row, new
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 import sys
 from base64 import b64decode
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,11 @@ from temporalio.client import WorkflowHistory
 
 from api.examples import PAYLOADS
 from runtime.codec import ENCODING
+from services import api_key
+from services.command import Caller
 from tests.api.problem import refused
 from tests.support.histories import payloads_of
+from tests.support.people import added, open_again
 from tests.support.shop import Answer, Shop
 
 UI = "preserveStorageRefs=true"
@@ -152,3 +156,25 @@ async def test_the_page_of_the_ui_may_ask_and_no_other(shop: Shop, name: str) ->
         assert "access-control-allow-origin" not in answer.headers
     answer = await http.options("/v1/payments", headers={"Origin": origin} | wanted)
     assert "access-control-allow-origin" not in answer.headers
+
+
+async def test_a_key_reads_histories_only_where_that_is_named(shop: Shop) -> None:
+    """They are of every tenant: a shop's own key, made without a role or scopes, has all but this scope."""
+    _, secret = await api_key.create(shop.paysaga.database, Caller("olga"), shop.tenant, "backend", frozenset())
+    told = await asked(shop, "decode", [], Authorization=f"Bearer {secret}")
+    refused(told, 403, "scope_missing")
+
+
+async def test_a_person_who_has_logged_in_reads_in_temporals_ui(shop: Shop) -> None:
+    """By the cookie of /login, from the page of the UI alone."""
+    await open_again(shop.paysaga)
+    person = await added(shop, "operator")
+    await person.enrolled()
+    cookie = {"Cookie": f"paysaga-session={await person.token()}"}
+    origin = {"Origin": f"http://127.0.0.1:{shop.paysaga.settings.temporal_ui_port}"}
+    there = (await asked(shop, "encode", PAYLOADS["payloads"])).json()
+    decode = partial(shop.paysaga.http.post, "/codec/decode", json=there)
+    assert (await decode(headers=cookie | origin)).raise_for_status().json() == PAYLOADS
+    refused(await decode(headers=cookie | {"Origin": "https://evil.example"}), 403, "origin_refused")
+    (row,) = await rows(shop)
+    assert row["actor"] == person.name

@@ -15,10 +15,12 @@ from db.core.database import Database
 from db.core.keyring import Keyring
 from db.core.migrate import grant_login, migrate
 from db.people.reseal import MOVED
+from db.reconciliation import file as files
 from embedded.stack import EmbeddedStack
 from services import keyring as keyrings
 from services.audit import audit
 from tests.support.deployment import Deployment
+from tests.support.keys import ring
 from tests.support.shop import Shop
 
 DUMP = Path(__file__).with_name("dumps") / "0006.sql.gz"
@@ -83,6 +85,7 @@ async def test_no_row_is_lost_and_the_books_are_sound(
     try:
         after = await rows(connection)
         tokens = await connection.fetch("SELECT id, token FROM payment WHERE token IS NOT NULL")
+        chunks = await connection.fetch("SELECT file_id, data FROM settlement_file_chunk WHERE no = 0 LIMIT 1")
         await stop_the_clock(connection)
     finally:
         await connection.close()
@@ -91,6 +94,8 @@ async def test_no_row_is_lost_and_the_books_are_sound(
     assert all(keyring.decrypt(row["token"], bound_to=f"{row['id']}:token").startswith("pm_") for row in tokens)
     database = Database(url, pool_size=0)
     try:
+        old = await database.read(lambda c: files.chunk(c, keyring, chunks[0]["file_id"], 0))
+        assert old == chunks[0]["data"], "files that were kept in clear are still read"
         assert await audit(database) == []
         rotated = await keyrings.rotate(database, keyring)
         assert rotated.done["dispute_evidence.fields"] > 0
@@ -105,9 +110,8 @@ async def test_the_application_goes_on(
 ) -> None:
     """It shows what was there, and takes a new payment for a seller who was there."""
     name, _ = migrated
-    deployment = Deployment(
-        servers, tmp_path, f"{name}copy", template=name, encryption_keys=SecretStr(KEYS), poll_max_s=600.0
-    )
+    keys = SecretStr(f"{ring(2)},{KEYS}")  # the first is of the servers too, which replay at the end
+    deployment = Deployment(servers, tmp_path, f"{name}copy", template=name, encryption_keys=keys, poll_max_s=600.0)
     async with deployment as paysaga:
         shop = Shop(paysaga, "dev", DEVELOPMENT_API_KEY)
         late = await audit(paysaga.database)  # by today's clock

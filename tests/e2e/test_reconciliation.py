@@ -199,7 +199,7 @@ async def uploaded(paysaga: Deployment, subject: Subject, path: str) -> str:
     async def chunks() -> AsyncIterator[bytes]:
         yield content
 
-    return (await store(paysaga.database, "shop", subject, path, "kim", chunks()))[0]
+    return (await store(paysaga.database, paysaga.keyring, "shop", subject, path, "kim", chunks()))[0]
 
 
 async def test_a_file_that_cannot_be_read(paysaga: Deployment, shop: Shop) -> None:
@@ -208,7 +208,7 @@ async def test_a_file_that_cannot_be_read(paysaga: Deployment, shop: Shop) -> No
     async def chunks() -> AsyncIterator[bytes]:
         yield b"not,a,report\n"
 
-    file_id, _ = await store(paysaga.database, "shop", Subject.PSP, "x.csv", "kim", chunks())
+    file_id, _ = await store(paysaga.database, paysaga.keyring, "shop", Subject.PSP, "x.csv", "kim", chunks())
     report = await reconcile(paysaga, file_id=file_id)
     assert report.status == "FAILED"
     assert report.failure is not None

@@ -11,6 +11,7 @@ import asyncpg
 
 from db import merchant
 from db.core.database import Database
+from db.core.keyring import Keyring
 from db.ledger import posting as ledger
 from db.payment import charge as charges
 from db.payment import payment, settlement
@@ -40,6 +41,10 @@ LATER = DAY + timedelta(days=4)
 """Past every grace of what happened on DAY."""
 
 AMOUNT, FEE = 50_000, 1_000
+
+
+RING = Keyring({"test": bytes(range(32))})
+"""Under which files are kept."""
 
 
 def hours(number: float) -> timedelta:
@@ -184,7 +189,7 @@ class Scenario:
         file_id = None
         if source is Source.FILE:
             file_id, _ = await store(
-                self.database, self.tenant, subject, "lines", "test", _bytes(secrets.token_bytes(9))
+                self.database, RING, self.tenant, subject, "lines", "test", _bytes(secrets.token_bytes(9))
             )
         new = NewRun(
             key=str(uuid4()),

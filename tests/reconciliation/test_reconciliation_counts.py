@@ -23,7 +23,7 @@ from gateways.stripe.gateway import StripePsp
 from runtime.notifier import CompletionNotifier
 from runtime.under_way import UnderWay
 from runtime.workflow_client import WorkflowClient
-from tests.reconciliation.scenario import LATER, NOON, Scenario
+from tests.reconciliation.scenario import LATER, NOON, RING, Scenario
 from tests.reconciliation.test_reconciliation_stage import Killed
 
 
@@ -39,6 +39,7 @@ def worker(scenario: Scenario) -> ReconciliationActivities:
         scenario.database,
         {},
         cast(WorkflowClient, Running()),
+        RING,
         booking_grace_s=3600,
         listing_grace_s=3600,
         bank_days=5,

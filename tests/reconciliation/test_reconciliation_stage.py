@@ -17,6 +17,7 @@ from activities.reconciliation import ReconciliationActivities
 from bench import reconcile
 from bench.reconcile_books import COLUMNS
 from db.core.database import LockTimeout
+from db.core.keyring import Keyring, Undecryptable
 from db.core.permanent_errors import permanent_reason
 from db.reconciliation import file as files
 from db.reconciliation import report
@@ -28,7 +29,8 @@ from domain.reconciliation.lines import PspLine, PspLines
 from domain.reconciliation.reconciliation import IMPOSSIBLE, NewRun, RunStep, Source, StageStep, Subject
 from embedded.stack import EmbeddedStack
 from runtime.workflow_client import WorkflowClient
-from tests.reconciliation.scenario import DAY, LATER, NOON, Scenario
+from services import keyring as keyrings
+from tests.reconciliation.scenario import DAY, LATER, NOON, RING, Scenario
 from tests.reconciliation.test_reconciliation_bank import booked
 from tests.reconciliation.test_reconciliation_classes import other
 
@@ -59,6 +61,7 @@ def worker(scenario: Scenario, psp: Any = None) -> ReconciliationActivities:
         scenario.database,
         {"stripe": psp},
         cast(WorkflowClient, None),
+        RING,
         booking_grace_s=3600,
         listing_grace_s=3600,
         bank_days=5,
@@ -182,7 +185,7 @@ async def stored(scenario: Scenario, content: bytes, name: str = "march.csv", su
         for start in range(0, len(content), 700):
             yield content[start : start + 700]
 
-    return (await files.store(scenario.database, scenario.tenant, subject, name, "kim", chunks()))[0]
+    return (await files.store(scenario.database, RING, scenario.tenant, subject, name, "kim", chunks()))[0]
 
 
 async def file_run(scenario: Scenario, file_id: str, subject: Subject = Subject.PSP) -> str:
@@ -230,19 +233,40 @@ async def test_the_same_bytes_are_the_same_file(scenario: Scenario) -> None:
     assert await stored(scenario, content, subject=Subject.BANK) != first
     both = await asyncio.gather(stored(scenario, content + b"\n"), stored(scenario, content + b"\n"))
     assert len(set(both)) == 1
-    whole = b"".join(
-        [
-            row["data"]
-            for row in await scenario.sql(
-                "SELECT data FROM settlement_file_chunk WHERE file_id = $1 ORDER BY no", first
-            )
-        ]
-    )
-    assert whole == content
+    assert [await scenario.database.read(lambda c, n=n: files.chunk(c, RING, first, n)) for n in range(2)] == [  # type: ignore[misc]
+        content,
+        None,
+    ]
     found = await scenario.database.read(lambda c: files.find(c, scenario.tenant, first))
     assert found is not None
     assert (found.name, found.size, found.actor) == ("march.csv", len(content), "kim")
     assert await scenario.database.read(lambda c: files.find(c, "rival", first)) is None
+
+
+async def test_a_file_is_kept_encrypted_and_an_old_one_is_still_read(scenario: Scenario) -> None:
+    """Each chunk in its place: as a part of another file, or under another key, it is refused."""
+    content = itemized(files.CHUNK_BYTES // 60)
+    file_id = await stored(scenario, content)
+    query = "SELECT no, data, encrypted FROM settlement_file_chunk WHERE file_id = $1 ORDER BY no"
+    chunks = await scenario.sql(query, file_id)
+    assert len(chunks) > 1
+    assert all(row["encrypted"] and row["data"].startswith(b"test:") for row in chunks)
+    assert not any(b"txn_1" in row["data"] for row in chunks)
+    other_id = await stored(scenario, content[:100])
+    for place in (f"{other_id}:1", f"{file_id}:0"):
+        with pytest.raises(Undecryptable):
+            RING.decrypt_bytes(chunks[1]["data"], bound_to=place)
+    with pytest.raises(Undecryptable):
+        await scenario.database.read(lambda c: files.chunk(c, Keyring({"test": bytes(32)}), file_id, 0))
+    insert = "INSERT INTO settlement_file_chunk (file_id, no, data, encrypted) VALUES ($1, $2, $3, false)"
+    await scenario.sql(insert, other_id, 1, content)
+    assert await scenario.database.read(lambda c: files.chunk(c, RING, other_id, 1)) == content
+    rotated = await keyrings.rotate(scenario.database, Keyring({"new": bytes(32), "test": bytes(range(32))}))
+    assert rotated.in_use["settlement_file_chunk.data"] == {"new": len(chunks) + 2}
+    alone = Keyring({"new": bytes(32)})
+    assert await scenario.database.read(lambda c: files.chunk(c, alone, other_id, 1)) == content
+    parts = [await scenario.database.read(lambda c, n=n: files.chunk(c, alone, file_id, n)) for n in range(len(chunks))]  # type: ignore[misc]
+    assert b"".join(part or b"" for part in parts) == content
 
 
 async def test_a_file_that_cannot_be_read(scenario: Scenario) -> None:

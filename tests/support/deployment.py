@@ -18,6 +18,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from config.settings import Settings
 from db import api_key, merchant
 from db.core.database import Database
+from db.core.keyring import Keyring
 from db.core.migrate import grant_login, migrate
 from embedded.ports import free_port
 from embedded.stack import EmbeddedStack
@@ -135,6 +136,11 @@ class Deployment:
         self.temporal: Client
         self.database: Database
         self._owner_pool: asyncpg.Pool[asyncpg.Record]
+
+    @property
+    def keyring(self) -> Keyring:
+        assert self.settings.encryption_keys is not None, "the stack makes one"
+        return Keyring.parse(self.settings.encryption_keys.get_secret_value())
 
     def environment(self) -> dict[str, str]:
         return {**os.environ, **settings_environment(self.settings)}
