@@ -38,9 +38,11 @@ _ARRIVING_BYTES_MAX = 16 * 1024 * 1024
 """Of one tenant's bodies on their way: each is in memory until it is whole. Slow clients send little."""
 
 _EXPENSIVE = re.compile(
-    r"GET /v1/(?:ledger/|audit-log$|transactions/|payouts$|payouts/[^/]+/items$|merchants/[^/]+/statement$"
+    r"GET /v1/(?:ledger/|audit-log$|transactions/|payouts/[^/]+/items$|merchants/[^/]+/statement$"
     r"|reconciliations/[^/]+)|POST /v1/reconciliations$"
 )
+_FILE = re.compile(rb"(?:^|&)format=(?:csv|jsonl)(?:&|$)")
+"""Of a list that is cheap by the page."""
 
 
 class Gates:
@@ -63,9 +65,9 @@ class Gates:
         self._expensive = Turns(few, Fixed(EXPENSIVE_MAX), presence)
         self._uploads = Turns(files, Fixed(UPLOADS_MAX), presence)
 
-    def of(self, method: str, path: str) -> Turns:
+    def of(self, method: str, path: str, query: bytes) -> Turns:
         """By what a request asks for."""
-        if _EXPENSIVE.match(f"{method} {path}"):
+        if _EXPENSIVE.match(f"{method} {path}") or (method == "GET" and _FILE.search(query)):
             return self._expensive
         if method in ("GET", "HEAD"):
             return self._reads
@@ -99,7 +101,9 @@ class Gate:
         token = place_of_request.set(None)
         try:
             tenant = await _tenant(scope, gates)
-            turns = gates.of(scope["method"], scope["path"]) if tenant is not None else gates.unknown
+            turns = (
+                gates.of(scope["method"], scope["path"], scope["query_string"]) if tenant is not None else gates.unknown
+            )
             name = tenant or NOBODY
             turns.require_room(name)
 

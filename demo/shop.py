@@ -53,9 +53,19 @@ class Shop:
     async def close(self) -> None:
         await self._http.aclose()
 
+    async def _sent(self, method: str, path: str, **more: Any) -> httpx2.Response:
+        """A request, and the same again under the same key for as long as the API has too much to do."""
+        deadline = time.monotonic() + _PATIENCE_S
+        while True:
+            answer = await self._http.request(method, path, **more)
+            busy = answer.status_code == 503 and answer.json()["code"] == "overloaded"
+            if not busy or time.monotonic() > deadline:
+                return answer
+            await asyncio.sleep(float(answer.headers["Retry-After"]))
+
     async def post(self, path: str, body: Any = None, *, key: str | None = None) -> httpx2.Response:
         """Each call under a key of its own, unless one is given."""
-        return await self._http.post(path, json=body, headers={"Idempotency-Key": key or str(uuid4())})
+        return await self._sent("POST", path, json=body, headers={"Idempotency-Key": key or str(uuid4())})
 
     async def pay(self, checkout: dict[str, Any], *, key: str | None = None) -> dict[str, Any]:
         """Send a checkout that is expected to be taken on; the payment."""
@@ -98,14 +108,14 @@ class Shop:
     async def open_merchant(self, seller: str, **terms: Any) -> None:
         """Make sure that the seller is there and active, with a platform fee of 3 %."""
         terms = {"fee": {"percent": "3", "fixed": "0"}, **terms}
-        answer = await self._http.post("/v1/merchants", json={"seller_account": seller, **terms})
+        answer = await self._sent("POST", "/v1/merchants", json={"seller_account": seller, **terms})
         if answer.status_code == 409:
             await self.set_merchant(seller, status="ACTIVE", **terms)
         elif not answer.is_success:
             raise Unexpected(f"merchant {seller}: {reason(answer)}")
 
     async def set_merchant(self, seller: str, **changes: Any) -> None:
-        answer = await self._http.patch(f"/v1/merchants/{seller}", json=changes)
+        answer = await self._sent("PATCH", f"/v1/merchants/{seller}", json=changes)
         if not answer.is_success:
             raise Unexpected(f"merchant {seller}: {reason(answer)}")
 
@@ -118,7 +128,7 @@ class Shop:
         return next((str(b["owed"]) for b in balances if b["currency"] == CURRENCY), "0.00")
 
     async def set_rules(self, rules: dict[str, Any]) -> None:
-        answer = await self._http.put("/v1/risk/rules", json=rules)
+        answer = await self._sent("PUT", "/v1/risk/rules", json=rules)
         if not answer.is_success:
             raise Unexpected(f"risk rules: {reason(answer)}")
 
@@ -182,7 +192,7 @@ class Shop:
             raise Unexpected(f"POST {path} should be {wanted} and is {reason(answer)}")
 
     async def get(self, path: str, **parameters: Any) -> dict[str, Any]:
-        answer = await self._http.get(path, params=parameters or None)
+        answer = await self._sent("GET", path, params=parameters or None)
         if not answer.is_success:
             raise Unexpected(f"GET {path}: {reason(answer)}")
         found: dict[str, Any] = answer.json()

@@ -17,6 +17,7 @@ from tests.audit.flows import Flows
 from tests.audit.payouts import payouts, sealed
 from tests.audit.reconciled import reconciled
 from tests.support.deployment import Deployment
+from tests.support.people import added
 from tests.support.shop import Shop
 
 
@@ -43,6 +44,7 @@ async def _made(servers: EmbeddedStack, folder: Path) -> tuple[str, dict[str, st
         flows = Flows(paysaga, shop)
         await flows.seller("dora", dispute_fee_payer="seller")
         await flows.seller("eve", platform_fee_on_refund="kept", allow_negative_balance=True)
+        await added(shop)
         careful = Flows(paysaga, await paysaga.shop("careful"))
         names = await charges(paysaga, shop)
         made = await asyncio.gather(refunds(flows), disputes(flows, names["ours"]), captures(flows), reviews(careful))

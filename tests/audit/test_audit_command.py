@@ -97,4 +97,4 @@ async def test_without_temporal_the_books_are_audited_all_the_same(environment: 
 async def test_without_a_database_there_is_one_sentence(environment: dict[str, str]) -> None:
     said = await paysaga_command(environment | {"PAYSAGA_DATABASE_URL": "postgresql://x@127.0.0.1:1/x"}, "audit")
     assert said.code == 1
-    assert said.err == "paysaga: The database does not answer: see PAYSAGA_DATABASE_URL.\n"
+    assert said.err == "paysaga: The database does not answer: is the stack running? See PAYSAGA_DATABASE_URL.\n"

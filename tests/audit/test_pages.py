@@ -31,6 +31,7 @@ PAGES: dict[str, list[str]] = {
     "ledger verify": [""],
     "merchants list": [""],
     "merchants show": ["dora --tenant acme"],
+    "operators list": [""],
     "payments list": ["", "--limit 3"],
     "payments show": ["{lost}", "{approved}", "{in_review}", "{waiting}", "{came_back}"],
     "payouts items": ["{pt_debtor}"],
