@@ -83,6 +83,7 @@ async def test_temporals_own_terminal(shop: Shop) -> None:
     """`temporal workflow show` reads, and what `temporal workflow signal` sends is encrypted and understood."""
     payment = await shop.paid(shop.checkout(), "pm_card_threeDSecure2Required")
     workflow_id, settings = f"payment:{payment['id']}", shop.paysaga.settings
+    run_id = (await shop.paysaga.temporal.get_workflow_handle(workflow_id).describe()).run_id
     endpoint = f"{str(shop.paysaga.http.base_url).rstrip('/')}/codec"
     codec = (
         *("--codec-endpoint", endpoint, "--codec-auth", shop.headers["Authorization"]),
@@ -92,7 +93,8 @@ async def test_temporals_own_terminal(shop: Shop) -> None:
     async def temporal(*arguments: str) -> str:
         process = await asyncio.create_subprocess_exec(
             str(Path(sys.executable).with_name("temporal")),
-            *("workflow", *arguments, "--workflow-id", workflow_id, "--address", str(settings.temporal_address)),
+            *("workflow", *arguments, "--workflow-id", workflow_id, "--run-id", run_id),
+            *("--address", str(settings.temporal_address)),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
