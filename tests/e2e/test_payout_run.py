@@ -307,9 +307,9 @@ async def test_a_run_that_continues_as_new_goes_on_where_it_was(paysaga: Deploym
 
 
 async def test_no_more_are_made_than_the_psp_takes(paysaga: Deployment, shop: Shop) -> None:
-    sellers, day = await daily(shop, 20), next(DAYS)
-    silence = await paysaga.sandbox.fault("transfers.create", "hold_before", times=20)
-    handle = await start(paysaga, day, PayoutPace(page=20, rate_per_s=500, unsent_max=5))
+    sellers, day = await daily(shop, 40), next(DAYS)
+    silence = await paysaga.sandbox.fault("transfers.create", "hold_before", times=40)
+    handle = await start(paysaga, day, PayoutPace(page=40, rate_per_s=500, unsent_max=10))
 
     async def waiting() -> bool:
         pending = (await handle.describe()).raw_description.pending_activities
@@ -318,14 +318,14 @@ async def test_no_more_are_made_than_the_psp_takes(paysaga: Deployment, shop: Sh
 
     # Of what an activity says, the SDK passes on one in 0.8 of its heartbeat timeout.
     await eventually(waiting, timeout_s=40, what="the run waits")
-    assert 5 < (await made(shop, day)).total() < 10
+    assert 10 < (await made(shop, day)).total() < 20
     # Those that hang for long do not keep the others.
     await paysaga.sql(
         "UPDATE payout SET created_at = created_at - interval '2 minutes' WHERE tenant_id = $1", shop.tenant
     )
 
     async def more() -> bool:
-        return (await made(shop, day)).total() > 10
+        return (await made(shop, day)).total() > 20
 
     await eventually(more, what="the run goes on")
     await paysaga.sandbox.clear(silence)
@@ -335,9 +335,9 @@ async def test_no_more_are_made_than_the_psp_takes(paysaga: Deployment, shop: Sh
 
 
 async def test_a_run_whose_worker_is_killed_twice_pays_each_seller_once(paysaga: Deployment, shop: Shop) -> None:
-    count, day = 40, next(DAYS)
+    count, day = 60, next(DAYS)
     sellers = await daily(shop, count)
-    handle = await start(paysaga, day, PayoutPace(page=15, rate_per_s=20))
+    handle = await start(paysaga, day, PayoutPace(page=25, rate_per_s=30))
     for killed_at in (count // 4, count * 3 // 4):
 
         async def so_many(wanted: int = killed_at) -> bool:
