@@ -17,7 +17,7 @@ import time
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn, cast
+from typing import Any, cast
 
 import aiohttp
 import asyncpg
@@ -26,6 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.gate_load import CrowdPlan, CrowdResult, LoadKind, payment
+from bench.leaving import leave_after
 from bench.money import Books
 from bench.run import RAISED
 from config.settings import SANDBOX_STRIPE_KEY
@@ -297,26 +298,16 @@ def show(report: Report, console: Console) -> None:
         console.print(f"[red]{problem}[/red]")
 
 
-def main() -> NoReturn:
-    """Leaves with `os._exit`: a short process that used the Temporal client may abort in its own exit."""
+def main() -> int:
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
-    code = 1
     named = os.environ.get("PAYSAGA_BENCH_LOADS", ",".join(CLIENTS)).split(",")
     seconds = float(os.environ.get("PAYSAGA_BENCH_SECONDS", "8"))
-    try:
-        report = asyncio.run(run(cast("list[LoadKind]", named), seconds, console))
-        show(report, console)
-        ratios = [asdict(load) | {"ratio": round(load.ratio, 2)} for load in report.loads]
-        print(json.dumps(asdict(report) | {"loads": ratios, "problems": report.problems()}))  # noqa: T201
-        code = 1 if report.problems() else 0
-    except StackError as problem:
-        sys.stderr.write(f"bench: {problem}\n")
-    except KeyboardInterrupt:
-        code = 130
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+    report = asyncio.run(run(cast("list[LoadKind]", named), seconds, console))
+    show(report, console)
+    ratios = [asdict(load) | {"ratio": round(load.ratio, 2)} for load in report.loads]
+    print(json.dumps(asdict(report) | {"loads": ratios, "problems": report.problems()}))  # noqa: T201
+    return 1 if report.problems() else 0
 
 
 if __name__ == "__main__":
-    main()
+    leave_after(main)

@@ -8,7 +8,6 @@ import asyncio
 import json
 import os
 import signal
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -17,12 +16,13 @@ from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from rich.console import Console
 from temporalio.client import Client, WorkflowHandle
 
 from bench import payouts_books as books
+from bench.leaving import leave_after
 from db.audit.audit import audit_database
 from db.core.database import Database
 from domain.payout import PAYOUT_RUN_WORKFLOW
@@ -185,23 +185,13 @@ def show(report: Report, console: Console) -> None:
         console.print("each exactly once, here and at the PSP; a second run paid nothing; the books are in order")
 
 
-def main() -> NoReturn:
-    """Leaves with `os._exit`: a short process that used the Temporal client may abort in its own exit."""
+def main() -> int:
     console = Console(highlight=False)
-    code = 1
-    try:
-        report = asyncio.run(run(int(os.environ.get("PAYSAGA_BENCH_SELLERS", "10000")), console))
-        show(report, console)
-        print(json.dumps(asdict(report) | {"per_s": round(report.per_s, 2)}))  # noqa: T201
-        code = 1 if report.problems else 0
-    except StackError as problem:
-        sys.stderr.write(f"bench: {problem}\n")
-    except KeyboardInterrupt:
-        code = 130
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+    report = asyncio.run(run(int(os.environ.get("PAYSAGA_BENCH_SELLERS", "10000")), console))
+    show(report, console)
+    print(json.dumps(asdict(report) | {"per_s": round(report.per_s, 2)}))  # noqa: T201
+    return 1 if report.problems else 0
 
 
 if __name__ == "__main__":
-    main()
+    leave_after(main)
