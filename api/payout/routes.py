@@ -158,7 +158,7 @@ async def list_payouts(
 
     async def read(before: int | None, count: int) -> list[Payout]:
         return await payouts.page(
-            runtime.reports,
+            runtime.reports if as_csv else runtime.database,
             caller(who),
             seller_account=seller_account,
             status=status.value if status else None,
