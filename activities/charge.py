@@ -51,7 +51,10 @@ class ChargeActivities:
     async def charge_once(self, step: ChargeStep) -> ChargeResult:
         """The first attempt, as a local activity: one call, bounded below its own timeout, which RETURNS unknown."""
         row = await self._payment(step)
-        return _dated(await self._send_or_look(row, step, self._fast_timeout_s))
+        result = _dated(await self._send_or_look(row, step, self._fast_timeout_s))
+        if result.outcome is ChargeOutcome.UNKNOWN:
+            self._under_way.end(row.id)  # it may take hours now, and holds up nobody else's meanwhile
+        return result
 
     @activity.defn
     @on(Queue.PSP)

@@ -73,6 +73,8 @@ async def create(runtime: Runtime, caller: Caller, wanted: Checkout, *, request:
             runtime.under_way.started()
             if told:
                 runtime.pace.started(time.monotonic() - began_s)
+            else:
+                runtime.under_way.end(claim.object_id)
         row = await wait_until(lambda: load(runtime.database, claim.object_id), settled, changed=changed, wait_s=wait_s)
         if (settled(row) or changed.is_set()) and not claim.replayed:  # the latter since it was read
             runtime.under_way.end(claim.object_id)
