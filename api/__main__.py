@@ -9,7 +9,7 @@ import uvicorn
 from pydantic import ValidationError
 
 from api.app import create_app
-from api.connections import BoundedProtocol, ConnectionLimits, bounded
+from api.connections import KEEP_ALIVE_S, BoundedProtocol, ConnectionLimits, bounded
 from api.tls import ServerCertificate, secured
 from config.settings import Settings, unusable
 from runtime.logs import configure_logs
@@ -42,6 +42,7 @@ def main() -> int:
         # Whoever is no proxy of ours could write any address there, and uvicorn by itself believes this machine.
         proxy_headers=bool(settings.api_trusted_proxies),
         forwarded_allow_ips=settings.api_trusted_proxies,
+        timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=30,
     )
     return 0

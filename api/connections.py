@@ -25,6 +25,9 @@ LINGER_S = 2.0
 _FULL_S = 5.0
 """Every connection has a request under way: about so long until some have ended."""
 _PART_BYTES = 16 * 1024
+KEEP_ALIVE_S = 75
+"""For the next request on a connection that had one: longer than load balancers (60 s) and clients (5 s, uvicorn's own
+as well) keep it, or one of them sends a payment at the moment at which it is closed."""
 
 
 class ConnectionLimits(BaseModel):
@@ -84,6 +87,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_bytes = self._body_bytes = self._unseen_bytes = 0
         self._ended = self._head_refused = False
         self._in_head, self._complete = True, True
+        self._idle = False
         self.waiting.open += 1
         if self.waiting.open > self.limits.connections_max and not self.waiting.end_longest():
             self._refuse(503, "connections_exceeded", "Too many connections; try again.")
@@ -106,6 +110,8 @@ class BoundedProtocol(HttpToolsProtocol):
             if self._ended:
                 return
             part = data[start : start + _PART_BYTES]
+            if self._idle:
+                self._await_head()
             self._unseen_bytes += len(part)
             super().data_received(part)
             if self._head_refused or self._unseen_bytes > self.limits.head_bytes_max:
@@ -160,12 +166,12 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         super().on_message_complete()
         if self.cycle.response_complete:
-            self._await_head()  # it was answered before its body had come
+            self._await_next()  # it was answered before its body had come
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
         if self._complete and not self.pipeline and not self._ended:
-            self._await_head()
+            self._await_next()
 
     def pause_writing(self) -> None:
         """The client does not read its answer."""
@@ -181,9 +187,15 @@ class BoundedProtocol(HttpToolsProtocol):
         self._refuse(400, "malformed_http", msg)
 
     def _await_head(self) -> None:
-        self._in_head = True
+        self._in_head, self._idle = True, False
         self.waiting.add(self)
         self._read_within(self.limits.silence_s, self._head_is_late)
+
+    def _await_next(self) -> None:
+        """Between two requests a connection is idle, and costs its place only as long as nobody else needs one."""
+        self._in_head = self._idle = True
+        self.waiting.add(self)
+        self._read_within(KEEP_ALIVE_S, self.end)
 
     def _head_is_late(self) -> None:
         if self._complete and self._unseen_bytes == 0:

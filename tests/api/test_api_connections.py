@@ -69,7 +69,7 @@ async def test_a_connection_has_bounds(deploy: Deploy) -> None:
         *(_sent(paysaga, (431, "headers_too_large"), *parts) for parts in TOO_LARGE.values()),
         *(_sent(paysaga, (408, "request_timeout"), part) for part in (GET, CHUNKED, CHUNKED + b"5\r\nab")),
     )
-    await _nothing_sent_is_closed(paysaga)
+    await _idle_between_requests(paysaga)
     await _sent(paysaga, (400, "malformed_http"), b"\x16\x03\x01")
     await _several_requests_on_one_connection(paysaga)
     await _refused_before_its_body_has_come(paysaga)
@@ -97,6 +97,19 @@ async def _sent(paysaga: Deployment, expected: tuple[int, str], *parts: bytes) -
 async def _nothing_sent_is_closed(paysaga: Deployment) -> None:
     async with connected(paysaga) as connection:
         assert await connection.rest() == b""
+
+
+async def _idle_between_requests(paysaga: Deployment) -> None:
+    """A connection that had a request outlasts those that never had one, and its next one must come within the same
+    time once it has begun."""
+    async with connected(paysaga) as used:
+        await used.send(GET, b"\r\n")
+        assert (await used.answer())[0] == 200
+        await _nothing_sent_is_closed(paysaga)
+        await used.send(GET, b"\r\n")
+        assert (await used.answer())[0] == 200
+        await used.send(GET)
+        assert await used.code() == (408, "request_timeout")
 
 
 async def _several_requests_on_one_connection(paysaga: Deployment) -> None:
