@@ -7,7 +7,7 @@ the same bytes each time: refusing must cost next to nothing, or a crowd of refu
 import asyncio
 import re
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -97,27 +97,16 @@ class Gate:
             await self._app(scope, receive, send)
             return
         gates: Gates = scope["app"].state.gates
-        taken: list[Turn] = []
         token = place_of_request.set(None)
         try:
             tenant = await _tenant(scope, gates)
-            turns = (
-                gates.of(scope["method"], scope["path"], scope["query_string"]) if tenant is not None else gates.unknown
-            )
-            name = tenant or NOBODY
-            turns.require_room(name)
-
-            async def take() -> None:
-                turn = await turns.turn(name)
-                taken.append(turn)
-                place_of_request.set(turn)
-                if not gates.is_expensive(turns) and not gates.is_upload(turns):
-                    asyncio.get_running_loop().call_later(_WORK_MAX_S, turn.leave)
-
+            turns = gates.unknown if tenant is None else gates.of(scope["method"], scope["path"], scope["query_string"])
+            share = _Share(gates, turns, tenant or NOBODY)
             if tenant is None or scope["method"] in ("GET", "HEAD") or gates.is_upload(turns):
-                await take()
+                await share.take()
             else:
-                receive = _after_body(receive, gates, name, take)
+                share.expect()
+                receive = _after_body(receive, gates, share)
         except Refused as refused:
             place_of_request.reset(token)
             await _refuse(send, refused.retry_after_s)
@@ -126,11 +115,41 @@ class Gate:
             await self._app(scope, receive, send)
         finally:
             place_of_request.reset(token)
-            for turn in taken:
-                if gates.is_expensive(turns):
-                    turn.rest(always=True)
-                elif not turn.kept:
-                    turn.end()
+            share.end()
+
+
+class _Share:
+    """The part of one request in its tenant's turns: it is expected, let in, and gives back what it has."""
+
+    def __init__(self, gates: Gates, turns: Turns, tenant: str) -> None:
+        self.tenant = tenant
+        self._gates, self._turns = gates, turns
+        self._arrived: Callable[[], None] | None = None
+        self._turn: Turn | None = None
+
+    def expect(self) -> None:
+        """Its body is still to be read. Raises Refused."""
+        self._arrived = self._turns.expect(self.tenant)
+
+    async def take(self) -> None:
+        """Raises Refused."""
+        if self._arrived is not None:
+            self._arrived()
+        self._turn = await self._turns.turn(self.tenant)
+        place_of_request.set(self._turn)
+        if not self._gates.is_expensive(self._turns) and not self._gates.is_upload(self._turns):
+            asyncio.get_running_loop().call_later(_WORK_MAX_S, self._turn.leave)
+
+    def end(self) -> None:
+        """The request is answered; its payment may keep its place."""
+        if self._arrived is not None:
+            self._arrived()
+        if self._turn is None:
+            return
+        if self._gates.is_expensive(self._turns):
+            self._turn.rest(always=True)
+        elif not self._turn.kept:
+            self._turn.end()
 
 
 async def _tenant(scope: Scope, gates: Gates) -> str | None:
@@ -151,7 +170,7 @@ async def _tenant(scope: Scope, gates: Gates) -> str | None:
         turn.end()
 
 
-def _after_body(receive: Receive, gates: Gates, tenant: str, take: Callable[[], Awaitable[None]]) -> Receive:
+def _after_body(receive: Receive, gates: Gates, share: _Share) -> Receive:
     """The body, once all of it is there and its turn has come: a client that sends it slowly must not hold a place
     meanwhile. Nobody reads it before the request may do what it asks for. Raises Unavailable `overloaded` where too
     many of the tenant's are on their way, or wait."""
@@ -163,8 +182,8 @@ def _after_body(receive: Receive, gates: Gates, tenant: str, take: Callable[[], 
         if not is_there:
             is_there = True
             try:
-                messages.extend(await _arrived(receive, gates, tenant))
-                await take()
+                messages.extend(await _arrived(receive, gates, share.tenant))
+                await share.take()
             except Refused as refused:
                 raise Unavailable(_DETAIL, code="overloaded", retry_after_s=refused.retry_after_s) from None
         return messages.popleft() if messages else await receive()

@@ -6,7 +6,7 @@ each has its share until the others have been gone for a second.
 
 import asyncio
 import math
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -19,6 +19,7 @@ _WAITING_MIN = 4
 _GAP_BEGIN_S, _GAP_WEIGHT = 0.1, 0.2
 _RETRY_MAX_S = 60
 _REST_MAX_S = 1.0
+_EXPECTED_S = 0.25
 
 
 class Limit(Protocol):
@@ -142,6 +143,7 @@ class Turns:
         self._bounds, self._limit, self._presence = bounds, limit, presence
         self._tenants: OrderedDict[str, _Tenant] = OrderedDict()
         self._held = self._working = self._waiting = 0
+        self._expected: Counter[str] = Counter()
         self._told_s: dict[str, float] = {}
         presence.tell(self._admit)
 
@@ -177,11 +179,25 @@ class Turns:
             raise
         return Turn(self, who)
 
-    def require_room(self, tenant: str) -> None:
-        """Raises Refused where a request of the tenant would not even wait."""
-        who = self._tenants.get(tenant)
-        if who is not None and who.waiting:
-            self._refuse_late(who)
+    def expect(self, tenant: str) -> Callable[[], None]:
+        """Count a request among those that will wait, until the answer is called: its body is still to be read. After a
+        moment it is not counted any more: its client is slow. Raises Refused where it would not even wait."""
+        expected = self._expected[tenant]
+        self._refuse_late(self._tenants.get(tenant) or _Tenant(tenant), expected)
+        self._expected[tenant] += 1
+        is_over = False
+
+        def over() -> None:
+            nonlocal is_over
+            if not is_over:
+                is_over = True
+                timer.cancel()
+                self._expected[tenant] -= 1
+                if not self._expected[tenant]:
+                    del self._expected[tenant]
+
+        timer = asyncio.get_running_loop().call_later(_EXPECTED_S, over)
+        return over
 
     def works(self, who: _Tenant, change: int) -> None:
         """One more or one less of those that the tenant holds takes part in the limit."""
@@ -256,8 +272,9 @@ class Turns:
         if self._waiting:
             self._limit.wanted = True
 
-    def _refuse_late(self, who: _Tenant) -> None:
-        count = len(who.waiting)
+    def _refuse_late(self, who: _Tenant, expected: int = 0) -> None:
+        room = max(1, int(self._limit.limit) - self._working)
+        count = len(who.waiting) + max(0, expected - room)
         late = count >= _WAITING_MIN and (count + 1) * self._want(who) > self._bounds.wait_s
         if count >= self._bounds.waiting_max or late:
             raise Refused(self._retry_after_s(who))

@@ -93,8 +93,27 @@ async def test_a_full_line_is_refused_and_those_that_were_are_told_different_tim
     assert told == sorted(told)
     assert told[0] == 1 < told[-1] <= 60
     with pytest.raises(Refused):
-        of.require_room("a")
-    of.require_room("b")
+        of.expect("a")
+    of.expect("b")()
+    for task in line.tasks:
+        task.cancel()
+
+
+async def test_requests_whose_bodies_are_still_to_be_read_count_as_waiting() -> None:
+    """A wave of requests is refused at the door, not after each of them was read."""
+    of = turns(1, BOUNDS.model_copy(update={"waiting_max": 2}))
+    arrived = [of.expect("a") for _ in range(3)]
+    with pytest.raises(Refused):
+        of.expect("a")
+    of.expect("b")()
+    arrived[0]()
+    arrived[0]()
+    of.expect("a")()
+    line = Line(of)
+    for over in arrived:
+        over()
+    await line.come("a", "a", "a")
+    assert line.served == ["a"]
     for task in line.tasks:
         task.cancel()
 
