@@ -10,6 +10,7 @@ from activities.queues import Queue, on
 from activities.retry import SHORT, retry_delay, try_again
 from db.core.database import Database
 from db.core.keyring import Keyring
+from db.hot import read
 from db.payment import action as next_action
 from db.payment import charge, payment
 from db.payment.payment import Secrets
@@ -20,6 +21,7 @@ from domain.payment import ChargeStep
 from domain.psp import CaptureRequest, ChargeLookup, ChargeOutcome, ChargeRequest, ChargeResult
 from domain.unknown import DEAD_KEYS, counts_as_not_made, not_made
 from gateways.protocol import Psp
+from runtime.handover import Handover
 from runtime.under_way import UnderWay
 
 _CLOCK_SLACK = timedelta(minutes=10)
@@ -34,6 +36,7 @@ class ChargeActivities:
         database: Database,
         psps: Mapping[str, Psp],
         keyring: Keyring,
+        handover: Handover,
         under_way: UnderWay,
         *,
         fast_timeout_s: float,
@@ -42,6 +45,7 @@ class ChargeActivities:
         self._database = database
         self._psps = psps
         self._keyring = keyring
+        self._handover = handover
         self._under_way = under_way
         self._fast_timeout_s = fast_timeout_s
         self._timeout_s = timeout_s
@@ -50,8 +54,13 @@ class ChargeActivities:
     @on(Queue.OWN)
     async def charge_once(self, step: ChargeStep) -> ChargeResult:
         """The first attempt, as a local activity: one call, bounded below its own timeout, which RETURNS unknown."""
-        row = await self._payment(step)
-        result = _dated(await self._send_or_look(row, step, self._fast_timeout_s))
+        stored = self._handover.to_send(step.payment_id) if step.reference is None else None
+        if stored is not None:
+            row = stored.payment
+            result = _dated(await self._send(row, stored.secrets, self._fast_timeout_s))
+        else:
+            row = await self._payment(step)
+            result = _dated(await self._send_or_look(row, step, self._fast_timeout_s))
         if result.outcome is ChargeOutcome.UNKNOWN:
             self._under_way.end(row.id)  # it may take hours now, and holds up nobody else's meanwhile
         return result
@@ -170,7 +179,7 @@ class ChargeActivities:
         return await self._again(row, step, _dated(result), left=patience - waited)
 
     async def _payment(self, step: ChargeStep) -> Payment:
-        found = await self._database.read(lambda c: payment.get(c, step.payment_id))
+        found = await read.payment(self._database, step.payment_id)
         assert found is not None, "a workflow starts after its payment's row is committed"
         return found
 
@@ -188,6 +197,9 @@ class ChargeActivities:
         if not row.open or not await self._may_send(row):
             return await self._look(row, timeout_s)
         secrets = await self._database.read(lambda c: payment.secrets_of(c, row.id))
+        return await self._send(row, secrets, timeout_s)
+
+    async def _send(self, row: Payment, secrets: Secrets, timeout_s: float) -> ChargeResult:
         request = self._request(row, secrets)
         with self._under_way.at_psp(row.id):
             result = await self._psp(row).charge(request, timeout_s=timeout_s)

@@ -1,6 +1,7 @@
 """The steps of a payment's saga that write to our own database: each one transaction, each safe to repeat."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeVar
 
 from temporalio import activity
 
@@ -8,6 +9,8 @@ from activities.queues import Queue, on
 from db import risk
 from db.core.database import Database
 from db.core.keyring import Keyring
+from db.hot import end, read
+from db.hot.terms import TermsCache
 from db.payment import capture, compensation, lifecycle, settlement
 from db.payment.record import Payment
 from domain.errors import Conflict
@@ -31,7 +34,10 @@ from domain.payment import (
 from domain.risk import ReviewDecision
 from domain.status import Status
 from gateways.protocol import Psp
+from runtime.handover import Handover
 from runtime.notifier import CompletionNotifier
+
+T = TypeVar("T")
 
 
 class PaymentActivities:
@@ -42,6 +48,8 @@ class PaymentActivities:
         database: Database,
         psps: Mapping[str, Psp],
         keyring: Keyring,
+        terms: TermsCache,
+        handover: Handover,
         notifier: CompletionNotifier,
         *,
         send_for_s: float,
@@ -49,6 +57,8 @@ class PaymentActivities:
         self._database = database
         self._psps = psps
         self._keyring = keyring
+        self._terms = terms
+        self._handover = handover
         self._notifier = notifier
         self._send_for_s = send_for_s
 
@@ -75,7 +85,11 @@ class PaymentActivities:
     @on(Queue.OWN)
     async def settle(self, step: SettleStep) -> Settlement:
         """Credit the wallet and post the ledger for one order; the last one ends the payment."""
-        settled = await self._database.run(lambda c: settlement.settle(c, step))
+        settled = await self._at_once(step.payment_id, lambda row: end.settle(self._database, self._terms, row, step))
+        if settled is None:
+            settled = await self._database.run(lambda c: settlement.settle(c, step))
+        elif (row := self._handover.known(step.payment_id)) is not None:
+            self._handover.ended(row, settled.status)
         self._notifier.announce(step.payment_id)
         return settled
 
@@ -83,6 +97,7 @@ class PaymentActivities:
     @on(Queue.OWN)
     async def wait_in_status(self, step: WaitStep) -> WaitState:
         """Let the payment wait; what came for it before this is in the answer."""
+        self._handover.forget(step.payment_id)
         state = await self._database.run(lambda c: lifecycle.wait_in_status(c, self._keyring, step))
         self._notifier.announce(step.payment_id)
         return state
@@ -146,7 +161,9 @@ class PaymentActivities:
     @activity.defn
     @on(Queue.OWN)
     async def close(self, step: CloseStep) -> Status:
-        status = await self._database.run(lambda c: lifecycle.close(c, step))
+        status = await self._at_once(step.payment_id, lambda row: end.close(self._database, row, step))
+        if status is None:
+            status = await self._database.run(lambda c: lifecycle.close(c, step))
         self._notifier.announce(step.payment_id)
         return status
 
@@ -155,6 +172,17 @@ class PaymentActivities:
     async def record_resolution(self, step: ResolutionStep) -> str | None:
         """Write down a person's decision, with a name, before it is acted on. Returns why it cannot be, if so."""
         return await self._database.run(lambda c: lifecycle.record_resolution(c, step, self._unit))
+
+    async def _at_once(self, payment_id: str, ending: Callable[[Payment], Awaitable[T | None]]) -> T | None:
+        """End the payment in one statement, by what is known of it here, or else, or if that is out of date, by what is
+        read. None: under its lock, then."""
+        known = self._handover.known(payment_id)
+        ended = await ending(known) if known is not None else None
+        if ended is not None:
+            return ended
+        row = await read.payment(self._database, payment_id)
+        assert row is not None, "a workflow starts after its payment's row is committed"
+        return None if row == known else await ending(row)
 
     def _unit(self, row: Payment) -> int:
         """The smallest amount that the payment's PSP can move."""

@@ -9,7 +9,8 @@ from activities.heartbeat import heartbeating
 from activities.queues import Queue, on
 from activities.retry import SHORT, retry_delay, try_again
 from db.core.database import Database, clock
-from db.payment import compensation, payment
+from db.hot import read
+from db.payment import compensation
 from db.payment.record import Payment
 from db.refund import attempt, booking, find
 from db.refund.record import Refund
@@ -127,7 +128,7 @@ class RefundActivities:
 
     async def _read(self, step: RefundStep | BookRefundStep) -> tuple[Refund, Payment]:
         row = await self._database.read(lambda c: find.get(c, step.refund_id))
-        owner = await self._database.read(lambda c: payment.get(c, row.payment_id))
+        owner = await read.payment(self._database, row.payment_id)
         assert owner is not None, "a refund has a payment"
         return row, owner
 

@@ -8,6 +8,7 @@ from activities.queues import Queue, on
 from db import risk
 from db.core.database import Database
 from db.core.keyring import Keyring
+from db.hot import read
 from db.payment import payment
 from db.payment.record import Payment
 from domain.payment import AssessStep, RiskDecision
@@ -29,7 +30,7 @@ class RiskActivities:
     @on(Queue.OWN)
     async def assess(self, step: AssessStep) -> RiskDecision:
         """Judge a payment once per stage; a second run finds what the first decided."""
-        row = await self._database.read(lambda c: payment.get(c, step.payment_id))
+        row = await read.payment(self._database, step.payment_id)
         assert row is not None, "a workflow starts after its payment's row is committed"
         expected = self._psps[row.psp].can_authorize(row.method)
         card = step.result.card if step.result else None

@@ -15,8 +15,8 @@ from db import webhook as inbox
 from db.core.database import Connection, Database
 from db.dispute.find import unfinished as unfinished_disputes
 from db.dispute.record import Dispute
+from db.hot import read
 from db.payment import overdue as sweep
-from db.payment import payment
 from db.payout import payout
 from db.payout.record import Payout
 from db.people import retention
@@ -110,7 +110,7 @@ class SweepActivities:
 
     async def _look_after(self, payment_id: str) -> bool:
         """True if its workflow had to be started again. One that runs is nudged: a signal to it may have been lost."""
-        row = await self._database.read(lambda c: payment.get(c, payment_id))
+        row = await read.payment(self._database, payment_id)
         if row is None or not row.open:
             return False
         if await self._workflows.is_running(payment_workflow_id(payment_id)):
@@ -132,7 +132,7 @@ class SweepActivities:
         for workflow_id in carers:
             if await self._workflows.is_running(workflow_id):
                 return False
-        owner = await self._database.read(lambda c: payment.get(c, row.payment_id))
+        owner = await read.payment(self._database, row.payment_id)
         assert owner is not None, "a refund has a payment"
         await self._workflows.start_refund(owner, row.id)
         return True
@@ -149,7 +149,7 @@ class SweepActivities:
     async def _dispute(self, row: Dispute) -> bool:
         if await self._workflows.is_running(dispute_workflow_id(row.id)):
             return False
-        owner = await self._database.read(lambda c: payment.get(c, row.payment_id))
+        owner = await read.payment(self._database, row.payment_id)
         assert owner is not None, "a dispute has a payment"
         await self._workflows.start_dispute(owner, row.id)
         return True

@@ -43,7 +43,7 @@ async def idempotency_key(key: KeyHeader = None, alias: KeyAlias = None) -> str:
     """Raises BadRequest `idempotency_key_missing`, `idempotency_key_invalid`; Unprocessable `card_data_forbidden`."""
     if key is not None and alias is not None and key != alias:
         raise BadRequest("Idempotency-Key and X-Idempotency-Key differ.", code="idempotency_key_invalid")
-    found = (key if key is not None else alias or "").strip()
+    found = (key if key is not None else alias or "").strip(" \t")
     if not found:
         raise BadRequest("The header Idempotency-Key is required.", code="idempotency_key_missing")
     if len(found) > _KEY_LENGTH_MAX or not found.isprintable():

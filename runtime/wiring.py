@@ -11,10 +11,12 @@ from temporalio.client import Client
 from config.settings import SANDBOX_STRIPE_KEY, SANDBOX_WEBHOOK_SECRET, Settings
 from db.core.database import Database
 from db.core.keyring import Keyring
+from db.hot.terms import TermsCache
 from domain.payout import BankWaitPolicy
 from domain.waiting import AT_A_SCREEN, BANK_DEBIT, WaitPolicies, WaitPolicy
 from gateways.protocol import Psp, PspAccount
 from gateways.registry import open_psp
+from runtime.handover import Handover
 from runtime.notifier import CompletionNotifier
 from runtime.pace import Pace
 from runtime.temporal import connect
@@ -43,6 +45,8 @@ class Runtime:
     workflow_client: WorkflowClient
     notifier: CompletionNotifier
     under_way: UnderWay
+    handover: Handover
+    terms: TermsCache
     pace: Pace
 
     @property
@@ -110,6 +114,8 @@ async def open_runtime(
             ),
             notifier=CompletionNotifier(under_way),
             under_way=under_way,
+            handover=Handover(),
+            terms=TermsCache(),
             pace=Pace(settings.api_payments_max),
         )
 

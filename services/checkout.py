@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from db.core.idempotency import Request
+from db.core.idempotency import Claim, Request
+from db.hot import store
 from db.payment import checkout
 from db.payment.payment import NewOrder, NewPayment
 from db.payment.record import Payment
@@ -14,6 +15,7 @@ from domain.errors import Unavailable, Unprocessable
 from domain.ids import new_id
 from domain.limits import ReturnUrl
 from domain.money import parse_major
+from domain.payment import PaymentInput
 from domain.return_url import origin_of, with_ids
 from domain.status import RESTING
 from runtime.wiring import Runtime
@@ -62,14 +64,14 @@ async def create(runtime: Runtime, caller: Caller, wanted: Checkout, *, request:
     """
     new = _checked(runtime, caller, wanted)
     began_s = time.monotonic()
-    claim, stored = await checkout.store(runtime.database, runtime.keyring, new, request)
+    claim, inp = await _store(runtime, new, request)
     with runtime.notifier.watch(claim.object_id) as changed:
         if claim.replayed:
             told = await _start_again(runtime, await load(runtime.database, claim.object_id))
             changed.set()
         else:
             runtime.under_way.begin(claim.object_id)
-            told = await _start(runtime, stored)
+            told = await _start(runtime, inp, new.checkout_id)
             runtime.under_way.started()
             if told:
                 runtime.pace.started(time.monotonic() - began_s)
@@ -140,10 +142,21 @@ def _site(runtime: Runtime, wanted: Checkout) -> str | None:
     return origin_of(check(ReturnUrl, wanted.return_url, "return_url"))
 
 
-async def _start(runtime: Runtime, new: NewPayment) -> bool:
+async def _store(runtime: Runtime, new: NewPayment, request: Request) -> tuple[Claim, PaymentInput]:
+    """Store it, or find what the key stored before; and the input of its workflow. Raises as `db.payment.checkout`."""
+    stored = await store.store(runtime.database, runtime.terms, runtime.keyring, new, request)
+    if stored is None:
+        claim, complete = await checkout.store(runtime.database, runtime.keyring, new, request)
+        return claim, runtime.workflow_client.input_of_new(complete)
+    if new.confirmed:
+        runtime.handover.keep(stored)
+    return Claim(new.id, replayed=False), runtime.workflow_client.input_of(stored.payment)
+
+
+async def _start(runtime: Runtime, inp: PaymentInput, checkout_id: str | None) -> bool:
     """False: Temporal does not answer; it is stored, and the sweeper starts it."""
     with contextlib.suppress(Unavailable):
-        await runtime.workflow_client.start_payment(runtime.workflow_client.input_of_new(new), new.checkout_id)
+        await runtime.workflow_client.start_payment(inp, checkout_id)
         return True
     return False
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from db import audit_log
 from db.core.database import Connection, Database
 from db.core.idempotency import Request
-from db.payment import lifecycle, payment
+from db.hot import read
+from db.payment import lifecycle
 from db.payment.record import Payment
 from db.payout import payout
 from db.reconciliation import discrepancy, fix
@@ -189,7 +190,7 @@ async def _ask(database: Database, workflow_client: WorkflowClient, row: Discrep
 
 async def _advance_payment(database: Database, workflow_client: WorkflowClient, row: Discrepancy) -> str:
     owner, reference = await database.run(lambda c: fix.name_charge(c, row))
-    fresh = await database.read(lambda c: payment.get(c, owner.id))
+    fresh = await read.payment(database, owner.id)
     assert fresh is not None, "it was locked a moment ago"
     if fresh.open:
         return await _nudge(workflow_client, fresh)

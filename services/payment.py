@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from db import audit_log
 from db.core.database import Connection, Database
 from db.core.idempotency import Request
+from db.hot import read
 from db.payment import capture as captures
 from db.payment import find as names
 from db.payment import lifecycle, payment
@@ -86,7 +87,7 @@ async def _named(database: Database, caller: Caller, name: str) -> tuple[str, st
 
 async def load(database: Database, payment_id: str) -> Payment:
     """The payment of a stored id."""
-    row = await database.read(lambda c: payment.get(c, payment_id))
+    row = await read.payment(database, payment_id)
     assert row is not None, "it was committed before it is loaded"
     return row
 

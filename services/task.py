@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from db import audit_log, task
 from db.core.database import Connection, Database
-from db.payment import payment
+from db.hot import read
 from db.payout import payout
 from db.reconciliation import discrepancy
 from db.refund import find as refunds
@@ -74,7 +74,7 @@ async def _has_answered_itself(database: Database, found: Task) -> bool:
         return True
     if found.kind == "refund_failed":
         return not await database.read(lambda c: refunds.unmade(c, payment_id))
-    row = await database.read(lambda c: payment.get(c, payment_id))
+    row = await read.payment(database, payment_id)
     return found.kind == "stuck" and row is not None and row.status is not Status.EXECUTING
 
 

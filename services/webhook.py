@@ -16,8 +16,9 @@ from db import audit_log, task, webhook
 from db.core.database import Connection, Database
 from db.dispute import booking as disputes
 from db.dispute import find as find_dispute
+from db.hot import read
 from db.payment import payment
-from db.payment.lifecycle import listens
+from db.payment.lifecycle import listens, noted
 from db.payment.record import Payment
 from db.payout import payout, trace
 from db.refund import creation, find
@@ -193,8 +194,10 @@ async def _recipient(connection: Connection, owner: Payment, event: StoredEvent)
 async def _payment(connection: Connection, owner: Payment, event: StoredEvent) -> Recipient | None:
     """The recipient of an event about the payment's charge, or about a refund that is a part of the payment's saga."""
     if owner.open:
-        # While it does not listen, the fast path or the next step reads the event from the inbox.
-        return ToPayment(owner.id, event.id) if listens(owner) else None
+        if listens(owner):
+            return ToPayment(owner.id, event.id)
+        await noted(connection, owner.id)
+        return None  # the next step reads it from the inbox
     if event.paid and not owner.charge.booked:
         reference = owner.charge.reference if event.refund_failed else event.reference
         return ToLateCharge(owner.id, owner.charge.id, reference) if reference is not None else None
@@ -263,7 +266,7 @@ async def _tell(database: Database, workflow_client: WorkflowClient, recipient: 
         await workflow_client.start_payout(await database.read(lambda c: payout.get(c, payout_id)))
         return
     payment_id = recipient.payment_id
-    row = await database.read(lambda c: payment.get(c, payment_id))
+    row = await read.payment(database, payment_id)
     assert row is not None, "the event was stored with its payment"
     match recipient:
         case ToPayment(inbox_id=inbox_id):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from db import audit_log, task
 from db.core.database import Connection, Database
 from db.dispute import find as disputes
+from db.hot import read
 from db.payment import payment
 from db.payout import payout
 from db.refund import find as refunds
@@ -100,14 +101,14 @@ async def _start(runtime: Runtime, workflow_id: str) -> bool:
     client, database = runtime.workflow_client, runtime.database
     noun, _, name = workflow_id.partition(":")
     if noun == "payment":
-        row = await database.read(lambda c: payment.get(c, name))
+        row = await read.payment(database, name)
         if row is not None and row.open:
             return await client.start_payment(client.input_of(row), row.checkout_id, again=True)
     if noun == "payout" and (out := await database.read(lambda c: payout.find(c, None, name))) is not None:
         await client.start_payout(out)
         return True
     about = await database.read(lambda c: _of_payment(c, noun, name))
-    owner = await database.read(lambda c: payment.get(c, about)) if about is not None else None
+    owner = await read.payment(database, about) if about is not None else None
     if owner is None:
         return False
     await (client.start_refund(owner, name) if noun == "refund" else client.start_dispute(owner, name))

@@ -41,28 +41,27 @@ WORKFLOWS = _workflows()
 def activity_holders(runtime: Runtime) -> list[object]:
     """The objects whose methods are the activities, with everything that they need handed in."""
     settings, database, psps = runtime.settings, runtime.database, runtime.psps
-    fast_s, timeout_s = settings.stripe_fast_timeout_s, settings.stripe_timeout_s
+    timeout_s = settings.stripe_timeout_s
+    within = {"fast_timeout_s": settings.stripe_fast_timeout_s, "timeout_s": timeout_s}
     return [
-        ChargeActivities(
-            database, psps, runtime.keyring, runtime.under_way, fast_timeout_s=fast_s, timeout_s=timeout_s
-        ),
-        PaymentActivities(database, psps, runtime.keyring, runtime.notifier, send_for_s=runtime.send_for_s),
-        RefundActivities(
+        ChargeActivities(database, psps, runtime.keyring, runtime.handover, runtime.under_way, **within),
+        PaymentActivities(
             database,
             psps,
+            runtime.keyring,
+            runtime.terms,
+            runtime.handover,
             runtime.notifier,
-            fast_timeout_s=fast_s,
-            timeout_s=timeout_s,
             send_for_s=runtime.send_for_s,
         ),
+        RefundActivities(database, psps, runtime.notifier, send_for_s=runtime.send_for_s, **within),
         DisputeActivities(database, psps, runtime.keyring, timeout_s=timeout_s),
         RiskActivities(database, psps, runtime.keyring, look_timeout_s=settings.stripe_look_timeout_s),
         PayoutActivities(
             database,
             psps,
             runtime.notifier,
-            fast_timeout_s=fast_s,
-            timeout_s=timeout_s,
+            **within,
             send_for_s=runtime.send_for_s,
             bank=bank_wait_policy(settings),
         ),

@@ -8,11 +8,14 @@ from datetime import datetime
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
+import asyncpg
 from sqlalchemy import NullPool, func, make_url, select
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from db.core.driver import Driver
+from db.core.statement import Statement
 from domain.errors import Unavailable
 
 T = TypeVar("T")
@@ -91,7 +94,8 @@ def unreachable(error: Exception) -> Unavailable:
         return ConnectionRefused(
             "The database and this program do not agree on TLS: see sslmode and sslcert in its URL."
         )
-    if isinstance(error, DBAPIError) and (sqlstate(error) or "").startswith(_LOGIN_REFUSED):
+    state = sqlstate(error) if isinstance(error, DBAPIError) else getattr(error, "sqlstate", None)
+    if (state or "").startswith(_LOGIN_REFUSED):
         return ConnectionRefused("The database refuses this login, or its lack of TLS: see its URL and its own log.")
     if isinstance(error, ConnectionError) and "SSL upgrade" in str(error):
         return ConnectionRefused("The database speaks no TLS, which sslmode asks for.")
@@ -106,7 +110,7 @@ class Database:
         self._url, self._application = url, application
         self._long: AsyncEngine | None = None
         timeout_ms = int(timeout_s * 1000)
-        options = {
+        options: dict[str, Any] = {
             "timeout": self._connect_s,
             "command_timeout": timeout_s + 1,  # only if the server itself no longer answers
             "server_settings": {
@@ -117,6 +121,7 @@ class Database:
                 "timezone": "UTC",
             },
         }
+        self._driver = Driver(url, connect_s=self._connect_s, timeout_s=timeout_s, settings=options["server_settings"])
         self.engine = open_engine(
             url,
             connect_args=options,
@@ -173,9 +178,28 @@ class Database:
                     return await work(connection)
             except DBAPIError as error:
                 if sqlstate(error) in _TRY_AGAIN and attempt < _ATTEMPTS_MAX:
-                    await asyncio.sleep(random.uniform(0.002, 0.02) * attempt)  # noqa: S311 - jitter
+                    await _short_pause(attempt)
                     continue
                 raise _translated(error) from error
+            except _NO_CONNECTION as error:
+                raise unreachable(error) from error
+
+    async def one(self, statement: Statement, **values: Any) -> asyncpg.Record | None:
+        """The first row of one statement, which is a transaction of its own, without SQLAlchemy; None: it has none.
+
+        Raises as `run` does; what breaks a constraint raises the driver's own IntegrityConstraintViolationError.
+        """
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                return await self._driver.row(statement, values)
+            except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                state = getattr(error, "sqlstate", None)
+                if state in _TRY_AGAIN and attempt < _ATTEMPTS_MAX:
+                    await _short_pause(attempt)
+                    continue
+                raise _meaning(error, state or "", lost=state is None) from error
             except _NO_CONNECTION as error:
                 raise unreachable(error) from error
 
@@ -191,6 +215,7 @@ class Database:
 
     async def close(self) -> None:
         await self.engine.dispose()
+        await self._driver.close()
         if self._long is not None:
             await self._long.dispose()
 
@@ -214,16 +239,25 @@ def constraint(error: SQLAlchemyError) -> str | None:
 
 
 def _translated(error: DBAPIError) -> Exception:
-    """The one place that decides what a database error means to a caller."""
+    """The meaning of an error that SQLAlchemy has wrapped."""
     state = sqlstate(error) or ""
+    lost = error.connection_invalidated or (not state and isinstance(error, (OperationalError, InterfaceError)))
+    return _meaning(error, state, lost=lost)
+
+
+def _meaning(error: Exception, state: str, *, lost: bool) -> Exception:
+    """The one place that decides what a database error means to a caller. `lost`: so is the connection."""
     if state.startswith(_LOGIN_REFUSED):
         return unreachable(error)
     if state == LOCK_NOT_AVAILABLE:
         return LockTimeout("Another request holds this object; try again.")
     if state == QUERY_CANCELED:
         return TooSlow("The database takes too long.")
-    if state.startswith(_UNAVAILABLE_CLASSES) or error.connection_invalidated:
-        return Unavailable("The database does not answer.")
-    if not state and isinstance(error, (OperationalError, InterfaceError)):
+    if lost or state.startswith(_UNAVAILABLE_CLASSES):
         return Unavailable("The database does not answer.")
     return error
+
+
+async def _short_pause(attempt: int) -> None:
+    """Before a transaction is run again, longer each time."""
+    await asyncio.sleep(random.uniform(0.002, 0.02) * attempt)  # noqa: S311 - jitter

@@ -23,7 +23,7 @@ async def record(connection: AsyncConnection, charge_id: str, result: ChargeResu
     """Keep the PSP's word. What is known stays known: an UNKNOWN after a reference does not erase it. An unclear answer
     that is recorded twice is counted once: it is known by its time."""
     values: dict[str, Any] = {
-        "last_answer": result.model_dump(mode="json", exclude_none=True, exclude=_NOT_KEPT),
+        "last_answer": kept(result),
         "last_answer_at": result.answered_at or func.now(),
     }
     if result.unclear:
@@ -40,6 +40,11 @@ async def record(connection: AsyncConnection, charge_id: str, result: ChargeResu
     if booked:
         values["booked"] = True
     await connection.execute(update(charge).where(charge.c.id == charge_id).values(**values))
+
+
+def kept(result: ChargeResult) -> dict[str, Any]:
+    """The PSP's answer as it stays on the charge."""
+    return result.model_dump(mode="json", exclude_none=True, exclude=_NOT_KEPT)
 
 
 _NOT_KEPT = {"next_action", "answered_at", "again_s", "tries"}

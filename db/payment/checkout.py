@@ -39,7 +39,7 @@ async def store(database: Database, keyring: Keyring, new: NewPayment, request: 
         await _require_own_site(connection, new)
         complete = await _with_email(connection, keyring, await _with_terms(connection, new))
         await payment.create(connection, complete)
-        await audit_log.record(connection, new.tenant_id, new.actor, "payment.create", new.id, _said(complete))
+        await audit_log.record(connection, new.tenant_id, new.actor, "payment.create", new.id, said(complete))
         return claim, complete
 
     try:
@@ -60,7 +60,7 @@ async def _with_email(connection: AsyncConnection, keyring: Keyring, new: NewPay
     return replace(new, buyer_email=sealed)
 
 
-def _said(new: NewPayment) -> dict[str, str]:
+def said(new: NewPayment) -> dict[str, str]:
     """The payment as the audit log keeps it."""
     amount = to_major(sum(order.amount for order in new.orders), new.currency)
     sellers = ", ".join(dict.fromkeys(order.seller_account for order in new.orders))

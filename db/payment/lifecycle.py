@@ -16,6 +16,7 @@ from db.payment.record import Payment
 from db.refund import find as refunds
 from db.refund.booking import accept
 from db.schema.payment import charge
+from db.schema.payment import payment as row
 from db.schema.refund import refund
 from domain.errors import Conflict, Unprocessable
 from domain.messages import Decision, ResolutionStep
@@ -215,3 +216,8 @@ async def record_resolution(
 def listens(row: Payment) -> bool:
     """Whether a message to the payment's workflow is sent as a signal now; else the row is read by its next step."""
     return row.status in RESTING or row.status is Status.NOT_STARTED
+
+
+async def noted(connection: AsyncConnection, payment_id: str) -> None:
+    """Something about the payment was stored beside it: what was worked out before does not hold any more."""
+    await connection.execute(update(row).where(row.c.id == payment_id).values(version=row.c.version + 1))

@@ -21,7 +21,7 @@ from domain.model import Failure
 from domain.status import TERMINAL, Status, can_become, combined
 
 _TASKS_AFTER = timedelta(minutes=1)
-_TASKS_KEPT = ("refund_failed", "webhook_dead", "paid_twice", "refund_at_psp")
+TASKS_KEPT = ("refund_failed", "webhook_dead", "paid_twice", "refund_at_psp")
 """Questions that the end of the payment does not answer."""
 
 
@@ -223,7 +223,7 @@ async def _with_children(connection: AsyncConnection, row: Any) -> Payment:
     return payment_of(row, [Order(**order) for order in orders.mappings()], Charge(**latest.mappings().one()))
 
 
-_UNREAD = {"token", "buyer_email", "card_fingerprint", "version"}
+_UNREAD = {"token", "buyer_email", "card_fingerprint"}
 _COLUMNS = [column for column in payment.c if column.name not in _UNREAD]
 
 
@@ -291,7 +291,7 @@ async def move(
         await inbox_done(connection, locked.id, "the payment has ended", paid=booked)
         # Tasks are opened for payments that rest or are stuck: the happy path need not look for any.
         if locked.status is not Status.EXECUTING or at - locked.created_at > _TASKS_AFTER:
-            await task.close_tasks(connection, locked.id, by="workflow", resolution=f"ended {status}", keep=_TASKS_KEPT)
+            await task.close_tasks(connection, locked.id, by="workflow", resolution=f"ended {status}", keep=TASKS_KEPT)
     return status
 
 

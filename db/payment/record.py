@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Any
 
+from pydantic import Field
 from sqlalchemy import RowMapping
 
 from domain.model import Failure, Frozen
@@ -110,6 +111,7 @@ class Payment(Frozen):
     sealed_action: bytes | None
     deadline_at: datetime | None
     next_check_at: datetime | None
+    version: int = Field(description="raised by whoever writes to the payment, its orders, its charge or its refunds")
     created_at: datetime
     updated_at: datetime
     orders: tuple[Order, ...]

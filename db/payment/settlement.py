@@ -33,10 +33,16 @@ NOT_CAPTURED = Failure(code="not_captured", message="Nothing of it was captured.
 
 
 @dataclass(frozen=True)
-class _Seller:
-    status: str
+class SellerTerms:
+    """The terms of a settlement: the bearer of the PSP's fee, and the days before which the seller has no money."""
+
     psp_fee_payer: str
     payout_delay_days: int
+
+
+@dataclass(frozen=True)
+class _Seller(SellerTerms):
+    status: str
 
 
 async def settle(connection: AsyncConnection, step: SettleStep) -> Settlement:
@@ -60,13 +66,13 @@ async def settle(connection: AsyncConnection, step: SettleStep) -> Settlement:
             return Settlement(outcome=SettleOutcome.REFUSED, status=locked.status, failure=failure)
         booked = await post_capture(connection, locked, order, seller, step.result, step.at)
         await credit_wallet(connection, order, booked)
-        posted = _posted(order, booked) | {"available_at": _available_at(step.result, step.at, seller)}
+        posted = posted_fields(order, booked) | {"available_at": available_at(step.result, step.at, seller)}
     if posted and not locked.charge.booked:
         await charge.record(connection, locked.charge.id, step.result, booked=True)
     return await _complete(connection, locked, order, step, posted)
 
 
-def _posted(order: Order, booked: Sequence[Transaction]) -> dict[str, Any]:
+def posted_fields(order: Order, booked: Sequence[Transaction]) -> dict[str, Any]:
     """The fields of the order's row once it is posted."""
     credited = sum(wallet_changes([p for t in booked for p in t.postings]).values())
     return {
@@ -85,10 +91,10 @@ async def credit_held(
     seller = await _seller(connection, order)
     booked = await post_capture(connection, locked, order, seller, result, at, from_suspense=True)
     await credit_wallet(connection, order, booked)
-    await _mark(connection, order, _posted(order, booked) | {"available_at": _available_at(result, at, seller)})
+    await _mark(connection, order, posted_fields(order, booked) | {"available_at": available_at(result, at, seller)})
 
 
-def _available_at(result: ChargeResult, at: datetime, seller: _Seller) -> datetime:
+def available_at(result: ChargeResult, at: datetime, seller: SellerTerms) -> datetime:
     """When the seller may have it: as the merchant's terms say, and not before the PSP lets us have it."""
     at_psp = result.fee.available_on if result.fee is not None else None
     if at_psp is None:
@@ -175,13 +181,21 @@ async def post_capture(
     connection: AsyncConnection,
     locked: Payment,
     order: Order,
-    seller: _Seller,
+    seller: SellerTerms,
     result: ChargeResult,
     at: datetime,
     *,
     from_suspense: bool = False,
 ) -> list[Transaction]:
-    """Post the order's share of the charge, the PSP's fee once per charge, and the seller's part of that fee."""
+    """Post what `of_capture` says."""
+    transactions = of_capture(locked, order, seller, result, from_suspense=from_suspense)
+    return await ledger.post(connection, locked.tenant_id, transactions, at)
+
+
+def of_capture(
+    locked: Payment, order: Order, seller: SellerTerms, result: ChargeResult, *, from_suspense: bool = False
+) -> list[Transaction]:
+    """The order's share of the charge, the PSP's fee once per charge, and the seller's part of that fee."""
     platform_fee = captured_fee(order)
     terms = (order.seller_account, order.to_capture, platform_fee, order.currency)
     capture = Transaction(
@@ -207,7 +221,7 @@ async def post_capture(
                 ),
             )
         )
-    return await ledger.post(connection, locked.tenant_id, transactions, at)
+    return transactions
 
 
 async def credit_wallet(connection: AsyncConnection, order: Order, booked: Sequence[Transaction]) -> None:

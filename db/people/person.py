@@ -10,8 +10,8 @@ from db.core.keyring import Keyring, not_under
 from db.schema.person import person, person_email
 from domain.ids import new_id
 
-_PREFIX = "prs"
-UNDER_PERSON = f"{_PREFIX}_".encode()
+PREFIX = "prs"
+UNDER_PERSON = f"{PREFIX}_".encode()
 """A value that begins so is under a person's key, else under one of the ring."""
 
 _LOOKUP = "e-mail address"
@@ -40,7 +40,7 @@ async def key_of(connection: AsyncConnection, keyring: Keyring, tenant_id: str, 
         if row is not None and row.key is not None:
             return PersonKey(row.id, row.key)
         if row is None:
-            person_id = new_id(_PREFIX)
+            person_id = new_id(PREFIX)
             new = {"id": person_id, "tenant_id": tenant_id, "buyer_id": buyer_id}
             await connection.execute(
                 upsert(person).values(**new, key=keyring.new_person_key(person_id)).on_conflict_do_nothing()
@@ -66,13 +66,18 @@ async def seal_email(
     known = digests(keyring, tenant_id, email)
     of_person = (person_email.c.tenant_id == tenant_id, person_email.c.person_id == key.person_id)
     if await connection.scalar(select(func.count()).where(*of_person, person_email.c.digest.in_(known))) == 0:
-        sealed = key.seal(keyring, email, bound_to=_email_binding(key.person_id))
+        sealed = sealed_address(keyring, key, email)
         await connection.execute(
             upsert(person_email)
             .values(tenant_id=tenant_id, digest=known[0], person_id=key.person_id, email=sealed)
             .on_conflict_do_nothing()
         )
     return key.seal(keyring, email, bound_to=bound_to)
+
+
+def sealed_address(keyring: Keyring, key: PersonKey, email: str) -> bytes:
+    """The address as it is kept beside the person."""
+    return key.seal(keyring, email, bound_to=_email_binding(key.person_id))
 
 
 def _email_binding(person_id: str) -> str:

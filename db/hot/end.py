@@ -1,0 +1,177 @@
+"""Ending a payment in one statement: the settlement of all its orders, or the end of one of which nothing was taken."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from asyncpg import IntegrityConstraintViolationError
+
+from db.core.database import Database
+from db.core.statement import load
+from db.hot.store import compact
+from db.hot.terms import Terms, TermsCache
+from db.payment.charge import kept
+from db.payment.payment import TASKS_KEPT
+from db.payment.record import Order, Payment
+from db.payment.settlement import available_at, captured_fee, of_capture
+from domain.events import SCHEMA_VERSION, order_event_data, order_event_type
+from domain.ids import new_id
+from domain.ledger import Bucket, Transaction, account_kind, wallet_changes
+from domain.model import Failure
+from domain.payment import CloseStep, Settlement, SettleOutcome, SettleStep
+from domain.psp import ChargeOutcome
+from domain.status import Status, can_become
+
+_SETTLE = load(__package__, "settle.sql")
+_CLOSE = load(__package__, "close.sql")
+
+
+async def settle(database: Database, cache: TermsCache, row: Payment, step: SettleStep) -> Settlement | None:
+    """Credit the sellers and post the ledger for all orders of a payment, as it was read. None: nothing was written,
+    and the general path decides (`db.payment.settlement`). Raises Unavailable."""
+    if row.order(step.order_id).status is Status.SUCCESS:
+        return Settlement(outcome=SettleOutcome.SETTLED, status=row.status)
+    if not _as_usual(row, step):
+        return None
+    sellers = list(dict.fromkeys(order.seller_account for order in row.orders))
+    terms = await cache.of(database, row.tenant_id, sellers)
+    if terms is None:
+        return None
+    try:
+        ended = await database.one(_SETTLE, **_settle_values(row, step, terms))
+    except IntegrityConstraintViolationError:
+        return None  # such as a fee of the PSP's that is booked already
+    if ended is None:
+        cache.forget(row.tenant_id, sellers)
+        return None
+    return Settlement(outcome=SettleOutcome.SETTLED, status=Status.SUCCESS)
+
+
+async def close(database: Database, row: Payment, step: CloseStep) -> Status | None:
+    """End the orders of a payment, as it was read, of which the PSP took nothing. None: nothing was written, and the
+    general path decides (`db.payment.lifecycle`). Raises Unavailable."""
+    result = step.result
+    if (
+        row.cancel_requested_at is not None
+        or row.charge.booked
+        or result is None
+        or result.unclear
+        or result.outcome is ChargeOutcome.SUCCEEDED
+        or not all(order.open and can_become(order.status, step.status) for order in row.orders)
+    ):
+        return None
+    values = {
+        **_end_values(row, step.status, step.failure),
+        "at": step.at,
+        "status": step.status.value,
+        "reason": step.failure.code if step.failure else "cancelled",
+        "failure": compact(step.failure.model_dump()) if step.failure else None,
+        "outcome": result.outcome.value,
+        "reference": result.reference,
+        "answer": compact(kept(result)),
+    }
+    ended = await database.one(_CLOSE, **values)
+    return None if ended is None else step.status
+
+
+def _as_usual(row: Payment, step: SettleStep) -> bool:
+    """Whether the PSP has taken exactly what was asked for, and nothing else has happened to the payment."""
+    result = step.result
+    return (
+        row.cancel_requested_at is None
+        and row.risk_version is None
+        and not row.charge.booked
+        and (result.amount, result.currency) == (row.to_capture, row.currency)
+        and (result.fee is None or result.fee.currency == row.currency)
+        and all(
+            order.to_capture
+            and not (order.compensating or order.ledger_updated)
+            and can_become(order.status, Status.SUCCESS)
+            for order in row.orders
+        )
+    )
+
+
+# --- the values of the statements ---
+
+
+def _end_values(row: Payment, to: Status, failure: Failure | None) -> dict[str, Any]:
+    orders = row.orders
+    return {
+        "payment_id": row.id,
+        "tenant_id": row.tenant_id,
+        "version": row.version,
+        "charge_id": row.charge.id,
+        "order_id": [order.id for order in orders],
+        "order_status": [order.status.value for order in orders],
+        "event_id": [new_id("evt") for _ in orders],
+        "event_type": order_event_type(to),
+        "event_payload": [compact(_event(order, to, failure)) for order in orders],
+        "schema_version": SCHEMA_VERSION,
+        "resolution": f"ended {to}",
+        "tasks_kept": list(TASKS_KEPT),
+    }
+
+
+def _event(order: Order, to: Status, failure: Failure | None) -> dict[str, Any]:
+    return order_event_data(
+        order_id=order.id,
+        payment_id=order.payment_id,
+        payment_order_id=order.payment_order_id,
+        seller_account=order.seller_account,
+        amount=order.amount,
+        currency=order.currency,
+        status=to,
+        failure=failure,
+    )
+
+
+def _settle_values(row: Payment, step: SettleStep, terms: Mapping[str, Terms]) -> dict[str, Any]:
+    result = step.result
+    of_orders = [of_capture(row, order, terms[order.seller_account].settlement, result) for order in row.orders]
+    once = {(t.kind, t.source_id): t for transactions in of_orders for t in transactions if t.postings}
+    card = result.card
+    return {
+        **_end_values(row, Status.SUCCESS, None),
+        **_of_ledger(list(once.values())),
+        "at": step.at,
+        "currency": row.currency,
+        "reference": result.reference,
+        "received": result.amount,
+        "fee": compact(result.fee.model_dump(mode="json")) if result.fee else None,
+        "answer": compact(kept(result)),
+        "card_fingerprint": card.fingerprint if card and card.fingerprint else None,
+        "terms_seller": list(terms),
+        "terms_payer": [one.psp_fee_payer for one in terms.values()],
+        "terms_days": [one.payout_delay_days for one in terms.values()],
+        "order_captured": [order.to_capture for order in row.orders],
+        "order_fee": [captured_fee(order) for order in row.orders],
+        "order_pending": [sum(wallet_changes(_lines(transactions)).values()) for transactions in of_orders],
+        "order_available": [
+            available_at(result, step.at, terms[order.seller_account].settlement) for order in row.orders
+        ],
+    }
+
+
+def _lines(transactions: Sequence[Transaction]) -> list[Any]:
+    return [posting for transaction in transactions for posting in transaction.postings]
+
+
+def _of_ledger(transactions: Sequence[Transaction]) -> dict[str, Any]:
+    ids = [new_id("lt") for _ in transactions]
+    lines = [(i, line) for i, t in zip(ids, transactions, strict=True) for line in t.postings]
+    accounts = sorted({line.account for _, line in lines})
+    changes = wallet_changes(_lines(transactions))
+    assert all(bucket is Bucket.PENDING for _, _, bucket in changes), "a settlement credits what is pending"
+    return {
+        "transaction_id": ids,
+        "transaction_kind": [t.kind.value for t in transactions],
+        "transaction_source": [t.source_id for t in transactions],
+        "transaction_order": [t.payment_order_id for t in transactions],
+        "account_name": accounts,
+        "account_kind": [account_kind(name).value for name in accounts],
+        "line_transaction": [i for i, _ in lines],
+        "line_account": [line.account for _, line in lines],
+        "line_amount": [line.amount for _, line in lines],
+        "wallet_seller": [seller for seller, _, _ in changes],
+        "wallet_pending": list(changes.values()),
+    }
