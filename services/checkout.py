@@ -145,6 +145,8 @@ def _site(runtime: Runtime, wanted: Checkout) -> str | None:
 async def _store(runtime: Runtime, new: NewPayment, request: Request) -> tuple[Claim, PaymentInput]:
     """Store it, or find what the key stored before; and the input of its workflow. Raises as `db.payment.checkout`."""
     stored = await store.store(runtime.database, runtime.terms, runtime.keyring, new, request)
+    if isinstance(stored, Claim):
+        return stored, runtime.workflow_client.input_of_new(new)
     if stored is None:
         claim, complete = await checkout.store(runtime.database, runtime.keyring, new, request)
         return claim, runtime.workflow_client.input_of_new(complete)

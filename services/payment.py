@@ -57,15 +57,22 @@ async def find(database: Database, caller: Caller, name: str) -> tuple[Payment, 
     Raises NotFound `payment_not_found`, also for what is no id at all; Conflict `payment_ambiguous` where several
     tenants have one of this name.
     """
-    found = await _named(database, caller, name) if CLIENT_ID.fullmatch(name) else None
-    row = access.payment(caller, await load(database, found[0])) if found is not None else None
-    order_id = found[1] if found is not None else None
+    found, order_id = await _found(database, caller, name) if CLIENT_ID.fullmatch(name) else (None, None)
+    row = access.payment(caller, found) if found is not None else None
     if row is None or (order_id is not None and order_called(row, order_id) is None):
         raise NotFound(
             f"There is no payment {name}." if caller.tenant_id is None else "There is no such payment.",
             code="payment_not_found",
         )
     return row, order_id
+
+
+async def _found(database: Database, caller: Caller, name: str) -> tuple[Payment | None, str | None]:
+    if caller.tenant_id is not None and name.startswith("pay_"):  # nothing else of a tenant's is called so
+        row = await read.payment(database, name) if caller.payment_id in (None, name) else None
+        return (row if row is not None and row.tenant_id == caller.tenant_id else None), None
+    named = await _named(database, caller, name)
+    return (None, None) if named is None else (await load(database, named[0]), named[1])
 
 
 async def _named(database: Database, caller: Caller, name: str) -> tuple[str, str | None] | None:

@@ -2,6 +2,7 @@
 --
 -- Guard: each seller is active on the terms that the fees were worked out with, the tenant has no risk rules and, where a
 -- return URL names one, this site; the buyer's key is the one that the address was encrypted under.
+-- Where the key was used before, the row says by which request.
 WITH terms AS (
     SELECT FROM unnest(:terms_seller::text[], :terms_percent::numeric[], :terms_fixed::numeric[]) AS t(seller, percent, fixed)
     JOIN merchant m ON m.tenant_id = :tenant_id AND m.seller_account = t.seller
@@ -64,4 +65,8 @@ WITH terms AS (
         :client_address
     FROM claim
 )
-SELECT created_at, created_at + :send_for::interval AS send_until FROM claim
+SELECT created_at, created_at + :send_for::interval AS send_until, NULL AS first_id, NULL AS first_hash FROM claim
+UNION ALL
+-- The first request under the key.
+SELECT NULL, NULL, k.object_id, k.request_hash FROM idempotency_key k
+WHERE k.tenant_id = :tenant_id AND k.key = :key AND NOT EXISTS (SELECT FROM claim)

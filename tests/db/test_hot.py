@@ -17,7 +17,7 @@ import pytest
 
 from db import api_key, merchant, task, webhook
 from db.core.database import Database
-from db.core.idempotency import Request
+from db.core.idempotency import Claim, Request
 from db.core.keyring import Keyring
 from db.hot import end, read, store
 from db.hot.store import Stored
@@ -62,7 +62,7 @@ class Books:
         request = Request(new.id, b"hash")
         if new.tenant_id == HOT:
             stored = await store.store(self.database, self.terms, KEYRING, new, request)
-            assert stored is not None
+            assert isinstance(stored, Stored)
             assert stored.payment == await read.payment(self.database, new.id), "what it says is what it wrote"
         else:
             await checkout.store(self.database, KEYRING, new, request)
@@ -476,11 +476,15 @@ async def has_a_site_of_nobody(_: Books, new: NewPayment) -> NewPayment:
 
 
 async def has_the_key_of_another(books: Books, new: NewPayment) -> NewPayment:
+    await taken(books, new, b"another hash")
+    return new
+
+
+async def taken(books: Books, new: NewPayment, request_hash: bytes) -> None:
     await books.owner.execute(
         "INSERT INTO idempotency_key (tenant_id, key, request_hash, object_id) VALUES ($1, $2, $3, 'pay_first')",
-        *(HOT, new.id, b"hash"),
+        *(HOT, new.id, request_hash),
     )
-    return new
 
 
 async def has_a_checkout_of_another(books: Books, new: NewPayment) -> NewPayment:
@@ -518,6 +522,20 @@ async def test_nothing_is_stored_that_the_general_path_has_to_decide(
     assert counts == [await books.owner.fetchval(f"SELECT count(*) FROM {table}") for table in tables]
 
 
+@pytest.mark.parametrize("now", [has_another_fee, has_a_frozen_seller, None], ids=lambda one: one and one.__name__)
+async def test_the_same_request_again_finds_the_first(
+    books: Books, now: Callable[[Books, NewPayment], Awaitable[NewPayment]] | None
+) -> None:
+    """Also where it would be refused or dearer by now."""
+    first, _ = await usual(books, f"replay-{now and now.__name__}")
+    again = replace(first, id=new_id("pay"))
+    await taken(books, again, b"hash")
+    if now is not None:
+        await now(books, again)
+    found = await store.store(books.database, books.terms, KEYRING, again, Request(again.id, b"hash"))
+    assert found == Claim("pay_first", replayed=True)
+
+
 async def test_a_tenant_with_risk_rules_is_left_to_the_general_path(books: Books) -> None:
     first, _ = await usual(books, "unruled")
     tenant_id = "ruled"
@@ -547,7 +565,7 @@ async def test_checkouts_of_a_new_buyer_at_once_share_one_key(books: Books) -> N
             replace(first, id=new_id("pay"), checkout_id=None, buyer_id="newcomer", email="n@example.io", orders=orders)
         )
 
-    async def stored(new: NewPayment) -> Stored | None:
+    async def stored(new: NewPayment) -> Stored | Claim | None:
         return await store.store(books.database, books.terms, KEYRING, new, Request(new.id, b"hash"))
 
     found = await asyncio.gather(*(stored(new) for new in made))
@@ -559,7 +577,7 @@ async def test_checkouts_of_a_new_buyer_at_once_share_one_key(books: Books) -> N
         assert known.email is not None
         email = KEYRING.decrypt(known.email, bound_to=f"{new.id}:email", person_key=known.person_key)
         assert email == "n@example.io"
-        if done is not None:
+        if isinstance(done, Stored):
             assert done.secrets == known
     count = "SELECT count(*) FROM person WHERE tenant_id = $1 AND buyer_id = 'newcomer'"
     assert await books.owner.fetchval(count, HOT) == 1
