@@ -10,8 +10,8 @@ from asyncpg import IntegrityConstraintViolationError
 
 from db.audit_log import client_address
 from db.core import deadline
-from db.core.database import Database
-from db.core.idempotency import Claim, Request
+from db.core.database import Database, LockTimeout
+from db.core.idempotency import Claim, Request, in_progress
 from db.core.keyring import Keyring
 from db.core.statement import load
 from db.hot.terms import Terms, TermsCache
@@ -52,7 +52,7 @@ async def store(
     database: Database, cache: TermsCache, keyring: Keyring, new: NewPayment, request: Request
 ) -> Stored | Claim | None:
     """Store a checkout under its key, or find what the same request stored before. None: nothing was written, and the
-    general path decides (`db.payment.checkout`). Raises Unavailable."""
+    general path decides (`db.payment.checkout`). Raises Conflict `idempotency_in_progress`; Unavailable."""
     sellers = list(dict.fromkeys(order.seller_account for order in new.orders))
     terms = await cache.of(database, new.tenant_id, sellers)
     if terms is None:
@@ -68,6 +68,8 @@ async def store(
         row = await database.one(_STORE, **_values(complete, request, charge_id, terms, buyer))
     except IntegrityConstraintViolationError:
         return None
+    except LockTimeout as error:
+        raise in_progress(error) from error
     if row is not None and row["first_id"] is not None:
         return Claim(row["first_id"], replayed=True) if row["first_hash"] == request.hash else None
     if row is None:
