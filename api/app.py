@@ -92,8 +92,9 @@ def create_app(settings: Settings) -> FastAPI:
     docs.install(app, settings)
     start.install(app, settings)
     _guard(app, settings, counts)
-    for module in (
+    for module in (  # routers are tried in this order: what is asked for most stands first
         payment,
+        webhook,
         explain,
         refund,
         dispute,
@@ -110,7 +111,6 @@ def create_app(settings: Settings) -> FastAPI:
         session,
         login,
         codec,
-        webhook,
         health,
     ):
         app.include_router(module.router)

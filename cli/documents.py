@@ -30,9 +30,11 @@ if TYPE_CHECKING:
     from db.task import Task
     from db.tenant import Tenant
     from db.webhook import StoredEvent
+    from domain.endpoint import Subscription
     from domain.reconciliation.discrepancy import Discrepancy
     from domain.seal import Head
     from domain.statement import AccountBalance, Entry
+    from services.endpoint import SetUp
 
 Json = dict[str, object]
 
@@ -152,6 +154,18 @@ async def dead_events(rows: "Sequence[StoredEvent]") -> Json:
 async def dead_event(row: "StoredEvent") -> Json:
     shown = ("id", "tenant_id", "psp", "event_id", "type", "payment_id", "received_at")
     return {"object": "webhook_event", **{name: getattr(row, name) for name in shown}}
+
+
+async def subscriptions(found: "Sequence[Subscription]") -> Json:
+    return _list([{"object": "webhook_subscription", **one.model_dump(mode="json")} for one in found])
+
+
+async def endpoints_set_up(done: "Sequence[SetUp]") -> Json:
+    """`secret`: of a new one, told this once."""
+    rows = [(one.endpoint.model_dump(mode="json"), one) for one in done]
+    return _list(
+        [{"object": "webhook_endpoint", **row, "is_new": one.is_new, "secret": one.secret} for row, one in rows]
+    )
 
 
 # --- sellers and payouts ---

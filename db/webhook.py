@@ -26,6 +26,9 @@ from domain.status import TERMINAL
 ATTEMPTS_MAX = 20
 """Deliveries of an event before it is given up."""
 
+ENDED = "the payment had ended; nothing to do"
+"""The note on an event that its payment does not need any more."""
+
 
 class StoredEvent(Frozen):
     """An event of the inbox, without its payload; `payment_id`, `charge_id` and `payout_id` are None while nothing of

@@ -20,6 +20,7 @@ from typing import Any, Self
 from pydantic import SecretStr
 
 from config.settings import DEVELOPMENT_API_KEY, SANDBOX_STRIPE_KEY, SANDBOX_WEBHOOK_SECRET, Settings
+from domain.endpoint import EventScope
 from embedded.display import Display, QuietDisplay
 from embedded.errors import StackError
 from embedded.home import Home
@@ -28,6 +29,7 @@ from embedded.postgres import Postgres
 from embedded.probes import http_ok
 from embedded.supervisor import Child, Supervisor
 from embedded.temporal import Temporal
+from gateways.stripe.events import SUBSCRIPTIONS
 
 DATABASE = "paysaga"
 APPLICATION_LOGIN = "paysaga"
@@ -183,7 +185,9 @@ class EmbeddedStack:
         address = ("--host", settings.sandbox_host, "--port", str(settings.sandbox_port))
         data = ("--data", str(self.home.sandbox_database))
         webhooks = ("--webhook-url", f"{api}/webhooks/stripe", "--webhook-secret", SANDBOX_WEBHOOK_SECRET)
-        arguments = (*address, *data, *webhooks, "--account-key", SANDBOX_STRIPE_KEY)
+        own, of_sellers = (",".join(SUBSCRIPTIONS[scope]) for scope in (EventScope.ACCOUNT, EventScope.SELLERS))
+        events = ("--webhook-events", own, "--webhook-seller-events", of_sellers)
+        arguments = (*address, *data, *webhooks, *events, "--account-key", SANDBOX_STRIPE_KEY)
         ready = partial(http_ok, f"{self.sandbox_url}/healthz")
         return self._module("sandbox", "Sandbox PSP", "sandbox", *arguments, ready=ready, detail=self.sandbox_url)
 

@@ -1,10 +1,11 @@
 """The protocol that every PSP adapter implements. One folder per PSP beside this file; `registry` lists them."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
+from domain.endpoint import EndpointAnswer, EventEndpoint, EventScope
 from domain.model import Failure
 from domain.psp import (
     CaptureRequest,
@@ -57,10 +58,12 @@ class Psp(Protocol):
     breaker is UNKNOWN with reason `busy` or `breaker_open`, and nothing was sent.
 
     `return_url` and `statement_descriptor` are the account's own. A new payment keeps them, since what is sent under a
-    key must not change with a setting.
+    key must not change with a setting. `subscriptions` are the types of events, in the PSP's words, that change
+    something here.
     """
 
     name: str
+    subscriptions: Mapping[EventScope, Sequence[str]]
     key_life_s: float
     return_url: str | None
     statement_descriptor: str | None
@@ -204,6 +207,18 @@ class Psp(Protocol):
 
     async def list_traces(self, *, created_from: datetime, timeout_s: float) -> PayoutTraces:
         """The banks' own references of our account's payouts made since, as far as the PSP knows them by now."""
+        ...
+
+    async def list_endpoints(self, *, timeout_s: float) -> EndpointAnswer:
+        """All places where the account's events, and those of sellers' accounts, are sent."""
+        ...
+
+    async def add_endpoint(self, scope: EventScope, url: str, *, timeout_s: float) -> EndpointAnswer:
+        """Have the events of `subscriptions` sent to this address; the answer has the secret that signs them."""
+        ...
+
+    async def change_endpoint(self, endpoint: EventEndpoint, *, timeout_s: float) -> EndpointAnswer:
+        """Have those events, and no others, sent to an endpoint that there is."""
         ...
 
     def read_webhook(self, body: bytes, headers: dict[str, str]) -> PspEvent:

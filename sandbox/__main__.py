@@ -41,6 +41,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--account-key", default="sk_test_sandbox", help="secret key of the default account")
     parser.add_argument("--webhook-url", help="where the default account's events go")
     parser.add_argument("--webhook-secret", help="what the default account's events are signed with")
+    parser.add_argument("--webhook-events", help="the types it is sent, with commas between them; default: all")
+    parser.add_argument("--webhook-seller-events", help="the same of its connected accounts; default: as its own")
     parser.add_argument("--public-url", default="", help="how browsers reach this server; default: the Host header")
     return parser.parse_args()
 
@@ -54,6 +56,10 @@ def main() -> None:
         account.settings.webhook_url = args.webhook_url or None
     if args.webhook_secret:
         account.settings.webhook_secret = args.webhook_secret
+    if args.webhook_events:
+        account.settings.webhook_events = args.webhook_events.split(",")
+    if args.webhook_seller_events:
+        account.settings.webhook_seller_events = args.webhook_seller_events.split(",")
     sandbox.accounts.save(account)
     config = uvicorn.Config(
         create_app(sandbox),

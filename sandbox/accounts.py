@@ -34,6 +34,8 @@ class Settings(BaseModel):
     webhook_url: str | None = None
     webhook_secret: str = ""
     webhook_events: list[str] = ["*"]
+    # Those of connected accounts; None: as `webhook_events`.
+    webhook_seller_events: list[str] | None = None
     webhook_retry_base_s: float = Field(1.0, gt=0)
     webhook_timeout_s: float = Field(10.0, gt=0)
     key_life_s: float = Field(86_400, gt=0)

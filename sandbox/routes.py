@@ -13,6 +13,7 @@ from sandbox import (
     refunds,
     reversals,
     transfers,
+    webhook_endpoints,
 )
 from sandbox.context import Context
 from sandbox.errors import ApiError, Doc
@@ -161,6 +162,14 @@ ROUTES: dict[tuple[str, str], Route] = {
     ),
     ("GET", "balance_transactions/*"): Route("balance_transactions.retrieve", _retrieve("balance_transactions"), {}),
     ("GET", "balance"): Route("balance.retrieve", lambda ctx, _id, _params: balance.balance(ctx), {}),
+    ("POST", "webhook_endpoints"): Route(
+        "webhook_endpoints.create", webhook_endpoints.create, webhook_endpoints.CREATE, ("url", "enabled_events")
+    ),
+    ("GET", "webhook_endpoints"): Route("webhook_endpoints.list", webhook_endpoints.list_all, PAGE),
+    ("GET", "webhook_endpoints/*"): Route("webhook_endpoints.retrieve", webhook_endpoints.retrieve, {}),
+    ("POST", "webhook_endpoints/*"): Route(
+        "webhook_endpoints.update", webhook_endpoints.update, webhook_endpoints.UPDATE
+    ),
     ("GET", "events"): Route("events.list", _list("events", ("type",)), EVENTS),
     ("GET", "events/*"): Route("events.retrieve", _retrieve("events"), {}),
 }

@@ -51,7 +51,7 @@ class Courier:
         Events of a connected account go where its platform's go.
         """
         settings, platform_id = account.settings, account.platform.id
-        if not settings.webhook_url or not _subscribed(event["type"], settings.webhook_events):
+        if not settings.webhook_url or not _subscribed(event["type"], _wanted(account)):
             return 0
         subject = event["data"]["object"]
         intent_id = subject["id"] if subject["object"] == "payment_intent" else subject.get("payment_intent")
@@ -237,6 +237,11 @@ class Courier:
             FROM deliveries d JOIN events e ON e.id = d.event WHERE d.account = ? ORDER BY d.seq DESC LIMIT ?"""
         names = ("seq", "event", "type", "payment_intent", "state", "attempts", "last_status")
         return [dict(zip(names, row, strict=True)) for row in self._store.db.execute(query, (account.id, limit))]
+
+
+def _wanted(account: AnyAccount) -> list[str]:
+    of_sellers = account.settings.webhook_seller_events
+    return of_sellers if account.connected and of_sellers is not None else account.settings.webhook_events
 
 
 def _subscribed(kind: str, wanted: list[str]) -> bool:

@@ -7,6 +7,7 @@ inbox until a transaction has taken notice of it, so a message that is lost lose
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from db.core.database import Connection, Database
 from db.dispute import booking as disputes
 from db.dispute import find as find_dispute
 from db.hot import read
+from db.hot import webhook as hot
 from db.payment import payment
 from db.payment.lifecycle import listens, noted
 from db.payment.record import Payment
@@ -92,7 +94,9 @@ async def receive(runtime: Runtime, psp: str, body: bytes, headers: dict[str, st
     stored, so that the PSP sends it again.
     """
     event = _verified(runtime, psp, body, headers)
-    recipient = await runtime.database.run(lambda c: _store(c, psp, event))
+    if await hot.keep(runtime.database, psp, event) is not None:
+        return
+    recipient = await runtime.database.run(lambda c: store(c, psp, event))
     try:
         await _tell(runtime.database, runtime.workflow_client, recipient)
     except Unavailable:
@@ -109,7 +113,19 @@ def _verified(runtime: Runtime, psp: str, body: bytes, headers: dict[str, str]) 
         # Nothing is stored of what anybody on the internet may send; an operator who misses events looks here.
         log.warning("webhook_refused", psp=psp, code=error.code)
         raise BadRequest(str(error), code=error.code) from error
-    return PspEvent.model_validate(_storable(event.model_dump()))
+    return event if _is_storable(event) else PspEvent.model_validate(_storable(event.model_dump()))
+
+
+def _is_storable(event: PspEvent) -> bool:
+    """False where a value of the event may be one that PostgreSQL refuses. Nearly every event is as it should be, and
+    this is much quicker than to go through its values."""
+    try:
+        return b"\\u0000" not in _as_json(event.model_dump()).encode()
+    except ValueError:  # NaN, infinity, half a surrogate pair
+        return False
+
+
+_as_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 
 def _storable(value: Any) -> Any:
@@ -125,7 +141,7 @@ def _storable(value: Any) -> Any:
     return value
 
 
-async def _store(connection: Connection, psp: str, event: PspEvent) -> Recipient | None:
+async def store(connection: Connection, psp: str, event: PspEvent) -> Recipient | None:
     """Keep the event once and decide, under the lock of what it is about, who has to hear of it; None: nobody."""
     if event.reference is not None and event.trace_id is not None:
         await trace.keep(connection, psp, [(event.reference, event.trace_id)])
@@ -194,10 +210,9 @@ async def _recipient(connection: Connection, owner: Payment, event: StoredEvent)
 async def _payment(connection: Connection, owner: Payment, event: StoredEvent) -> Recipient | None:
     """The recipient of an event about the payment's charge, or about a refund that is a part of the payment's saga."""
     if owner.open:
-        if listens(owner):
-            return ToPayment(owner.id, event.id)
         await noted(connection, owner.id)
-        return None  # the next step reads it from the inbox
+        # While it does not listen, its next step reads the event from the inbox.
+        return ToPayment(owner.id, event.id) if listens(owner) else None
     if event.paid and not owner.charge.booked:
         reference = owner.charge.reference if event.refund_failed else event.reference
         return ToLateCharge(owner.id, owner.charge.id, reference) if reference is not None else None
@@ -206,7 +221,7 @@ async def _payment(connection: Connection, owner: Payment, event: StoredEvent) -
     if event.paid and event.reference != owner.charge.reference:
         detail = f"{event.reference} was paid as well, besides {owner.charge.reference}"
         await task.open_task(connection, owner.tenant_id, owner.id, "paid_twice", detail)
-    await webhook.processed(connection, event.id, "the payment had ended; nothing to do")
+    await webhook.processed(connection, event.id, webhook.ENDED)
     return None
 
 

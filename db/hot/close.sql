@@ -1,10 +1,13 @@
 -- The end of a payment of which nothing was taken: its charge's last answer, its orders and their end.
 --
 -- Guard: nobody has written to the payment since it was read.
-WITH untouched AS (
-    SELECT p.id FROM payment p
+WITH locked AS (
+    SELECT p.id, p.ctid AS place FROM payment p
     WHERE p.id = :payment_id AND p.version = :version::integer
     FOR NO KEY UPDATE
+), untouched AS (
+    -- As in settle.sql.
+    SELECT l.id FROM locked l JOIN payment p ON p.id = l.id AND p.ctid = l.place
 ), answered AS (
     UPDATE charge SET outcome = :outcome, reference = coalesce(:reference::text, charge.reference),
         last_answer = :answer::jsonb, last_answer_at = now()

@@ -2,10 +2,14 @@
 --
 -- Guard: nobody has written to the payment since it was read (each writer under its lock raises its version), nothing of
 -- its charge is booked, and each seller is active on the terms that the postings were worked out with.
-WITH untouched AS (
-    SELECT p.id FROM payment p
+WITH locked AS (
+    SELECT p.id, p.ctid AS place FROM payment p
     WHERE p.id = :payment_id AND p.version = :version::integer
     FOR NO KEY UPDATE
+), untouched AS (
+    -- A webhook that was stored since this statement began, before the lock, is not seen by it: its payment's row was
+    -- written anew (lifecycle.noted), and is at another place.
+    SELECT l.id FROM locked l JOIN payment p ON p.id = l.id AND p.ctid = l.place
 ), seller AS (
     SELECT FROM untouched,
         unnest(:terms_seller::text[], :terms_payer::text[], :terms_days::integer[]) AS t(seller, payer, days)

@@ -10,13 +10,16 @@ from gateways.guard import Guard
 from gateways.protocol import PspAccount
 from gateways.stripe.charges import StripeCharges
 from gateways.stripe.disputes import StripeDisputes
+from gateways.stripe.endpoints import StripeEndpoints
 from gateways.stripe.lines import StripeLines
 from gateways.stripe.payouts import StripePayouts
 from gateways.stripe.refunds import StripeRefunds
 from gateways.stripe.webhooks import StripeWebhooks
 
 
-class StripePsp(StripeCharges, StripeRefunds, StripeDisputes, StripePayouts, StripeLines, StripeWebhooks):
+class StripePsp(
+    StripeCharges, StripeRefunds, StripeDisputes, StripePayouts, StripeLines, StripeEndpoints, StripeWebhooks
+):
     """The adapter. One instance belongs to one event loop; `close` ends its connections.
 
     `base_url` points it at another server than Stripe's; `webhook_secrets` are all accepted, for rotation;

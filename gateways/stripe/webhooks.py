@@ -49,12 +49,14 @@ class StripeWebhooks:
         return None
 
     def _verify(self, body: bytes, signature: str) -> None:
-        """The signature first, then the age: only a genuine event can be stale."""
-        secret = next((s for s in self._webhook_secrets if _is_signed(body, signature, s, tolerance_s=None)), None)
-        if secret is None:
-            raise WebhookRejected("webhook_signature_invalid", "The signature matches none of the secrets.")
-        if not _is_signed(body, signature, secret, tolerance_s=WEBHOOK_TOLERANCE_S):
+        """Only a genuine event can be stale."""
+        if any(
+            _is_signed(body, signature, secret, tolerance_s=WEBHOOK_TOLERANCE_S) for secret in self._webhook_secrets
+        ):
+            return
+        if any(_is_signed(body, signature, secret, tolerance_s=None) for secret in self._webhook_secrets):
             raise WebhookRejected("webhook_stale", f"The event was signed over {WEBHOOK_TOLERANCE_S} s ago.")
+        raise WebhookRejected("webhook_signature_invalid", "The signature matches none of the secrets.")
 
 
 def _is_signed(body: bytes, signature: str, secret: str, *, tolerance_s: int | None) -> bool:
@@ -135,8 +137,11 @@ def _kept(value: Any, depth: int = 0) -> Any:
     if isinstance(value, dict):
         if depth == _KEPT_DEPTH_MAX:
             return None
-        members = ((name, _kept(member, depth + 1)) for name, member in value.items() if name in _KEPT)
-        return {name: kept for name, kept in members if kept is not None}
+        kept = {}
+        for name, member in value.items():
+            if name in _KEPT and (of_member := _kept(member, depth + 1)) is not None:
+                kept[name] = of_member
+        return kept
     if isinstance(value, str):
         harmless = len(value) <= _KEPT_LENGTH_MAX and not _WRITTEN.search(value) and not has_card_data(value)
         return value if harmless else None

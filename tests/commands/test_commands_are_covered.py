@@ -28,6 +28,7 @@ AT_THE_TERMINAL_ALONE = {
     "payouts run": "a run pays the sellers of all tenants",
     "payouts release": "a release is of all tenants",
     "tasks close": "tasks are the operator's",
+    "webhooks setup": "whoever runs Paysaga has the PSP's account",
     "webhooks replay": "dead events are the operator's",
     "workflows restart": "workflows are the operator's",
     "sweep": "the sweeper looks at all tenants",

@@ -14,14 +14,17 @@ from typing import Any
 
 import asyncpg
 import pytest
+from sqlalchemy import text
 
 from db import api_key, merchant, task, webhook
 from db.core.database import Database
 from db.core.idempotency import Claim, Request
 from db.core.keyring import Keyring
 from db.hot import end, read, store
+from db.hot import webhook as hot_webhook
 from db.hot.store import Stored
 from db.hot.terms import TermsCache
+from db.hot.webhook import Kept
 from db.ledger import posting as ledger
 from db.merchant import MerchantTerms
 from db.payment import checkout, compensation, lifecycle, payment, settlement
@@ -34,7 +37,9 @@ from domain.payment import CancelStep, CloseStep, CompensateStep, Settlement, Se
 from domain.psp import CardFacts, ChargeOutcome, ChargeResult, PspEvent, PspEventKind, PspFee
 from domain.status import MerchantStatus, Status
 from embedded.stack import EmbeddedStack
+from services import webhook as service
 from tests.support.deployment import TEMPLATE
+from tests.support.eventually import eventually
 
 STATES = 60
 AT = datetime(2026, 11, 3, 10, 30, tzinfo=UTC)
@@ -407,7 +412,7 @@ def paid(row: Payment) -> ChargeResult:
 
 @pytest.mark.parametrize(
     "meanwhile",
-    [frozen, bears_the_fee, waits_for_longer, cancelled, settled_in_part, compensating, closed, hears_of_it, waits,
+    [frozen, bears_the_fee, waits_for_longer, cancelled, settled_in_part, compensating, closed, waits,
      has_its_fee_booked],
     ids=lambda one: one.__name__,
 )  # fmt: skip
@@ -424,7 +429,7 @@ async def test_nothing_is_settled_that_has_changed_since_it_was_read(
 
 
 @pytest.mark.parametrize(
-    "meanwhile", [cancelled, settled_in_part, compensating, closed, hears_of_it, waits], ids=lambda one: one.__name__
+    "meanwhile", [cancelled, settled_in_part, compensating, closed, waits], ids=lambda one: one.__name__
 )
 async def test_nothing_is_closed_that_has_changed_since_it_was_read(
     books: Books, meanwhile: Callable[[Books, Payment], Awaitable[None]]
@@ -436,6 +441,71 @@ async def test_nothing_is_closed_that_has_changed_since_it_was_read(
     step = CloseStep(payment_id=row.id, status=Status.FAILED, at=AT, result=result)
     assert await end.close(books.database, row, step) is None
     assert await books.rows(new) == before
+
+
+# --- webhooks meanwhile ---
+
+
+def event_of(row: Payment) -> PspEvent:
+    return PspEvent(
+        event_id=f"evt-{row.id}",
+        type="payment_intent.succeeded",
+        kind=PspEventKind.CHARGE,
+        reference=f"pi_{row.id}",
+        charge_id=row.charge.id,
+        paid=True,
+        payload={},
+    )
+
+
+async def note_of(books: Books, row: Payment) -> str | None:
+    query = "SELECT note FROM webhook_inbox WHERE event_id = $1"
+    note: str | None = await books.owner.fetchval(query, event_of(row).event_id)
+    return note
+
+
+async def test_a_webhook_that_came_since_the_payment_was_read_is_seen(books: Books) -> None:
+    _, row = await usual(books, "heard")
+    assert await hot_webhook.keep(books.database, row.psp, event_of(row)) is Kept.RECEIVED
+    assert await end.settle(books.database, books.terms, row, settle_step(row, row.orders[0].id, paid(row)))
+    assert await note_of(books, row) == "the payment has ended"
+
+
+async def ends(books: Books, row: Payment, *, settled: bool) -> object:
+    if settled:
+        return await end.settle(books.database, books.terms, row, settle_step(row, row.orders[0].id, paid(row)))
+    result = ChargeResult(outcome=ChargeOutcome.DECLINED, reference=f"pi_{row.id}")
+    step = CloseStep(payment_id=row.id, status=Status.FAILED, at=AT, result=result)
+    return await end.close(books.database, row, step)
+
+
+@pytest.mark.parametrize("settled", [True, False])
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_what_has_not_seen_a_webhook_is_not_written(books: Books, settled: bool, at_once: bool) -> None:
+    """Both have begun when the lock that they wait for is given back: the webhook is first, and the other does not see
+    it. `at_once`: it is kept in one statement."""
+    _, row = await usual(books, f"crossed-{settled}-{at_once}")
+    event = event_of(row)
+    async with books.owner.transaction():
+        await books.owner.execute("SELECT FROM payment WHERE id = $1 FOR UPDATE", row.id)
+        keeping = asyncio.create_task(
+            hot_webhook.keep(books.database, row.psp, event)
+            if at_once
+            else books.database.run(lambda c: service.store(c, row.psp, event))
+        )
+        await eventually(lambda: _are_waiting(books, 1), what="the webhook waits")
+        ending = asyncio.create_task(ends(books, row, settled=settled))
+        await eventually(lambda: _are_waiting(books, 2), what="the other waits behind it")
+    assert await keeping is (Kept.RECEIVED if at_once else None)
+    assert await ending is None
+    assert (await books.read(row.id)).status is Status.EXECUTING
+    assert await ends(books, row, settled=settled), "the second time it is seen"
+
+
+async def _are_waiting(books: Books, number: int) -> bool:
+    """So many statements wait for a lock, one behind the other."""
+    query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    return bool(await books.database.read(lambda c: c.scalar(text(query))) == number)
 
 
 @pytest.mark.parametrize("step", ["another amount", "another currency", "a fee in another currency", "a cancel"])

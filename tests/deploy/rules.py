@@ -16,9 +16,11 @@ from packaging.specifiers import SpecifierSet
 from cli.main import app as cli
 from config.settings import Settings
 from db.core.migrate import APPLICATION_ROLE
+from domain.endpoint import EventScope
 from embedded.stack import APPLICATION_LOGIN, DATABASE
 from embedded.temporal import Temporal
 from gateways.guard import BURST_S
+from gateways.stripe.events import SUBSCRIPTIONS
 from tests.deploy.files import COMPOSE, DOCKERFILE, EXAMPLE, ROOT, VARIABLE, Files, render
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -260,6 +262,8 @@ def sandbox_understands_its_arguments(files: Files) -> None:
     assert given.account_key == api["PAYSAGA_STRIPE_API_KEY"]
     assert given.webhook_secret == api["PAYSAGA_STRIPE_WEBHOOK_SECRET"]
     assert given.webhook_url == f"http://api:{default('api_port')}/webhooks/stripe"
+    assert tuple(given.webhook_events.split(",")) == SUBSCRIPTIONS[EventScope.ACCOUNT]
+    assert tuple(given.webhook_seller_events.split(",")) == SUBSCRIPTIONS[EventScope.SELLERS]
     base = files.example()["PAYSAGA_STRIPE_BASE_URL"][0]
     assert base == f"http://sandbox:{default('sandbox_port')}"
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from domain.endpoint import EventScope
 from domain.psp import (
     CaptureRequest,
     ChargeLookup,
@@ -15,11 +16,13 @@ from domain.psp import (
     DisputeOutcome,
     DisputeResult,
     EvidenceRequest,
+    PspEvent,
     PspEventKind,
     RefundOutcome,
     RefundRequest,
     RefundResult,
 )
+from gateways.stripe.events import SUBSCRIPTIONS
 from tests.gateways.wire import delivered
 
 if TYPE_CHECKING:
@@ -904,6 +907,18 @@ async def test_cards_that_are_disputed_by_themselves(account: "Account", card: s
 # --- webhooks ---
 
 
+def nothing_is_missed(events: list[PspEvent]) -> None:
+    """What any event says is said by one that an endpoint of ours subscribes to."""
+    wanted = [event for event in events if event.type in SUBSCRIPTIONS[EventScope.ACCOUNT]]
+    assert len(wanted) < len(events), "some say nothing new"
+
+    def said(all_of: list[PspEvent]) -> list[set[tuple[PspEventKind, str | None]]]:
+        flags = ("kind", "paid", "refund_failed", "payout_failed")
+        return [{(event.kind, event.reference) for event in all_of if getattr(event, flag)} for flag in flags]
+
+    assert said(wanted) == said(events)
+
+
 async def test_webhooks_as_they_are_really_delivered(account: "Account") -> None:
     async with delivered(account) as events:
         request = account.request()
@@ -919,6 +934,7 @@ async def test_webhooks_as_they_are_really_delivered(account: "Account") -> None
     assert {(event.type, event.refund_id) for event in refunds} == {("refund.created", refund.refund_id)}
     told = {(event.charge_reference, event.amount, event.currency) for event in refunds}
     assert told == {(result.reference, 50_000, "USD")}
+    nothing_is_missed(events)
 
 
 async def test_webhooks_of_authorisations(account: "Account") -> None:
@@ -933,6 +949,7 @@ async def test_webhooks_of_authorisations(account: "Account") -> None:
     assert paid == {("charge.captured", captured.reference), ("payment_intent.succeeded", captured.reference)}
     unpaid = {event.type for event in events if not event.paid}
     assert unpaid >= {"charge.succeeded", "charge.expired", "payment_intent.canceled"}
+    nothing_is_missed(events)
 
 
 async def test_webhooks_of_disputes(account: "Account") -> None:

@@ -4,6 +4,9 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import stripe
+
+from tests.sandbox.conftest import SECRET
 
 if TYPE_CHECKING:
     from tests.sandbox.conftest import Endpoint, Psp
@@ -101,3 +104,39 @@ async def test_what_is_said_along_the_way(hooked: "Psp", endpoint: "Endpoint", m
         last = "payment_intent.succeeded" if end == "succeeded" else "payment_intent.payment_failed"
         expected = ["charge.pending", "payment_intent.processing", f"charge.{end}", last]
     assert await endpoint.until(1 + len(expected)) == ["payment_intent.created", *expected]
+
+
+async def test_endpoints_over_the_api(hooked: "Psp", endpoint: "Endpoint") -> None:
+    """The one of the settings, and another for events of connected accounts."""
+    endpoints = hooked.v1.webhook_endpoints
+    (own,) = (await endpoints.list_async()).data
+    assert (own.enabled_events, own.application, own.status) == (["*"], None, "enabled")
+    wanted: Any = {"url": own.url, "enabled_events": ["payout.paid"], "connect": True}
+    of_sellers = await endpoints.create_async(wanted)
+    assert (of_sellers.application, of_sellers.secret) == ("ca_sandbox", SECRET)
+    await endpoints.update_async(own.id, {"enabled_events": ["payment_intent.succeeded", "payout.created"]})
+    assert (await endpoints.retrieve_async(own.id)).enabled_events == ["payment_intent.succeeded", "payout.created"]
+    await hooked.fund()
+    await hooked.send("acct_paysOut")
+    payout: Any = {"amount": 10_000, "currency": "usd"}
+    await hooked.v1.payouts.create_async(payout, {"stripe_account": "acct_paysOut"})
+    await hooked.control("POST", "/clock/advance", {"seconds": 60})
+    assert sorted(await endpoint.until(2)) == ["payment_intent.succeeded", "payout.paid"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"url": "https://shop.example/other", "connect": True},
+        {"enabled_events": ["payout paid"], "connect": True},
+        {"connect": False},
+    ],
+    ids=["another address", "no type", "twice"],
+)
+async def test_endpoints_that_are_refused(hooked: "Psp", wrong: dict[str, Any]) -> None:
+    (own,) = (await hooked.v1.webhook_endpoints.list_async()).data
+    params: Any = {"url": own.url, "enabled_events": ["payout.paid"]} | wrong
+    with pytest.raises(stripe.InvalidRequestError):
+        await hooked.v1.webhook_endpoints.create_async(params)
+    with pytest.raises(stripe.InvalidRequestError, match="No such webhook endpoint"):
+        await hooked.v1.webhook_endpoints.retrieve_async("we_none")

@@ -20,8 +20,10 @@ from db import api_key, merchant
 from db.core.database import Database
 from db.core.keyring import Keyring
 from db.core.migrate import grant_login, migrate
+from domain.endpoint import EventScope
 from embedded.ports import free_port
 from embedded.stack import EmbeddedStack
+from gateways.stripe.events import SUBSCRIPTIONS
 from runtime.temporal import connect
 from runtime.wiring import keyring_of
 from tests.support.eventually import eventually
@@ -30,18 +32,6 @@ from tests.support.sandbox import SandboxAccount
 from tests.support.shop import Shop
 
 TEMPLATE = "paysaga_template"
-
-EVENTS = (
-    *("payment_intent.amount_capturable_updated", "payment_intent.canceled", "payment_intent.payment_failed"),
-    *("payment_intent.processing", "payment_intent.requires_action", "payment_intent.succeeded"),
-    *("charge.captured", "charge.dispute.closed", "charge.dispute.created", "charge.dispute.funds_reinstated"),
-    *("charge.dispute.funds_withdrawn", "charge.dispute.updated", "charge.expired", "charge.refunded"),
-    *("refund.created", "refund.failed", "refund.updated"),
-    *("payout.canceled", "payout.created", "payout.failed", "payout.paid", "payout.updated"),
-    *("payout.reconciliation_completed", "transfer.created", "transfer.reversed", "transfer.updated"),
-)
-"""Those of the sandbox that tell something new. Of a payment that simply succeeds there would be three, and two of them
-are a third of the work that it makes; the machine (tests/machine) and the programs that tests start get all."""
 
 
 class Process:
@@ -170,7 +160,8 @@ class Deployment:
         webhooks = {
             "webhook_url": f"http://127.0.0.1:{self.settings.api_port}/webhooks/stripe",
             "webhook_secret": "whsec_test",
-            "webhook_events": list(EVENTS),
+            "webhook_events": SUBSCRIPTIONS[EventScope.ACCOUNT],
+            "webhook_seller_events": SUBSCRIPTIONS[EventScope.SELLERS],
             "webhook_retry_base_s": 0.2,
             "processing_delay_s": 0.5,
         }
