@@ -8,12 +8,22 @@ from prometheus_client import Gauge
 
 from db.core.database import Database
 from db.reconciliation import discrepancy as discrepancies
+from domain.reconciliation.reconciliation import BREAKS, Subject
+from gateways.registry import ADAPTERS
 
-OPEN = Gauge("paysaga_discrepancies_open", "Open discrepancies", ["psp", "subject", "class"])
-OVERDUE = Gauge("paysaga_discrepancies_overdue", "Open discrepancies past their deadline", ["psp", "subject", "class"])
+OPEN = Gauge(
+    "paysaga_discrepancies_open", "Open discrepancies", ["psp", "subject", "class"], multiprocess_mode="mostrecent"
+)
+OVERDUE = Gauge(
+    "paysaga_discrepancies_overdue",
+    "Open discrepancies past their deadline",
+    ["psp", "subject", "class"],
+    multiprocess_mode="mostrecent",
+)
 
-_shown: set[tuple[str, str, str]] = set()
-"""The labels that the gauges have: a class of which none is left shows zero."""
+_SHOWN = [(psp, str(subject), str(cls)) for psp in ADAPTERS for subject in Subject for cls in BREAKS]
+"""The labels of the gauges, all of which are set at each look: where several processes tell their metrics together, the
+last one that looked is right, and it may not have seen what another one had found open."""
 
 _NAMED = {"id", "tenant_id", "psp", "subject", "cls", "object_id", "line_reference", "reason"}
 
@@ -29,8 +39,7 @@ async def alarm(database: Database, at: datetime) -> int:
             log.error("unmatched past its deadline", **late.model_dump(mode="json", include=_NAMED, by_alias=True))
     counts = await database.read(lambda c: discrepancies.open_counts(c, at))
     now = {(row.psp, row.subject, row.cls): row for row in counts}
-    _shown.update(now)
-    for labels in _shown:
+    for labels in _SHOWN:
         row = now.get(labels)
         OPEN.labels(*labels).set(row.open if row else 0)
         OVERDUE.labels(*labels).set(row.overdue if row else 0)

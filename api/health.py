@@ -3,13 +3,14 @@
 from datetime import timedelta
 
 from fastapi import APIRouter, Response
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 from temporalio.service import RPCError
 
 from api.context import RuntimeOf
 from api.problems import problems
 from db.core.health import is_migrated
 from domain.errors import Unavailable
+from runtime.metrics import exposition
 
 router = APIRouter(tags=["operations"])
 
@@ -34,4 +35,5 @@ async def readyz(runtime: RuntimeOf) -> dict[str, str]:
 
 @router.get("/metrics", summary="Prometheus metrics", include_in_schema=False)
 async def metrics() -> Response:
-    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+    """Where several processes serve the API, of all of them."""
+    return Response(exposition(), media_type=CONTENT_TYPE_LATEST)

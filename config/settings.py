@@ -40,6 +40,7 @@ class Settings(BaseSettings):
     public_url: str | None = Field(
         default=None, description="where people open this API in a browser, for the links that we print"
     )
+    api_processes: int = Field(default=1, ge=1, le=64, description="that serve the API side by side, on one port")
     api_worker: bool = Field(default=True, description="the API process hosts a worker of its own (eager start)")
     api_max_body_bytes: int = 256 * 1024
     api_trusted_proxies: str = Field(
@@ -59,8 +60,7 @@ class Settings(BaseSettings):
         default=20, description="a request that could not be begun within this is not begun; its client may say less"
     )
     api_rate_per_key: str = Field(
-        default="500/second",
-        description="of an API key; several with `;`: 300/second;6000/minute; 0: any number",
+        default="500/second", description="of an API key; several with `;`: 300/second;6000/minute; 0: any number"
     )
     api_rate_per_tenant: str = Field(default="1000/second", description="the same of all keys of a tenant together")
     api_rate_per_address: str = Field(
@@ -142,7 +142,7 @@ class Settings(BaseSettings):
     )
     worker_metrics_port: int | None = Field(default=None, description="the worker's /metrics; the API serves its own")
     temporal_metrics_port: int | None = Field(
-        default=None, description="metrics of Temporal's SDK in this process; one port per process"
+        default=None, description="metrics of Temporal's SDK; one port per process, of several of the API from it on"
     )
     # A killed worker's first task is handed over after this; local activities stay well below it.
     workflow_task_timeout_s: float = 5.0

@@ -34,6 +34,15 @@ class ProcessRecord:
         """True if exactly this process still runs (a zombie does not)."""
         return self._process() is not None
 
+    def own(self, name: str) -> "list[ProcessRecord]":
+        """The processes that this one has started, each under this name."""
+        process = self._process()
+        try:
+            started = [] if process is None else process.children()
+            return [ProcessRecord(name, child.pid, child.create_time(), self.stop_signal) for child in started]
+        except psutil.Error:
+            return []
+
     def _process(self) -> Any:  # psutil is untyped
         try:
             process = psutil.Process(self.pid)

@@ -1,7 +1,9 @@
 """`paysaga run`: the stack at a terminal, from the first line to Ctrl-C."""
 
 import asyncio
+import os
 import signal
+import sys
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
@@ -28,6 +30,8 @@ async def run_stack(
 ) -> None:
     """Start, say hello, stay. Returns after Ctrl-C, SIGTERM or a closed terminal, when every child has stopped."""
     display = TerminalDisplay(console)
+    if "api_processes" not in settings.model_fields_set:
+        settings = settings.model_copy(update={"api_processes": processes_on(_cores())})
     stack = EmbeddedStack(settings, pieces=pieces, display=display)
     display.show(Text.assemble(("Paysaga", "bold"), f" starts in {stack.home.path}"))
     with _signals_cancel(display):
@@ -38,6 +42,17 @@ async def run_stack(
                 await asyncio.Event().wait()
         except asyncio.CancelledError:
             display.show(Text.assemble(("Stopped.", "bold"), f" Your data is in {stack.home.path}"))
+
+
+def processes_on(cores: int) -> int:
+    """API processes that a machine bears beside PostgreSQL, Temporal and the worker, which need half of it. More than
+    four would wait for Temporal, whose embedded server writes to one SQLite."""
+    return max(1, min(cores // 2, 4))
+
+
+def _cores() -> int:
+    """Those that this process may use; one where several processes cannot share a port."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1
 
 
 @contextmanager

@@ -202,9 +202,13 @@ class EmbeddedStack:
                 ready_file=self.home.run / "worker.ready",
                 detail=f"task queue {self.settings.temporal_task_queue}",
             ),
-            "api": self._module("api", "API", "api", ready=ready, detail=self.api_url),
+            "api": self._module("api", "API", "api", ready=ready, detail=self._api_detail()),
         }
         return [child for piece, child in children.items() if piece in self.pieces]
+
+    def _api_detail(self) -> str:
+        several = self.settings.api_processes
+        return self.api_url if several == 1 else f"{self.api_url}, {several} processes"
 
     def _module(self, name: str, title: str, module: str, *arguments: str, owner: bool = False, **more: Any) -> Child:
         """One of our own modules as a child. Only what migrates and seeds gets the address of the schema's owner."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from config.settings import Settings
 from embedded.home import Home
 from embedded.ports import local_url
+from embedded.processes import ProcessRecord
 
 _SHOWN = {
     "Temporal UI": "PAYSAGA_TEMPORAL_UI_URL",
@@ -19,7 +20,8 @@ _SHOWN = {
 
 @dataclass(frozen=True)
 class ProcessStatus:
-    """`up_s`: since it was started, also of one that is not alive any more."""
+    """`up_s`: since it was started, also of one that is not alive any more. Of an API of several processes there is the
+    parent, `api`, and then each that serves, `api process`."""
 
     name: str
     pid: int
@@ -36,6 +38,11 @@ class Stack:
     addresses: Mapping[str, str]
 
 
+def _serving(child: ProcessRecord) -> Sequence[ProcessRecord]:
+    """The processes of an API that has several."""
+    return child.own("api process") if child.name == "api" else ()
+
+
 def running_stack(settings: Settings) -> Stack:
     """The stack of the settings' data folder."""
     home = Home(settings.home)
@@ -45,7 +52,7 @@ def running_stack(settings: Settings) -> Stack:
     supervisor, environment = running
     processes = [
         ProcessStatus(record.name, record.pid, record.is_alive(), time.time() - record.create_time)
-        for record in (supervisor, *home.read_children())
+        for record in (supervisor, *(own for child in home.read_children() for own in (child, *_serving(child))))
     ]
     api = local_url(environment["PAYSAGA_API_HOST"], int(environment["PAYSAGA_API_PORT"]))
     others = {name: environment[variable] for name, variable in _SHOWN.items() if variable in environment}

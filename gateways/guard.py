@@ -23,9 +23,19 @@ BURST_S = 0.25
 SLOWEST = 16
 """A PSP that answers 429 again and again gets 1/16 of the rate, never nothing."""
 
-_ACTIVE = Gauge("paysaga_psp_active_calls", "Calls to the PSP that are under way", ["psp"])
-_RATE = Gauge("paysaga_psp_rate_per_second", "The pacer's present rate; 429 answers lower it", ["psp"])
-_BREAKER = Gauge("paysaga_psp_breaker_open", "1 while the circuit breaker refuses calls, 0.5 while it probes", ["psp"])
+_ACTIVE = Gauge("paysaga_psp_active_calls", "Calls to the PSP that are under way", ["psp"], multiprocess_mode="livesum")
+_RATE = Gauge(
+    "paysaga_psp_rate_per_second",
+    "The pacer's present rate; 429 answers lower it",
+    ["psp"],
+    multiprocess_mode="livesum",
+)
+_BREAKER = Gauge(
+    "paysaga_psp_breaker_open",
+    "1 while the circuit breaker refuses calls, 0.5 while it probes",
+    ["psp"],
+    multiprocess_mode="livemax",
+)
 _REFUSED = Counter("paysaga_psp_refused", "Calls refused before anything was sent", ["psp", "reason"])
 
 

@@ -2,14 +2,17 @@
 
 import logging
 import sys
+from functools import partial
 
 import structlog
 
 
-def configure_logs(level: str, style: str) -> None:
-    """`style` is `json` or `console`. What is logged names ids, never tokens, e-mail addresses or request bodies."""
+def configure_logs(level: str, style: str, *, process: int | None = None) -> None:
+    """`style` is `json` or `console`; `process`: the number of this one among several on one port, for every line.
+    What is logged names ids, never tokens, e-mail addresses or request bodies."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        *([] if process is None else [partial(_of_process, process)]),
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
@@ -32,3 +35,10 @@ def configure_logs(level: str, style: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+
+
+def _of_process(
+    process: int, _logger: object, _method: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    event["process"] = process
+    return event

@@ -10,6 +10,7 @@ from temporalio.client import Client
 
 from config.settings import SANDBOX_STRIPE_KEY, SANDBOX_WEBHOOK_SECRET, Settings
 from db.core.database import Database
+from db.core.driver import CONNECTIONS_MAX
 from db.core.keyring import Keyring
 from db.hot.terms import TermsCache
 from domain.payout import BankWaitPolicy
@@ -25,6 +26,15 @@ from runtime.workflow_client import WorkflowClient
 
 _REPORT_CONNECTIONS = 4
 """A process lets no more expensive requests in at once; pages and files must not take the connections of payments."""
+
+
+def connections_of(settings: Settings) -> int:
+    """Database connections that a process may hold at once, but for the few of work that takes minutes."""
+    return settings.database_pool_size + CONNECTIONS_MAX + _report_connections(settings)
+
+
+def _report_connections(settings: Settings) -> int:
+    return min(settings.database_pool_size, _REPORT_CONNECTIONS)
 
 
 class SettingMissing(Exception):
@@ -87,7 +97,7 @@ async def open_runtime(
         stack.push_async_callback(database.close)
         reports = Database(
             url,
-            pool_size=min(settings.database_pool_size, _REPORT_CONNECTIONS),
+            pool_size=_report_connections(settings),
             timeout_s=settings.database_report_timeout_s,
             application=f"{application}-reports",
         )

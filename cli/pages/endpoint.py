@@ -35,7 +35,7 @@ def _table(found: Sequence[Subscription]) -> RenderableType:
         )
     if all(one.as_wanted for one in found):
         return Group(table, look.text(("The PSP sends what is wanted.", "green")))
-    remedy = "`paysaga webhooks setup --url https://<host>/webhooks/stripe` puts it right."
+    remedy = "`paysaga webhooks setup --url https://HOST/webhooks/stripe` puts it right."
     return Group(table, look.typed(remedy))
 
 

@@ -16,3 +16,12 @@ async def is_migrated(connection: AsyncConnection) -> bool:
     if _head is None:
         _head = ScriptDirectory.from_config(Config(CONFIG_PATH)).get_current_head()
     return bool(await connection.scalar(text("SELECT version_num FROM alembic_version")) == _head)
+
+
+async def connections_max(connection: AsyncConnection) -> int:
+    """Connections that the server gives to all who are no superusers."""
+    reserved = ("superuser_reserved_connections", "reserved_connections")
+    subtracted = "".join(f" - coalesce(current_setting('{name}', true), '0')::int" for name in reserved)
+    most: int | None = await connection.scalar(text(f"SELECT current_setting('max_connections')::int{subtracted}"))
+    assert most is not None, "PostgreSQL has this setting"
+    return most

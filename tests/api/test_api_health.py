@@ -6,6 +6,7 @@ from pathlib import Path
 from urllib.parse import quote
 from uuid import uuid4
 
+import psutil  # type: ignore[import-untyped]
 from pydantic import SecretStr
 
 from embedded.stack import EmbeddedStack
@@ -21,6 +22,15 @@ async def test_alive_and_ready(paysaga: Deployment) -> None:
     metrics = await paysaga.http.get("/metrics")
     assert metrics.headers["content-type"].startswith("text/plain")
     assert "paysaga_psp_calls" in metrics.text
+
+
+async def test_one_process_has_no_parent_and_no_child(paysaga: Deployment) -> None:
+    assert paysaga.settings.api_processes == 1
+    api = psutil.Process(paysaga.api.pid)
+    assert api.children() == []
+    assert [c.laddr.port for c in api.net_connections("tcp") if c.status == psutil.CONN_LISTEN] == [
+        paysaga.settings.api_port
+    ]
 
 
 async def test_the_database_is_cut_off_and_comes_back(servers: EmbeddedStack, tmp_path: Path) -> None:

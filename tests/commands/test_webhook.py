@@ -63,7 +63,7 @@ async def test_the_endpoints_are_set_up_and_checked(shop: Shop) -> None:
     said = await paysaga_command(environment, "webhooks", "check", "--url", url)
     assert said.code == 1
     assert said.out.count("nobody") == len(SUBSCRIPTIONS)
-    assert "`paysaga webhooks setup --url https://<host>/webhooks/stripe` puts it right." in said.out
+    assert "`paysaga webhooks setup --url https://HOST/webhooks/stripe` puts it right." in said.out
 
     said = await paysaga_command(environment, "webhooks", "setup", "--url", url, *BY, "--json")
     made = json.loads(said.out)["data"]

@@ -12,10 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from config.settings import Settings
 from embedded.errors import StackError
 from embedded.home import Home
 from embedded.ports import free_port, is_free, require_free
 from embedded.processes import ProcessRecord
+from embedded.run import processes_on
+from embedded.status import running_stack
 
 
 def test_a_second_stack_in_the_same_folder_is_told_who_is_there(home_path: Path) -> None:
@@ -67,6 +70,29 @@ def test_a_running_stack_is_found_and_a_dead_one_is_not(home_path: Path) -> None
     content["supervisor"]["create_time"] -= 100  # the same pid, another process
     path.write_text(json.dumps(content))
     assert home.read_stack() is None
+
+
+def test_an_api_of_several_processes_is_shown_with_each(home_path: Path) -> None:
+    home = Home(home_path)
+    home.prepare()
+    home.write_stack({"PAYSAGA_API_HOST": "127.0.0.1", "PAYSAGA_API_PORT": "1"})
+    two = ["/bin/sh", "-c", "sleep 60 & sleep 60 & echo; wait"]
+    parent = subprocess.Popen(two, stdout=subprocess.PIPE, start_new_session=True)
+    try:
+        assert parent.stdout is not None
+        parent.stdout.readline()
+        home.write_children([ProcessRecord.of("api", parent.pid), ProcessRecord.of("worker", parent.pid)])
+        shown = running_stack(Settings(home=home_path)).processes
+        assert [process.name for process in shown] == ["stack", "api", "api process", "api process", "worker"]
+        assert all(process.alive for process in shown)
+    finally:
+        os.killpg(parent.pid, signal.SIGKILL)
+        parent.communicate()
+
+
+@pytest.mark.parametrize(("cores", "processes"), [(1, 1), (2, 1), (3, 1), (4, 2), (8, 4), (64, 4)])
+def test_api_processes_leave_cores_to_the_servers(cores: int, processes: int) -> None:
+    assert processes_on(cores) == processes
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", "null", '[{"pid": 1}]', '{"a": 1}'])

@@ -6,7 +6,7 @@ import uvicorn.lifespan.on
 import uvicorn.protocols.http.httptools_impl
 import uvloop
 
-import api.app
+import api.processes
 import cli.commands.payment
 import cli.pages.ledger
 import cli.pages.payment

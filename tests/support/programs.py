@@ -67,6 +67,8 @@ class Program:
 
 def _become(module: str, arguments: tuple[str, ...], env: dict[str, str], out: str, err: str) -> None:
     os.setsid()
+    # The API has processes of its own, which a daemon of multiprocessing's may not; it ends them, however it ends.
+    multiprocessing.current_process()._config["daemon"] = False  # type: ignore[attr-defined]
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     for target, path in ((1, out), (2, err)):
