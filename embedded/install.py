@@ -40,7 +40,7 @@ _UNREAD = (
 
 # What the processes of `make run` import, in two halves that take the same time.
 _IMPORTED = (
-    "alembic.command, api.__main__, uvicorn.protocols.http.httptools_impl, uvicorn.lifespan.on",
+    "alembic.command, api.__main__, api.processes, uvicorn.protocols.http.httptools_impl, uvicorn.lifespan.on",
     "workers.__main__, sandbox.app, embedded.run, embedded.status, sqlalchemy.dialects.postgresql.asyncpg",
 )
 

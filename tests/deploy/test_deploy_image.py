@@ -25,7 +25,8 @@ IMPORTS = """
 import json, sys
 for name in json.loads(sys.argv[1]):
     sys.modules[name] = None
-import api.__main__, api.processes, db.__main__, sandbox.__main__, sandbox.app, cli.main, embedded.running, workers.__main__
+import api.__main__, api.processes, db.__main__, sandbox.__main__, sandbox.app
+import cli.main, embedded.running, workers.__main__
 from config.settings import Settings
 api.app.create_app(Settings())
 """
