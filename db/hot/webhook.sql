@@ -7,13 +7,13 @@
 WITH owner AS (
     SELECT p.id, p.tenant_id, p.status = 'EXECUTING' AS is_under_way
     FROM payment p
-    WHERE p.id = (SELECT c.payment_id FROM charge c WHERE c.id = :charge_id AND c.psp = :psp)
+    WHERE p.id = (SELECT c.payment_id FROM charge c WHERE c.id = :charge_id)
       AND p.status IN ('EXECUTING', 'SUCCESS', 'FAILED', 'CANCELLED')
     FOR NO KEY UPDATE
 ), known AS (
     SELECT o.id, o.tenant_id, o.is_under_way
     FROM owner o
-    JOIN charge c ON c.id = :charge_id
+    JOIN charge c ON c.id = :charge_id AND (c.psp = :psp) IS TRUE  -- so written, no index on it can be chosen
     WHERE (o.is_under_way
            OR (c.reference IS NOT NULL AND (NOT :paid::boolean OR (c.booked AND c.reference = :reference))))
       AND NOT EXISTS (SELECT FROM charge later WHERE later.payment_id = o.id AND later.attempt > c.attempt)

@@ -101,6 +101,21 @@ def test_routes_have_no_tenant_but_that_of_a_caller() -> None:
     assert [place for path in routes for place in bare(path)] == []
 
 
+def test_requests_are_handled_on_the_event_loop() -> None:
+    """FastAPI runs a route or a dependency that is no coroutine on a thread: two switches of thread a request."""
+
+    def asked_for(tree: ast.AST) -> set[str]:
+        calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call))
+        of_fastapi = (call for call in calls if ast.unparse(call.func) in ("Depends", "Security") and call.args)
+        return {ast.unparse(call.args[0]).rpartition(".")[2] for call in of_fastapi}
+
+    trees = [tree_of(path) for path in FILES if path.is_relative_to(ROOT / "api")]
+    dependencies = {name for tree in trees for name in asked_for(tree)}
+    functions = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    routes = {f.name for f in functions if any(ast.unparse(one).startswith("router.") for one in f.decorator_list)}
+    assert ({f.name for f in functions} & dependencies) | routes == set()
+
+
 def test_nothing_is_printed_at_the_terminal_past_what_makes_it_safe() -> None:
     """Pages are made of `cli.pages.format`, whose texts cannot steer a terminal; what prints them is written once."""
     makers = {"cli/command_line.py", "cli/pages/format.py", "cli/pages/layout.py"}
