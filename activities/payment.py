@@ -1,7 +1,6 @@
 """The steps of a payment's saga that write to our own database: each one transaction, each safe to repeat."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TypeVar
 
 from temporalio import activity
 
@@ -27,6 +26,7 @@ from domain.payment import (
     ResumeStep,
     ReviewStep,
     Settlement,
+    SettleOutcome,
     SettleStep,
     WaitState,
     WaitStep,
@@ -36,8 +36,6 @@ from domain.status import Status
 from gateways.protocol import Psp
 from runtime.handover import Handover
 from runtime.notifier import CompletionNotifier
-
-T = TypeVar("T")
 
 
 class PaymentActivities:
@@ -85,11 +83,11 @@ class PaymentActivities:
     @on(Queue.OWN)
     async def settle(self, step: SettleStep) -> Settlement:
         """Credit the wallet and post the ledger for one order; the last one ends the payment."""
-        settled = await self._at_once(step.payment_id, lambda row: end.settle(self._database, self._terms, row, step))
-        if settled is None:
+        ended = await self._at_once(step.payment_id, lambda row: end.settle(self._database, self._terms, row, step))
+        if ended is not None:
+            settled = Settlement(outcome=SettleOutcome.SETTLED, status=ended.status)
+        else:
             settled = await self._database.run(lambda c: settlement.settle(c, step))
-        elif (row := self._handover.known(step.payment_id)) is not None:
-            self._handover.ended(row, settled.status)
         self._notifier.announce(step.payment_id)
         return settled
 
@@ -161,9 +159,8 @@ class PaymentActivities:
     @activity.defn
     @on(Queue.OWN)
     async def close(self, step: CloseStep) -> Status:
-        status = await self._at_once(step.payment_id, lambda row: end.close(self._database, row, step))
-        if status is None:
-            status = await self._database.run(lambda c: lifecycle.close(c, step))
+        ended = await self._at_once(step.payment_id, lambda row: end.close(self._database, row, step))
+        status = ended.status if ended is not None else await self._database.run(lambda c: lifecycle.close(c, step))
         self._notifier.announce(step.payment_id)
         return status
 
@@ -173,16 +170,20 @@ class PaymentActivities:
         """Write down a person's decision, with a name, before it is acted on. Returns why it cannot be, if so."""
         return await self._database.run(lambda c: lifecycle.record_resolution(c, step, self._unit))
 
-    async def _at_once(self, payment_id: str, ending: Callable[[Payment], Awaitable[T | None]]) -> T | None:
+    async def _at_once(self, payment_id: str, ending: Callable[[Payment], Awaitable[Payment | None]]) -> Payment | None:
         """End the payment in one statement, by what is known of it here, or else, or if that is out of date, by what is
         read. None: under its lock, then."""
         known = self._handover.known(payment_id)
         ended = await ending(known) if known is not None else None
+        if ended is None:
+            row = await read.payment(self._database, payment_id)
+            assert row is not None, "a workflow starts after its payment's row is committed"
+            ended = await ending(row) if row != known else None
         if ended is not None:
-            return ended
-        row = await read.payment(self._database, payment_id)
-        assert row is not None, "a workflow starts after its payment's row is committed"
-        return None if row == known else await ending(row)
+            self._handover.ended(ended)
+        else:
+            self._handover.forget(payment_id)
+        return ended
 
     def _unit(self, row: Payment) -> int:
         """The smallest amount that the payment's PSP can move."""

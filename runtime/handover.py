@@ -9,7 +9,6 @@ import asyncio
 
 from db.hot.store import Stored
 from db.payment.record import Payment
-from domain.status import Status
 
 _KEPT_S = 10.0
 """Far below the time for which a charge may be sent under its key."""
@@ -36,11 +35,10 @@ class Handover:
         """As it was stored or ended here; it may have changed since."""
         return self._known.get(payment_id)
 
-    def ended(self, row: Payment, status: Status) -> None:
-        """All its orders have this status, which they keep."""
+    def ended(self, row: Payment) -> None:
+        """A payment that was kept here has ended so; its status and those of its orders stay."""
         if row.id in self._known:
-            orders = tuple(order.model_copy(update={"status": status}) for order in row.orders)
-            self._known[row.id] = row.model_copy(update={"status": status, "orders": orders})
+            self._known[row.id] = row
 
     def forget(self, payment_id: str) -> None:
         self._to_send.pop(payment_id, None)

@@ -77,7 +77,7 @@ async def create(runtime: Runtime, caller: Caller, wanted: Checkout, *, request:
                 runtime.pace.started(time.monotonic() - began_s)
             else:
                 runtime.under_way.end(claim.object_id)
-        row = await wait_until(lambda: load(runtime.database, claim.object_id), settled, changed=changed, wait_s=wait_s)
+        row = await wait_until(lambda: _known(runtime, claim.object_id), settled, changed=changed, wait_s=wait_s)
         if (settled(row) or changed.is_set()) and not claim.replayed:  # the latter since it was read
             runtime.under_way.end(claim.object_id)
     return Answer(row, row, claim.replayed, told)
@@ -153,6 +153,12 @@ async def _store(runtime: Runtime, new: NewPayment, request: Request) -> tuple[C
     if new.confirmed:
         runtime.handover.keep(stored)
     return Claim(new.id, replayed=False), runtime.workflow_client.input_of(stored.payment)
+
+
+async def _known(runtime: Runtime, payment_id: str) -> Payment:
+    """As it ended in this process just now, or else as it is read."""
+    known = runtime.handover.known(payment_id)
+    return known if known is not None and ended(known) else await load(runtime.database, payment_id)
 
 
 async def _start(runtime: Runtime, inp: PaymentInput, checkout_id: str | None) -> bool:

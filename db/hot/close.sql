@@ -44,4 +44,4 @@ WITH locked AS (
 UPDATE payment SET status = :status, version = payment.version + 1, updated_at = greatest(:at::timestamptz, payment.updated_at),
     next_action = NULL, sealed_action = NULL, deadline_at = NULL, next_check_at = NULL
 FROM answered WHERE payment.id = :payment_id
-RETURNING payment.updated_at
+RETURNING payment.updated_at, now() AS answered_at

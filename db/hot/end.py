@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from asyncpg import IntegrityConstraintViolationError
+import asyncpg
 
 from db.core.database import Database
 from db.core.statement import load
@@ -17,38 +17,59 @@ from domain.events import SCHEMA_VERSION, order_event_data, order_event_type
 from domain.ids import new_id
 from domain.ledger import Bucket, Transaction, account_kind, wallet_changes
 from domain.model import Failure
-from domain.payment import CloseStep, Settlement, SettleOutcome, SettleStep
-from domain.psp import ChargeOutcome
+from domain.payment import CloseStep, SettleStep
+from domain.psp import ChargeOutcome, ChargeResult
 from domain.status import Status, can_become
 
 _SETTLE = load(__package__, "settle.sql")
 _CLOSE = load(__package__, "close.sql")
 
 
-async def settle(database: Database, cache: TermsCache, row: Payment, step: SettleStep) -> Settlement | None:
-    """Credit the sellers and post the ledger for all orders of a payment, as it was read. None: nothing was written,
-    and the general path decides (`db.payment.settlement`). Raises Unavailable."""
+async def settle(database: Database, cache: TermsCache, row: Payment, step: SettleStep) -> Payment | None:
+    """Credit the sellers and post the ledger for all orders of a payment, as it was read. Returns it as it is now;
+    None: nothing was written, and the general path decides (`db.payment.settlement`). Raises Unavailable."""
     if row.order(step.order_id).status is Status.SUCCESS:
-        return Settlement(outcome=SettleOutcome.SETTLED, status=row.status)
+        return row
     if not _as_usual(row, step):
         return None
     sellers = list(dict.fromkeys(order.seller_account for order in row.orders))
     terms = await cache.of(database, row.tenant_id, sellers)
     if terms is None:
         return None
+    values = _settle_values(row, step, terms)
     try:
-        ended = await database.one(_SETTLE, **_settle_values(row, step, terms))
-    except IntegrityConstraintViolationError:
+        ended = await database.one(_SETTLE, **values)
+    except asyncpg.IntegrityConstraintViolationError:
         return None  # such as a fee of the PSP's that is booked already
     if ended is None:
         cache.forget(row.tenant_id, sellers)
         return None
-    return Settlement(outcome=SettleOutcome.SETTLED, status=Status.SUCCESS)
+    of_orders = [
+        {
+            "captured_amount": captured,
+            "captured_fee": fee,
+            "pending_amount": pending,
+            "available_at": available,
+            "wallet_updated": True,
+            "ledger_updated": True,
+        }
+        for captured, fee, pending, available in zip(
+            *(values[f"order_{name}"] for name in ("captured", "fee", "pending", "available")), strict=True
+        )
+    ]
+    fee = step.result.fee
+    of_charge = {
+        "received_amount": step.result.amount,
+        "received_currency": step.result.currency,
+        "fee": fee.model_dump(mode="json") if fee else row.charge.fee,
+        "booked": True,
+    }
+    return _ended(row, Status.SUCCESS, step.result, ended, of_orders, of_charge)
 
 
-async def close(database: Database, row: Payment, step: CloseStep) -> Status | None:
-    """End the orders of a payment, as it was read, of which the PSP took nothing. None: nothing was written, and the
-    general path decides (`db.payment.lifecycle`). Raises Unavailable."""
+async def close(database: Database, row: Payment, step: CloseStep) -> Payment | None:
+    """End the orders of a payment, as it was read, of which the PSP took nothing. Returns it as it is now; None:
+    nothing was written, and the general path decides (`db.payment.lifecycle`). Raises Unavailable."""
     result = step.result
     if (
         row.cancel_requested_at is not None
@@ -70,7 +91,9 @@ async def close(database: Database, row: Payment, step: CloseStep) -> Status | N
         "answer": compact(kept(result)),
     }
     ended = await database.one(_CLOSE, **values)
-    return None if ended is None else step.status
+    if ended is None:
+        return None
+    return _ended(row, step.status, result, ended, [{"failure": step.failure} for _ in row.orders], {})
 
 
 def _as_usual(row: Payment, step: SettleStep) -> bool:
@@ -88,6 +111,38 @@ def _as_usual(row: Payment, step: SettleStep) -> bool:
             and can_become(order.status, Status.SUCCESS)
             for order in row.orders
         )
+    )
+
+
+def _ended(
+    row: Payment,
+    status: Status,
+    result: ChargeResult,
+    ended: asyncpg.Record,
+    of_orders: Sequence[Mapping[str, Any]],
+    of_charge: Mapping[str, Any],
+) -> Payment:
+    """The payment as it would be read."""
+    answered = {
+        "outcome": result.outcome.value,
+        "reference": result.reference or row.charge.reference,
+        "last_answer": kept(result),
+        "last_answer_at": ended["answered_at"],
+    }
+    nothing_left = dict.fromkeys(("next_action", "sealed_action", "deadline_at", "next_check_at"))
+    return row.model_copy(
+        update={
+            "status": status,
+            "is_payment_done": status is Status.SUCCESS,
+            "version": row.version + 1,
+            "updated_at": ended["updated_at"],
+            "orders": tuple(
+                order.model_copy(update={"status": status, **of_order})
+                for order, of_order in zip(row.orders, of_orders, strict=True)
+            ),
+            "charge": row.charge.model_copy(update={**answered, **of_charge}),
+            **nothing_left,
+        }
     )
 
 

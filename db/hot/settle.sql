@@ -82,4 +82,4 @@ UPDATE payment SET status = 'SUCCESS', is_payment_done = true, version = payment
     card_fingerprint = coalesce(:card_fingerprint::text, payment.card_fingerprint),
     next_action = NULL, sealed_action = NULL, deadline_at = NULL, next_check_at = NULL
 FROM charged WHERE payment.id = :payment_id
-RETURNING payment.updated_at
+RETURNING payment.updated_at, now() AS answered_at
