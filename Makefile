@@ -33,8 +33,15 @@ audit: .venv/.installed ## check the money invariants of the running stack (or o
 	@$(VENV)/paysaga audit
 
 .PHONY: bench
-bench: .venv/.installed-dev ## throughput, latency and cost; JSON at the end
-	@$(VENV)/python -m bench
+bench: .venv/.installed-dev ## throughput, latency and cost, beside the floor and others: ARGS="--rounds 4 --json FILE"
+	@$(VENV)/python -m bench $(ARGS)
+
+.PHONY: bench-page
+bench-page: .venv/.installed-dev ## write a run's result into docs/performance.md: JSON=FILE, of `make bench`
+	@$(VENV)/python -m bench.page $(JSON)
+
+.PHONY: bench-peers
+bench-peers: .venv/.installed-bench ## install what `make bench` also compares with (DBOS)
 
 .PHONY: bench-reconcile
 bench-reconcile: .venv/.installed-dev ## 1,000,000 PSP lines against as many charges: what is found, time, memory; JSON at the end
@@ -97,6 +104,10 @@ install: .venv/.installed-dev ## build .venv with everything (the other targets 
 	@$(REQUIRE_PYTHON)
 	@$(PYTHON) embedded/install.py --dev
 
+.venv/.installed-bench: requirements.lock requirements-dev.lock requirements-bench.lock pyproject.toml embedded/install.py
+	@$(REQUIRE_PYTHON)
+	@$(PYTHON) embedded/install.py --bench
+
 .venv-security/.installed: requirements-security.lock
 	@$(REQUIRE_PYTHON)
 	@$(PYTHON) -m venv --clear .venv-security
@@ -113,6 +124,9 @@ lock: .venv/.installed-dev ## refresh the locks to the newest versions that pypr
 	@$(COMPILE) --output-file requirements.lock
 	@$(COMPILE) --extra dev --constraint requirements.lock --output-file requirements-dev.lock \
 		$$(sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' requirements.lock)
+	@$(COMPILE) --extra bench --constraint requirements.lock --constraint requirements-dev.lock \
+		--output-file requirements-bench.lock \
+		$$(sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' requirements.lock requirements-dev.lock)
 	@$(LOCKED) --group pyproject.toml:security --output-file requirements-security.lock
 	@echo "the locks are fresh: run 'make test' before you commit them"
 

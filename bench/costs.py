@@ -2,16 +2,16 @@
 theory.
 
 - CPU: the seconds of every process of a group, its children and those that have ended included.
-- Write transactions: how far PostgreSQL's transaction ids went; only what writes gets one. Exact.
-- All transactions: `pg_stat_database.xact_commit`. A statement outside a transaction is one too. Connections publish
-  it about once a second, so it is read while the load is steady: a few percent are noise.
-- WAL: how far the write-ahead log went, in bytes. Exact.
+- Write commits: how far PostgreSQL's transaction ids went; only what writes gets one. Exact.
+- WAL: how far the write-ahead log went (`pg_current_wal_insert_lsn`), in bytes. Exact.
+- Round trips and all commits: see `bench.statements`.
 - History events and billable actions: counted in the histories of some of the payments.
 """
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import asyncpg
 import psutil  # type: ignore[import-untyped]
@@ -19,11 +19,8 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client
 
-from domain.ids import payment_workflow_id
 from embedded.errors import StackError
-from embedded.stack import DATABASE, EmbeddedStack
 
-GROUPS = ("api", "worker", "temporal", "postgres", "sandbox")
 LOCAL_ACTIVITY_MARKER = "core_local_activity"
 
 ACTIONS_ARE = (
@@ -32,41 +29,80 @@ ACTIONS_ARE = (
 )
 
 
-# --- CPU ---
+# --- processes ---
 
 
 @dataclass(frozen=True)
-class Cpu:
-    """CPU seconds of each group of processes since they were started."""
+class Processes:
+    """The processes of a run by group; `trees` are those whose children count."""
 
     pids: Mapping[str, int]
-    seconds: Mapping[str, float]
+    trees: frozenset[str] = frozenset({"postgres"})
 
-    @classmethod
-    def of(cls, stack: EmbeddedStack) -> Self:
-        pids = {name: stack.pid_of(name) for name in GROUPS}
-        return cls(pids, {name: _tree_seconds(pid) for name, pid in pids.items()})
+    def cpu_s(self) -> dict[str, float]:
+        """CPU seconds of each group since its start."""
+        found = {name: sum(map(_seconds, self._of(name, pid))) for name, pid in self.pids.items()}
+        for name in self.trees & self.pids.keys():
+            found[name] += _ended_children_seconds(psutil.Process(self.pids[name]))
+        return found
 
-    def since(self, before: "Cpu") -> dict[str, float]:
-        """Raises StackError if a process was started anew in between: nothing that was measured then means much."""
+    def memory_mb(self) -> dict[str, float]:
+        """Resident memory of each group; what processes of a group share is counted once."""
+        found = {}
         for name, pid in self.pids.items():
-            if before.pids[name] != pid:
-                raise StackError(f"{name} died under the load and was started again: the measurement is void.")
-        return {name: seconds - before.seconds[name] for name, seconds in self.seconds.items()}
+            used = [info for process in self._of(name, pid) if (info := _memory(process)) is not None]
+            shared = [getattr(info, "shared", 0) for info in used]
+            found[name] = (sum(info.rss for info in used) - sum(shared) + max(shared, default=0)) / 1e6
+        return found
 
-
-def _tree_seconds(pid: int) -> float:
-    """A process with its descendants: those that have ended are in the times of whoever waited for them."""
-    root = psutil.Process(pid)
-    total = 0.0
-    for process in (root, *root.children(recursive=True)):
+    def _of(self, name: str, pid: int) -> list[psutil.Process]:
         try:
-            times = process.cpu_times()
-        except psutil.Error:  # it has just ended
-            continue
-        total += times.user + times.system
-        total += getattr(times, "children_user", 0.0) + getattr(times, "children_system", 0.0)
-    return total
+            root = psutil.Process(pid)
+        except psutil.Error:
+            raise StackError(f"{name} ended under the load: the measurement is void.") from None
+        return [root, *root.children(recursive=True)] if name in self.trees else [root]
+
+
+def _seconds(process: psutil.Process) -> float:
+    """The seconds of one process, with its threads."""
+    try:
+        # The clock of a process by its id, in nanoseconds (clock_getcpuclockid of Linux); /proc counts in hundredths.
+        return time.clock_gettime((~process.pid << 3) | 2)
+    except OSError:
+        pass
+    try:
+        times = process.cpu_times()
+    except psutil.Error:  # it has just ended
+        return 0.0
+    return float(times.user + times.system)
+
+
+def _ended_children_seconds(process: psutil.Process) -> float:
+    """Those of its children that have ended, which are in the times of whoever waited for them."""
+    try:
+        times = process.cpu_times()
+    except psutil.Error:
+        return 0.0
+    return float(getattr(times, "children_user", 0.0) + getattr(times, "children_system", 0.0))
+
+
+def _memory(process: psutil.Process) -> "psutil._pslinux.pmem | None":
+    try:
+        return process.memory_info()
+    except psutil.Error:
+        return None
+
+
+def own_seconds() -> float:
+    """CPU seconds of this process."""
+    return time.process_time()
+
+
+def machine_seconds() -> float:
+    """CPU seconds of the whole machine since it was started, with those that its host gave to others."""
+    times = psutil.cpu_times()
+    more = ("nice", "irq", "softirq", "steal")
+    return float(times.user + times.system + sum(getattr(times, name, 0.0) for name in more))
 
 
 # --- PostgreSQL ---
@@ -76,37 +112,33 @@ def _tree_seconds(pid: int) -> float:
 class Counters:
     """PostgreSQL's own counters; only their differences mean something."""
 
-    transactions: int
     writes: int
     wal_bytes: int
 
     def since(self, before: "Counters") -> "Counters":
-        return Counters(
-            self.transactions - before.transactions, self.writes - before.writes, self.wal_bytes - before.wal_bytes
-        )
+        """The difference."""
+        return Counters(self.writes - before.writes, self.wal_bytes - before.wal_bytes)
 
 
 class CounterReader:
-    """Reads the counters from another database, so that reading them is not counted."""
+    """Reads the counters of the server."""
 
     def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
         self._connection = connection
 
     @classmethod
-    async def connect(cls, stack: EmbeddedStack) -> Self:
-        return cls(await asyncpg.connect(stack.postgres.url("postgres")))
+    async def connect(cls, url: str) -> Self:
+        return cls(await asyncpg.connect(url))
 
     async def close(self) -> None:
         await self._connection.close()
 
     async def read(self) -> Counters:
         row = await self._connection.fetchrow(
-            "SELECT xact_commit AS transactions, pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS writes,"
+            "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS writes,"
             " pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint AS wal_bytes"
-            " FROM pg_stat_database WHERE datname = $1",
-            DATABASE,
         )
-        assert row is not None, "the database is there"
+        assert row is not None, "a SELECT without FROM has a row"
         return Counters(**dict(row))
 
 
@@ -115,28 +147,27 @@ class CounterReader:
 
 @dataclass(frozen=True)
 class Histories:
-    """Events and billable actions of some payments' workflows: the usual number (median) and the highest."""
+    """Events and billable actions of some workflows: the usual number (median) and the highest."""
 
-    looked_at: int
     events: int
     events_max: int
     actions: int
     actions_max: int
 
 
-async def read_histories(client: Client, payment_ids: Sequence[str]) -> Histories | None:
-    """None where there is no payment to look at."""
-    if not payment_ids:
+async def read_histories(client: Client, workflow_ids: Sequence[str]) -> Histories | None:
+    """None where there is no workflow to look at."""
+    if not workflow_ids:
         return None
-    counted = [await _count(client, payment_id) for payment_id in payment_ids]
+    counted = [await _count(client, workflow_id) for workflow_id in workflow_ids]
     events, actions = sorted(e for e, _ in counted), sorted(a for _, a in counted)
     middle = len(counted) // 2
-    return Histories(len(counted), events[middle], events[-1], actions[middle], actions[-1])
+    return Histories(events[middle], events[-1], actions[middle], actions[-1])
 
 
-async def _count(client: Client, payment_id: str) -> tuple[int, int]:
-    handle = client.get_workflow_handle(payment_workflow_id(payment_id))
-    await handle.result()  # the payment's answer is a moment ahead of its workflow's end
+async def _count(client: Client, workflow_id: str) -> tuple[int, int]:
+    handle = client.get_workflow_handle(workflow_id)
+    await handle.result()  # the answer is a moment ahead of the workflow's end
     history = await handle.fetch_history()
     return len(history.events), billable_actions(history.events)
 
@@ -166,8 +197,3 @@ def billable_actions(events: Iterable[HistoryEvent]) -> int:
             if marker.marker_name == LOCAL_ACTIVITY_MARKER:
                 tasks_with_local_activities.add(marker.workflow_task_completed_event_id)
     return count + len(tasks_with_local_activities)
-
-
-def per(amounts: Mapping[str, float], count: int) -> dict[str, Any]:
-    """Each amount shared out over `count`."""
-    return {name: amount / count for name, amount in amounts.items()} if count else {}

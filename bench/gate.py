@@ -28,7 +28,7 @@ from rich.table import Table
 from bench.gate_load import CrowdPlan, CrowdResult, LoadKind, payment
 from bench.leaving import leave_after
 from bench.money import Books
-from bench.run import RAISED
+from bench.stage import RAISED
 from config.settings import SANDBOX_STRIPE_KEY
 from db import api_key, merchant
 from db.audit.audit import audit_database

@@ -1,6 +1,8 @@
-"""`python -m bench.load`: the process that makes the load, so that its own work is told apart from what it measures.
+"""`python -m bench.load`: a process that makes one subject's load. What runs in process runs in here; of what is asked
+through HTTP it is the client alone.
 
-It reads a plan, says that it is ready, waits for a line, and then tells on its output what it sees.
+It reads an opening and connects. Then, plan by plan: it prepares what the plan needs, says that it is ready, waits for
+a line, sends, and tells what it saw. It ends with its standard input.
 """
 
 import asyncio
@@ -10,13 +12,14 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 
 import uvloop
 
-from bench.plan import LoadEvent, LoadResult, Plan, Timing
-from bench.requests import REQUESTS, Requests
+from bench.plan import LoadEvent, LoadResult, Opening, Plan, Timing
+from bench.subjects.registry import subject_of
+from bench.subjects.subject import Subject
 
-_TELL_EVERY_S = 0.5
 _AFTER_ERROR_S = 0.05
 """A client that is refused takes a breath, or a server that is down would be asked a million times."""
 
@@ -24,14 +27,15 @@ _AFTER_ERROR_S = 0.05
 class Load:
     """A closed loop: each client sends its next request when its last one is answered."""
 
-    def __init__(self, plan: Plan, requests: Requests) -> None:
-        self._plan, self._requests = plan, requests
+    def __init__(self, plan: Plan, subject: Subject) -> None:
+        self._plan, self._subject = plan, subject
         self._answers: Counter[str] = Counter()
         self._early_s: list[float] = []
         self._latencies_s: list[float] = []
         self._sent = self._done = self._done_in_window = self._done_since_open = 0
         self._last_done_at = 0.0
         self._opens = self._closes = math.inf
+        self._over = asyncio.Event()
 
     async def run(self) -> LoadResult:
         """Send the whole plan; returns once every request is answered."""
@@ -48,6 +52,8 @@ class Load:
             timing=timing(self._latencies_s or self._early_s),
             answers=dict(self._answers.most_common()),
             cpu_s=time.process_time() - cpu_before_s,
+            made=self._subject.made,
+            workflows=list(self._subject.workflows),
         )
 
     def _per_s(self) -> float:
@@ -62,9 +68,11 @@ class Load:
         clock = time.perf_counter
         while (began := clock()) < self._closes and self._sent < self._plan.count_max:
             self._sent += 1
-            answer = await self._requests.send()
+            answer = await self._subject.send()
             ended = self._last_done_at = clock()
             self._done += 1
+            if self._done >= self._plan.count_max:
+                self._over.set()
             self._answers[answer] += 1
             (self._latencies_s if began >= self._opens else self._early_s).append(ended - began)
             self._done_since_open += ended >= self._opens
@@ -73,18 +81,12 @@ class Load:
                 await asyncio.sleep(_AFTER_ERROR_S)
 
     async def _tell(self) -> None:
-        """Say how far it is, and exactly when the measured window opens and closes."""
-        await self._until(self._opens)
-        say(LoadEvent(mark="opens", done=self._done))
-        while time.perf_counter() < self._closes:
-            await self._until(min(time.perf_counter() + _TELL_EVERY_S, self._closes))
-            since_s = max(time.perf_counter() - self._opens, 1e-9)
-            say(LoadEvent(mark="progress", done=self._done, per_s=self._done_in_window / since_s))
-        say(LoadEvent(mark="closes", done=self._done))
-
-    @staticmethod
-    async def _until(moment: float) -> None:
-        await asyncio.sleep(max(0.0, moment - time.perf_counter()))
+        """Say exactly when the measured window opens and closes; of a plan with a number of requests, when it ends."""
+        for mark, moment in (("opens", self._opens), ("closes", self._closes)):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, moment - time.perf_counter())):
+                    await self._over.wait()
+            say(LoadEvent.model_validate({"mark": mark}))
 
 
 def timing(latencies_s: Sequence[float]) -> Timing:
@@ -106,16 +108,21 @@ def say(line: LoadEvent) -> None:
 
 
 async def main() -> None:
-    plan = Plan.model_validate_json(sys.stdin.readline())
-    async with REQUESTS[plan.request](plan) as requests:
-        say(LoadEvent(mark="ready"))
-        await asyncio.to_thread(sys.stdin.readline)
-        result = await Load(plan, requests).run()
-        say(LoadEvent(mark="ended", done=result.sent, per_s=result.per_s, result=result))
+    """Until the standard input ends."""
+    opening = Opening.model_validate_json(await asyncio.to_thread(sys.stdin.readline))
+    async with subject_of(opening) as subject:
+        say(LoadEvent(mark="open"))
+        while line := await asyncio.to_thread(sys.stdin.readline):
+            plan = Plan.model_validate_json(line)
+            await subject.begin(plan)
+            say(LoadEvent(mark="ready"))
+            await asyncio.to_thread(sys.stdin.readline)
+            result = await Load(plan, subject).run()
+            say(LoadEvent(mark="ended", result=result))
 
 
 if __name__ == "__main__":
     uvloop.run(main())
-    # A short process that used the Temporal client may abort in its own exit.
+    # A process that used the Temporal client may abort in its own exit.
     sys.stdout.flush()
     os._exit(0)

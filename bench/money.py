@@ -1,19 +1,20 @@
-"""After the load: is every payment at the PSP exactly what the API says, and are the books in order?"""
+"""After the load: is every payment at the PSP exactly what its owner says, and are the books in order?"""
 
 import asyncio
 import time
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx2
 
+from bench import results
 from config.settings import DEVELOPMENT_API_KEY
 from db.audit.audit import Finding, audit_database
 from db.core.database import Database
 from domain.money import parse_major
-from domain.status import TERMINAL, Status
+from domain.status import TERMINAL, RefundStatus, Status
 from embedded.errors import StackError
 
 _PAGE = 100
@@ -25,36 +26,21 @@ _SHOWN_MAX = 5
 
 @dataclass(frozen=True)
 class Paid:
-    """A payment as the API shows it: one status for all of its orders, their sum in minor units."""
+    """A payment as its owner shows it: one status for all of its orders, their sum and what was given back of it, in
+    minor units."""
 
     id: str
     status: str
     amount: int
+    refunded: int = 0
 
 
 @dataclass(frozen=True)
 class PspLog:
-    """The sandbox's own word, by payment id: amounts that were really charged, and requests by operation."""
+    """The PSP's own word, by payment id: amounts that were really charged, and given back."""
 
     charges: Mapping[str, list[int]]
-    requests: Mapping[str, Counter[str]]
-
-
-@dataclass(frozen=True)
-class MoneyCheck:
-    """`problems` is empty when every cent is where it has to be."""
-
-    payments: int
-    succeeded: int
-    charges: int
-    taken: int
-    booked: int
-    findings: Sequence[Finding]
-    problems: list[str] = field(default_factory=list)
-
-    @property
-    def passed(self) -> bool:
-        return not self.problems and not self.findings
+    refunds: Mapping[str, list[int]] = field(default_factory=dict)
 
 
 class Books:
@@ -91,28 +77,29 @@ class Books:
             await asyncio.sleep(0.5)
 
     async def _payments(self, buyer: str) -> list[Paid]:
-        orders: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        entries: dict[str, list[dict[str, Any]]] = defaultdict(list)
         query: dict[str, str | int] = {"limit": _PAGE}
         while True:
             answer = await self._api.get(f"/v1/transactions/{buyer}", params=query)
             page = _checked(answer)
-            for order in page["data"]:
-                orders[order["payment_id"]].append(order)
+            for entry in page["data"]:
+                entries[entry["payment_id"]].append(entry)
             if page["next_cursor"] is None:
                 break
             query["cursor"] = page["next_cursor"]
-        return [_paid(payment_id, found) for payment_id, found in orders.items()]
+        return [_paid(payment_id, found) for payment_id, found in entries.items()]
 
     async def psp_log(self) -> PspLog:
-        """Everything that the PSP charged, and every request to it."""
+        """Everything that the PSP charged and gave back."""
         log = _checked(await self._psp.get("/log"))
-        charges: dict[str, list[int]] = defaultdict(list)
-        requests: dict[str, Counter[str]] = defaultdict(Counter)
-        for charge in log["charges"]:
-            charges[str(charge["metadata"].get("paysaga_payment"))].append(charge["amount"])
-        for request in log["requests"]:
-            requests[str(request["metadata"].get("paysaga_payment"))][request["operation"]] += 1
-        return PspLog(charges, requests)
+        return PspLog(_by_payment(log["charges"]), _by_payment(log["refunds"]))
+
+
+def _by_payment(entries: Iterable[Mapping[str, Any]]) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = defaultdict(list)
+    for entry in entries:
+        found[str(entry["metadata"].get("paysaga_payment"))].append(entry["amount"])
+    return found
 
 
 def _client(url: str, key: str) -> httpx2.AsyncClient:
@@ -129,27 +116,37 @@ def _checked(answer: httpx2.Response) -> dict[str, Any]:
     return found
 
 
-def _paid(payment_id: str, orders: Sequence[Mapping[str, Any]]) -> Paid:
+def _paid(payment_id: str, entries: Sequence[Mapping[str, Any]]) -> Paid:
+    orders = [entry for entry in entries if entry["object"] == "payment_order"]
+    back = [entry for entry in entries if entry["object"] == "refund" and entry["status"] == RefundStatus.SUCCEEDED]
     statuses = {order["status"] for order in orders}
     status = statuses.pop() if len(statuses) == 1 else "MIXED"
-    return Paid(payment_id, status, sum(parse_major(order["amount"], order["currency"]) for order in orders))
+    return Paid(payment_id, status, _sum(orders), _sum(back))
 
 
-async def check_money(payments: Sequence[Paid], log: PspLog, database_url: str) -> MoneyCheck:
-    """Every payment against the PSP's log, both ways, and then the invariants of the whole database."""
+def _sum(entries: Iterable[Mapping[str, Any]]) -> int:
+    return sum(parse_major(entry["amount"], entry["currency"]) for entry in entries)
+
+
+async def audit(database_url: str) -> list[Finding]:
+    """The invariants of the whole database."""
     database = Database(database_url, pool_size=0, timeout_s=_AUDIT_TIMEOUT_S, application="bench")
     try:
-        findings = await audit_database(database)
+        return list(await audit_database(database))
     finally:
         await database.close()
-    return MoneyCheck(
+
+
+def books_of(subject: str, payments: Sequence[Paid], log: PspLog) -> results.Books:
+    """The sums of both sides."""
+    return results.Books(
+        subject=subject,
         payments=len(payments),
         succeeded=sum(payment.status == Status.SUCCESS for payment in payments),
         charges=sum(map(len, log.charges.values())),
         taken=sum(map(sum, log.charges.values())),
         booked=sum(payment.amount for payment in payments if payment.status == Status.SUCCESS),
-        findings=findings,
-        problems=compare(payments, log),
+        refunded=sum(map(sum, log.refunds.values())),
     )
 
 
@@ -163,6 +160,9 @@ def compare(payments: Sequence[Paid], log: PspLog) -> list[str]:
             found.append(f"{payment.id} is still {payment.status}")
         elif taken != wanted:
             found.append(f"{payment.id} is {payment.status} over {payment.amount}, and the PSP charged {taken}")
+        elif sum(log.refunds.get(payment.id, [])) != payment.refunded:
+            given = log.refunds.get(payment.id, [])
+            found.append(f"{payment.id} gave {payment.refunded} back, and the PSP {given}")
     strangers = set(log.charges) - {payment.id for payment in payments}
     found += [f"the PSP charged {payment_id}, which the API does not know" for payment_id in sorted(strangers)]
     left = len(found) - _SHOWN_MAX

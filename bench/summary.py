@@ -1,116 +1,100 @@
-"""From what was measured and found to what is reported."""
+"""From what was measured to what is reported: medians of rounds, and the claims that they prove or refute."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
 
-from bench.costs import Counters, Histories, per
-from bench.money import MoneyCheck, Paid, PspLog
-from bench.plan import LoadResult, Plan
-from bench.results import Cost, Loaded, Money
+from bench.options import Lane
+from bench.results import Cell, Claim, Line, Report
 
-_ENOUGH = 10
-"""Payments in the window, below which an average of it says nothing."""
+PSP_SANDBOX_SHARE = 0.55
+"""Of the floor, where the full sandbox is the PSP: it takes ten times the processor."""
 
 
-@dataclass(frozen=True)
-class Measured:
-    """A load of payments with everything that was read before, in and after it."""
-
-    kind: str
-    plan: Plan
-    result: LoadResult
-    cpu_s: Mapping[str, float]
-    counters: Counters
-    in_window: Counters
-    done_in_window: int
-    busy_cores: float
-    others_cores: float
-    webhooks_behind: int
+def lines_of(cells: Mapping[tuple[str, Lane], Sequence[Cell]]) -> list[Line]:
+    """A line for each lane of each group."""
+    return [_line(group, lane, found) for (group, lane), found in cells.items()]
 
 
-@dataclass(frozen=True)
-class Found:
-    """The facts read once all loads were over. Payments, webhooks and histories by the name of their load."""
-
-    payments: Mapping[str, Sequence[Paid]]
-    log: PspLog
-    webhooks: Mapping[str, int]
-    histories: Mapping[str, Histories | None]
-    money: MoneyCheck
-
-
-def errors_of(result: LoadResult) -> int:
-    """The number of requests that ended in an error."""
-    return _answers(result, "error")
-
-
-def miscounted(plan: Plan, result: LoadResult, listed: int) -> list[str]:
-    """Each payment that was answered is in the API's list; one whose answer was an error may be."""
-    answered = result.sent - errors_of(result)
-    if answered <= listed <= result.sent:
-        return []
-    return [f"{plan.name}: {answered} of {result.sent} payments were answered, and the API lists {listed}"]
-
-
-def milliseconds(seconds: Mapping[str, float]) -> dict[str, float]:
-    return {name: round(value * 1000, 3) for name, value in seconds.items()}
-
-
-def loaded(m: Measured, found: Found) -> Loaded:
-    """The reported form of a load."""
-    result, count = m.result, max(1, m.result.sent)
-    return Loaded(
-        name=m.plan.name,
-        kind=m.kind,
-        orders=m.plan.orders,
-        concurrency=m.plan.concurrency,
-        payments=result.sent,
-        per_s=round(result.per_s, 2),
-        timing=result.timing,
-        answers=result.answers,
-        share_terminal=round(_answers(result, "201") / count, 4),
-        share_waiting=round(_answers(result, "202") / count, 4),
-        errors=errors_of(result),
-        machine_busy_cores=round(m.busy_cores, 2),
-        others_busy_cores=round(m.others_cores, 2),
-        webhooks_behind=m.webhooks_behind,
-        cost=_cost(m, found),
-    )
-
-
-def _answers(result: LoadResult, first_word: str) -> int:
-    return sum(count for answer, count in result.answers.items() if answer.startswith(first_word))
-
-
-def _cost(m: Measured, found: Found) -> Cost:
-    name, count = m.plan.name, max(1, m.result.sent)
-    payments, histories = found.payments[name], found.histories[name]
-    cpu_ms = milliseconds(per(m.cpu_s, count))
-    calls = sum(sum(found.log.requests.get(payment.id, {}).values()) for payment in payments)
-    return Cost(
+def _line(group: str, lane: Lane, cells: Sequence[Cell]) -> Line:
+    quiet = [cell for cell in cells if not cell.thrown_away]
+    used = quiet or list(cells)
+    rates = [cell.per_s for cell in used]
+    cpu_ms = {name: round(statistics.median(c.cpu_ms[name] for c in used), 2) for name in used[0].cpu_ms}
+    totals = (sum(ms for name, ms in cell.cpu_ms.items() if name != "load") for cell in used)
+    return Line(
+        group=group,
+        subject=lane.subject,
+        shape=lane.shape,
+        concurrency=lane.concurrency,
+        rounds=len(used),
+        disturbed=not quiet,
+        per_s=round(statistics.median(rates), 2),
+        per_s_least=min(rates),
+        per_s_most=max(rates),
+        p50_ms=_median(cell.p50_ms for cell in used),
+        p95_ms=_median(cell.p95_ms for cell in used),
+        errors=sum(cell.errors for cell in cells),
         cpu_ms=cpu_ms,
-        cpu_total_ms=round(sum(ms for group, ms in cpu_ms.items() if group != "load"), 3),
-        psp_calls=round(calls / max(1, len(payments)), 3),
-        webhooks=round(found.webhooks.get(name, 0) / count, 3),
-        write_transactions=round(m.counters.writes / count, 3),
-        transactions=round(m.in_window.transactions / m.done_in_window, 2) if m.done_in_window >= _ENOUGH else None,
-        wal_kb=round(m.counters.wal_bytes / count / 1000, 2),
-        history_events=histories.events if histories else None,
-        history_events_max=histories.events_max if histories else None,
-        billable_actions=histories.actions if histories else None,
-        billable_actions_max=histories.actions_max if histories else None,
+        cpu_total_ms=round(statistics.median(totals), 2),
+        write_commits=round(statistics.median(cell.write_commits for cell in used), 2),
+        wal_kb=round(statistics.median(cell.wal_kb for cell in used), 2),
+        cells=list(cells),
     )
 
 
-def money(check: MoneyCheck) -> Money:
-    """The reported form of the check of the money."""
-    return Money(
-        passed=check.passed,
-        payments=check.payments,
-        succeeded=check.succeeded,
-        charges=check.charges,
-        taken=check.taken,
-        booked=check.booked,
-        audit_findings=[str(finding) for finding in check.findings],
-        problems=check.problems,
-    )
+def _median(values: Iterable[float | None]) -> float | None:
+    found = [value for value in values if value is not None]
+    return round(statistics.median(found), 2) if found else None
+
+
+# --- claims ---
+
+
+def claims_of(report: Report) -> list[Claim]:
+    """The claims about ratios, latencies and counts, each with its value in this run."""
+    return [*_ratios(report), *_latencies(report), *_counts(report)]
+
+
+def _ratios(report: Report) -> list[Claim]:
+    floors = ((10, 0.65), (20, 0.70)) if report.psp == "cheap" else ((10, PSP_SANDBOX_SHARE),)
+    found = [
+        _at_least(f"HTTP / no-op workflow, {many} at once", report.line("http", many), report.line("noop", many), limit)
+        for many, limit in floors
+    ]
+    http, process = report.line("http", 10), report.line("process", 10)
+    found += [
+        _at_least("HTTP / saga of 5 activities, 10 at once", http, report.line("saga", 10), 3.0),
+        _at_least("in process / DBOS, 10 at once", process, report.line("dbos", 10), 0.8),
+        _at_least("three orders / one order", report.shape("orders"), report.shape("one"), 0.8),
+        _at_least("declined / one order", report.shape("declined"), report.shape("one"), 0.8),
+    ]
+    return found
+
+
+def _at_least(says: str, one: Line | None, other: Line | None, limit: float) -> Claim:
+    value = round(one.per_s / other.per_s, 3) if one and other and other.per_s else None
+    return Claim(says=f"{says} ≥ {limit:g}", value=value, limit=limit, met=None if value is None else value >= limit)
+
+
+def _latencies(report: Report) -> list[Claim]:
+    found = []
+    for many, more_ms in ((1, 20), (10, 50)):
+        line = report.line("http", many)
+        limit = report.psp_ms + more_ms
+        found.append(_at_most(f"HTTP p50 ms, {many} at once", line.p50_ms if line else None, limit))
+    return found
+
+
+def _counts(report: Report) -> list[Claim]:
+    counted = report.count("http")
+    return [
+        _at_most("history events of a payment", counted.events if counted else None, 7),
+        _at_most("billable actions", counted.actions if counted else None, 2),
+        _at_most("write commits with the webhook", counted.write_commits if counted else None, 3),
+        _at_most("round trips with the webhook", counted.round_trips if counted else None, 6),
+    ]
+
+
+def _at_most(says: str, value: float | None, limit: float) -> Claim:
+    met = None if value is None else value <= limit
+    return Claim(says=f"{says} ≤ {limit:g}", value=value, limit=limit, met=met)

@@ -1,6 +1,6 @@
-"""The report for a person: the loads, what a payment costs, the references, how to read them, the money."""
+"""The report for a person: rates, costs, kinds of requests, counts, claims, the money. It fits 80 columns."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
@@ -8,49 +8,77 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from bench.costs import GROUPS
-from bench.results import Loaded, Money, Reference, Report
+from bench.plan import Shape, SubjectName
+from bench.results import SHAPES, SUBJECTS, Claim, Line, Money, Report
+from bench.rounds import OTHERS_CORES_MAX
+from bench.subjects.registry import NEEDS, TITLES
 from domain.money import to_major
 
-WIDTH = 100
-_OTHERS_CORES_MAX = 0.25
-_FULL = 0.85
-"""Of a core, for a process that can use only one; of all cores, for the machine."""
+WIDTH = 80
 
-_KINDS = {"happy": "one order", "orders": "three orders", "declined": "declined"}
-_NAMES = {"api": "API", "worker": "worker", "temporal": "Temporal", "postgres": "Postgres", "sandbox": "PSP"}
-_SPEED = ("at\nonce", "a\nsecond", "p50\nms", "p95\nms", "p99\nms")
-_COUNTED_HOW = (
-    "(load): the process that sends, not in the sum; write commits: transaction ids used; all commits:"
-    " pg_stat_database, where each read outside a transaction is one; events: of the workflow's history"
+SHAPE_TITLES: dict[Shape, str] = {
+    "one": "one order",
+    "orders": "three orders",
+    "declined": "declined",
+    "capture": "authorise, capture",
+    "refund": "refund",
+    "replay": "replayed request",
+    "get": "GET of a payment",
+}
+_LETTERS = dict(zip(TITLES, "abcdef", strict=True))
+_NOTES = (
+    "CPU ms of one, by process; API or own: the API, or the process in which a subject runs itself, Paysaga's webhooks"
+    " then in the API; load: the client, not in the sum; peers take no webhooks; writes: commits that wrote"
 )
-_SERVERS = {"psp": "sandbox", "noop": "temporal", "commit": "postgres", "healthz": "api"}
-"""Whose CPU counts beside the client's, by the first word of a reference's name."""
 
 
 def report_page(report: Report) -> RenderableType:
     """The whole page."""
+    subjects = [line for line in report.lines if line.group == SUBJECTS]
+    shapes = [line for line in report.lines if line.group == SHAPES]
     return Group(
-        _title("Payments through HTTP"),
-        _loads(report.payments),
-        *_warnings(report.payments),
+        _title("Payments a second"),
+        _rates(subjects, "of the\nfloor", lambda line: report.line("noop", line.concurrency)),
+        *(
+            _below(f"{TITLES[name]}: {package} is not installed: make bench-peers", "yellow")
+            for name, package in _missing(report)
+        ),
+        *_disturbed(report),
         "",
-        _title("What one payment costs"),
-        _cpu(report.payments),
+        _title("CPU and writes of one"),
+        _costs(subjects),
+        _below(_NOTES, "dim"),
+        *(
+            (
+                "",
+                _title("Kinds of requests through HTTP"),
+                _rates(shapes, "of one\norder", lambda _: report.shape("one")),
+                "",
+                _costs(shapes),
+            )
+            if shapes
+            else ()
+        ),
         "",
-        _counted(report.payments),
-        _below(_COUNTED_HOW, "dim"),
-        _below(f"actions: {report.actions_are}", "dim"),
+        _title("Counted"),
+        _counted(report),
+        _below(f"{report.round_trips_are}; actions: {report.actions_are}", "dim"),
         "",
-        _title("In the same run, by itself"),
-        _references(report.reference),
-        "",
-        _title("How to read it"),
-        *(_below(sentence) for sentence in reading(report)),
+        _title("Claims"),
+        *map(_claim, report.claims),
         "",
         _money(report.money),
-        *_machine(report),
+        *(_below(line, "dim") for line in _machine(report)),
     )
+
+
+def subject_title(name: SubjectName) -> str:
+    """`(f) Paysaga, HTTP`."""
+    return f"({_LETTERS[name]}) {TITLES[name]}"
+
+
+def _missing(report: Report) -> Iterable[tuple[SubjectName, str]]:
+    return ((name, report.missing[name]) for name in NEEDS if name in report.missing)
 
 
 def _title(text: str) -> Rule:
@@ -59,166 +87,135 @@ def _title(text: str) -> Rule:
 
 def _below(text: str, style: str = "") -> RenderableType:
     """A sentence that is folded under its own beginning."""
-    return Padding(Text(text, style), (0, 0, 0, 3))
+    return Padding(Text(text, style), (0, 0, 0, 1))
 
 
 def _table(*numbers: str) -> Table:
-    table = Table(box=None, header_style="dim", padding=(0, 1))
-    table.add_column("", width=1)
+    table = Table(box=None, header_style="dim", padding=(0, 1, 0, 0))
     table.add_column("", no_wrap=True)
     for number in numbers:
-        table.add_column(number, justify="right", vertical="bottom")
+        table.add_column(number, justify="right", vertical="bottom", no_wrap=True)
     return table
 
 
-def _label(load: Loaded) -> str:
-    return f"{_KINDS[load.kind]}, {load.concurrency} at once"
+def _label(line: Line) -> str:
+    return subject_title(line.subject) if line.group == SUBJECTS else SHAPE_TITLES[line.shape]
 
 
-def _loads(loads: Sequence[Loaded]) -> RenderableType:
-    table = _table(*_SPEED, "201\nended", "202\nwaits", "errors", "busy\ncores")
-    for load in loads:
+def _rates(lines: Sequence[Line], share: str, base_of: Callable[[Line], Line | None]) -> RenderableType:
+    table = _table("at\nonce", "a\nsecond", "least to most", share, "p50\nms", "p95\nms", "errors")
+    for line in _by_concurrency(lines):
+        base = base_of(line)
         table.add_row(
-            _mark(load.errors == 0),
-            _KINDS[load.kind],
-            str(load.concurrency),
-            Text(f"{load.per_s:.1f}", "bold"),
-            *_times(load),
-            _percent(load.share_terminal),
-            _percent(load.share_waiting),
-            Text(str(load.errors), "red" if load.errors else "dim"),
-            f"{load.machine_busy_cores:.1f}",
+            _label(line),
+            str(line.concurrency),
+            Text(f"{line.per_s:.1f}", "bold"),
+            Text(f"{line.per_s_least:.0f} to {line.per_s_most:.0f}", "dim"),
+            f"{line.per_s / base.per_s:.2f}" if base and base.per_s else "–",
+            _ms(line.p50_ms),
+            _ms(line.p95_ms),
+            Text(str(line.errors), "red" if line.errors else "dim"),
         )
     return table
 
 
-def _warnings(loads: Sequence[Loaded]) -> list[RenderableType]:
-    lines: list[RenderableType] = []
-    for load in loads:
-        wrong = ", ".join(f"{count} × {answer}" for answer, count in load.answers.items() if answer.startswith("error"))
-        if wrong:
-            lines.append(_below(f"{_label(load)}: {wrong}", "red"))
-    others = max((load.others_busy_cores for load in loads), default=0.0)
-    if others > _OTHERS_CORES_MAX:
-        sentence = f"Something else on this machine used up to {others:.1f} cores: measure again when it is quiet."
-        lines.append(_below(sentence, "yellow"))
-    return lines
-
-
-def _cpu(loads: Sequence[Loaded]) -> RenderableType:
-    table = _table("at\nonce", "CPU\nms", *(_NAMES[group] for group in GROUPS), "(load)")
-    for load in loads:
-        cost = load.cost
-        parts = (Text(f"{cost.cpu_ms[group]:.1f}", "dim") for group in (*GROUPS, "load"))
-        total = Text(f"{cost.cpu_total_ms:.1f}", "bold")
-        table.add_row("", _KINDS[load.kind], str(load.concurrency), total, *parts)
-    return table
-
-
-def _counted(loads: Sequence[Loaded]) -> RenderableType:
+def _costs(lines: Sequence[Line]) -> RenderableType:
     table = _table(
-        "at\nonce", "PSP\ncalls", "webhooks", "write\ncommits", "all\ncommits", "WAL\nkB", "events", "actions"
+        "at\nonce", "CPU\nms", "API or\nown", "Tempo-\nral", "Post-\ngres", "PSP", "load", "writes", "WAL\nkB"
     )
-    for load in loads:
-        cost = load.cost
+    for line in _by_concurrency(lines):
+        cpu = line.cpu_ms
+        own = cpu["api"] + cpu["worker"] + cpu.get("process", 0.0)
+        parts = (own, cpu["temporal"], cpu["postgres"], cpu["psp"], cpu.get("load"))
         table.add_row(
-            "",
-            _KINDS[load.kind],
-            str(load.concurrency),
-            f"{cost.psp_calls:.2f}",
-            f"{cost.webhooks:.2f}",
-            f"{cost.write_transactions:.2f}",
-            "–" if cost.transactions is None else f"{cost.transactions:.1f}",
-            f"{cost.wal_kb:.0f}",
-            _up_to(cost.history_events, cost.history_events_max),
-            _up_to(cost.billable_actions, cost.billable_actions_max),
+            _label(line),
+            str(line.concurrency),
+            Text(f"{line.cpu_total_ms:.1f}", "bold"),
+            *("–" if part is None else f"{part:.1f}" for part in parts),
+            f"{line.write_commits:.1f}",
+            f"{line.wal_kb:.1f}",
         )
     return table
 
 
-def _references(references: Sequence[Reference]) -> RenderableType:
-    table = _table(*_SPEED, "client\nCPU ms", "server\nCPU ms")
-    for reference in references:
-        server = _SERVERS[reference.name.partition("-")[0]]
+def _by_concurrency(lines: Sequence[Line]) -> list[Line]:
+    return sorted(lines, key=lambda line: line.concurrency)
+
+
+def _counted(report: Report) -> RenderableType:
+    table = _table("round\ntrips", "all\ncommits", "write\ncommits", "events", "actions")
+    for found in report.counted:
+        title = subject_title(found.subject) if found.shape == "one" else f"    {SHAPE_TITLES[found.shape]}"
         table.add_row(
-            _mark(reference.errors == 0),
-            reference.title,
-            str(reference.concurrency),
-            Text(f"{reference.per_s:,.0f}", "bold"),
-            *_times(reference),
-            Text(f"{reference.cpu_ms.get('client', 0):.2f}", "dim"),
-            Text(f"{reference.cpu_ms.get(server, 0):.2f}", "dim"),
+            title,
+            f"{found.round_trips:.1f}",
+            f"{found.commits:.1f}",
+            f"{found.write_commits:.1f}",
+            _up_to(found.events, found.events_max),
+            _up_to(found.actions, found.actions_max),
         )
     return table
 
 
-def reading(report: Report) -> list[str]:
-    """A sentence for each thing that the figures say when they are put beside each other."""
-    happy = [load for load in report.payments if load.kind == "happy"]
-    references = {reference.name: reference for reference in report.reference}
-    first, best = happy[0], max(happy, key=lambda load: load.per_s)
-    psp = references[f"psp-{first.concurrency}"].timing.p50_ms
-    sentences = []
-    if psp is not None and first.timing.p50_ms is not None:
-        sentences.append(
-            f"{first.concurrency} at once: half of the payments take {first.timing.p50_ms:,.0f} ms or less, and a PSP"
-            f" call alone {psp:,.0f} ms; the rest is ours."
-        )
-    sentences.append(f"{best.concurrency} at once: {best.per_s:.0f} a second. {_limit(best, report)}")
-    sentences.append(
-        f"A workflow that does nothing goes through this Temporal {references['noop'].per_s:.0f} times a second:"
-        " nothing that is as durable can be faster here. Each client sends its next payment when its last one is"
-        " answered, so past the limit more of them only wait longer."
+def _claim(claim: Claim) -> RenderableType:
+    """`met` or `not met`, and by how much."""
+    if claim.met is None:
+        return _below(f"–  {claim.says}: not measured", "dim")
+    said = "met" if claim.met else "not met"
+    return _below(
+        f"{'✓' if claim.met else '✗'}  {claim.says}: {claim.value:g}, {said}", "green" if claim.met else "red"
     )
-    return sentences
 
 
-def _limit(load: Loaded, report: Report) -> str:
-    """The load on the machine then, and what would be full first."""
-    used = {name: load.cost.cpu_ms[group] * load.per_s / 1000 for group, name in _NAMES.items()}
-    cores = int(report.machine["cores"])
-    full_at = cores * 1000 / (load.cost.cpu_total_ms + load.cost.cpu_ms["load"])
-    full = f"all {cores} would be full at {full_at:.0f} a second"
-    if load.others_busy_cores > _OTHERS_CORES_MAX:
-        why = "something else was busy too"
-    elif used["API"] > _FULL:
-        why = f"one API process has one core at most; with more of them {full}"
-    elif load.machine_busy_cores > _FULL * cores:
-        why = "the machine is full"
-    else:
-        why = f"with more clients {full}"
-    busy = ", ".join(f"{name} {share:.2f}" for name, share in used.items())
-    return f"Cores busy with that: {busy}; {why}."
+def _disturbed(report: Report) -> list[RenderableType]:
+    lines: list[RenderableType] = []
+    if report.thrown_away:
+        lines.append(
+            _below(
+                f"Rounds thrown away, as something else used over {OTHERS_CORES_MAX} cores: {report.thrown_away}.",
+                "yellow",
+            )
+        )
+    if any(line.disturbed for line in report.lines):
+        lines.append(_below("Some lines have no quiet round: measure again when the machine is quiet.", "red"))
+    wrong: dict[str, int] = {}
+    for cell in (cell for line in report.lines for cell in line.cells):
+        for answer, count in cell.answers.items():
+            if answer.startswith("error"):
+                wrong[answer] = wrong.get(answer, 0) + count
+    return [*lines, *(_below(f"{count} × {answer}", "red") for answer, count in wrong.items())]
 
 
 def _money(found: Money) -> RenderableType:
     audit = "NOT clean" if found.audit_findings else "clean"
-    head = Text.assemble(
-        (" ✓ " if found.passed else " ✗ ", "bold"),
-        (f"{found.payments:,} payments by the API, {found.succeeded:,} paid: {to_major(found.booked, 'INR')}", "bold"),
-        (f" · the PSP's log: {found.charges:,} charges, {to_major(found.taken, 'INR')} · audit {audit}", "bold"),
-        style="green" if found.passed else "red",
-    )
-    return Group(head, *(_below(f"• {line}", "red") for line in (*found.problems, *found.audit_findings[:10])))
+    lines = [
+        _below(
+            f"{'✓' if found.passed else '✗'} {books.subject}: {books.succeeded:,} of {books.payments:,} payments paid,"
+            f" {to_major(books.booked, 'INR')} INR; the PSP: {books.charges:,} charges, {to_major(books.taken, 'INR')}"
+            f" INR, {to_major(books.refunded, 'INR')} back",
+            "green" if found.passed else "red",
+        )
+        for books in found.books
+    ]
+    problems = (_below(f"• {line}", "red") for line in (*found.problems, *found.audit_findings[:10]))
+    return Group(_title(f"The money · audit {audit}"), *lines, *problems)
 
 
-def _machine(report: Report) -> list[RenderableType]:
+def _machine(report: Report) -> Iterable[str]:
     machine, versions = report.machine, report.versions
-    raised = ", ".join(f"{name} {old:g} → {new:g}" for name, (old, new) in report.raised_settings.items())
-    lines = (
+    yield (
         f"{machine['cores']} cores ({machine['cpu']}), {machine['memory_gb']} GB, {machine['file_system']},"
-        f" {machine['system']}: shared by the load, the PSP, one API process with its worker, one more worker, Temporal"
-        " and PostgreSQL",
-        f"{machine['python']}, PostgreSQL {versions['postgresql']}, Temporal {versions['temporal']},"
-        f" temporalio {versions['temporalio']}, FastAPI {versions['fastapi']}",
-        f"PSP latency {report.psp_ms:.0f} ms · raised for the measurement: {raised} · {report.took_s:.0f} s",
+        f" {machine['system']}, {machine['python']}, PostgreSQL {versions['postgresql']}, Temporal"
+        f" {versions['temporal']}, temporalio {versions['temporalio']}"
     )
-    return [_below(line, "dim") for line in lines]
-
-
-def _times(row: Loaded | Reference) -> tuple[str, str, str]:
-    timing = row.timing
-    return _ms(timing.p50_ms), _ms(timing.p95_ms), _ms(timing.p99_ms)
+    idle = ", ".join(f"{name} {cores:.2f}" for name, cores in report.idle_cores.items() if cores >= 0.01)
+    yield f"busy cores while nothing is asked: {idle or 'none'}"
+    yield "most memory, MB: " + ", ".join(f"{name} {used:.0f}" for name, used in report.memory_mb.items())
+    raised = ", ".join(f"{name} {old:g} → {new:g}" for name, (old, new) in report.raised_settings.items())
+    yield (
+        f"PSP: {report.psp}, {report.psp_ms:.0f} ms a call · rounds: {report.rounds}, {report.seconds:g} s each ·"
+        f" raised for it: {raised} · {report.took_s:.0f} s in all"
+    )
 
 
 def _ms(value: float | None) -> str:
@@ -227,16 +224,8 @@ def _ms(value: float | None) -> str:
     return f"{value:.1f}" if value < 10 else f"{value:,.0f}"
 
 
-def _percent(share: float) -> str:
-    return f"{share * 100:.0f} %" if share in (0.0, 1.0) else f"{share * 100:.1f} %"
-
-
 def _up_to(usual: int | None, most: int | None) -> str:
     """`7`, or `7 to 14` where they differ."""
     if usual is None:
         return "–"
     return str(usual) if usual == most else f"{usual} to {most}"
-
-
-def _mark(good: bool) -> Text:
-    return Text("✓", "bold green") if good else Text("✗", "bold red")

@@ -1,4 +1,5 @@
-"""Build `.venv`: `install.py` installs what running needs, `install.py --dev` also what tests and checks need.
+"""Build `.venv`: `install.py` installs what running needs, `install.py --dev` also what tests and checks need,
+`install.py --bench` also what the benchmark compares with.
 
 Runs before anything is installed, so it imports the standard library alone. uv does the work, as it takes a fifth of
 pip's time; pip fetches uv itself, and takes over where uv cannot be had. Both obey pip's own settings and the hashes in
@@ -25,9 +26,11 @@ VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 LOCK = ROOT / "requirements.lock"
 DEV_LOCK = ROOT / "requirements-dev.lock"
+BENCH_LOCK = ROOT / "requirements-bench.lock"
 # Each holds the hash of what .venv was built from, so that nothing is installed twice.
 STAMP = VENV / ".installed"
 DEV_STAMP = VENV / ".installed-dev"
+BENCH_STAMP = VENV / ".installed-bench"
 
 # A sixth of what the packages bring is never read by anything that runs here: a second PostgreSQL, C headers, static
 # libraries, and the Rust sources of the Temporal SDK.
@@ -81,25 +84,28 @@ class InstallError(Exception):
     """One sentence for the person at the terminal."""
 
 
-def install(*, dev: bool) -> None:
-    """Create .venv if needed, make it hold what the locks say, and put this project on its path."""
+def install(*, dev: bool, bench: bool = False) -> None:
+    """Create .venv if needed, make it hold what the locks say, and put this project on its path. The benchmark's
+    packages come on top of the tests'."""
     began_s = time.monotonic()
     if not _venv_is_usable():
         _say(f"creating .venv with {sys.executable}")
         _create_venv()
-    # A .venv that has the tests' packages keeps them.
-    locks = (LOCK, DEV_LOCK) if dev or DEV_STAMP.exists() else (LOCK,)
+    # A .venv that has the tests' or the benchmark's packages keeps them.
+    extras = ((DEV_LOCK, DEV_STAMP, dev or bench), (BENCH_LOCK, BENCH_STAMP, bench))
+    kept = [(lock, stamp) for lock, stamp, wanted in extras if wanted or stamp.exists()]
+    locks = (LOCK, *(lock for lock, _ in kept))
     locks_hash = hashlib.sha256(b"".join(lock.read_bytes() for lock in locks)).hexdigest()
-    stamp = DEV_STAMP if DEV_LOCK in locks else STAMP
+    stamp = kept[-1][1] if kept else STAMP
     if not stamp.exists() or stamp.read_text().strip() != locks_hash:
-        names = " and ".join(lock.name for lock in locks)
+        names = ", ".join(lock.name for lock in locks)
         _say(f"installing the packages of {names}, each checked against its hash (slow the first time)")
         _install_packages(locks)
         _remove_unread()
         _link_project()
         _compile(everything=DEV_LOCK in locks)
     _link_project()
-    for written in (stamp, STAMP):
+    for written in (STAMP, *(stamp for _, stamp in kept)):
         written.write_text(locks_hash + "\n")
     _say(f"installed in {time.monotonic() - began_s:.0f} s")
 
@@ -333,7 +339,7 @@ def _show(text: str) -> None:
 def main() -> int:
     """Install; a problem is one sentence and exit code 1."""
     try:
-        install(dev="--dev" in sys.argv[1:])
+        install(dev="--dev" in sys.argv[1:], bench="--bench" in sys.argv[1:])
     except InstallError as error:
         sys.stderr.write(f"paysaga: {error}\n")
         return 1

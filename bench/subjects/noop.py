@@ -1,0 +1,56 @@
+"""(a) The floor: a workflow that does nothing, on the same server with the same client."""
+
+import asyncio
+from datetime import timedelta
+
+from temporalio.client import Client
+from temporalio.worker import PollerBehaviorAutoscaling, UnsandboxedWorkflowRunner, Worker
+
+from bench.subjects.noop_workflow import NoOpWorkflow, waiting
+from bench.subjects.subject import Subject
+from config.settings import Settings
+from runtime.temporal import connect
+from runtime.wiring import keyring_of
+
+_TASK_QUEUE = "bench-noop"
+
+
+class NoOps(Subject):
+    """Started eagerly, in the process that waits for it."""
+
+    async def open(self) -> None:
+        settings = Settings()
+        self._temporal: Client = await connect(settings, keyring_of(settings))
+        await self._stack.enter_async_context(_worker(self._temporal))
+
+    async def send(self) -> str:
+        ticket = self._next()
+        ended = waiting[ticket] = asyncio.get_running_loop().create_future()
+        workflow_id = f"bench:{ticket}"
+        await self._temporal.start_workflow(
+            NoOpWorkflow.run,
+            ticket,
+            id=workflow_id,
+            task_queue=_TASK_QUEUE,
+            task_timeout=timedelta(seconds=5),
+            request_eager_start=True,
+        )
+        await ended
+        self.workflows.append(workflow_id)
+        return "completed"
+
+
+def _worker(client: Client) -> Worker:
+    """With the limits of the worker that payments run on."""
+    return Worker(
+        client,
+        task_queue=_TASK_QUEUE,
+        workflows=[NoOpWorkflow],
+        workflow_runner=UnsandboxedWorkflowRunner(),
+        max_concurrent_workflow_tasks=400,
+        workflow_task_poller_behavior=PollerBehaviorAutoscaling(minimum=2),
+        graceful_shutdown_timeout=timedelta(seconds=5),
+    )
+
+
+SUBJECT = NoOps
