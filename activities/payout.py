@@ -10,9 +10,10 @@ from temporalio.exceptions import ApplicationError
 from activities.heartbeat import heartbeating
 from activities.queues import Queue, on
 from activities.retry import try_again
-from db.core.database import Database, clock
-from db.payout import decision, payout, transition
+from db.core.database import Connection, Database
+from db.payout import decision, payout, transition, usual
 from db.payout import lifecycle as payout_lifecycle
+from db.payout.lifecycle import Ready
 from db.payout.record import Call, Payout
 from domain.errors import Conflict, PaysagaError, Unprocessable
 from domain.ids import payout_cancel_key
@@ -24,6 +25,8 @@ from domain.payout import (
     PayoutResolutionStep,
     PayoutState,
     PayoutStep,
+    SendPayoutStep,
+    SentPayout,
 )
 from domain.psp import (
     PayoutOutcome,
@@ -34,6 +37,7 @@ from domain.psp import (
     TransferRequest,
     TransferResult,
 )
+from domain.status import PayoutStatus
 from domain.unknown import DEAD_KEYS
 from gateways.protocol import Psp
 from runtime.notifier import CompletionNotifier
@@ -72,6 +76,63 @@ class PayoutActivities:
         self._timeout_s = timeout_s
         self._send_for_s = send_for_s
         self._bank = bank
+
+    # --- the usual way ---
+
+    @activity.defn
+    @on(Queue.OWN)
+    async def send_once(self, step: SendPayoutStep) -> SentPayout:
+        """A new payout to the seller's bank as one local activity: transfer, book, pay out, book. It stops at an answer
+        that is not plain, and where something has to be looked at first: the workflow goes on from there."""
+        payout_id = step.payout_id
+        transfer = await self._database.run(lambda c: self._ready(c, payout_id))
+        if transfer is None:
+            call = await self._database.run(lambda c: payout_lifecycle.ready(c, payout_id, PayoutCall.PAYOUT))
+        else:
+            result = await self._send_transfer(transfer.row, transfer.call, transfer.stopped, self._fast_timeout_s)
+            if result.outcome is TransferOutcome.UNKNOWN:
+                return SentPayout(state=transition.state_of(transfer.row), unknown=result.reason or "")
+            book = BookTransferStep(payout_id=payout_id, call=PayoutCall.TRANSFER, result=result, at=step.at)
+            call = await self._database.run_patiently(lambda c: self._transferred(c, transfer, book))
+        if call is None:
+            return SentPayout(state=await self.look_at_payout(PayoutStep(payout_id=payout_id)))
+        answer = await self._send_payout(call.row, call.call, call.stopped, self._fast_timeout_s)
+        if answer.outcome is PayoutOutcome.UNKNOWN:
+            return SentPayout(state=transition.state_of(call.row), unknown=answer.reason or "")
+        seen = _seen(step, answer, call.now)
+        state = await self._database.run(lambda c: usual.sent(c, call, seen))
+        self._notifier.announce(payout_id)
+        return SentPayout(state=state or await self.book_payout(seen))
+
+    async def _ready(self, connection: Connection, payout_id: str) -> Ready | None:
+        ready = await usual.ready(connection, payout_id)
+        return ready or await payout_lifecycle.ready(connection, payout_id, PayoutCall.TRANSFER)
+
+    async def _transferred(self, connection: Connection, ready: Ready, step: BookTransferStep) -> Ready | None:
+        """Book the transfer, and mark the payout to the bank as sent; None: it is not to be sent now."""
+        following = await usual.transferred(connection, ready, step, self._send_for_s)
+        if following is not None:
+            return following
+        await payout_lifecycle.book_transfer(connection, step, self._send_for_s)
+        return await payout_lifecycle.ready(connection, step.payout_id, PayoutCall.PAYOUT)
+
+    @activity.defn
+    @on(Queue.OWN)
+    async def look_once(self, step: SendPayoutStep) -> SentPayout:
+        """One look at a payout on its way; what is seen is booked. One that is to be cancelled is left as it is. It may
+        be PAID: this step has seen that, and is made again because the PSP said more meanwhile."""
+        row, asked_at = await self._row(PayoutStep(payout_id=step.payout_id))
+        if row.status not in (PayoutStatus.IN_TRANSIT, PayoutStatus.PAID) or row.cancel_requested:
+            return SentPayout(state=transition.state_of(row))
+        result = await self._look(row, self._fast_timeout_s)
+        if result.outcome is PayoutOutcome.UNKNOWN:
+            return SentPayout(state=transition.state_of(row), unknown=result.reason or "")
+        seen = _seen(step, result, asked_at)
+        state = await self._database.run(lambda c: usual.paid(c, row, seen, self._bank))
+        if state is None:
+            return SentPayout(state=await self.book_payout(seen))
+        self._notifier.announce(row.id)
+        return SentPayout(state=state)
 
     # --- the seller's account at the PSP ---
 
@@ -119,7 +180,10 @@ class PayoutActivities:
             found = await transfer_of(self._psps[row.psp], row, timeout_s)
             if is_over or not _is_nothing(found):
                 return found
-        stopped = await self._begin(row, call)
+        return await self._send_transfer(row, call, await self._begin(row, call), timeout_s)
+
+    async def _send_transfer(self, row: Payout, call: Call, stopped: str | None, timeout_s: float) -> TransferResult:
+        """Make the call that was marked as sent, unless it was stopped before."""
         if stopped is not None:
             return TransferResult(outcome=TransferOutcome.REFUSED, reason=stopped)
         request = TransferRequest(
@@ -190,7 +254,7 @@ class PayoutActivities:
         row, call, now = await self._read(step, PayoutCall.PAYOUT)
         result = await self._made(row, call, now, timeout_s)
         if result is None:
-            result = await self._send(row, call, timeout_s)
+            result = await self._send_payout(row, call, await self._begin(row, call), timeout_s)
         return result.model_copy(update={"asked_at": now})
 
     async def _made(self, row: Payout, call: Call, now: datetime, timeout_s: float) -> PayoutResult | None:
@@ -204,8 +268,8 @@ class PayoutActivities:
         is_free = _is_nothing(found) or found.outcome in (PayoutOutcome.FAILED, PayoutOutcome.CANCELLED)
         return None if is_free and not is_over else found
 
-    async def _send(self, row: Payout, call: Call, timeout_s: float) -> PayoutResult:
-        stopped = await self._begin(row, call)
+    async def _send_payout(self, row: Payout, call: Call, stopped: str | None, timeout_s: float) -> PayoutResult:
+        """As `_send_transfer`."""
         if stopped is not None:
             return PayoutResult(outcome=PayoutOutcome.CANCELLED, reason=stopped)
         request = PayoutRequest(
@@ -269,8 +333,7 @@ class PayoutActivities:
             raise ApplicationError(error.detail, type=error.code, non_retryable=True) from error
 
     async def _row(self, step: PayoutStep) -> tuple[Payout, datetime]:
-        now = await self._database.read(clock)
-        return await self._database.read(lambda c: payout.get(c, step.payout_id)), now
+        return await self._database.read(lambda c: payout.now(c, step.payout_id))
 
     async def _read(self, step: PayoutStep, wanted: PayoutCall) -> tuple[Payout, Call, datetime]:
         """The row, the attempt that was written for this call, and the time on the database's clock."""
@@ -292,6 +355,11 @@ class PayoutActivities:
             lambda c: payout_lifecycle.unanswered(c, step.payout_id, call, reason, datetime.now(UTC) + delay)
         )
         raise again
+
+
+def _seen(step: SendPayoutStep, result: PayoutResult, asked_at: datetime) -> BookPayoutStep:
+    result = result.model_copy(update={"asked_at": asked_at})
+    return BookPayoutStep(payout_id=step.payout_id, result=result, next_check_at=step.next_check_at, at=step.at)
 
 
 def _is_nothing(found: TransferResult | PayoutResult) -> bool:

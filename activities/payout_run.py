@@ -1,7 +1,7 @@
 """A payout run's steps: make available what is due, then a payout for every seller who is due, a page at a time."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -10,12 +10,13 @@ from temporalio import activity
 
 from activities.queues import Queue, on
 from db import task
-from db.core.database import Database
-from db.payout import release
+from db.core.database import Connection, Database
+from db.payout import release, usual
 from db.payout import request as payout_request
 from db.payout import run as payout_run
 from db.payout.record import Payout
 from db.payout.request import NewPayout
+from db.payout.run import WalletKey
 from db.schema.base import PLATFORM_TENANT
 from domain.errors import Conflict, PaysagaError, Unprocessable
 from domain.ids import new_id
@@ -103,29 +104,47 @@ class PayoutRunActivities:
     @activity.defn
     @on(Queue.OWN)
     async def pay_due(self, step: PayDueStep) -> PaidDue:
-        """The payouts of one page of sellers, at most `rate_per_s`. Made again after a crash it finds those that it
-        made; one whose workflow was not started is taken up by the sweeper."""
+        """The payouts of one page of sellers, several at once, at most `rate_per_s`. Made again after a crash it finds
+        those that it made; one whose workflow was not started is taken up by the sweeper."""
         page = await self._database.read(lambda c: payout_run.due(c, step.business_date, step.after, step.limit))
-        made = 0
-        for start in range(0, len(page.sellers), _AT_ONCE):
-            batch = page.sellers[start : start + _AT_ONCE]
-            await self._wait_for_the_psp(step)
-            pause = asyncio.create_task(asyncio.sleep(len(batch) / step.rate_per_s))
-            made += sum(await asyncio.gather(*(self._pay(step, *seller) for seller in batch)))
-            activity.heartbeat(made)
-            await pause
+        loop, made = asyncio.get_running_loop(), 0
+        under_way: set[asyncio.Task[bool]] = set()
+        unstored: set[WalletKey] = set()
+        next_at = loop.time()
+        try:
+            for number, seller in enumerate(page.sellers):
+                if number % _AT_ONCE == 0:
+                    await self._wait_for_the_psp(step, unstored)
+                if len(under_way) == _AT_ONCE:
+                    made += await _some_end(under_way)
+                    activity.heartbeat(made)
+                await asyncio.sleep(next_at - loop.time())
+                next_at = max(next_at, loop.time()) + 1 / step.rate_per_s
+                unstored.add(seller)
+                under_way.add(asyncio.create_task(self._pay(step, seller, unstored)))
+            while under_way:
+                made += await _some_end(under_way)
+                activity.heartbeat(made)
+        finally:
+            for left in under_way:
+                left.cancel()
         return PaidDue(payouts=made, after=page.after)
 
-    async def _wait_for_the_psp(self, step: PayDueStep) -> None:
-        """More is made only while the PSP, and our workers, keep up with what was: payouts do not pile up."""
-        while await self._database.read(lambda c: payout_run.unsent(c, step.run_id)) > step.unsent_max:
+    async def _wait_for_the_psp(self, step: PayDueStep, unstored: Collection[WalletKey]) -> None:
+        """More is made only while the PSP, and our workers, keep up with what was: payouts do not pile up. Those that
+        are not stored yet count as well."""
+        while True:
+            coming = len(unstored)
+            if coming + await self._database.read(lambda c: payout_run.unsent(c, step.run_id)) <= step.unsent_max:
+                return
             activity.heartbeat("waiting for the PSP")
             await asyncio.sleep(_UNSENT_LOOK_S)
 
-    async def _pay(self, step: PayDueStep, tenant_id: str, seller_account: str, currency: str) -> bool:
+    async def _pay(self, step: PayDueStep, seller: WalletKey, unstored: set[WalletKey]) -> bool:
         """One seller's payout. Whatever is wrong with one must not keep the others from theirs: it is tried again for a
         moment, then a task for a person. Where not even that can be written the database is away, and the page is tried
         again."""
+        tenant_id, seller_account, currency = seller
         new = NewPayout(
             id=new_id("pt"),
             tenant_id=tenant_id,
@@ -139,7 +158,10 @@ class PayoutRunActivities:
             run_id=step.run_id,
             business_date=step.business_date,
         )
-        row = await self._requested(new, step.at)
+        try:
+            row = await self._requested(new, step.at)
+        finally:
+            unstored.discard(seller)
         if row is None:
             return False
         try:
@@ -152,7 +174,7 @@ class PayoutRunActivities:
         failure = ""
         for _ in range(_SELLER_TRIES):
             try:
-                return await self._database.run_patiently(lambda c: payout_request.request(c, new, at))
+                return await self._database.run_patiently(lambda c: _made(c, new, at))
             except (Conflict, Unprocessable):
                 return None  # paid for this date already, frozen, or spent since the page was read
             except Exception as error:  # noqa: BLE001 - whatever it is, it is written down
@@ -167,3 +189,14 @@ class PayoutRunActivities:
             lambda c: task.open_task(c, new.tenant_id, None, SELLER_LEFT_OUT, detail, object_id=object_id)
         )
         return None
+
+
+async def _some_end(under_way: set[asyncio.Task[bool]]) -> int:
+    """Wait until one has ended, or more; how many of them made a payout. Raises what one of them raised."""
+    ended, _ = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
+    under_way -= ended
+    return sum([one.result() for one in ended])
+
+
+async def _made(connection: Connection, new: NewPayout, at: datetime) -> Payout:
+    return await usual.request(connection, new, at) or await payout_request.request(connection, new, at)

@@ -10,7 +10,6 @@ from typing import Annotated
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from limits import parse_many
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -298,6 +297,8 @@ class Settings(BaseSettings):
     def _a_rate(cls, value: str) -> str:
         if value == "0":
             return value
+        from limits import parse_many  # 10 ms, and most commands are given no rate
+
         try:
             rates = parse_many(value)
         except ValueError:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Table, and_, exists, func, or_, select, true, tuple_
+from sqlalchemy import ColumnElement, CompoundSelect, Table, and_, exists, func, or_, select, true, tuple_, union
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db import share
@@ -54,11 +54,21 @@ async def payments(
         conditions.append(payment.c.buyer_id == wanted.buyer_id)
     if wanted.seller_account is not None:
         conditions.append(exists().where(order, payment_order.c.seller_account == wanted.seller_account))
-    if (reference := wanted.reference) is not None:
-        named = exists().where(order, payment_order.c.payment_order_id == reference)
-        at_psp = exists().where(charge.c.payment_id == payment.c.id, charge.c.reference == reference)
-        conditions.append(or_(payment.c.checkout_id == reference, named, at_psp))
+    if wanted.reference is not None:
+        conditions.append(payment.c.id.in_(_named(tenant_id, wanted, wanted.reference)))
     return await get_many(connection, await _ids(connection, payment, tenant_id, conditions, before, limit))
+
+
+def _named(tenant_id: str | None, wanted: Wanted, reference: str) -> CompoundSelect[Any]:
+    """The payments with this name, each kind of name from its own index."""
+    checkout, p = payment.alias(), payment_order
+    order = _own(p.c.payment_order_id == reference, wanted)
+    found = [
+        (select(checkout.c.id).where(checkout.c.checkout_id == reference), checkout.c.tenant_id),
+        (select(p.c.payment_id).where(order), p.c.tenant_id),
+        (select(charge.c.payment_id).where(charge.c.reference == reference), charge.c.tenant_id),
+    ]
+    return union(*(query if tenant_id is None else query.where(owner == tenant_id) for query, owner in found))
 
 
 async def refunds(

@@ -100,7 +100,8 @@ class PayoutCall(StrEnum):
 
 
 class PayoutInput(Frozen):
-    """Starts `payout:{payout_id}`, the first time or again from its row; `status`: the row's."""
+    """Starts `payout:{payout_id}`, the first time or again from its row; `status`: the row's. From version 2 on the
+    usual way is one step to the bank, and one when it has arrived."""
 
     version: int = 1
     payout_id: str
@@ -140,6 +141,14 @@ class BookPayoutStep(Frozen):
     at: datetime
 
 
+class SendPayoutStep(Frozen):
+    """Take a payout as far as plain answers go. `next_check_at`: when it is looked at again."""
+
+    payout_id: str
+    next_check_at: datetime
+    at: datetime
+
+
 class PayoutDecision(StrEnum):
     """A person's decision about a payout that needs attention."""
 
@@ -163,6 +172,13 @@ class PayoutState(Frozen):
     late: bool = False
     why: str | None = None
     offered: tuple[PayoutDecision, ...] = ()
+
+
+class SentPayout(Frozen):
+    """`state`: where the payout stands; `unknown`: why the PSP's last answer could not be booked, if it could not."""
+
+    state: PayoutState
+    unknown: str | None = None
 
 
 class BankWaitPolicy(Frozen):

@@ -95,6 +95,12 @@ class VelocityRule(_Rule):
             parse_major(self.amount_above, self.currency)
         return self
 
+    def is_above(self, seen: "Velocity") -> bool:
+        """Whether it is more than the rule allows."""
+        if self.amount_above is None or self.currency is None:
+            return seen.count > (self.count_above or 0)
+        return seen.amount > parse_major(self.amount_above, self.currency)
+
 
 class CountryRule(_Rule):
     """The buyer, the card or a merchant is from one of these countries."""
@@ -180,7 +186,8 @@ def _parties(rule: Rule) -> set[str]:
 
 
 class Velocity(Frozen):
-    """The payments within a rule's time, this one included; `amount` in minor units of the rule's currency."""
+    """The payments within a rule's time, this one included; `amount` in minor units of the rule's currency. Where a
+    thousand or more pass the rule's limit, not all of them are counted."""
 
     count: int
     amount: int = 0
@@ -267,14 +274,10 @@ def _applies(rule: Rule, facts: RiskFacts) -> str | None:
 
 def _too_often(rule: VelocityRule, facts: RiskFacts) -> str | None:
     seen = facts.velocity.get(rule.name)
-    if seen is None:
+    if seen is None or not rule.is_above(seen):
         return None
-    if rule.count_above is not None and seen.count > rule.count_above:
+    if rule.count_above is not None or rule.currency is None:
         return f"{seen.count} payments of the {rule.of} within {rule.within_s} s"
-    if rule.amount_above is None or rule.currency is None:
-        return None
-    if seen.amount <= parse_major(rule.amount_above, rule.currency):
-        return None
     return f"{to_major(seen.amount, rule.currency)} {rule.currency} of the {rule.of} within {rule.within_s} s"
 
 

@@ -170,6 +170,7 @@ class WorkflowClient:
         """Take care of a payout; while that runs, a repetition nudges it. Behind payments where a worker has to choose.
         `fresh`: it was stored just now."""
         inp = PayoutInput(
+            version=2,
             payout_id=row.id,
             tenant_id=row.tenant_id,
             psp=row.psp,

@@ -71,7 +71,7 @@ async def balances(database: Database, caller: Caller, account: str, at: datetim
     name at all."""
     own = access.accounts(caller)
     rows = (
-        await database.read(lambda c: statement.balances(c, tenant_id=caller.tenant_id, account=account, at=at))
+        await in_snapshot(database, lambda c: statement.balances(c, tenant_id=caller.tenant_id, account=account, at=at))
         if account.isprintable() and (own is None or account in own)
         else []
     )

@@ -1,5 +1,6 @@
 """The servers that all tests share, and a Paysaga on them. All of it is real, on free ports, in temporary folders."""
 
+import gc
 import os
 import secrets
 import shutil
@@ -27,6 +28,7 @@ _MEMORY = Path("/dev/shm")  # noqa: S108 - a private folder is made in it
 _MEMORY_MIN = 6 * 2**30
 _PREFIX = "ps-"
 
+gc.set_threshold(100_000)  # at its usual 700 the collector takes a tenth of the run
 os.environ.pop("COLUMNS", None)  # of pytest-xdist; what our programs write to a file is wider
 
 # How long an example takes says more of the machine than of what is tested.
@@ -114,6 +116,10 @@ _FIRST = (
 )  # fmt: skip
 """What takes long, first what takes longest in one piece: begun last, one of these would be all that runs at the end.
 What needs no servers fills the gaps then."""
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()  # thousands of items and all modules stay to the end: the collector need not walk them
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

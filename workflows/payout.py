@@ -1,6 +1,8 @@
 """A payout, from the wallet to the seller's bank: transfer, pay out, wait; and back again where that fails."""
 
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
+from typing import Any
 
 from temporalio import workflow
 from temporalio.exceptions import FailureError
@@ -25,6 +27,8 @@ with workflow.unsafe.imports_passed_through():
         PayoutResolutionStep,
         PayoutState,
         PayoutStep,
+        SendPayoutStep,
+        SentPayout,
     )
     from domain.psp import PayoutOutcome, PayoutResult, TransferOutcome, TransferResult
     from domain.status import PAYOUT_ENDED, PayoutStatus
@@ -66,6 +70,11 @@ def _show_unanswered(what: str) -> None:
     workflow.set_current_details(f"**Unanswered** · {what} · asks the PSP again and again, with growing gaps")
 
 
+def _show(state: PayoutState, next_check_at: datetime) -> None:
+    again = "" if state.status in PAYOUT_ENDED else f" · looks again at {next_check_at:%Y-%m-%d %H:%M:%S} UTC"
+    workflow.set_current_details(f"**{state.status}**{again}")
+
+
 _LOOKS = Backoff(first_s=5, max_s=120)
 """The gaps between looks for what was sent under a dead key."""
 
@@ -86,12 +95,15 @@ class PayoutWorkflow:
         self._dead_since: datetime | None = None
         self._looks = 0
         self._cancel_tried = False
+        self._tried = False
         self._state = PayoutState(status=inp.status)
 
     @workflow.run
     async def run(self, inp: PayoutInput) -> str:
         if self._state.status in PAYOUT_ENDED:
             self._messages.nudged = True
+        if inp.version >= 2 and self._state.status is PayoutStatus.REQUESTED:
+            self._state = await self._send()
         while self._state.status not in PAYOUT_ENDED or self._messages.nudged:
             self._state = await self._advance(self._state)
         await workflow.wait_condition(workflow.all_handlers_finished)
@@ -100,10 +112,10 @@ class PayoutWorkflow:
     async def _advance(self, state: PayoutState) -> PayoutState:
         match state.status:
             case PayoutStatus.REQUESTED:
-                transfer = await self._calls.transfer(self._step, again=self._dead_since is not None)
+                transfer = await self._calls.transfer(self._step, again=self._is_tried())
                 return await self._transfer(PayoutCall.TRANSFER, transfer)
             case PayoutStatus.TRANSFERRED:
-                return await self._pay_out(await self._calls.pay_out(self._step, again=self._dead_since is not None))
+                return await self._pay_out(await self._calls.pay_out(self._step, again=self._is_tried()))
             case PayoutStatus.IN_TRANSIT:
                 return await self._wait_for_the_bank(state)
             case PayoutStatus.RETURNING:
@@ -114,6 +126,36 @@ class PayoutWorkflow:
                 # Something was said while the last answer was on its way, and nobody would be told of it again.
                 self._messages.nudged = False
                 return await self._check_the_bank(state)
+
+    def _is_tried(self) -> bool:
+        """Whether the next call was made in the task already, so that it is asked about until there is an answer."""
+        tried, self._tried = self._tried, False
+        return tried or self._dead_since is not None
+
+    async def _send(self) -> PayoutState:
+        """The usual way to the seller's bank, in this task. What it does not bring there goes on by single steps."""
+        sent = await self._at_once(PayoutActivities.send_once, f"pay at {self._calls.psp}")
+        if sent is not None and sent.unknown is None:
+            return sent.state
+        self._tried = True
+        return sent.state if sent is not None else await self._calls.read(self._step)
+
+    async def _at_once(
+        self, method: Callable[[Any, SendPayoutStep], Awaitable[SentPayout]], summary: str
+    ) -> SentPayout | None:
+        """None: it has no answer, and what came of it is in the row."""
+        now = workflow.now()
+        step = SendPayoutStep(payout_id=self._inp.payout_id, next_check_at=now + self._gap, at=now)
+        try:
+            sent = await self._calls.local(method, step, summary)
+        except FailureError as error:
+            _show_unanswered(f"{summary}: {unknown.in_words(reason(error))}")
+            return None
+        if sent.unknown is not None:
+            _show_unanswered(f"{summary}: {unknown.in_words(sent.unknown)}")
+        else:
+            _show(sent.state, step.next_check_at)
+        return sent
 
     async def _transfer(self, call: PayoutCall, result: TransferResult) -> PayoutState:
         gap = None if result.outcome is not TransferOutcome.UNKNOWN else self._next_look()
@@ -170,6 +212,10 @@ class PayoutWorkflow:
         if self._cancel_tried or not state.cancel_requested:
             await self._wait(self._gap, "next look at the payout")
             self._gap = self._polls.after(self._gap)
+            if self._inp.version >= 2:
+                seen = await self._at_once(PayoutActivities.look_once, f"look at the payout at {self._calls.psp}")
+                if seen is not None and seen.unknown is None and not seen.state.cancel_requested:
+                    return seen.state
             state = await self._calls.read(self._step)
         if state.status is not PayoutStatus.IN_TRANSIT:
             return state
@@ -203,8 +249,7 @@ class PayoutWorkflow:
             payout_id=self._inp.payout_id, result=result, next_check_at=now + gap, cancelling=cancelling, at=now
         )
         state = await self._calls.commit(PayoutActivities.book_payout, step, f"book payout: {result.outcome}")
-        again = "" if state.status in PAYOUT_ENDED else f" · looks again at {now + gap:%Y-%m-%d %H:%M:%S} UTC"
-        workflow.set_current_details(f"**{state.status}**{again}")
+        _show(state, step.next_check_at)
         return state
 
     async def _wait_for_a_person(self) -> PayoutState:

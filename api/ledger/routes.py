@@ -30,6 +30,7 @@ from api.merchant.routes import SellerAccount
 from api.problems import READ_PROBLEMS
 from api.strict import StrictRoute
 from api.tables import MEDIA_TYPES, AsCsv, also_csv, file
+from db.core.snapshot import in_snapshot
 from db.ledger import statement
 from db.ledger.posting import BookedTransaction, Wanted
 from db.ledger.statement import Period
@@ -124,15 +125,15 @@ async def list_accounts(
 
     async def read(count: int | None) -> list[AccountBalance]:
         place = (currency, name) if after else None
-        return await runtime.reports.read(
-            lambda c: statement.balances(c, tenant_id=tenant_id, at=at, after=place, limit=count)
+        return await in_snapshot(
+            runtime.reports, lambda c: statement.balances(c, tenant_id=tenant_id, at=at, after=place, limit=count)
         )
 
     if as_csv:  # in one piece, so that its two sides are those of one moment
         return await file("trial-balance.csv", _once(await read(limit)), trial_balance_csv, TRIAL_BALANCE_COLUMNS)
     size = limit or LIMIT_DEFAULT
     rows = await read(size + 1)
-    totals = await runtime.reports.read(lambda c: statement.totals(c, tenant_id, at)) if after is None else None
+    totals = await in_snapshot(runtime.reports, lambda c: statement.totals(c, tenant_id, at)) if after is None else None
     last = rows[size - 1] if len(rows) > size else None
     return _json(
         TrialBalanceOut(

@@ -14,6 +14,7 @@ from cli.nouns import as_json
 from cli.pages import format as look
 from cli.pages.page import Page
 from db.core.database import Database
+from db.core.snapshot import in_snapshot
 from db.ledger import posting, statement
 from db.ledger.posting import BookedTransaction, Wanted
 from db.ledger.seal import Sealed
@@ -56,7 +57,7 @@ async def balance_page(database: Database, account: str | None, *, at: datetime 
     """Each on its own side, so that what is owed to a seller is a plain number; the wrong side is in red."""
     if account is not None and not account.isprintable():
         raise StackError("There is no such account.")
-    rows = await database.read(lambda c: statement.balances(c, tenant_id=tenant, account=account, at=at))
+    rows = await in_snapshot(database, lambda c: statement.balances(c, tenant_id=tenant, account=account, at=at))
     if not rows:
         what = f"account {account}" if account is not None else "account yet"
         raise StackError(f"There is no {what}: `paysaga ledger trial-balance` shows them.")
@@ -70,7 +71,7 @@ async def balance_page(database: Database, account: str | None, *, at: datetime 
 
 async def trial_balance_page(database: Database, *, at: datetime | None, tenant: str | None) -> Page:
     """One table for each currency, with the sums of both sides."""
-    rows = await database.read(lambda c: statement.balances(c, tenant_id=tenant, at=at, by_tenant=False))
+    rows = await in_snapshot(database, lambda c: statement.balances(c, tenant_id=tenant, at=at, by_tenant=False))
     if not rows:
         raise StackError(f"The books of {tenant} are empty." if tenant else "The books are empty.")
     parts: list[RenderableType] = [_as_of(at)]
@@ -98,7 +99,7 @@ def _sides(row: AccountBalance) -> tuple[str, str]:
 async def write_trial_balance(
     database: Database, path: Path, *, at: datetime | None, tenant: str | None
 ) -> Page | None:
-    rows = await database.read(lambda c: statement.balances(c, tenant_id=tenant, at=at))
+    rows = await in_snapshot(database, lambda c: statement.balances(c, tenant_id=tenant, at=at))
     with opened(path) as file:
         file.write(csv_line(TRIAL_BALANCE_COLUMNS))
         file.writelines(trial_balance_csv(row) for row in rows)

@@ -53,6 +53,26 @@ BOOKS = (
         """,
     ),
     Invariant(
+        "I17",
+        "the sums of days and months are those of the sealed postings",
+        "ledger_balance",
+        """
+        WITH posted AS (
+            SELECT p.tenant_id, p.account, p.currency, length.period,
+                   date_trunc(length.period, t.at AT TIME ZONE 'UTC')::date AS starts_on, sum(p.amount) AS total
+            FROM ledger_transaction t JOIN ledger_posting p ON p.transaction_id = t.id
+            CROSS JOIN (VALUES ('day'), ('month')) AS length (period)
+            WHERE t.seq <= (SELECT max(seq) FROM ledger_seal_row)
+            GROUP BY 1, 2, 3, 4, 5
+        )
+        SELECT tenant_id, account AS object_id,
+               format('the %s from %s sums to %s %s and is kept as %s',
+                      period, starts_on, coalesce(total, 0), currency, coalesce(amount::text, 'nothing')) AS problem
+        FROM posted FULL JOIN ledger_balance USING (tenant_id, account, currency, period, starts_on)
+        WHERE coalesce(total, 0) IS DISTINCT FROM amount
+        """,
+    ),
+    Invariant(
         "I10",
         "one transaction per kind and source",
         "ledger_transaction",

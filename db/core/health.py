@@ -1,11 +1,7 @@
 """The check that the database is the one that this version of the code needs."""
 
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
-
-from db.core.migrate import CONFIG_PATH
 
 _head: str | None = None
 
@@ -14,7 +10,7 @@ async def is_migrated(connection: AsyncConnection) -> bool:
     """True when the newest migration of this code has run."""
     global _head  # noqa: PLW0603 - read from the migration files once per process
     if _head is None:
-        _head = ScriptDirectory.from_config(Config(CONFIG_PATH)).get_current_head()
+        _head = _newest()
     return bool(await connection.scalar(text("SELECT version_num FROM alembic_version")) == _head)
 
 
@@ -25,3 +21,13 @@ async def connections_max(connection: AsyncConnection) -> int:
     most: int | None = await connection.scalar(text(f"SELECT current_setting('max_connections')::int{subtracted}"))
     assert most is not None, "PostgreSQL has this setting"
     return most
+
+
+def _newest() -> str | None:
+    """The newest migration that this code has. Alembic is imported for it: no process needs it earlier."""
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+    from db.core.migrate import CONFIG_PATH
+
+    return ScriptDirectory.from_config(Config(CONFIG_PATH)).get_current_head()

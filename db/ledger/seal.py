@@ -120,7 +120,7 @@ _WRITERS = text("""
 
 _BLOCK = text(f"""
     WITH batch AS (
-        SELECT t.id, t.seq, {WHOLE} AS whole, {DIGESTS} AS digests
+        SELECT t.id, t.seq, t.at, {WHOLE} AS whole, {DIGESTS} AS digests
         FROM (SELECT * FROM ledger_transaction WHERE seq > :after AND seq <= :upto ORDER BY seq LIMIT :size) AS t
         CROSS JOIN LATERAL (SELECT {TRANSACTION} AS own) AS o
         CROSS JOIN LATERAL ({POSTINGS}) AS x
@@ -134,6 +134,15 @@ _BLOCK = text(f"""
         RETURNING hash
     ), kept AS (
         INSERT INTO ledger_seal_row (transaction_id, seal_no, seq, digests) SELECT id, :no, seq, digests FROM batch
+    ), sums AS (
+        INSERT INTO ledger_balance AS known (tenant_id, account, currency, period, starts_on, amount)
+        SELECT p.tenant_id, p.account, p.currency, length.period,
+               date_trunc(length.period, batch.at AT TIME ZONE 'UTC')::date, sum(p.amount)
+        FROM batch JOIN ledger_posting p ON p.transaction_id = batch.id
+        CROSS JOIN (VALUES ('day'), ('month')) AS length (period)
+        GROUP BY 1, 2, 3, 4, 5
+        ON CONFLICT (tenant_id, account, currency, period, starts_on)
+            DO UPDATE SET amount = known.amount + excluded.amount
     )
     SELECT block.hash, content.transactions, content.last FROM block CROSS JOIN content
 """).bindparams(
@@ -182,6 +191,11 @@ async def waiting(connection: AsyncConnection) -> int:
     """The number of transactions that are not sealed yet."""
     _, seq = await _end(connection)
     return int((await connection.execute(WAITING, {"seq": seq})).one().transactions)
+
+
+async def end(connection: AsyncConnection) -> int:
+    """The number of the last transaction that is sealed; 0: none is."""
+    return (await _end(connection))[1]
 
 
 async def _end(connection: AsyncConnection) -> tuple[Head | None, int]:

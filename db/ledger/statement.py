@@ -9,15 +9,16 @@ booked late for an earlier moment belongs to that moment.
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import DateTime, Text, bindparam, text
+from sqlalchemy import BigInteger, Date, DateTime, Text, TextClause, bindparam, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db.core.database import Database
 from db.core.snapshot import in_snapshot
+from db.ledger import seal
 from domain.ledger import PLATFORM_FEES, PSP_FEES, Bucket, wallet
 from domain.statement import AccountBalance, Balances, Closing, Entry, Line, Opening, Total, Turnover
 
@@ -31,22 +32,68 @@ _PAGE = 1000
 # --- accounts ---
 
 
-def _accounts(*, group: str, at: datetime | None) -> str:
-    """Accounts with their balance. Without a moment the transactions need not be read."""
-    then = "JOIN ledger_transaction t ON t.id = p.transaction_id AND t.at < :at" if at else ""
+# What is sealed is summed by day and month already. Before a moment there are whole months, days of its own month, and
+# transactions of its own day.
+_NOW = "period = 'month'"
+_THEN = """
+    (period = 'month' AND starts_on < date_trunc('month', CAST(:day AS timestamp))
+     OR period = 'day' AND starts_on >= date_trunc('month', CAST(:day AS timestamp)) AND starts_on < :day)
+"""
+_OF_THE_DAY = "t.seq <= :sealed AND t.at >= :midnight AND t.at < :at"
+_UNSEALED = "t.seq > :sealed"
+
+
+def _rest(at: datetime | None) -> str:
+    """The sums by account of what is in no whole day or month."""
+    part = """
+        SELECT p.tenant_id, p.account, p.currency, p.amount
+        FROM ledger_transaction t JOIN ledger_posting p ON p.transaction_id = t.id
+        WHERE (t.tenant_id = :tenant OR :tenant IS NULL) AND (p.account = :account OR :account IS NULL) AND
+    """
+    parts = [f"{part} {_UNSEALED}"] if at is None else [f"{part} {_UNSEALED} AND t.at < :at", f"{part} {_OF_THE_DAY}"]
     return f"""
-        SELECT {group}a.name AS account, a.currency, a.kind, coalesce(sum(b.balance), 0)::bigint AS balance
+        rest AS MATERIALIZED (
+            SELECT tenant_id, account, currency, sum(amount) AS balance FROM ({" UNION ALL ".join(parts)}) AS lines
+            GROUP BY tenant_id, account, currency
+        )
+    """
+
+
+def _accounts(*, group: str, at: datetime | None) -> str:
+    """Accounts with their balance."""
+    return f"""
+        WITH {_rest(at)}
+        SELECT {group}a.name AS account, a.currency, a.kind,
+               coalesce(sum(sums.balance), 0)::bigint + coalesce(sum(rest.balance), 0)::bigint AS balance
         FROM (
             SELECT * FROM ledger_account
             WHERE (tenant_id = :tenant OR :tenant IS NULL) AND (name = :account OR :account IS NULL)
               AND ((currency, name) > (:after_currency, :after) OR :after IS NULL)
             ORDER BY currency, name, tenant_id LIMIT :limit
         ) AS a CROSS JOIN LATERAL (
-            SELECT sum(p.amount) AS balance FROM ledger_posting p {then}
-            WHERE (p.tenant_id, p.account, p.currency) = (a.tenant_id, a.name, a.currency)
-        ) AS b
+            SELECT sum(amount) AS balance FROM ledger_balance
+            WHERE (tenant_id, account, currency) = (a.tenant_id, a.name, a.currency) AND {_THEN if at else _NOW}
+        ) AS sums
+        LEFT JOIN rest ON (rest.tenant_id, rest.account, rest.currency) = (a.tenant_id, a.name, a.currency)
         GROUP BY {group}a.name, a.currency, a.kind ORDER BY a.currency, a.name{", a.tenant_id" if group else ""}
     """
+
+
+async def _bound(connection: AsyncConnection, at: datetime | None) -> dict[str, Any]:
+    """Up to where it is sealed, and the day of the moment. Both are as of one snapshot with what is read by them, or
+    something would be counted twice."""
+    values: dict[str, Any] = {"sealed": await seal.end(connection)}
+    if at is not None:
+        midnight = at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        values |= {"at": at, "day": midnight.date(), "midnight": midnight}
+    return values
+
+
+def _text(query: str, at: datetime | None, *names: str) -> TextClause:
+    moments = [bindparam(name, type_=DateTime(timezone=True)) for name in ("at", "midnight")] if at else []
+    days = [bindparam("day", type_=Date)] if at else []
+    sealed = bindparam("sealed", type_=BigInteger)
+    return text(query).bindparams(sealed, *days, *moments, *(bindparam(name, type_=Text) for name in names))
 
 
 async def balances(
@@ -60,11 +107,9 @@ async def balances(
     by_tenant: bool = True,
 ) -> list[AccountBalance]:
     """Of accounts, by currency and name: all, or those of a tenant, or of one name. `after` (currency, name) and
-    `limit` make pages of it. `by_tenant` false: the accounts of one name are one account."""
-    query = text(_accounts(group="a.tenant_id, " if by_tenant else "", at=at)).bindparams(
-        *(bindparam(name, type_=Text) for name in ("tenant", "account", "after_currency", "after")),
-        *([bindparam("at", type_=DateTime(timezone=True))] if at else []),
-    )
+    `limit` make pages of it. `by_tenant` false: the accounts of one name are one account. In a snapshot."""
+    names = ("tenant", "account", "after_currency", "after")
+    query = _text(_accounts(group="a.tenant_id, " if by_tenant else "", at=at), at, *names)
     values: dict[str, Any] = {
         "tenant": tenant_id,
         "account": account,
@@ -72,23 +117,30 @@ async def balances(
         "after": after[1] if after else None,
         "limit": limit,
     }
-    rows = await connection.execute(query, values | ({"at": at} if at else {}))
+    rows = await connection.execute(query, values | await _bound(connection, at))
     return [AccountBalance(**{"tenant_id": None, **row}) for row in rows.mappings()]
 
 
 async def totals(connection: AsyncConnection, tenant_id: str, at: datetime | None = None) -> list[Total]:
-    """Both sides of the trial balance of all accounts of a tenant, by currency."""
-    then = "JOIN ledger_transaction t ON t.id = p.transaction_id AND t.at < :at" if at else ""
-    query = text(f"""
+    """Both sides of the trial balance of all accounts of a tenant, by currency. In a snapshot."""
+    query = f"""
+        WITH {_rest(at)}
         SELECT currency, coalesce(sum(balance) FILTER (WHERE balance > 0), 0)::bigint AS debit,
                coalesce(-sum(balance) FILTER (WHERE balance < 0), 0)::bigint AS credit
         FROM (
-            SELECT p.account, p.currency, sum(p.amount) AS balance FROM ledger_posting p {then}
-            WHERE p.tenant_id = :tenant GROUP BY p.account, p.currency
+            SELECT account, currency, sum(balance) AS balance
+            FROM (
+                SELECT account, currency, amount AS balance FROM ledger_balance
+                WHERE tenant_id = :tenant AND {_THEN if at else _NOW}
+                UNION ALL
+                SELECT account, currency, balance FROM rest
+            ) AS parts
+            GROUP BY account, currency
         ) AS accounts
         GROUP BY currency ORDER BY currency
-    """).bindparams(*([bindparam("at", type_=DateTime(timezone=True))] if at else []))
-    rows = await connection.execute(query, {"tenant": tenant_id} | ({"at": at} if at else {}))
+    """
+    values = {"tenant": tenant_id, "account": None} | await _bound(connection, at)
+    rows = await connection.execute(_text(query, at, "tenant", "account"), values)
     return [Total(**row) for row in rows.mappings()]
 
 

@@ -1,6 +1,7 @@
 """The PSP's answers about a payout, carried into its row and the ledger: each step under the row's lock, each safe to
 repeat."""
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from db import task
 from db.payout import payout as payouts
 from db.payout import request, trace, transition
-from db.payout.record import WAITS_AS, Payout
+from db.payout.record import WAITS_AS, Call, Payout
 from db.schema.merchant import merchant
 from db.schema.payout import payout_call
 from domain import ledger as books
@@ -37,7 +38,10 @@ def listens(row: Payout) -> bool:
 async def begin(connection: AsyncConnection, payout_id: str, key: str) -> str | None:
     """Mark a call that was never sent as sent: from now on the PSP may have it. Or say why it is not sent any more: it
     was cancelled, or its seller frozen or closed, which cancels it."""
-    row = await payouts.lock(connection, payout_id)
+    return await _begin(connection, await payouts.lock(connection, payout_id), key)
+
+
+async def _begin(connection: AsyncConnection, row: Payout, key: str) -> str | None:
     seller = (merchant.c.tenant_id == row.tenant_id, merchant.c.seller_account == row.seller_account)
     status = await connection.scalar(select(merchant.c.status).where(*seller))
     if row.status not in (PayoutStatus.REQUESTED, PayoutStatus.TRANSFERRED):
@@ -50,6 +54,26 @@ async def begin(connection: AsyncConnection, payout_id: str, key: str) -> str | 
         return why
     await connection.execute(update(payout_call).where(payout_call.c.key == key).values(sent_at=func.now()))
     return None
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A call that is marked as sent, at `now` on the database's clock; `stopped`: why it is not sent any more."""
+
+    row: Payout
+    call: Call
+    now: datetime
+    stopped: str | None
+
+
+async def ready(connection: AsyncConnection, payout_id: str, wanted: PayoutCall) -> Ready | None:
+    """Mark the first attempt at a call as sent, as `begin`. None where the payout does not wait for it, or what is at
+    the PSP has to be looked at before: it is another attempt, or its time is over."""
+    row, now = await payouts.now(connection, payout_id, lock=True)
+    call = await payouts.last_call(connection, payout_id, wanted) if row.status is WAITS_AS[wanted] else None
+    if call is None or call.attempt > 1 or now >= call.send_until:
+        return None
+    return Ready(row, call, now, None if call.sent_at else await _begin(connection, row, call.key))
 
 
 async def unanswered(

@@ -107,6 +107,13 @@ async def lock(connection: AsyncConnection, payout_id: str) -> Payout:
     return Payout(**found.mappings().one())
 
 
+async def now(connection: AsyncConnection, payout_id: str, *, lock: bool = False) -> tuple[Payout, datetime]:
+    """The row with the time on the database's clock; `lock`: as in `lock`."""
+    query = select(payout, func.clock_timestamp().label("now")).where(payout.c.id == payout_id)
+    found = (await connection.execute(query.with_for_update() if lock else query)).mappings().one()
+    return Payout(**found), found["now"]
+
+
 async def find(connection: AsyncConnection, tenant_id: str | None, name: str) -> Payout | None:
     """Of this tenant (None: of any), by our id or the PSP's of its transfer, its payout, or an earlier attempt at
     either; or None."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from sqlalchemy import func, select, text, update
+from sqlalchemy import BigInteger, bindparam, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -123,31 +123,39 @@ def _amount(new: NewPayout, available: int, recovered: int) -> int:
 
 # --- what it pays ---
 
-_OPEN = """
-    SELECT p.seq, -p.amount - coalesce(i.taken, 0) AS unpaid
-    FROM ledger_posting p
-    JOIN ledger_transaction t ON t.id = p.transaction_id
-    LEFT JOIN LATERAL (
-        SELECT sum(amount) AS taken FROM payout_item WHERE posting_seq = p.seq AND NOT released
-    ) i ON true
-    WHERE p.tenant_id = :tenant AND p.account = :account AND p.currency = :currency AND p.seq >= :since
-      AND t.kind NOT IN ('payout', 'payout_reversal') AND -p.amount <> coalesce(i.taken, 0)
+# A payout's own posting is above all that it pays. So what payouts have taken of the postings read here, those have
+# whose own posting is among them, and nothing is looked up posting by posting.
+TAKEN = """
+    postings AS MATERIALIZED (
+        SELECT p.seq, -p.amount AS amount, t.kind, t.source_id
+        FROM ledger_posting p JOIN ledger_transaction t ON t.id = p.transaction_id
+        WHERE p.tenant_id = :tenant AND p.account = :account AND p.currency = :currency AND p.seq >= :since
+    ), open AS (
+        SELECT seq, sum(amount)::bigint AS unpaid
+        FROM (
+            SELECT seq, amount FROM postings WHERE kind NOT IN ('payout', 'payout_reversal')
+            UNION ALL
+            SELECT i.posting_seq, -i.amount FROM postings o JOIN payout_item i ON i.payout_id = o.source_id
+            WHERE o.kind = 'payout' AND NOT i.released AND i.posting_seq >= :since
+        ) AS parts
+        GROUP BY seq HAVING sum(amount) <> 0
+    ), ordered AS MATERIALIZED (
+        SELECT seq, unpaid, sum(unpaid) OVER (ORDER BY unpaid > 0, seq) AS upto FROM open
+    ), taken AS (
+        INSERT INTO payout_item (tenant_id, payout_id, posting_seq, amount)
+        SELECT :tenant, :payout, seq, CASE WHEN unpaid < 0 THEN unpaid ELSE least(unpaid, :amount - (upto - unpaid)) END
+        FROM ordered WHERE (unpaid < 0 OR upto - unpaid < :amount) AND {condition}
+        RETURNING amount
+    )
 """
-
-_TAKE_ITEMS = text(f"""
-    INSERT INTO payout_item (tenant_id, payout_id, posting_seq, amount)
-    SELECT :tenant, :payout, seq, CASE WHEN unpaid < 0 THEN unpaid ELSE least(unpaid, :amount - (upto - unpaid)) END
-    FROM (SELECT seq, unpaid, sum(unpaid) OVER (ORDER BY unpaid > 0, seq) AS upto FROM ({_OPEN}) AS open) AS ordered
-    WHERE unpaid < 0 OR upto - unpaid < :amount
-""")  # noqa: S608 - put together from constants
-
-_FIRST_OPEN = text(f"""
-    UPDATE wallet SET payable_from = coalesce(
-        (SELECT min(seq) FROM ({_OPEN}) AS open),
-        (SELECT max(seq) + 1 FROM ledger_posting
-         WHERE tenant_id = :tenant AND account = :account AND currency = :currency))
-    WHERE tenant_id = :tenant AND seller_account = :seller AND currency = :currency
-""")  # noqa: S608 - put together from constants
+FIRST_LEFT = "(SELECT min(seq) FROM ordered WHERE unpaid > 0 AND upto > :amount)"
+_TAKE = text(f"""
+    WITH {TAKEN.format(condition="true")}, next AS (
+        UPDATE wallet SET payable_from = coalesce({FIRST_LEFT}, (SELECT max(seq) + 1 FROM postings))
+        WHERE tenant_id = :tenant AND seller_account = :seller AND currency = :currency
+    )
+    SELECT sum(amount)::bigint FROM taken
+""").bindparams(bindparam("amount", type_=BigInteger), bindparam("since", type_=BigInteger))  # noqa: S608 - our constants
 
 
 async def _take(connection: AsyncConnection, row: Payout, recovered: int, at: datetime) -> None:
@@ -163,14 +171,15 @@ async def _take(connection: AsyncConnection, row: Payout, recovered: int, at: da
     await wallet.apply(connection, row.tenant_id, booked)
     values = {
         "tenant": row.tenant_id,
+        "seller": seller,
         "account": books.wallet(seller, Bucket.AVAILABLE),
         "currency": currency,
+        "payout": row.id,
+        "amount": row.amount,
         "since": await wallet.first_open_posting(connection, row.tenant_id, seller, currency),
     }
-    await connection.execute(_TAKE_ITEMS, values | {"payout": row.id, "amount": row.amount})
-    total = await connection.scalar(select(func.sum(payout_item.c.amount)).where(payout_item.c.payout_id == row.id))
+    total = await connection.scalar(_TAKE, values)
     assert total == row.amount, f"{row.id} pays {row.amount} and its items are {total}"
-    await connection.execute(_FIRST_OPEN, values | {"seller": seller})
 
 
 async def return_to_wallet(connection: AsyncConnection, row: Payout, at: datetime) -> None:

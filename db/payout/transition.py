@@ -77,8 +77,7 @@ async def move(
         values["failure"] = failure.model_dump()
     elif status not in PAYOUT_GIVEN_BACK | {PayoutStatus.RETURNING, PayoutStatus.NEEDS_ATTENTION}:
         values["failure"] = None  # why a person was asked
-    await change(connection, row, status=status.value, **values)
-    changed = await payouts.get(connection, row.id)
+    changed = await _changed(connection, row, status=status.value, **values)
     await payouts.record(connection, changed, row.status, reason, at)
     if status in PAYOUT_ENDED or row.status is PayoutStatus.NEEDS_ATTENTION:
         await task.close_of(connection, row.id, by="workflow", resolution=f"the payout is {status}")
@@ -86,10 +85,14 @@ async def move(
 
 
 async def change(connection: AsyncConnection, row: Payout, **values: Any) -> PayoutState:
+    return state_of(await _changed(connection, row, **values))
+
+
+async def _changed(connection: AsyncConnection, row: Payout, **values: Any) -> Payout:
     changed = await connection.execute(
         update(payout).where(payout.c.id == row.id).values(updated_at=func.now(), **values).returning(payout)
     )
-    return state_of(Payout(**changed.mappings().one()))
+    return Payout(**changed.mappings().one())
 
 
 async def unknown(connection: AsyncConnection, row: Payout, **values: Any) -> PayoutState:

@@ -42,8 +42,9 @@ def _id() -> Column[str]:
     return Column("id", Text, primary_key=True)
 
 
-def _tenant() -> Column[str]:
-    return Column("tenant_id", Text, ForeignKey("tenant.id"), nullable=False)
+def _tenant(*, checked: bool = True) -> Column[str]:
+    """`checked` false: another constraint, or a trigger, guarantees that the tenant is there."""
+    return Column("tenant_id", Text, *([ForeignKey("tenant.id")] if checked else []), nullable=False)
 
 
 def _moment(name: str, *, required: bool = False) -> Column[datetime]:

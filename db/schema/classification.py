@@ -65,6 +65,9 @@ _COLUMNS: Mapping[str, Mapping[Kind, str]] = {
     "ledger_account": {
         Kind.OWN: "tenant_id name currency kind",
     },
+    "ledger_balance": {
+        Kind.OWN: "tenant_id account currency period",
+    },
     "ledger_posting": {
         Kind.OWN: "tenant_id transaction_id account currency",
     },

@@ -4,6 +4,7 @@ from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     Column,
+    Date,
     ForeignKey,
     ForeignKeyConstraint,
     Identity,
@@ -33,7 +34,7 @@ ledger_transaction = Table(
     metadata,
     _id(),
     Column("seq", BigInteger, Identity(always=True), nullable=False, unique=True),
-    _tenant(),
+    _tenant(checked=False),
     _text("kind"),
     _text("source_id"),
     _text("payment_id", required=False),
@@ -64,6 +65,25 @@ ledger_posting = Table(
     ),
     CheckConstraint("amount <> 0", name="amount"),
     Index("ix_ledger_posting_account", "tenant_id", "account", "currency", "seq"),
+)
+
+# The sums of the sealed postings by the day and by the month (in UTC) of their transactions, so that nobody has to sum
+# what was ever posted. Written with the seal.
+ledger_balance = Table(
+    "ledger_balance",
+    metadata,
+    Column("tenant_id", Text, primary_key=True),
+    Column("account", Text, primary_key=True),
+    Column("currency", Text, primary_key=True),
+    Column("period", Text, primary_key=True),
+    Column("starts_on", Date, primary_key=True),
+    Column("amount", BigInteger, nullable=False, comment="debit positive"),
+    CheckConstraint("period IN ('day', 'month')", name="period"),
+    ForeignKeyConstraint(
+        ["tenant_id", "account", "currency"],
+        ["ledger_account.tenant_id", "ledger_account.name", "ledger_account.currency"],
+        name="fk_ledger_balance_account",
+    ),
 )
 
 # Hashes of what was posted, in a chain: each block covers the transactions whose rows follow, and the block before it.

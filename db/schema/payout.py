@@ -37,7 +37,7 @@ payout = Table(
     "payout",
     metadata,
     _id(),
-    _tenant(),
+    _tenant(checked=False),
     _text("seller_account"),
     Column("amount", BigInteger, nullable=False),
     _text("currency"),
@@ -122,13 +122,14 @@ payout_call = Table(
 )
 
 # What a payout pays: postings to the wallet's available balance, or parts of them. `amount` has the sign that it has
-# for the seller: what was taken from the balance (a refund, a debt) is deducted.
+# for the seller: what was taken from the balance (a refund, a debt) is deducted. A trigger sees to it that the posting
+# is there, is the tenant's, and is not paid twice.
 payout_item = Table(
     "payout_item",
     metadata,
     Column("payout_id", Text, ForeignKey("payout.id"), primary_key=True),
-    Column("posting_seq", BigInteger, ForeignKey("ledger_posting.seq"), primary_key=True),
-    _tenant(),
+    Column("posting_seq", BigInteger, primary_key=True, autoincrement=False),
+    _tenant(checked=False),
     Column("amount", BigInteger, nullable=False),
     _flag("released"),
     CheckConstraint("amount <> 0", name="amount"),

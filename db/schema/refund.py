@@ -65,7 +65,7 @@ reserve = Table(
     "reserve",
     metadata,
     _id(),
-    _tenant(),
+    _tenant(checked=False),
     Column("source_id", Text, nullable=False, comment="the refund or dispute"),
     Column("payment_id", Text, ForeignKey("payment.id"), nullable=False, index=True),
     Column("order_id", Text, ForeignKey("payment_order.id"), nullable=False),

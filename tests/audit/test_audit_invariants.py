@@ -179,6 +179,12 @@ PLANTED = [
         "the PSP kept 1480 INR and 2960 is booked",
     ),
     (
+        "I17",
+        "UPDATE ledger_balance SET amount = amount + 1 WHERE (account, period) = ('platform_fees', 'month')",
+        "INR and is kept as",
+    ),
+    ("I17", "DELETE FROM ledger_balance WHERE account = 'platform_fees'", "INR and is kept as nothing"),
+    (
         "I10",
         "ALTER TABLE ledger_transaction DROP CONSTRAINT uq_ledger_transaction_kind_source_id;"
         " INSERT INTO ledger_transaction (id, tenant_id, kind, source_id, at)"

@@ -96,6 +96,8 @@ async def test_a_change_that_balances_is_seen_by_the_seal_alone(copy: Copy) -> N
         " AND transaction_id = (SELECT id FROM ledger_transaction WHERE kind = 'psp_fee' AND payment_id = :'paid');"
         " UPDATE ledger_posting SET amount = amount - 1 WHERE account LIKE 'psp_clearing:%'"
         " AND transaction_id = (SELECT id FROM ledger_transaction WHERE kind = 'psp_fee' AND payment_id = :'paid');"
+        " UPDATE ledger_balance SET amount = amount + CASE account WHEN 'psp_fees' THEN 1 ELSE -1 END"
+        " WHERE (account = 'psp_fees' OR account LIKE 'psp_clearing:%') AND tenant_id = 'acme' AND currency = 'INR';"
         " UPDATE charge SET fee = fee || jsonb_build_object('amount', (fee->>'amount')::int + 1)"
         " WHERE payment_id = :'paid'"
     )

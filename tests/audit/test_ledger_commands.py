@@ -42,7 +42,7 @@ async def test_both_sides_of_the_trial_balance_are_equal(copy: Copy, tmp_path: P
     rows = list(csv.DictReader(io.StringIO(file.read_text())))
     for side in ("debit", "credit"):
         assert sum(round(float(row[side]) * 100) for row in rows if row[side]) == round(float(found[1]) * 100)
-    await copy.damage("UPDATE ledger_posting SET amount = amount + 1 WHERE account = 'payout_float'")
+    await copy.damage("UPDATE ledger_balance SET amount = amount + 1 WHERE account = 'payout_float'")
     assert "the sides differ" in (await run(copy, "ledger", "trial-balance")).out
 
 

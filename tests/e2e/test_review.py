@@ -116,6 +116,31 @@ async def test_velocity_counts_what_came_before(shop: Shop) -> None:
     assert (await shop.paid(shop.checkout(), buyer={"id": "calm"}))["status"] == "SUCCESS"
 
 
+async def test_of_very_many_payments_no_more_are_counted_than_tell(shop: Shop) -> None:
+    await shop.paysaga.sql(
+        "INSERT INTO payment"
+        " (id, tenant_id, buyer_id, amount, currency, status, psp, method, token, on_partial_failure, metadata)"
+        " SELECT 'pay_' || $1 || n, $1, 'whale', 100, 'INR', 'SUCCESS', 'stripe', 'card', '', 'compensate_all', '{}'"
+        " FROM generate_series(1, 1050) AS n",
+        shop.tenant,
+    )
+    many = {"type": "velocity", "of": "buyer", "within_s": 3600, "then": "review"}
+    few = many | {"name": "few", "count_above": 10}
+    most = many | {"name": "most", "count_above": 1050}
+    sum_ = many | {"name": "sum", "amount_above": "1040.00", "currency": "INR"}
+    none = many | {"name": "none", "count_above": 1051}
+    await rules(shop, few, most, sum_, none)
+    paid = await shop.paid(shop.checkout(), buyer={"id": "whale"}, orders=[("anna", "1.00")])
+    (judged,) = (await shop.explain(paid["id"]))["risk"]
+    assert judged["reasons"] == [
+        "few: 1000 payments of the buyer within 3600 s",
+        "most: 1051 payments of the buyer within 3600 s",
+        "sum: 1051.00 INR of the buyer within 3600 s",
+    ]
+    # They have no orders, which the audit at the end would find.
+    await shop.paysaga.sql("DELETE FROM payment WHERE tenant_id = $1 AND id <> $2", shop.tenant, paid["id"])
+
+
 async def test_the_same_card_is_known_by_its_fingerprint(shop: Shop) -> None:
     velocity = {"name": "card", "type": "velocity", "of": "card", "within_s": 3600, "count_above": 1, "then": "block"}
     await rules(shop, velocity)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-HEAVY = ("aiohttp", "fastapi", "sqlalchemy", "stripe", "temporalio")
+HEAVY = ("aiohttp", "alembic", "fastapi", "limits", "sqlalchemy", "stripe", "temporalio")
 
 _HELP = """
 import json, sys
