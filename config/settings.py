@@ -46,9 +46,7 @@ class Settings(BaseSettings):
         default="",
         description="addresses or networks, comma separated, whose X-Forwarded-For names the client in the audit log",
     )
-    api_header_max_bytes: int = Field(
-        default=32 * 1024, description="of a request's first line and headers; beyond it 431"
-    )
+    api_header_max_bytes: int = Field(default=32 * 1024, description="of a request's first line and headers; else 431")
     api_connections_max: int = Field(
         default=2_000, description="open at once, by process; the longest idle one gives way"
     )

@@ -1,4 +1,4 @@
-"""What is checked twice, or found by two indexes, is once; and the sums of what is sealed.
+"""Sums of what is sealed; keys and indexes that another one covers are dropped.
 
 A tenant is checked by the key that names its merchant as well, and a transaction's by its postings. What a payout pays
 is looked at by `payout_item_within`, which now reads it in one pass: of 150,000 postings in a third of the time.
