@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from config.rates import check_rate
 from config.tls import check_authority, check_database_url, check_pair
 
 DEVELOPMENT_API_KEY = "sk_test_paysaga"
@@ -293,17 +294,7 @@ class Settings(BaseSettings):
     @field_validator("api_rate_per_key", "api_rate_per_tenant", "api_rate_per_address")
     @classmethod
     def _a_rate(cls, value: str) -> str:
-        if value == "0":
-            return value
-        from limits import parse_many  # 10 ms, and most commands are given no rate
-
-        try:
-            rates = parse_many(value)
-        except ValueError:
-            raise ValueError("it is written as in 200/second or 300/second;6000/minute, or 0 for no limit") from None
-        if any(rate.amount < 1 or rate.get_expiry() < 1 for rate in rates):
-            raise ValueError("the least is 1/second; 0 alone is no limit")
-        return value
+        return check_rate(value)
 
     @field_validator("rate_limit_redis_url")
     @classmethod

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import RowMapping, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from db import audit_log, risk_velocity, task
+from db import audit_log, task, velocity
 from db.payment import payment
 from db.payment.capture import inactive_seller
 from db.payment.record import Payment
@@ -120,7 +120,7 @@ async def decide(connection: AsyncConnection, step: AssessStep, card: CardFacts 
     if known is not None:
         return _decision(known, rule_set)
     if step.stage is Stage.BEFORE:
-        await risk_velocity.queue(connection, locked, rule_set, card)
+        await velocity.queue(connection, locked, rule_set, card)
     if card is not None and card.fingerprint:
         await payment.touch(connection, locked.id, card_fingerprint=card.fingerprint)
     facts = await _facts(connection, locked, rule_set, step, card, expected)
@@ -182,12 +182,12 @@ async def _facts(
             merchant.c.country.is_not(None),
         )
     )
-    velocity = {}
+    counted = {}
     for rule in rule_set.of(step.stage):
         if isinstance(rule, VelocityRule):
-            seen = await risk_velocity.of(connection, locked, rule, card)
+            seen = await velocity.of_rule(connection, locked, rule, card)
             if seen is not None:
-                velocity[rule.name] = seen
+                counted[rule.name] = seen
     return RiskFacts(
         amount=locked.amount,
         currency=locked.currency,
@@ -196,7 +196,7 @@ async def _facts(
         card_expected=expected,
         card=card,
         checks=step.result.checks if step.result else None,
-        velocity=velocity,
+        velocity=counted,
     )
 
 

@@ -1,7 +1,7 @@
-"""Sums of what is sealed; keys and indexes that another one covers are dropped.
+"""The sums of the sealed ledger; and no key or index where another one does the same.
 
-A tenant is checked by the key that names its merchant as well, and a transaction's by its postings. What a payout pays
-is looked at by `payout_item_within`, which now reads it in one pass: of 150,000 postings in a third of the time.
+The foreign key that names a merchant holds for its tenant too, and a transaction's postings name the tenant as well.
+What a payout pays is checked by `payout_item_within`, which now reads it in one pass.
 
 `ledger_balance` has the sums of the sealed postings by account and day, and by account and month. Those of what is
 sealed already are made here, in one pass over the ledger."""

@@ -1,4 +1,4 @@
-"""Counts for velocity rules: payments of the same buyer, card or merchant within a time."""
+"""The velocity of a buyer, a card or a merchant: how many payments there were within a rule's time, and of how much."""
 
 from datetime import timedelta
 from typing import Any
@@ -13,7 +13,7 @@ from domain.psp import CardFacts
 from domain.risk import RuleSet, Stage, Velocity, VelocityRule
 
 
-async def of(
+async def of_rule(
     connection: AsyncConnection, locked: Payment, rule: VelocityRule, card: CardFacts | None
 ) -> Velocity | None:
     """The busiest of a payment's merchants counts."""
