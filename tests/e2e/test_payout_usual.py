@@ -4,6 +4,7 @@ unusual it leaves nothing."""
 import asyncio
 import json
 import secrets
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,8 +18,20 @@ from db.payout.request import NewPayout
 from domain.ids import new_id
 from domain.payout import BANK_PATIENCE, BookPayoutStep, BookTransferStep, PayoutCall
 from domain.psp import PayoutOutcome, PayoutResult, TransferOutcome, TransferResult
+from embedded.stack import EmbeddedStack
+from tests.conftest import PATIENT
 from tests.support import payouts
+from tests.support.deployment import Deployment
 from tests.support.shop import Shop
+
+
+@pytest.fixture(scope="module")
+async def paysaga(servers: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Deployment]:
+    """One of its own: payouts that nobody carries out would be found by the audits of others."""
+    name = f"usual{secrets.token_hex(3)}"
+    async with Deployment(servers, tmp_path_factory.mktemp("usual"), name, **PATIENT) as deployment:
+        yield deployment
+
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 SEND_FOR_S = 600.0
