@@ -21,7 +21,7 @@ from domain.payment import ChargeStep
 from domain.psp import CaptureRequest, ChargeLookup, ChargeOutcome, ChargeRequest, ChargeResult
 from domain.unknown import DEAD_KEYS, counts_as_not_made, not_made
 from gateways.protocol import Psp
-from runtime.handover import Handover
+from runtime.recent import RecentPayments
 from runtime.under_way import UnderWay
 
 _CLOCK_SLACK = timedelta(minutes=10)
@@ -36,7 +36,7 @@ class ChargeActivities:
         database: Database,
         psps: Mapping[str, Psp],
         keyring: Keyring,
-        handover: Handover,
+        recent: RecentPayments,
         under_way: UnderWay,
         *,
         fast_timeout_s: float,
@@ -45,7 +45,7 @@ class ChargeActivities:
         self._database = database
         self._psps = psps
         self._keyring = keyring
-        self._handover = handover
+        self._recent = recent
         self._under_way = under_way
         self._fast_timeout_s = fast_timeout_s
         self._timeout_s = timeout_s
@@ -54,7 +54,7 @@ class ChargeActivities:
     @on(Queue.OWN)
     async def charge_once(self, step: ChargeStep) -> ChargeResult:
         """The first attempt, as a local activity: one call, bounded below its own timeout, which RETURNS unknown."""
-        stored = self._handover.to_send(step.payment_id) if step.reference is None else None
+        stored = self._recent.to_send(step.payment_id) if step.reference is None else None
         if stored is not None:
             row = stored.payment
             result = _dated(await self._send(row, stored.secrets, self._fast_timeout_s))

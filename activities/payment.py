@@ -34,8 +34,8 @@ from domain.payment import (
 from domain.risk import ReviewDecision
 from domain.status import Status
 from gateways.protocol import Psp
-from runtime.handover import Handover
 from runtime.notifier import CompletionNotifier
+from runtime.recent import RecentPayments
 
 
 class PaymentActivities:
@@ -47,7 +47,7 @@ class PaymentActivities:
         psps: Mapping[str, Psp],
         keyring: Keyring,
         terms: TermsCache,
-        handover: Handover,
+        recent: RecentPayments,
         notifier: CompletionNotifier,
         *,
         send_for_s: float,
@@ -56,7 +56,7 @@ class PaymentActivities:
         self._psps = psps
         self._keyring = keyring
         self._terms = terms
-        self._handover = handover
+        self._recent = recent
         self._notifier = notifier
         self._send_for_s = send_for_s
 
@@ -95,7 +95,7 @@ class PaymentActivities:
     @on(Queue.OWN)
     async def wait_in_status(self, step: WaitStep) -> WaitState:
         """Let the payment wait; what came for it before this is in the answer."""
-        self._handover.forget(step.payment_id)
+        self._recent.forget(step.payment_id)
         state = await self._database.run(lambda c: lifecycle.wait_in_status(c, self._keyring, step))
         self._notifier.announce(step.payment_id)
         return state
@@ -173,16 +173,16 @@ class PaymentActivities:
     async def _at_once(self, payment_id: str, ending: Callable[[Payment], Awaitable[Payment | None]]) -> Payment | None:
         """End the payment in one statement, by what is known of it here, or else, or if that is out of date, by what is
         read. None: under its lock, then."""
-        known = self._handover.known(payment_id)
+        known = self._recent.known(payment_id)
         ended = await ending(known) if known is not None else None
         if ended is None:
             row = await read.payment(self._database, payment_id)
             assert row is not None, "a workflow starts after its payment's row is committed"
             ended = await ending(row) if row != known else None
         if ended is not None:
-            self._handover.ended(ended)
+            self._recent.ended(ended)
         else:
-            self._handover.forget(payment_id)
+            self._recent.forget(payment_id)
         return ended
 
     def _unit(self, row: Payment) -> int:

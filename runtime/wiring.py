@@ -17,9 +17,9 @@ from domain.payout import BankWaitPolicy
 from domain.waiting import AT_A_SCREEN, BANK_DEBIT, WaitPolicies, WaitPolicy
 from gateways.protocol import Psp, PspAccount
 from gateways.registry import open_psp
-from runtime.handover import Handover
 from runtime.notifier import CompletionNotifier
 from runtime.pace import Pace
+from runtime.recent import RecentPayments
 from runtime.temporal import connect
 from runtime.under_way import UnderWay
 from runtime.workflow_client import WorkflowClient
@@ -55,7 +55,7 @@ class Runtime:
     workflow_client: WorkflowClient
     notifier: CompletionNotifier
     under_way: UnderWay
-    handover: Handover
+    recent: RecentPayments
     terms: TermsCache
     pace: Pace
 
@@ -124,7 +124,7 @@ async def open_runtime(
             ),
             notifier=CompletionNotifier(under_way),
             under_way=under_way,
-            handover=Handover(),
+            recent=RecentPayments(),
             terms=TermsCache(),
             pace=Pace(settings.api_payments_max),
         )

@@ -151,13 +151,13 @@ async def _store(runtime: Runtime, new: NewPayment, request: Request) -> tuple[C
         claim, complete = await checkout.store(runtime.database, runtime.keyring, new, request)
         return claim, runtime.workflow_client.input_of_new(complete)
     if new.confirmed:
-        runtime.handover.keep(stored)
+        runtime.recent.keep(stored)
     return Claim(new.id, replayed=False), runtime.workflow_client.input_of(stored.payment)
 
 
 async def _known(runtime: Runtime, payment_id: str) -> Payment:
     """As it ended in this process just now, or else as it is read."""
-    known = runtime.handover.known(payment_id)
+    known = runtime.recent.known(payment_id)
     return known if known is not None and ended(known) else await load(runtime.database, payment_id)
 
 

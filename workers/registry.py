@@ -44,13 +44,13 @@ def activity_holders(runtime: Runtime) -> list[object]:
     timeout_s = settings.stripe_timeout_s
     within = {"fast_timeout_s": settings.stripe_fast_timeout_s, "timeout_s": timeout_s}
     return [
-        ChargeActivities(database, psps, runtime.keyring, runtime.handover, runtime.under_way, **within),
+        ChargeActivities(database, psps, runtime.keyring, runtime.recent, runtime.under_way, **within),
         PaymentActivities(
             database,
             psps,
             runtime.keyring,
             runtime.terms,
-            runtime.handover,
+            runtime.recent,
             runtime.notifier,
             send_for_s=runtime.send_for_s,
         ),

@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlch
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from db.core.driver import Driver
+from db.core.driver import LOST, Driver
 from db.core.statement import Statement
 from domain.errors import Unavailable
 
@@ -194,12 +194,14 @@ class Database:
             attempt += 1
             try:
                 return await self._driver.row(statement, values)
-            except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-                state = getattr(error, "sqlstate", None)
+            except asyncpg.PostgresError as error:
+                state = error.sqlstate or ""
                 if state in _TRY_AGAIN and attempt < _ATTEMPTS_MAX:
                     await _short_pause(attempt)
                     continue
-                raise _meaning(error, state or "", lost=state is None) from error
+                raise _meaning(error, state, lost=False) from error
+            except LOST as error:
+                raise _meaning(error, "", lost=True) from error
             except _NO_CONNECTION as error:
                 raise unreachable(error) from error
 

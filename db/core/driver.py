@@ -9,6 +9,9 @@ from db.core.statement import Statement
 CONNECTIONS_MAX = 8
 """Of one process: each statement is a few milliseconds."""
 
+LOST = (asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""Raised on a connection that cannot be used any more: the server has gone, or is just telling so."""
+
 
 class Driver:
     """A pool that opens its connections when they are needed. `settings`: of a session, as of all others."""
@@ -25,7 +28,11 @@ class Driver:
             self._pool = self._new_pool()
         await self._pool  # opened by the first; it connects to nothing yet
         async with self._pool.acquire(timeout=self._timeout_s) as connection:
-            return await connection.fetchrow(statement.sql, *statement.arguments(values))
+            try:
+                return await connection.fetchrow(statement.sql, *statement.arguments(values))
+            except LOST:
+                connection.terminate()  # nobody else is to get it
+                raise
 
     def _new_pool(self) -> asyncpg.Pool:
         return asyncpg.create_pool(

@@ -14,7 +14,7 @@ _KEPT_S = 10.0
 """Far below the time for which a charge may be sent under its key."""
 
 
-class Handover:
+class RecentPayments:
     """One per process, shared by its API and its worker; both run in one event loop."""
 
     def __init__(self) -> None:
