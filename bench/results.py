@@ -111,7 +111,7 @@ class Report(BaseModel):
     """Subjects that were left out → the package that is not installed."""
     machine: dict[str, str | int | float]
     versions: dict[str, str]
-    raised_settings: dict[str, list[float]]
+    raised_settings: dict[str, list[str]]
     actions_are: str
     round_trips_are: str
     idle_cores: dict[str, float]

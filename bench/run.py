@@ -14,7 +14,7 @@ from bench.options import Options, groups_of
 from bench.plan import LoadResult, Plan
 from bench.results import Books, Money, Report
 from bench.rounds import LEAD_S, Rounds
-from bench.stage import PEERS, RAISED, Stage
+from bench.stage import PEERS, UNLIMITED, Stage
 from bench.statements import COUNTED_HOW
 from bench.summary import claims_of, lines_of
 from bench.window import Window
@@ -52,7 +52,7 @@ async def measure(options: Options, missing: dict[str, str], display: Display) -
         missing=missing,
         machine=machine,
         versions=versions,
-        raised_settings={name: [float(Settings.model_fields[name].default), float(v)] for name, v in RAISED.items()},
+        raised_settings={name: [str(Settings.model_fields[name].default), str(v)] for name, v in UNLIMITED.items()},
         actions_are=ACTIONS_ARE,
         round_trips_are=COUNTED_HOW,
         idle_cores=idle,

@@ -31,6 +31,9 @@ from runtime.wiring import keyring_of
 RAISED = {"stripe_rate_per_s": 10_000.0, "stripe_concurrency_max": 1_000}
 """The pacing protects the account at a real PSP; left as it is, it could be all that is measured."""
 
+UNLIMITED = {**RAISED, "api_rate_per_key": "0", "api_rate_per_tenant": "0"}
+"""The same for the one shop whose requests are measured; 0: any number."""
+
 SELLERS = tuple(f"bench-seller-{number}" for number in range(50))
 """Many, as at a marketplace: payments to one seller wait for each other's wallet."""
 
@@ -122,13 +125,13 @@ def _own_settings(home: Path, options: Options) -> Settings:
     for name in [name for name in os.environ if name.startswith("PAYSAGA_")]:
         del os.environ[name]
     if options.psp == "sandbox":
-        return free_settings(home / "home", **RAISED)
+        return free_settings(home / "home", **UNLIMITED)
     return free_settings(
         home / "home",
         stripe_api_key=SecretStr(SANDBOX_STRIPE_KEY),
         stripe_webhook_secret=SecretStr(SANDBOX_WEBHOOK_SECRET),
         stripe_base_url=local_url("127.0.0.1", free_port()),
-        **RAISED,
+        **UNLIMITED,
     )
 
 

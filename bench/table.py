@@ -211,7 +211,7 @@ def _machine(report: Report) -> Iterable[str]:
     idle = ", ".join(f"{name} {cores:.2f}" for name, cores in report.idle_cores.items() if cores >= 0.01)
     yield f"busy cores while nothing is asked: {idle or 'none'}"
     yield "most memory, MB: " + ", ".join(f"{name} {used:.0f}" for name, used in report.memory_mb.items())
-    raised = ", ".join(f"{name} {old:g} → {new:g}" for name, (old, new) in report.raised_settings.items())
+    raised = ", ".join(f"{name} {old} → {new}" for name, (old, new) in report.raised_settings.items())
     yield (
         f"PSP: {report.psp}, {report.psp_ms:.0f} ms a call · rounds: {report.rounds}, {report.seconds:g} s each ·"
         f" raised for it: {raised} · {report.took_s:.0f} s in all"

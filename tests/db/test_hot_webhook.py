@@ -154,7 +154,7 @@ def any_state(chance: random.Random) -> State:
 
 async def test_both_paths_leave_the_same_rows(books: Books) -> None:
     """Of random payments each twice, which differ in their names alone."""
-    seed = secrets.randbits(32)
+    seed = 3  # the same states each time: among them is each outcome
     chance = random.Random(seed)
     kept: Counter[Kept | None] = Counter()
     for number in range(STATES):

@@ -33,6 +33,9 @@ from tests.support.shop import Shop
 
 TEMPLATE = "paysaga_template"
 
+KEPT = httpx2.Limits(max_keepalive_connections=20, keepalive_expiry=60)
+"""A connection stays the same one, to the same process, for as long as a test needs; the API keeps it for longer."""
+
 
 class Process:
     """One of our programs, started and ended again and again."""
@@ -151,9 +154,9 @@ class Deployment:
     def _client(self) -> httpx2.AsyncClient:
         port = self.settings.api_port
         if self._authority is None:
-            return httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60)
+            return httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60, limits=KEPT)
         trust = ssl.create_default_context(cafile=str(self._authority))
-        return httpx2.AsyncClient(base_url=f"https://localhost:{port}", timeout=60, verify=trust)
+        return httpx2.AsyncClient(base_url=f"https://localhost:{port}", timeout=60, verify=trust, limits=KEPT)
 
     async def _start(self) -> None:
         self.temporal = await connect(self.settings, keyring_of(self.settings))
