@@ -39,7 +39,7 @@ class Two:
         """The two processes, once there are two that serve."""
 
         async def serving() -> list[int] | None:
-            listening = [pid for pid in self.pids() if self._connections(pid, psutil.CONN_LISTEN)]
+            listening = [pid for pid in self.pids() if self._sockets(pid, psutil.CONN_LISTEN)]
             return listening if len(listening) == 2 else None
 
         return await eventually(serving, what=f"two processes, see {self.paysaga.folder}/api.log")
@@ -49,10 +49,11 @@ class Two:
         several are tried."""
 
         async def connected() -> Shop | None:
-            before = self._connections(pid, psutil.CONN_ESTABLISHED)
             client = await self.stack.enter_async_context(self.paysaga._client())
-            assert (await client.get("/healthz")).status_code == 200
-            if self._connections(pid, psutil.CONN_ESTABLISHED) <= before:
+            answer = await client.get("/healthz")
+            assert answer.status_code == 200
+            own = answer.extensions["network_stream"].get_extra_info("client_addr")
+            if own not in self._clients(pid):
                 return None
             there = copy.copy(self.paysaga)
             there.http = client
@@ -60,10 +61,14 @@ class Two:
 
         return await eventually(connected, what=f"a connection to {pid}")
 
-    def _connections(self, pid: int, status: str) -> set[Any]:
+    def _clients(self, pid: int) -> set[tuple[str, int]]:
+        """The addresses of those that are connected to a process: our own, and the PSP's with its webhooks."""
+        return {tuple(socket.raddr) for socket in self._sockets(pid, psutil.CONN_ESTABLISHED)}
+
+    def _sockets(self, pid: int, status: str) -> list[Any]:
         port = self.paysaga.settings.api_port
         found = psutil.Process(pid).net_connections(kind="tcp")
-        return {(c.laddr, c.raddr) for c in found if c.laddr.port == port and c.status == status}
+        return [socket for socket in found if socket.laddr.port == port and socket.status == status]
 
     def checkout(self) -> str:
         checkout = self.shop.checkout()
