@@ -180,8 +180,9 @@ class Turns:
         return Turn(self, who)
 
     def expect(self, tenant: str) -> Callable[[], None]:
-        """Count a request among those that will wait, until the answer is called: its body is still to be read. After a
-        moment it is not counted any more: its client is slow. Raises Refused where it would not even wait."""
+        """Count a request whose body is still to be read among those that will wait, until the function that it returns
+        is called. After a moment it is not counted any more: its client is slow. Raises Refused where it would not even
+        wait."""
         expected = self._expected[tenant]
         self._refuse_late(self._tenants.get(tenant) or _Tenant(tenant), expected)
         self._expected[tenant] += 1

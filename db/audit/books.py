@@ -53,7 +53,7 @@ BOOKS = (
         """,
     ),
     Invariant(
-        "I17",
+        "I18",
         "the sums of days and months are those of the sealed postings",
         "ledger_balance",
         """

@@ -10,10 +10,10 @@ from db.core.statement import load
 from db.hot.store import compact
 from db.hot.terms import Terms, TermsCache
 from db.payment.charge import kept
-from db.payment.payment import TASKS_KEPT
-from db.payment.record import Order, Payment
+from db.payment.payment import TASKS_KEPT, event_data
+from db.payment.record import Payment
 from db.payment.settlement import available_at, captured_fee, of_capture
-from domain.events import SCHEMA_VERSION, order_event_data, order_event_type
+from domain.events import SCHEMA_VERSION, order_event_type
 from domain.ids import new_id
 from domain.ledger import Bucket, Transaction, account_kind, wallet_changes
 from domain.model import Failure
@@ -160,24 +160,11 @@ def _end_values(row: Payment, to: Status, failure: Failure | None) -> dict[str, 
         "order_status": [order.status.value for order in orders],
         "event_id": [new_id("evt") for _ in orders],
         "event_type": order_event_type(to),
-        "event_payload": [compact(_event(order, to, failure)) for order in orders],
+        "event_payload": [compact(event_data(order, row.id, order.currency, to, failure)) for order in orders],
         "schema_version": SCHEMA_VERSION,
         "resolution": f"ended {to}",
         "tasks_kept": list(TASKS_KEPT),
     }
-
-
-def _event(order: Order, to: Status, failure: Failure | None) -> dict[str, Any]:
-    return order_event_data(
-        order_id=order.id,
-        payment_id=order.payment_id,
-        payment_order_id=order.payment_order_id,
-        seller_account=order.seller_account,
-        amount=order.amount,
-        currency=order.currency,
-        status=to,
-        failure=failure,
-    )
 
 
 def _settle_values(row: Payment, step: SettleStep, terms: Mapping[str, Terms]) -> dict[str, Any]:

@@ -16,10 +16,10 @@ from db.core.keyring import Keyring
 from db.core.statement import load
 from db.hot.terms import Terms, TermsCache
 from db.payment.checkout import said
-from db.payment.payment import NewPayment, Secrets
+from db.payment.payment import NewPayment, Secrets, event_data
 from db.payment.record import Charge, Order, Payment
 from db.people import person
-from domain.events import SCHEMA_VERSION, order_event_data
+from domain.events import SCHEMA_VERSION
 from domain.ids import charge_key, new_id
 from domain.status import Status
 
@@ -175,21 +175,7 @@ def _of_orders(new: NewPayment, status: Status) -> dict[str, Any]:
         "order_amount": [order.amount for order in orders],
         "order_fee": [order.platform_fee for order in orders],
         "event_id": [new_id("evt") for _ in orders],
-        "event_payload": [
-            compact(
-                order_event_data(
-                    order_id=order.id,
-                    payment_id=new.id,
-                    payment_order_id=order.payment_order_id,
-                    seller_account=order.seller_account,
-                    amount=order.amount,
-                    currency=new.currency,
-                    status=status,
-                    failure=None,
-                )
-            )
-            for order in orders
-        ],
+        "event_payload": [compact(event_data(order, new.id, new.currency, status, None)) for order in orders],
     }
 
 

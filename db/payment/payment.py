@@ -161,16 +161,23 @@ def _created(new: NewPayment, order: NewOrder, status: Status, at: datetime) -> 
         tenant_id=new.tenant_id,
         object_id=order.id,
         at=at,
-        data=order_event_data(
-            order_id=order.id,
-            payment_id=new.id,
-            payment_order_id=order.payment_order_id,
-            seller_account=order.seller_account,
-            amount=order.amount,
-            currency=new.currency,
-            status=status,
-            failure=None,
-        ),
+        data=event_data(order, new.id, new.currency, status, None),
+    )
+
+
+def event_data(
+    order: NewOrder | Order, payment_id: str, currency: str, status: Status, failure: Failure | None
+) -> dict[str, Any]:
+    """The data of an order's event, of one that has this status now."""
+    return order_event_data(
+        order_id=order.id,
+        payment_id=payment_id,
+        payment_order_id=order.payment_order_id,
+        seller_account=order.seller_account,
+        amount=order.amount,
+        currency=currency,
+        status=status,
+        failure=failure,
     )
 
 
@@ -355,16 +362,7 @@ async def _record(
                 tenant_id=locked.tenant_id,
                 object_id=order.id,
                 at=at,
-                data=order_event_data(
-                    order_id=order.id,
-                    payment_id=locked.id,
-                    payment_order_id=order.payment_order_id,
-                    seller_account=order.seller_account,
-                    amount=order.amount,
-                    currency=order.currency,
-                    status=to,
-                    failure=failure,
-                ),
+                data=event_data(order, locked.id, order.currency, to, failure),
             )
             for order in moving
         ],

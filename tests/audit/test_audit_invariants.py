@@ -3,6 +3,7 @@
 import pytest
 
 from db.audit.audit import INVARIANTS, audit_database, run_audit
+from services.audit import WORKFLOWS_CODE
 from tests.audit.copies import Copy, Spoilt
 from tests.audit.planted_payouts import PLANTED_PAYOUTS
 from tests.audit.planted_reconciliation import PLANTED_RECONCILIATION
@@ -179,11 +180,11 @@ PLANTED = [
         "the PSP kept 1480 INR and 2960 is booked",
     ),
     (
-        "I17",
+        "I18",
         "UPDATE ledger_balance SET amount = amount + 1 WHERE (account, period) = ('platform_fees', 'month')",
         "INR and is kept as",
     ),
-    ("I17", "DELETE FROM ledger_balance WHERE account = 'platform_fees'", "INR and is kept as nothing"),
+    ("I18", "DELETE FROM ledger_balance WHERE account = 'platform_fees'", "INR and is kept as nothing"),
     (
         "I10",
         "ALTER TABLE ledger_transaction DROP CONSTRAINT uq_ledger_transaction_kind_source_id;"
@@ -455,6 +456,12 @@ async def test_a_planted_violation_is_found_and_named(spoilt: Spoilt, code: str,
 
 def test_each_invariant_is_planted() -> None:
     assert {code for code, _, _ in PLANTED} == {invariant.code for invariant in INVARIANTS}
+
+
+def test_a_code_names_one_invariant() -> None:
+    """Also the one that compares PostgreSQL with Temporal, which is not asked with the others."""
+    codes = [WORKFLOWS_CODE, *(invariant.code for invariant in INVARIANTS)]
+    assert len(codes) == len(set(codes))
 
 
 async def test_what_is_sound_audits_clean(copy: Copy) -> None:
