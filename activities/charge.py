@@ -57,10 +57,10 @@ class ChargeActivities:
         stored = self._recent.to_send(step.payment_id) if step.reference is None else None
         if stored is not None:
             row = stored.payment
-            result = _dated(await self._send(row, stored.secrets, self._fast_timeout_s))
+            result = dated(await self._send(row, stored.secrets, self._fast_timeout_s))
         else:
             row = await self._payment(step)
-            result = _dated(await self._send_or_look(row, step, self._fast_timeout_s))
+            result = dated(await self._send_or_look(row, step, self._fast_timeout_s))
         if result.outcome is ChargeOutcome.UNKNOWN:
             self._under_way.end(row.id)  # it may take hours now, and holds up nobody else's meanwhile
         return result
@@ -83,7 +83,7 @@ class ChargeActivities:
         is_dead = dead is not None or (row.charge.dead_since is not None and row.charge.reference is None)
         if result.outcome is ChargeOutcome.NOT_FOUND and is_dead:
             return await self._not_there(row, step, dead or "")
-        result = _dated(result)
+        result = dated(result)
         if result.outcome is ChargeOutcome.UNKNOWN:
             if may_send:
                 return await self._again(row, step, result)
@@ -98,8 +98,8 @@ class ChargeActivities:
         row = await self._payment(step)
         reference = step.reference or row.charge.reference
         if reference is not None:
-            return _dated(await self._retrieve(row, reference, self._timeout_s))
-        return _dated(await self._look(row, self._timeout_s))
+            return dated(await self._retrieve(row, reference, self._timeout_s))
+        return dated(await self._look(row, self._timeout_s))
 
     @activity.defn
     @on(Queue.OWN, Queue.PSP)
@@ -119,7 +119,7 @@ class ChargeActivities:
         if result.outcome is ChargeOutcome.UNKNOWN:
             if activity.info().is_local:
                 raise try_again(result.reason or "")
-            return await self._again(row, step, _dated(result))
+            return await self._again(row, step, dated(result))
         return result
 
     @activity.defn
@@ -129,19 +129,10 @@ class ChargeActivities:
         """Take what was marked to be captured. A PSP captures an authorisation once, so asking again is safe; the
         result says what was really taken. In a workflow task it RETURNS unknown, else it asks until it knows."""
         row = await self._payment(step)
-        reference = step.reference or row.charge.reference
-        assert reference is not None, "what is authorised is known by name"
-        assert row.capture_requested_at is not None, "a capture is marked before it is sent"
-        request = CaptureRequest(
-            key=capture_key(row.charge.id),
-            charge_id=row.charge.id,
-            reference=reference,
-            amount=row.to_capture,
-            currency=row.currency,
-        )
+        request = capture_request(row, step.reference or row.charge.reference)
         is_local = activity.info().is_local
         timeout_s = self._fast_timeout_s if is_local else self._timeout_s
-        result = _dated(await self._psp(row).capture_charge(request, timeout_s=timeout_s))
+        result = dated(await self._psp(row).capture_charge(request, timeout_s=timeout_s))
         if result.outcome is ChargeOutcome.UNKNOWN and not is_local:
             return await self._again(row, step, result)
         return result
@@ -172,11 +163,11 @@ class ChargeActivities:
         if counts_as_not_made(reason, waited, patience, cancelled=row.cancel_requested_at is not None):
             # A workflow of an earlier release knows no end of it but a person's.
             failure = not_made("charge") if step.tries is not None else None
-            return _dated(ChargeResult(outcome=ChargeOutcome.NOT_FOUND, failure=failure))
+            return dated(ChargeResult(outcome=ChargeOutcome.NOT_FOUND, failure=failure))
         if not reason:
-            return _dated(ChargeResult(outcome=ChargeOutcome.NOT_FOUND))
+            return dated(ChargeResult(outcome=ChargeOutcome.NOT_FOUND))
         result = ChargeResult(outcome=ChargeOutcome.UNKNOWN, reason=reason)
-        return await self._again(row, step, _dated(result), left=patience - waited)
+        return await self._again(row, step, dated(result), left=patience - waited)
 
     async def _payment(self, step: ChargeStep) -> Payment:
         found = await read.payment(self._database, step.payment_id)
@@ -250,6 +241,19 @@ class ChargeActivities:
         return await self._without_action(row, await self._psp(row).find_charge(lookup, timeout_s=timeout_s))
 
 
-def _dated(result: ChargeResult) -> ChargeResult:
+def capture_request(row: Payment, reference: str | None) -> CaptureRequest:
+    """The request to the PSP for what was marked to be captured."""
+    assert reference is not None, "what is authorised is known by name"
+    assert row.capture_requested_at is not None, "a capture is marked before it is sent"
+    return CaptureRequest(
+        key=capture_key(row.charge.id),
+        charge_id=row.charge.id,
+        reference=reference,
+        amount=row.to_capture,
+        currency=row.currency,
+    )
+
+
+def dated(result: ChargeResult) -> ChargeResult:
     """With its time, by which an unclear answer is counted once, however often it is recorded."""
     return result.model_copy(update={"answered_at": datetime.now(UTC)}) if result.unclear else result

@@ -1,6 +1,7 @@
 """The steps of a payment's saga that write to our own database: each one transaction, each safe to repeat."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeVar
 
 from temporalio import activity
 
@@ -8,7 +9,7 @@ from activities.queues import Queue, on
 from db import risk
 from db.core.database import Database
 from db.core.keyring import Keyring
-from db.hot import end, read
+from db.hot import end, read, rest
 from db.hot.terms import TermsCache
 from db.payment import capture, compensation, lifecycle, settlement
 from db.payment.record import Payment
@@ -36,6 +37,8 @@ from domain.status import Status
 from gateways.protocol import Psp
 from runtime.notifier import CompletionNotifier
 from runtime.recent import RecentPayments
+
+T = TypeVar("T")
 
 
 class PaymentActivities:
@@ -85,6 +88,7 @@ class PaymentActivities:
         """Credit the wallet and post the ledger for one order; the last one ends the payment."""
         ended = await self._at_once(step.payment_id, lambda row: end.settle(self._database, self._terms, row, step))
         if ended is not None:
+            self._recent.moved(ended)
             settled = Settlement(outcome=SettleOutcome.SETTLED, status=ended.status)
         else:
             settled = await self._database.run(lambda c: settlement.settle(c, step))
@@ -95,8 +99,12 @@ class PaymentActivities:
     @on(Queue.OWN)
     async def wait_in_status(self, step: WaitStep) -> WaitState:
         """Let the payment wait; what came for it before this is in the answer."""
-        self._recent.forget(step.payment_id)
-        state = await self._database.run(lambda c: lifecycle.wait_in_status(c, self._keyring, step))
+        rested = await self._at_once(step.payment_id, lambda row: rest.rest(self._database, row, step))
+        if rested is not None:
+            self._recent.moved(rested.payment)
+            state = rested.state
+        else:
+            state = await self._database.run(lambda c: lifecycle.wait_in_status(c, self._keyring, step))
         self._notifier.announce(step.payment_id)
         return state
 
@@ -160,7 +168,11 @@ class PaymentActivities:
     @on(Queue.OWN)
     async def close(self, step: CloseStep) -> Status:
         ended = await self._at_once(step.payment_id, lambda row: end.close(self._database, row, step))
-        status = ended.status if ended is not None else await self._database.run(lambda c: lifecycle.close(c, step))
+        if ended is not None:
+            self._recent.moved(ended)
+            status = ended.status
+        else:
+            status = await self._database.run(lambda c: lifecycle.close(c, step))
         self._notifier.announce(step.payment_id)
         return status
 
@@ -170,20 +182,18 @@ class PaymentActivities:
         """Write down a person's decision, with a name, before it is acted on. Returns why it cannot be, if so."""
         return await self._database.run(lambda c: lifecycle.record_resolution(c, step, self._unit))
 
-    async def _at_once(self, payment_id: str, ending: Callable[[Payment], Awaitable[Payment | None]]) -> Payment | None:
-        """End the payment in one statement, by what is known of it here, or else, or if that is out of date, by what is
-        read. None: under its lock, then."""
+    async def _at_once(self, payment_id: str, step: Callable[[Payment], Awaitable[T | None]]) -> T | None:
+        """Move the payment on in one statement, by what is known of it here, or else, or if that is out of date, by
+        what is read. None: under its lock, then."""
         known = self._recent.known(payment_id)
-        ended = await ending(known) if known is not None else None
-        if ended is None:
+        done = await step(known) if known is not None else None
+        if done is None:
             row = await read.payment(self._database, payment_id)
             assert row is not None, "a workflow starts after its payment's row is committed"
-            ended = await ending(row) if row != known else None
-        if ended is not None:
-            self._recent.ended(ended)
-        else:
+            done = await step(row) if row != known else None
+        if done is None:
             self._recent.forget(payment_id)
-        return ended
+        return done
 
     def _unit(self, row: Payment) -> int:
         """The smallest amount that the payment's PSP can move."""

@@ -29,7 +29,8 @@ async def receive_webhook(
     psp: Annotated[str, Path(examples=["stripe"])], request: Request, runtime: RuntimeOf
 ) -> Response:
     """200 once it is stored, also for a duplicate, an unknown type or object, and what is another account's or of the
-    other mode, which is kept and ignored; 400 when it cannot be trusted or is no event; 503 when it cannot be stored,
+    other mode, which is kept and ignored, and at once for what can never matter: an event about a payment that has
+    ended unpaid which tells of no money; 400 when it cannot be trusted or is no event; 503 when it cannot be stored,
     so that the PSP sends it again."""
     headers = {name.lower(): value for name, value in request.headers.items()}
     await webhook.receive(runtime, psp, await request.body(), headers)

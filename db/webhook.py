@@ -28,6 +28,8 @@ ATTEMPTS_MAX = 20
 
 ENDED = "the payment had ended; nothing to do"
 """The note on an event that its payment does not need any more."""
+HELD = "the payment waits for its capture"
+"""The note on an event that says no more than that it is authorised."""
 
 
 class StoredEvent(Frozen):

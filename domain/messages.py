@@ -7,6 +7,9 @@ from pydantic import Field
 
 from domain.model import Frozen
 
+CAPTURE = "capture"
+"""The reason of a nudge that tells of a capture's request."""
+
 
 class Nudge(Frozen):
     """Something changed at the PSP or a person looked: ask the PSP now."""

@@ -16,7 +16,10 @@ PAYMENT_WORKFLOW = "payment"
 
 
 class PaymentInput(Frozen):
-    """Starts `payment:{payment_id}`, the first time or again from the rows."""
+    """Starts `payment:{payment_id}`, the first time or again from the rows.
+
+    `version` 2: the charge and what a plain answer leads to are one step, and so are a capture and its settlement.
+    """
 
     version: int = 1
     payment_id: str
@@ -174,6 +177,36 @@ class SettleStep(Frozen):
     at: datetime
 
 
+class PayStep(Frozen):
+    """Charge the buyer, and end the payment where the PSP's answer is as plain as most are."""
+
+    payment_id: str
+    at: datetime
+
+
+class Paid(Frozen):
+    """`result`: the PSP's answer. `status`: the payment's, where it has ended as well."""
+
+    result: ChargeResult
+    status: Status | None = None
+
+
+class TakeStep(Frozen):
+    """Capture what was asked for, and settle all orders."""
+
+    payment_id: str
+    at: datetime
+
+
+class Taken(Frozen):
+    """`result`: the PSP's answer when asked for `amount`; None: it was not asked. `status`: the payment's, where it is
+    settled as well."""
+
+    result: ChargeResult | None = None
+    amount: int = 0
+    status: Status | None = None
+
+
 class SettleOutcome(StrEnum):
     SETTLED = "SETTLED"
     CLOSED = "CLOSED"
@@ -238,3 +271,8 @@ class CancelStep(Frozen):
     payment_id: str
     by: str
     at: datetime
+
+
+def failure_of(declined: ChargeResult) -> Failure:
+    """Why a payment that was declined has failed."""
+    return declined.failure or Failure(code="declined", message="The payment was declined.")

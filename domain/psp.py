@@ -351,6 +351,7 @@ class PspEvent(Frozen):
     payout_id: str | None = Field(default=None, description="our payout id, from the object's metadata")
     trace_id: str | None = Field(default=None, description="of a payout: the bank's own reference of it")
     paid: bool = Field(default=False, description="the event says that money was taken")
+    authorized: bool = Field(default=False, description="the event says that the amount is reserved, and no more")
     refund_failed: bool = Field(default=False, description="the event says that a refund did not reach the buyer")
     payout_failed: bool = Field(
         default=False, description="the event says that a payout did not reach, or left, the seller's bank"

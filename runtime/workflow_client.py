@@ -81,6 +81,7 @@ class WorkflowClient:
 
     def _input(self, of: Payment | NewPayment, amount: int, *, confirmed: bool) -> PaymentInput:
         return PaymentInput(
+            version=2,
             payment_id=of.id,
             tenant_id=of.tenant_id,
             psp=of.psp,

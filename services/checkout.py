@@ -20,7 +20,7 @@ from domain.return_url import origin_of, with_ids
 from domain.status import RESTING
 from runtime.wiring import Runtime
 from services.command import Caller, check
-from services.payment import Answer, ended, load, settled
+from services.payment import Answer, ended, latest, load, settled
 from services.waiting import wait_until
 
 
@@ -77,7 +77,7 @@ async def create(runtime: Runtime, caller: Caller, wanted: Checkout, *, request:
                 runtime.pace.started(time.monotonic() - began_s)
             else:
                 runtime.under_way.end(claim.object_id)
-        row = await wait_until(lambda: _known(runtime, claim.object_id), settled, changed=changed, wait_s=wait_s)
+        row = await wait_until(lambda: _known(runtime, claim), settled, changed=changed, wait_s=wait_s)
         if (settled(row) or changed.is_set()) and not claim.replayed:  # the latter since it was read
             runtime.under_way.end(claim.object_id)
     return Answer(row, row, claim.replayed, told)
@@ -155,10 +155,10 @@ async def _store(runtime: Runtime, new: NewPayment, request: Request) -> tuple[C
     return Claim(new.id, replayed=False), runtime.workflow_client.input_of(stored.payment)
 
 
-async def _known(runtime: Runtime, payment_id: str) -> Payment:
-    """As it ended in this process just now, or else as it is read."""
-    known = runtime.recent.known(payment_id)
-    return known if known is not None and ended(known) else await load(runtime.database, payment_id)
+async def _known(runtime: Runtime, claim: Claim) -> Payment:
+    """As it came to rest in this process since it was stored, or as it has ended here; or else as it is read."""
+    known = runtime.recent.known(claim.object_id) if not claim.replayed else None
+    return known if known is not None and settled(known) else await latest(runtime, claim.object_id)
 
 
 async def _start(runtime: Runtime, inp: PaymentInput, checkout_id: str | None) -> bool:

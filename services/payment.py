@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING
 from db import audit_log
 from db.core.database import Connection, Database
 from db.core.idempotency import Request
+from db.hot import capture as hot
 from db.hot import read
 from db.payment import capture as captures
 from db.payment import find as names
-from db.payment import lifecycle, payment
+from db.payment import lifecycle
 from db.payment.record import Payment
 from domain.errors import Conflict, NotFound, Unavailable, Unprocessable
 from domain.ids import CLIENT_ID, payment_workflow_id
 from domain.limits import AmountText, OrderName
-from domain.messages import CancelRequest, Nudge
+from domain.messages import CAPTURE, CancelRequest, Nudge
 from domain.money import MoneyError, parse_major, to_major
 from domain.payment import CancelStep
 from domain.status import RESTING, TERMINAL, Status
@@ -99,6 +100,12 @@ async def load(database: Database, payment_id: str) -> Payment:
     return row
 
 
+async def latest(runtime: Runtime, payment_id: str) -> Payment:
+    """As it ended in this process just now, or else as it is read."""
+    known = runtime.recent.known(payment_id)
+    return known if known is not None and ended(known) else await load(runtime.database, payment_id)
+
+
 def order_called(row: Payment, name: str) -> str | None:
     """Our id of the payment's order that is called `name`, by our id or the client's own."""
     return next((order.id for order in row.orders if name in (order.id, order.payment_order_id)), None)
@@ -149,21 +156,28 @@ async def carry_on(
     request: Request | None,
     wait_s: float,
     repeat: bool = False,
+    at_once: Callable[[], Awaitable[Payment | None]] | None = None,
 ) -> Answer:
     """Mark the row, tell the workflow, and wait `until(found, now)` holds or `wait_s` is over.
 
-    `mark` returns the payment as it was found. What is announced between the mark and the wait is not missed.
+    `mark` returns the payment as it was found; `at_once` does the same in one statement, or returns None and has done
+    nothing. What is announced between the mark and the wait is not missed.
     """
     database = runtime.database
     with runtime.notifier.watch(row.id) as changed:
-        done: Done[Payment] = await once(database, row.tenant_id, request, row.id, mark, repeat=repeat)
+        marked = await at_once() if at_once is not None else None
+        if marked is not None:
+            runtime.recent.note(marked)
+            done = Done(row.id, False, marked)
+        else:
+            done = await once(database, row.tenant_id, request, row.id, mark, repeat=repeat)
         found = done.result if done.result is not None else row
         if not found.open:
             return Answer(found, found, done.replayed, told=True)
         told = await tell(runtime, found, message)
         waits = wait_s if told else 0.0  # nobody works on what nobody was told of
         now = await wait_until(
-            lambda: load(database, row.id), lambda now: until(found, now), changed=changed, wait_s=waits
+            lambda: latest(runtime, row.id), lambda now: until(found, now), changed=changed, wait_s=waits
         )
     return Answer(found, now, done.replayed, told)
 
@@ -260,19 +274,21 @@ async def capture(
     row, _ = await find(runtime.database, caller, name)
     amounts = _amounts(runtime, row, wanted)
 
+    now = datetime.now(UTC)
+
     async def mark(connection: Connection) -> Payment:
-        await captures.request(connection, row.id, amounts, caller.actor, datetime.now(UTC))
-        detail = {"amounts": amounts or "in full"}
-        await audit_log.record(connection, row.tenant_id, caller.actor, "payment.capture", row.id, detail)
-        found = await payment.get(connection, row.id)
-        assert found is not None, "it was locked above"
-        return found
+        return await captures.request(connection, row.id, amounts, caller.actor, now)
+
+    async def at_once() -> Payment | None:
+        if request is None:
+            return None
+        return await hot.request(runtime.database, row, amounts, caller.actor, now, request)
 
     def captured(_: Payment, now: Payment) -> bool:
         return ended(now) or now.status is Status.NEEDS_ATTENTION
 
-    message = Nudge(reason="capture")
-    return await carry_on(runtime, row, mark, message, until=captured, request=request, wait_s=wait_s)
+    message = Nudge(reason=CAPTURE)
+    return await carry_on(runtime, row, mark, message, until=captured, request=request, wait_s=wait_s, at_once=at_once)
 
 
 def _amounts(runtime: Runtime, row: Payment, wanted: CaptureRequest) -> dict[str, int] | None:

@@ -20,7 +20,7 @@ from db.dispute import find as find_dispute
 from db.hot import read
 from db.hot import webhook as hot
 from db.payment import payment
-from db.payment.lifecycle import listens, noted
+from db.payment.lifecycle import is_being_captured, is_held, is_needless, listens, noted
 from db.payment.record import Payment
 from db.payout import payout, trace
 from db.refund import creation, find
@@ -88,7 +88,8 @@ Recipient = ToPayment | ToLateCharge | ToRefund | ToDispute | ToPayout
 
 async def receive(runtime: Runtime, psp: str, body: bytes, headers: dict[str, str]) -> None:
     """Take in what came over HTTP; returns when it is stored, also a duplicate, an unknown type or object, and what is
-    another account's or of the other mode. `headers`: by their names in lower case.
+    another account's or of the other mode. What can never matter is not stored. `headers`: by their names in lower
+    case.
 
     Raises NotFound `psp_not_found`; BadRequest `webhook_…` for what cannot be trusted; Unavailable where it cannot be
     stored, so that the PSP sends it again.
@@ -149,6 +150,8 @@ async def store(connection: Connection, psp: str, event: PspEvent) -> Recipient 
         return await _store_payout(connection, psp, event)
     charge = await webhook.charge_of(connection, psp, event)
     owner = await payment.lock(connection, charge.payment_id) if charge else None
+    if owner is not None and is_needless(owner, event):
+        return None
     known = event.kind is not PspEventKind.OTHER and owner is not None
     # A refund or dispute names the PSP's charge alone, which may be ours though we do not know its name yet.
     early = owner is None and event.kind in (PspEventKind.REFUND, PspEventKind.DISPUTE) and event.charge_reference
@@ -165,6 +168,9 @@ async def store(connection: Connection, psp: str, event: PspEvent) -> Recipient 
         return None
     if event.kind is PspEventKind.CHARGE and event.charge_id == owner.charge.id and owner.charge.reference is None:
         await webhook.name_charge(connection, owner.charge.id, event.reference)
+    if is_held(owner, event):
+        await webhook.processed(connection, stored.id, webhook.HELD)
+        return None
     return await _recipient(connection, owner, stored)
 
 
@@ -211,8 +217,8 @@ async def _payment(connection: Connection, owner: Payment, event: StoredEvent) -
     """The recipient of an event about the payment's charge, or about a refund that is a part of the payment's saga."""
     if owner.open:
         await noted(connection, owner.id)
-        # While it does not listen, its next step reads the event from the inbox.
-        return ToPayment(owner.id, event.id) if listens(owner) else None
+        # While it does not listen, or is about to be captured, its next step reads the event from the inbox.
+        return ToPayment(owner.id, event.id) if listens(owner) and not is_being_captured(owner) else None
     if event.paid and not owner.charge.booked:
         reference = owner.charge.reference if event.refund_failed else event.reference
         return ToLateCharge(owner.id, owner.charge.id, reference) if reference is not None else None

@@ -17,6 +17,7 @@ from activities.refund import RefundActivities
 from activities.risk import RiskActivities
 from activities.seal import SealActivities
 from activities.sweep import Retention, SweepActivities
+from activities.usual import UsualActivities
 from runtime.runs import start_stored_reconciliation
 from runtime.wiring import Runtime, bank_wait_policy
 
@@ -43,8 +44,9 @@ def activity_holders(runtime: Runtime) -> list[object]:
     settings, database, psps = runtime.settings, runtime.database, runtime.psps
     timeout_s = settings.stripe_timeout_s
     within = {"fast_timeout_s": settings.stripe_fast_timeout_s, "timeout_s": timeout_s}
+    charges = ChargeActivities(database, psps, runtime.keyring, runtime.recent, runtime.under_way, **within)
     return [
-        ChargeActivities(database, psps, runtime.keyring, runtime.recent, runtime.under_way, **within),
+        charges,
         PaymentActivities(
             database,
             psps,
@@ -53,6 +55,16 @@ def activity_holders(runtime: Runtime) -> list[object]:
             runtime.recent,
             runtime.notifier,
             send_for_s=runtime.send_for_s,
+        ),
+        UsualActivities(
+            charges,
+            database,
+            psps,
+            runtime.terms,
+            runtime.recent,
+            runtime.notifier,
+            runtime.under_way,
+            fast_timeout_s=settings.stripe_fast_timeout_s,
         ),
         RefundActivities(database, psps, runtime.notifier, send_for_s=runtime.send_for_s, **within),
         DisputeActivities(database, psps, runtime.keyring, timeout_s=timeout_s),

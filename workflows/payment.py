@@ -36,14 +36,17 @@ with workflow.unsafe.imports_passed_through():
         HoldStep,
         PaymentEnd,
         PaymentInput,
+        PayStep,
         ResumeStep,
         Review,
         ReviewStep,
         RiskDecision,
         SettleOutcome,
         SettleStep,
+        TakeStep,
         WaitState,
         WaitStep,
+        failure_of,
     )
     from domain.psp import ChargeOutcome, ChargeResult
     from domain.risk import BLOCKED, REJECTED, ReviewDecision, Stage, Verdict
@@ -101,8 +104,8 @@ class PaymentWorkflow:
     # --- messages ---
 
     @workflow.signal(description="Ask the PSP for the payment's state now; `reason` is for the reader.")
-    def nudge(self, *_: object) -> None:
-        self._messages.nudge()
+    def nudge(self, *inputs: object) -> None:
+        self._messages.nudge_signalled(inputs)
 
     @workflow.signal(description="Undo the payment: it ends CANCELLED with everything refunded, unless it has settled.")
     def cancel(self, *inputs: object) -> None:
@@ -177,27 +180,23 @@ class PaymentWorkflow:
         stopped = await self._may_charge()
         if stopped is not None:
             return stopped
-        result = await self._calls.charge_once(self._charge_step(None))
-        if result.outcome is ChargeOutcome.UNKNOWN:
-            result = await self._resolve_unknown(result)
-        while True:
+        result = await self._first_attempt()
+        while not isinstance(result, PaymentEnd):
             match result.outcome:
                 case ChargeOutcome.SUCCEEDED:
-                    return await self._paid(result)
+                    result = await self._paid(result)
                 case ChargeOutcome.DECLINED:
-                    after = await self._decline(result)
+                    result = await self._decline(result)
                 case ChargeOutcome.VOIDED:
-                    return await self._close(*self._ending(result), result)
+                    result = await self._close(*self._ending(result), result)
                 case ChargeOutcome.NOT_FOUND if result.failure is not None:
                     failure = result.failure if self._messages.cancel is None else None
-                    return await self._close(Status.FAILED, failure, result)
+                    result = await self._close(Status.FAILED, failure, result)
                 case ChargeOutcome.AUTHORIZED if self._inp.authorize_only:
-                    after = await self._authorized(result)
+                    result = await self._authorized(result)
                 case _:
-                    after = await self._wait_for_psp(result)
-            if isinstance(after, PaymentEnd):
-                return after
-            result = after
+                    result = await self._wait_for_psp(result)
+        return result
 
     async def _may_charge(self) -> PaymentEnd | None:
         """Confirmed, and let through by the risk rules. None: go on and charge."""
@@ -292,6 +291,20 @@ class PaymentWorkflow:
                 return await self._calls.commit(PaymentActivities.review_by_default, step, "review: nobody decided")
             await self._messages.wait(gap, state.deadline_at, "a person decides")
 
+    async def _first_attempt(self) -> ChargeResult | PaymentEnd:
+        """Charge the buyer. A plain answer has ended the payment in the same step; of every other one the story decides
+        what follows."""
+        if self._inp.version < 2:
+            result = await self._calls.charge_once(self._charge_step(None))
+        else:
+            paid = await self._calls.charge_and_end(PayStep(payment_id=self._inp.payment_id, at=workflow.now()))
+            result = paid.result
+            if paid.status is not None:
+                self._show(paid.status)
+                failure = failure_of(result) if result.outcome is ChargeOutcome.DECLINED else None
+                return PaymentEnd(status=paid.status, failure=failure)
+        return await self._resolve_unknown(result) if result.outcome is ChargeOutcome.UNKNOWN else result
+
     async def _resolve_unknown(self, result: ChargeResult) -> ChargeResult:
         """The charge was sent, or was not: nobody knows. PENDING until the PSP's word is known, or until the charge
         counts as not made (NOT_FOUND with a failure; see `domain/unknown.py`)."""
@@ -327,7 +340,7 @@ class PaymentWorkflow:
 
     async def _decline(self, result: ChargeResult) -> ChargeResult | PaymentEnd:
         """FAILED is written only once the PSP's object can no longer be paid: it is voided first."""
-        failure = result.failure or Failure(code="declined", message="The payment was declined.")
+        failure = failure_of(result)
         self._if_voided = (Status.FAILED, failure)
         after = await self._void(result)
         gone = after.outcome in (ChargeOutcome.VOIDED, ChargeOutcome.NOT_FOUND)
@@ -377,6 +390,10 @@ class PaymentWorkflow:
                     return newer
             first_look = False
             await self._messages.wait(gap, state.deadline_at, f"next look at {self._inp.psp}")
+            if self._inp.version >= 2 and self._messages.take_capture():
+                after = await self._capture_and_settle(result)
+                if after is not None:
+                    return after
             gap = self._polls.after(gap)
             self._continue_as_new_if_long()
 
@@ -401,11 +418,30 @@ class PaymentWorkflow:
                 return await self._let_go(result, Status.CANCELLED, None)
             case CaptureOutcome.REFUSED:
                 return await self._let_go(result, Status.FAILED, mark.failure)
-        self._amount = mark.amount
+        self._ask_to_capture(mark.amount)
+        return await self._captured(result, await self._calls.capture_once(self._charge_step(result)))
+
+    async def _capture_and_settle(self, result: ChargeResult) -> ChargeResult | PaymentEnd | None:
+        """Take and settle it in one step, as nearly every capture that was requested can be. None: nothing is known to
+        have been captured, and the single steps decide."""
+        step = TakeStep(payment_id=self._inp.payment_id, at=workflow.now())
+        taken = await self._calls.capture_and_settle(step)
+        if taken.result is None:
+            return None
+        self._ask_to_capture(taken.amount)
+        if taken.status is not None:
+            self._show(taken.status)
+            return PaymentEnd(status=taken.status)
+        return await self._captured(result, taken.result)
+
+    def _ask_to_capture(self, amount: int) -> None:
+        self._amount = amount
         self._if_voided = (Status.FAILED, NOT_CAPTURED)
-        taken = await self._calls.capture_once(self._charge_step(result))
+
+    async def _captured(self, held: ChargeResult, taken: ChargeResult) -> ChargeResult | PaymentEnd:
+        """Go on by the PSP's first answer to a capture."""
         if taken.outcome is ChargeOutcome.UNKNOWN:
-            return await self._capture_until_known(result, taken)
+            return await self._capture_until_known(held, taken)
         return await self._capture_refused(taken) if taken.outcome is ChargeOutcome.AUTHORIZED else taken
 
     async def _capture_until_known(self, held: ChargeResult, taken: ChargeResult) -> ChargeResult | PaymentEnd:
@@ -772,10 +808,15 @@ class PaymentWorkflow:
         return True
 
     def _show(self, status: Status) -> None:
-        """Say the status where operators filter; the happy path spends no event on it."""
-        if status is not self._status and not self._in_first_task:
+        """Say the status where operators filter; a payment that goes as planned spends no event on it."""
+        if status is not self._status and not self._in_first_task and not self._is_as_planned(status):
             workflow.upsert_search_attributes([STATUS.value_set(status.value)])
         self._status = status
+
+    def _is_as_planned(self, status: Status) -> bool:
+        """Whether it waits for its capture, or was captured, and never was anything else that had to be said."""
+        is_usual = self._inp.version >= 2 and status in (Status.AUTHORIZED, Status.SUCCESS)
+        return is_usual and workflow.info().typed_search_attributes.get(STATUS) is None
 
     def _as_asked(self, result: ChargeResult) -> bool:
         return (result.amount, result.currency) == (self._amount, self._inp.currency)

@@ -10,7 +10,7 @@ from workflows.inputs import signal_input
 
 with workflow.unsafe.imports_passed_through():
     from domain.decisions import in_words
-    from domain.messages import CancelRequest, Decision, Resolution
+    from domain.messages import CAPTURE, CancelRequest, Decision, Nudge, Resolution
 
 
 class PendingMessages:
@@ -23,9 +23,15 @@ class PendingMessages:
         self.offered: tuple[Decision, ...] | None = None
         """The decisions that work for what a person is asked about now; None: it is not known."""
         self._cancel_was_noticed = False
+        self._capture_requested = False
 
     def nudge(self) -> None:
         self.nudged = True
+
+    def nudge_signalled(self, inputs: tuple[object, ...]) -> None:
+        """The signal `nudge`, whatever came with it."""
+        self.nudged = True
+        self._capture_requested = self._capture_requested or signal_input(Nudge, inputs).reason == CAPTURE
 
     def cancel_signalled(self, inputs: tuple[object, ...]) -> None:
         """The signal `cancel`, whatever came with it."""
@@ -60,6 +66,11 @@ class PendingMessages:
             raise ApplicationError(detail, type="NotOffered")
         if resolution.decision is Decision.REFERENCE and not resolution.reference:
             raise ApplicationError("decision reference needs the PSP's reference.", type="ReferenceMissing")
+
+    def take_capture(self) -> bool:
+        """Whether a capture was requested since this was asked last."""
+        requested, self._capture_requested = self._capture_requested, False
+        return requested
 
     def take_resolution(self) -> Resolution | None:
         resolution, self.resolution = self.resolution, None

@@ -10,7 +10,8 @@ from workflows.calls import Calls, reason
 with workflow.unsafe.imports_passed_through():
     from activities.charge import ChargeActivities
     from activities.refund import RefundActivities
-    from domain.payment import ChargeStep
+    from activities.usual import UsualActivities
+    from domain.payment import ChargeStep, Paid, PayStep, Taken, TakeStep
     from domain.psp import ChargeOutcome, ChargeResult, RefundOutcome, RefundResult
     from domain.refund import RefundStep
 
@@ -25,6 +26,13 @@ class PspCalls(Calls):
             return await self.local(ChargeActivities.charge_once, step, f"charge at {self.psp}")
         except FailureError as error:
             return _unknown(error)
+
+    async def charge_and_end(self, step: PayStep) -> Paid:
+        """In the task; without a status where the answer is not plain, or nothing was written."""
+        try:
+            return await self.local(UsualActivities.charge_and_end, step, f"charge at {self.psp}, settle")
+        except FailureError as error:
+            return Paid(result=_unknown(error))
 
     async def check_charge(self, step: ChargeStep) -> ChargeResult:
         """One look; UNKNOWN when there was no answer: the saga's own timer looks again."""
@@ -58,6 +66,13 @@ class PspCalls(Calls):
     async def capture_until_known(self, step: ChargeStep) -> ChargeResult:
         """UNKNOWN with `again_s`: to be called again after so long."""
         return await self.durable(ChargeActivities.capture_charge, step, f"capture at {self.psp} until known")
+
+    async def capture_and_settle(self, step: TakeStep) -> Taken:
+        """In the task; without a result where that was not done, or not known to be."""
+        try:
+            return await self.local(UsualActivities.capture_and_settle, step, f"capture at {self.psp}, settle")
+        except FailureError:
+            return Taken()
 
     async def refund_once(self, step: RefundStep) -> RefundResult:
         try:

@@ -14,20 +14,21 @@ WITH locked AS (
     FROM untouched WHERE charge.id = :charge_id AND NOT charge.booked
     RETURNING charge.id
 ), ended AS (
-    UPDATE payment_order SET status = :status, failure = :failure::jsonb, version = payment_order.version + 1,
+    UPDATE payment_order SET status = o.to_status, failure = o.failure::jsonb, version = payment_order.version + 1,
         updated_at = :at::timestamptz
-    FROM answered, unnest(:order_id::text[]) AS o(id)
+    FROM answered, unnest(:order_id::text[], :order_to::text[], :order_failure::text[]) AS o(id, to_status, failure)
     WHERE payment_order.id = o.id
 ), history AS (
     INSERT INTO payment_order_transition (tenant_id, payment_id, order_id, from_status, to_status, reason, actor, at)
-    SELECT :tenant_id, :payment_id, o.id, o.status, :status, :reason, 'workflow', :at::timestamptz
-    FROM answered, unnest(:order_id::text[], :order_status::text[]) WITH ORDINALITY AS o(id, status, n)
+    SELECT :tenant_id, :payment_id, o.id, o.from_status, o.to_status, o.reason, 'workflow', :at::timestamptz
+    FROM answered, unnest(:order_id::text[], :order_from::text[], :order_to::text[], :order_reason::text[]) WITH ORDINALITY
+        AS o(id, from_status, to_status, reason, n)
     ORDER BY o.n
 ), events AS (
     INSERT INTO outbox (id, tenant_id, type, schema_version, object_id, payload, at)
-    SELECT e.id, :tenant_id, :event_type, :schema_version::integer, e.object_id, e.payload::jsonb, :at::timestamptz
-    FROM answered, unnest(:event_id::text[], :order_id::text[], :event_payload::text[]) WITH ORDINALITY
-        AS e(id, object_id, payload, n)
+    SELECT e.id, :tenant_id, e.type, :schema_version::integer, e.object_id, e.payload::jsonb, :at::timestamptz
+    FROM answered, unnest(:event_id::text[], :event_type::text[], :order_id::text[], :event_payload::text[])
+        WITH ORDINALITY AS e(id, type, object_id, payload, n)
     ORDER BY e.n
 ), inbox AS (
     -- One that says "paid" is left for the sweeper: it is a late charge.

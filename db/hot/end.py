@@ -9,14 +9,13 @@ from db.core.database import Database
 from db.core.statement import load
 from db.hot.store import compact
 from db.hot.terms import Terms, TermsCache
+from db.hot.transition import Move, values_of
 from db.payment.charge import kept
-from db.payment.payment import TASKS_KEPT, event_data
+from db.payment.payment import TASKS_KEPT
 from db.payment.record import Payment
-from db.payment.settlement import available_at, captured_fee, of_capture
-from domain.events import SCHEMA_VERSION, order_event_type
+from db.payment.settlement import NOT_CAPTURED, available_at, captured_fee, of_capture
 from domain.ids import new_id
 from domain.ledger import Bucket, Transaction, account_kind, wallet_changes
-from domain.model import Failure
 from domain.payment import CloseStep, SettleStep
 from domain.psp import ChargeOutcome, ChargeResult
 from domain.status import Status, can_become
@@ -28,11 +27,12 @@ _CLOSE = load(__package__, "close.sql")
 async def settle(database: Database, cache: TermsCache, row: Payment, step: SettleStep) -> Payment | None:
     """Credit the sellers and post the ledger for all orders of a payment, as it was read. Returns it as it is now;
     None: nothing was written, and the general path decides (`db.payment.settlement`). Raises Unavailable."""
-    if row.order(step.order_id).status is Status.SUCCESS:
+    order = row.order(step.order_id)
+    if order.status is Status.SUCCESS or (not order.open and not order.to_capture):
         return row
     if not _as_usual(row, step):
         return None
-    sellers = list(dict.fromkeys(order.seller_account for order in row.orders))
+    sellers = list(dict.fromkeys(order.seller_account for order in row.orders if order.to_capture))
     terms = await cache.of(database, row.tenant_id, sellers)
     if terms is None:
         return None
@@ -44,19 +44,19 @@ async def settle(database: Database, cache: TermsCache, row: Payment, step: Sett
     if ended is None:
         cache.forget(row.tenant_id, sellers)
         return None
-    of_orders = [
-        {
+    of_orders = {
+        order_id: {
             "captured_amount": captured,
             "captured_fee": fee,
             "pending_amount": pending,
             "available_at": available,
-            "wallet_updated": True,
-            "ledger_updated": True,
+            "wallet_updated": captured > 0,
+            "ledger_updated": captured > 0,
         }
-        for captured, fee, pending, available in zip(
-            *(values[f"order_{name}"] for name in ("captured", "fee", "pending", "available")), strict=True
+        for order_id, captured, fee, pending, available in zip(
+            *(values[f"order_{name}"] for name in ("id", "captured", "fee", "pending", "available")), strict=True
         )
-    ]
+    }
     fee = step.result.fee
     of_charge = {
         "received_amount": step.result.amount,
@@ -64,7 +64,7 @@ async def settle(database: Database, cache: TermsCache, row: Payment, step: Sett
         "fee": fee.model_dump(mode="json") if fee else row.charge.fee,
         "booked": True,
     }
-    return _ended(row, Status.SUCCESS, step.result, ended, of_orders, of_charge)
+    return _ended(row, _settled(row), Status.SUCCESS, step.result, ended, of_orders, of_charge)
 
 
 async def close(database: Database, row: Payment, step: CloseStep) -> Payment | None:
@@ -80,12 +80,12 @@ async def close(database: Database, row: Payment, step: CloseStep) -> Payment | 
         or not all(order.open and can_become(order.status, step.status) for order in row.orders)
     ):
         return None
+    reason = step.failure.code if step.failure else "cancelled"
+    moves = [Move(order, step.status, step.failure, reason) for order in row.orders]
     values = {
-        **_end_values(row, step.status, step.failure),
+        **_end_values(row, moves, step.status),
         "at": step.at,
         "status": step.status.value,
-        "reason": step.failure.code if step.failure else "cancelled",
-        "failure": compact(step.failure.model_dump()) if step.failure else None,
         "outcome": result.outcome.value,
         "reference": result.reference,
         "answer": compact(kept(result)),
@@ -93,7 +93,7 @@ async def close(database: Database, row: Payment, step: CloseStep) -> Payment | 
     ended = await database.one(_CLOSE, **values)
     if ended is None:
         return None
-    return _ended(row, step.status, result, ended, [{"failure": step.failure} for _ in row.orders], {})
+    return _ended(row, moves, step.status, result, ended, {}, {})
 
 
 def _as_usual(row: Payment, step: SettleStep) -> bool:
@@ -106,20 +106,31 @@ def _as_usual(row: Payment, step: SettleStep) -> bool:
         and (result.amount, result.currency) == (row.to_capture, row.currency)
         and (result.fee is None or result.fee.currency == row.currency)
         and all(
-            order.to_capture
-            and not (order.compensating or order.ledger_updated)
-            and can_become(order.status, Status.SUCCESS)
-            for order in row.orders
+            not (order.compensating or order.ledger_updated) and can_become(order.status, to)
+            for order, to, _, _ in _settled(row)
         )
     )
 
 
+def _settled(row: Payment) -> list[Move]:
+    """The end of each order, in the sequence in which the general path ends them: those of which nothing was captured
+    are let go before the others succeed together, or each in its turn."""
+    moves = [
+        Move(order, Status.SUCCESS, None, "settled")
+        if order.to_capture
+        else Move(order, Status.CANCELLED, NOT_CAPTURED, NOT_CAPTURED.code)
+        for order in row.orders
+    ]
+    return moves if row.on_partial_failure == "keep_successful" else sorted(moves, key=lambda m: m.order.to_capture > 0)
+
+
 def _ended(
     row: Payment,
+    moves: Sequence[Move],
     status: Status,
     result: ChargeResult,
     ended: asyncpg.Record,
-    of_orders: Sequence[Mapping[str, Any]],
+    of_orders: Mapping[str, Mapping[str, Any]],
     of_charge: Mapping[str, Any],
 ) -> Payment:
     """The payment as it would be read."""
@@ -130,16 +141,17 @@ def _ended(
         "last_answer_at": ended["answered_at"],
     }
     nothing_left = dict.fromkeys(("next_action", "sealed_action", "deadline_at", "next_check_at"))
+    orders = [
+        order.model_copy(update={"status": to, "failure": failure, **of_orders.get(order.id, {})})
+        for order, to, failure, _ in moves
+    ]
     return row.model_copy(
         update={
             "status": status,
-            "is_payment_done": status is Status.SUCCESS,
+            "is_payment_done": all(order.status is Status.SUCCESS for order in orders),
             "version": row.version + 1,
             "updated_at": ended["updated_at"],
-            "orders": tuple(
-                order.model_copy(update={"status": status, **of_order})
-                for order, of_order in zip(row.orders, of_orders, strict=True)
-            ),
+            "orders": tuple(sorted(orders, key=lambda order: order.position)),
             "charge": row.charge.model_copy(update={**answered, **of_charge}),
             **nothing_left,
         }
@@ -149,34 +161,23 @@ def _ended(
 # --- the values of the statements ---
 
 
-def _end_values(row: Payment, to: Status, failure: Failure | None) -> dict[str, Any]:
-    orders = row.orders
-    return {
-        "payment_id": row.id,
-        "tenant_id": row.tenant_id,
-        "version": row.version,
-        "charge_id": row.charge.id,
-        "order_id": [order.id for order in orders],
-        "order_status": [order.status.value for order in orders],
-        "event_id": [new_id("evt") for _ in orders],
-        "event_type": order_event_type(to),
-        "event_payload": [compact(event_data(order, row.id, order.currency, to, failure)) for order in orders],
-        "schema_version": SCHEMA_VERSION,
-        "resolution": f"ended {to}",
-        "tasks_kept": list(TASKS_KEPT),
-    }
+def _end_values(row: Payment, moves: Sequence[Move], to: Status) -> dict[str, Any]:
+    return {**values_of(row, moves), "resolution": f"ended {to}", "tasks_kept": list(TASKS_KEPT)}
 
 
 def _settle_values(row: Payment, step: SettleStep, terms: Mapping[str, Terms]) -> dict[str, Any]:
-    result = step.result
-    of_orders = [of_capture(row, order, terms[order.seller_account].settlement, result) for order in row.orders]
-    once = {(t.kind, t.source_id): t for transactions in of_orders for t in transactions if t.postings}
+    result, moves = step.result, _settled(row)
+    captured = [order for order in row.orders if order.to_capture]
+    of = {order.id: of_capture(row, order, terms[order.seller_account].settlement, result) for order in captured}
+    once = {(t.kind, t.source_id): t for transactions in of.values() for t in transactions if t.postings}
     card = result.card
+    orders = [move.order for move in moves]
     return {
-        **_end_values(row, Status.SUCCESS, None),
+        **_end_values(row, moves, Status.SUCCESS),
         **_of_ledger(list(once.values())),
         "at": step.at,
         "currency": row.currency,
+        "is_done": len(captured) == len(orders),
         "reference": result.reference,
         "received": result.amount,
         "fee": compact(result.fee.model_dump(mode="json")) if result.fee else None,
@@ -185,11 +186,12 @@ def _settle_values(row: Payment, step: SettleStep, terms: Mapping[str, Terms]) -
         "terms_seller": list(terms),
         "terms_payer": [one.psp_fee_payer for one in terms.values()],
         "terms_days": [one.payout_delay_days for one in terms.values()],
-        "order_captured": [order.to_capture for order in row.orders],
-        "order_fee": [captured_fee(order) for order in row.orders],
-        "order_pending": [sum(wallet_changes(_lines(transactions)).values()) for transactions in of_orders],
+        "order_captured": [order.to_capture for order in orders],
+        "order_fee": [captured_fee(order) for order in orders],
+        "order_pending": [sum(wallet_changes(_lines(of.get(order.id, []))).values()) for order in orders],
         "order_available": [
-            available_at(result, step.at, terms[order.seller_account].settlement) for order in row.orders
+            available_at(result, step.at, terms[order.seller_account].settlement) if order.id in of else None
+            for order in orders
         ],
     }
 

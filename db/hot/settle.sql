@@ -50,22 +50,25 @@ WITH locked AS (
     ON CONFLICT (tenant_id, seller_account, currency)
     DO UPDATE SET pending = wallet.pending + excluded.pending, updated_at = now()
 ), ended AS (
-    UPDATE payment_order SET status = 'SUCCESS', wallet_updated = true, ledger_updated = true, failure = NULL,
-        captured_amount = o.captured, captured_fee = o.fee, pending_amount = o.pending, available_at = o.available_at,
-        version = payment_order.version + 1, updated_at = :at::timestamptz
-    FROM charged, unnest(:order_id::text[], :order_captured::bigint[], :order_fee::bigint[], :order_pending::bigint[],
-        :order_available::timestamptz[]) AS o(id, captured, fee, pending, available_at)
+    -- An order of which nothing is taken is let go, and has no posting.
+    UPDATE payment_order SET status = o.to_status, failure = o.failure::jsonb, wallet_updated = o.captured > 0,
+        ledger_updated = o.captured > 0, captured_amount = o.captured, captured_fee = o.fee, pending_amount = o.pending,
+        available_at = o.available_at, version = payment_order.version + 1, updated_at = :at::timestamptz
+    FROM charged, unnest(:order_id::text[], :order_to::text[], :order_failure::text[], :order_captured::bigint[],
+        :order_fee::bigint[], :order_pending::bigint[], :order_available::timestamptz[])
+        AS o(id, to_status, failure, captured, fee, pending, available_at)
     WHERE payment_order.id = o.id
 ), history AS (
     INSERT INTO payment_order_transition (tenant_id, payment_id, order_id, from_status, to_status, reason, actor, at)
-    SELECT :tenant_id, :payment_id, o.id, o.status, 'SUCCESS', 'settled', 'workflow', :at::timestamptz
-    FROM charged, unnest(:order_id::text[], :order_status::text[]) WITH ORDINALITY AS o(id, status, n)
+    SELECT :tenant_id, :payment_id, o.id, o.from_status, o.to_status, o.reason, 'workflow', :at::timestamptz
+    FROM charged, unnest(:order_id::text[], :order_from::text[], :order_to::text[], :order_reason::text[]) WITH ORDINALITY
+        AS o(id, from_status, to_status, reason, n)
     ORDER BY o.n
 ), events AS (
     INSERT INTO outbox (id, tenant_id, type, schema_version, object_id, payload, at)
-    SELECT e.id, :tenant_id, :event_type, :schema_version::integer, e.object_id, e.payload::jsonb, :at::timestamptz
-    FROM charged, unnest(:event_id::text[], :order_id::text[], :event_payload::text[]) WITH ORDINALITY
-        AS e(id, object_id, payload, n)
+    SELECT e.id, :tenant_id, e.type, :schema_version::integer, e.object_id, e.payload::jsonb, :at::timestamptz
+    FROM charged, unnest(:event_id::text[], :event_type::text[], :order_id::text[], :event_payload::text[])
+        WITH ORDINALITY AS e(id, type, object_id, payload, n)
     ORDER BY e.n
 ), inbox AS (
     UPDATE webhook_inbox SET status = 'PROCESSED', note = 'the payment has ended', processed_at = now()
@@ -77,7 +80,7 @@ WITH locked AS (
     WHERE operator_task.payment_id = :payment_id AND operator_task.closed_at IS NULL
         AND operator_task.kind <> ALL(:tasks_kept::text[])
 )
-UPDATE payment SET status = 'SUCCESS', is_payment_done = true, version = payment.version + 1,
+UPDATE payment SET status = 'SUCCESS', is_payment_done = :is_done::boolean, version = payment.version + 1,
     updated_at = greatest(:at::timestamptz, payment.updated_at),
     card_fingerprint = coalesce(:card_fingerprint::text, payment.card_fingerprint),
     next_action = NULL, sealed_action = NULL, deadline_at = NULL, next_check_at = NULL

@@ -7,7 +7,7 @@ from asyncpg import IntegrityConstraintViolationError
 from db.core.database import Database
 from db.core.statement import load
 from db.hot.store import compact
-from db.webhook import ENDED
+from db.webhook import ENDED, HELD
 from domain.ids import new_id
 from domain.psp import PspEvent, PspEventKind
 
@@ -20,13 +20,15 @@ class Kept(StrEnum):
     RECEIVED = "RECEIVED"
     """It waits in the inbox for the payment's next step."""
     PROCESSED = "PROCESSED"
-    """Its payment had ended."""
+    """Its payment had ended, or waits with what it says."""
     DUPLICATE = "DUPLICATE"
     """It was here already."""
+    NEEDLESS = "NEEDLESS"
+    """It tells of no money, and its payment had ended unpaid: it is not stored."""
 
 
 async def keep(database: Database, psp: str, event: PspEvent) -> Kept | None:
-    """Store an event about a charge that carries our id and whose payment is under way or has ended as the event says.
+    """Store an event about a charge that carries our id and whose payment is under way, or stands as the event says.
     None: nothing was written, and the general path decides (`services.webhook`). Raises Unavailable."""
     if event.kind is not PspEventKind.CHARGE or event.charge_id is None or event.reference is None:
         return None
@@ -44,7 +46,9 @@ async def keep(database: Database, psp: str, event: PspEvent) -> Kept | None:
             reference=event.reference,
             charge_id=event.charge_id,
             paid=event.paid,
-            note=ENDED,
+            authorized=event.authorized,
+            held=HELD,
+            ended=ENDED,
         )
     except IntegrityConstraintViolationError:
         return None  # such as a name of the PSP's that another charge has

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from db import audit_log
 from db.payment import payment
 from db.payment.record import Payment
 from db.schema.merchant import merchant
@@ -20,7 +22,7 @@ async def request(
     connection: AsyncConnection, payment_id: str, amounts: Mapping[str, int] | None, by: str, at: datetime
 ) -> Payment:
     """Mark the wish to capture; `amounts`: our order id → minor units, None for everything, an order that is left out
-    is released. Returns the payment as it was found: its workflow captures.
+    is released. Returns the payment as it is now: its workflow captures.
 
     Raises Conflict `payment_settled`, `payment_not_authorized`, `payment_cancelling`, `capture_requested`;
     Unprocessable `merchant_not_active`.
@@ -34,16 +36,29 @@ async def request(
         raise Conflict("A capture of it was requested already.", code="capture_requested")
     if locked.status is not Status.AUTHORIZED or not locked.capture_by_request:
         raise Conflict(f"The payment is {locked.status}, not AUTHORIZED.", code="payment_not_authorized")
-    wanted = {order.id: order.amount if amounts is None else amounts.get(order.id, 0) for order in locked.orders}
-    refusal = await inactive_seller(connection, locked, [order_id for order_id, amount in wanted.items() if amount])
+    taken = wanted(locked, amounts)
+    refusal = await inactive_seller(connection, locked, [order_id for order_id, amount in taken.items() if amount])
     if refusal is not None:
         raise Unprocessable(refusal.message, code="merchant_not_active")
     for order in locked.orders:
         await connection.execute(
-            update(payment_order).where(payment_order.c.id == order.id).values(capture_amount=wanted[order.id])
+            update(payment_order).where(payment_order.c.id == order.id).values(capture_amount=taken[order.id])
         )
     await payment.touch(connection, locked.id, capture_requested_at=at, capture_requested_by=by)
-    return locked
+    await audit_log.record(connection, locked.tenant_id, by, "payment.capture", locked.id, said(amounts))
+    marked = await payment.get(connection, locked.id)
+    assert marked is not None, "it was locked above"
+    return marked
+
+
+def wanted(row: Payment, amounts: Mapping[str, int] | None) -> dict[str, int]:
+    """The amount to take of each order, by our order id."""
+    return {order.id: order.amount if amounts is None else amounts.get(order.id, 0) for order in row.orders}
+
+
+def said(amounts: Mapping[str, int] | None) -> dict[str, Any]:
+    """The words of the audit log about a capture."""
+    return {"amounts": dict(amounts) if amounts else "in full"}
 
 
 async def mark(connection: AsyncConnection, step: CaptureStep) -> CaptureMark:

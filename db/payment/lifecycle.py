@@ -21,10 +21,12 @@ from db.schema.refund import refund
 from domain.errors import Conflict, Unprocessable
 from domain.messages import Decision, ResolutionStep
 from domain.payment import CancelStep, CloseStep, WaitState, WaitStep
+from domain.psp import ChargeOutcome, PspEvent, PspEventKind
 from domain.status import RESTING, TERMINAL, RefundStatus, Status
 from domain.unknown import TASK_KIND
 
 _ASKED_ABOUT = (RefundStatus.FAILED, RefundStatus.NEEDS_ATTENTION)
+NOTED_AT_REST = "read when the payment came to rest"
 
 
 async def wait_in_status(connection: AsyncConnection, keyring: Keyring, step: WaitStep) -> WaitState:
@@ -64,7 +66,7 @@ async def wait_in_status(connection: AsyncConnection, keyring: Keyring, step: Wa
         await task.open_task(connection, locked.tenant_id, locked.id, step.task, step.detail or step.reason)
     if step.task != TASK_KIND and locked.charge.unknown_count and not (step.result and step.result.unclear):
         await task.close_tasks(connection, locked.id, kind=TASK_KIND, by="workflow", resolution="the PSP has answered")
-    nudged = await payment.inbox_done(connection, locked.id, "read when the payment came to rest")
+    nudged = await payment.inbox_done(connection, locked.id, NOTED_AT_REST)
     return WaitState(
         status=step.status,
         deadline_at=deadline,
@@ -216,6 +218,33 @@ async def record_resolution(
 def listens(row: Payment) -> bool:
     """Whether a message to the payment's workflow is sent as a signal now; else the row is read by its next step."""
     return row.status in RESTING or row.status is Status.NOT_STARTED
+
+
+def is_being_captured(row: Payment) -> bool:
+    """Whether its workflow has been told to capture it: another message would make it ask the PSP twice."""
+    return row.status is Status.AUTHORIZED and row.capture_requested_at is not None and row.cancel_requested_at is None
+
+
+def is_needless(row: Payment, event: PspEvent) -> bool:
+    """Whether nothing can ever come of it: the payment has ended unpaid, and the event tells of no money. Each decline
+    has two of these, the second about our own void."""
+    return (
+        event.kind is PspEventKind.CHARGE
+        and row.status in (Status.FAILED, Status.CANCELLED)
+        and not (event.paid or event.refund_failed or event.refund_id is not None)
+        and (row.charge.id, row.charge.reference) == (event.charge_id, event.reference)
+    )
+
+
+def is_held(row: Payment, event: PspEvent) -> bool:
+    """Whether the payment waits with the very authorisation that the event tells of."""
+    charge = row.charge
+    return (
+        event.authorized
+        and row.status is Status.AUTHORIZED
+        and charge.outcome == ChargeOutcome.AUTHORIZED
+        and (charge.id, charge.reference) == (event.charge_id, event.reference)
+    )
 
 
 async def noted(connection: AsyncConnection, payment_id: str) -> None:

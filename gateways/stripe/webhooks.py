@@ -159,6 +159,7 @@ _PAYOUT_TYPES = {"payout.paid": False, "payout.failed": True, "payout.canceled":
 """What tells something new of a payout, and whether that is that it did not reach, or left, the seller's bank. That it
 was created or is on its way is the answer to our own call, which a message in the midst of it would disturb."""
 
+_AUTHORIZED_TYPE = "payment_intent.amount_capturable_updated"
 _PAID_TYPES = frozenset({"payment_intent.succeeded", "charge.succeeded", "charge.captured"})
 
 
@@ -217,6 +218,7 @@ def read_event(event: Object) -> PspEvent:
         trace_id=trace_of(thing) if thing.get("object") == "payout" else None,
         # charge.succeeded also tells of a mere authorisation, which took nothing yet.
         paid=type_ in _PAID_TYPES and thing.get("captured", True) is True,
+        authorized=type_ == _AUTHORIZED_TYPE and thing.get("status") == "requires_capture",
         payout_failed=kind is PspEventKind.PAYOUT and _PAYOUT_TYPES[type_],
         refund_failed=thing.get("object") == "refund"
         and (thing.get("status") in ("failed", "canceled") or type_ == "refund.failed"),

@@ -245,3 +245,24 @@ async def test_an_event_about_a_payment_that_has_ended_changes_nothing(shop: Sho
     (row,) = await inbox(shop, event)
     assert row["status"] == "PROCESSED"
     assert await shop.payment(payment["id"]) == before
+
+
+async def test_an_event_that_says_no_more_than_authorised_wakes_nobody(shop: Shop) -> None:
+    payment = await shop.paid(shop.checkout(), capture="manual", wait=20)
+    assert payment["status"] == "AUTHORIZED"
+    intent = await shop.paysaga.sandbox.stripe(f"/v1/payment_intents/{await shop.reference(payment['id'])}")
+    event = event_of(intent, type="payment_intent.amount_capturable_updated")
+    assert (await deliver(shop, event)).status_code == 200
+    (row,) = await inbox(shop, event)
+    assert (row["status"], row["note"]) == ("PROCESSED", "the payment waits for its capture")
+    history = await shop.paysaga.temporal.get_workflow_handle(f"payment:{payment['id']}").fetch_history()
+    assert not [e for e in history.events if e.HasField("workflow_execution_signaled_event_attributes")]
+
+
+async def test_an_event_that_tells_of_no_money_about_a_payment_that_ended_unpaid_is_not_kept(shop: Shop) -> None:
+    payment = await shop.paid(shop.checkout(), "pm_card_chargeDeclined")
+    assert payment["status"] == "FAILED"
+    intent = await shop.paysaga.sandbox.stripe(f"/v1/payment_intents/{await shop.reference(payment['id'])}")
+    event = event_of(intent, type="payment_intent.canceled")
+    assert (await deliver(shop, event)).status_code == 200
+    assert await inbox(shop, event) == []

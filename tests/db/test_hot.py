@@ -7,6 +7,7 @@ import json
 import random
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -346,7 +347,9 @@ async def test_both_ways_close_with_the_same_rows(books: Books) -> None:
 # --- the guards ---
 
 
-async def usual(books: Books, name: str) -> tuple[NewPayment, Payment]:
+async def usual(
+    books: Books, name: str, *, authorize_only: bool = False, capture_by_request: bool = False
+) -> tuple[NewPayment, Payment]:
     """A checkout of two orders, stored in one statement."""
     terms: MerchantTerms = {"fee_percent": Decimal(3), "fee_fixed": Decimal(0)}
     await books.sellers({f"{seller}-{name}": terms for seller in ("anna", "bo")})
@@ -361,7 +364,8 @@ async def usual(books: Books, name: str) -> tuple[NewPayment, Payment]:
         email=f"{name}@example.com",
         orders=orders,
         confirmed=True,
-        authorize_only=False,
+        authorize_only=authorize_only,
+        capture_by_request=capture_by_request,
         return_url="",
     )
     return new, await books.stored(new)
@@ -489,6 +493,16 @@ async def test_what_has_not_seen_a_webhook_is_not_written(books: Books, settled:
     """Both have begun when the lock that they wait for is given back: the webhook is first, and the other does not see
     it. `at_once`: it is kept in one statement."""
     _, row = await usual(books, f"crossed-{settled}-{at_once}")
+    async with webhook_first(books, row, at_once=at_once):
+        ending = asyncio.create_task(ends(books, row, settled=settled))
+    assert await ending is None
+    assert (await books.read(row.id)).status is Status.EXECUTING
+    assert await ends(books, row, settled=settled), "the second time it is seen"
+
+
+@asynccontextmanager
+async def webhook_first(books: Books, row: Payment, *, at_once: bool) -> AsyncIterator[None]:
+    """While the payment is locked a webhook waits for it, and behind that one statement, which the block begins."""
     event = event_of(row)
     async with books.owner.transaction():
         await books.owner.execute("SELECT FROM payment WHERE id = $1 FOR UPDATE", row.id)
@@ -498,12 +512,9 @@ async def test_what_has_not_seen_a_webhook_is_not_written(books: Books, settled:
             else books.database.run(lambda c: service.store(c, row.psp, event))
         )
         await eventually(lambda: _are_waiting(books, 1), what="the webhook waits")
-        ending = asyncio.create_task(ends(books, row, settled=settled))
+        yield
         await eventually(lambda: _are_waiting(books, 2), what="the other waits behind it")
     assert await keeping is (Kept.RECEIVED if at_once else None)
-    assert await ending is None
-    assert (await books.read(row.id)).status is Status.EXECUTING
-    assert await ends(books, row, settled=settled), "the second time it is seen"
 
 
 async def _are_waiting(books: Books, number: int) -> bool:

@@ -47,6 +47,36 @@ async def test_a_happy_payment_costs_one_task_two_commits_and_one_call(shop: Sho
     assert len((await shop.paysaga.sandbox.log(checkout)).requests) == 1
 
 
+async def test_an_authorised_payment_that_is_captured_costs_two_tasks_and_three_writes(shop: Shop) -> None:
+    """Stored, authorised, asked for, captured and settled; one order of two is taken in part, the other let go."""
+    checkout = shop.checkout()
+    payment = await shop.paid(checkout, capture="manual", orders=[("anna", "200.00"), ("bo", "300.00")])
+    assert payment["status"] == "AUTHORIZED"
+    part = {"payment_orders": [{"payment_order_id": f"{checkout}-1", "amount": "150.00"}]}
+    captured = (await shop.post(f"/v1/payments/{payment['id']}/capture", part)).raise_for_status().json()
+    assert [order["status"] for order in captured["payment_orders"]] == ["SUCCESS", "CANCELLED"]
+    history = await history_of(shop, payment["id"])
+    kinds = [EventType.Name(event.event_type).removeprefix("EVENT_TYPE_") for event in history.events]
+    if kinds.count("MARKER_RECORDED") == 3 and "ACTIVITY_TASK_SCHEDULED" not in kinds:  # no webhook came in between
+        assert kinds.count("WORKFLOW_TASK_COMPLETED") == 2, kinds
+        assert len(kinds) <= 14, kinds
+        version = await shop.paysaga.sql("SELECT version FROM payment WHERE id = $1", payment["id"])
+        assert version[0]["version"] == 3, "written three times after it was stored"
+    assert "UPSERT_WORKFLOW_SEARCH_ATTRIBUTES" not in kinds, kinds
+    log = await shop.paysaga.sandbox.log(checkout)
+    assert (log.charged, log.sent("payment_intents.capture")) == ([15000], 1)
+
+
+async def test_a_declined_payment_costs_one_task_two_commits_and_two_calls(shop: Shop) -> None:
+    checkout = shop.checkout()
+    payment = await shop.paid(checkout, "pm_card_chargeDeclined")
+    assert payment["status"] == "FAILED"
+    kinds = [EventType.Name(event.event_type) for event in (await history_of(shop, payment["id"])).events]
+    assert len(kinds) <= 8, kinds  # 7, unless the sandbox's webhook came between the void and the end
+    assert len(await commits_of(shop, payment["id"])) <= 2
+    assert len((await shop.paysaga.sandbox.log(checkout)).requests) == 2
+
+
 async def test_the_token_and_the_email_are_in_no_history_and_not_in_clear_in_the_database(shop: Shop) -> None:
     payment = await shop.paid(shop.checkout(), "pm_card_visa")
     text = (await history_of(shop, payment["id"])).to_json()

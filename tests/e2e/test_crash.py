@@ -105,6 +105,36 @@ async def test_killed_between_charge_and_settlement(paysaga: Deployment, shop: S
     assert await shop.kinds(payment["id"]) == ["capture", "psp_fee"]
 
 
+async def captured(paysaga: Deployment, shop: Shop, operation: str) -> tuple[str, str, str]:
+    """A payment whose capture, or the void of whose decline, hangs at the PSP; its id, its checkout and the hold."""
+    checkout = shop.checkout()
+    hold = await paysaga.sandbox.fault(operation, "hold_after", checkout=checkout)
+    if operation == "payment_intents.cancel":
+        payment = (await shop.pay(checkout, "pm_card_chargeDeclined", wait=0)).json()
+    else:
+        payment = await shop.paid(checkout, capture="manual", wait=20)
+        (await shop.post(f"/v1/payments/{payment['id']}/capture", {}, wait=0)).raise_for_status()
+    await paysaga.sandbox.struck(hold)
+    return payment["id"], checkout, hold
+
+
+@pytest.mark.parametrize(
+    ("operation", "status"), [("payment_intents.capture", "SUCCESS"), ("payment_intents.cancel", "FAILED")]
+)
+async def test_killed_around_a_capture_or_the_void_of_a_decline(
+    paysaga: Deployment, shop: Shop, operation: str, status: str
+) -> None:
+    """Once the PSP has done it, and again where its answer waits to be written down."""
+    first, checkout, _ = await captured(paysaga, shop, operation)
+    await restart(paysaga)
+    second, other, hold = await captured(paysaga, shop, operation)
+    await killed_while_booking(paysaga, second, hold)
+    for payment_id, name in ((first, checkout), (second, other)):
+        assert (await shop.until(payment_id))["status"] == status
+        assert (await paysaga.sandbox.log(name)).charged == ([50000] if status == "SUCCESS" else [])
+        assert await shop.kinds(payment_id) == (["capture", "psp_fee"] if status == "SUCCESS" else [])
+
+
 RULES = {"rules": [{"name": "large", "type": "amount", "currency": "INR", "above": "9000.00", "then": "review"}]}
 
 

@@ -230,6 +230,20 @@ def test_what_events_are_about(
 
 
 @pytest.mark.parametrize(
+    ("kind_of_event", "status", "authorized"),
+    [
+        ("payment_intent.amount_capturable_updated", "requires_capture", True),
+        ("payment_intent.amount_capturable_updated", "succeeded", False),  # told after it was captured
+        ("payment_intent.amount_capturable_updated", None, False),
+        ("payment_intent.succeeded", "requires_capture", False),
+    ],
+)
+def test_an_event_that_says_no_more_than_authorised(kind_of_event: str, status: str | None, authorized: bool) -> None:
+    body = json.dumps(event({**INTENT, "status": status}, type=kind_of_event)).encode()
+    assert build().read_webhook(body, signed(body)).authorized is authorized
+
+
+@pytest.mark.parametrize(
     ("metadata", "refund_id", "charge_id"),
     [
         ({"paysaga_refund": "rf_1", "paysaga_charge": "ch_1"}, "rf_1", "ch_1"),
