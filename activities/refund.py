@@ -8,11 +8,13 @@ from temporalio import activity
 from activities.heartbeat import heartbeating
 from activities.queues import Queue, on
 from activities.retry import SHORT, retry_delay, try_again
-from db.core.database import Database, clock
+from db.core.database import Database
 from db.hot import read
+from db.hot import refund as hot
+from db.hot.refund import OpenRefund
 from db.payment import compensation
 from db.payment.record import Payment
-from db.refund import attempt, booking, find
+from db.refund import attempt, booking
 from db.refund.record import Refund
 from domain.ids import refund_key
 from domain.late_charge import LateChargeStep
@@ -22,6 +24,7 @@ from domain.refund import BookRefundStep, RefundState, RefundStep
 from domain.unknown import DEAD_KEYS, counts_as_not_made, not_made
 from gateways.protocol import Psp
 from runtime.notifier import CompletionNotifier
+from runtime.recent import RecentRefunds
 
 
 class RefundActivities:
@@ -31,6 +34,7 @@ class RefundActivities:
         self,
         database: Database,
         psps: Mapping[str, Psp],
+        recent: RecentRefunds,
         notifier: CompletionNotifier,
         *,
         fast_timeout_s: float,
@@ -39,6 +43,7 @@ class RefundActivities:
     ) -> None:
         self._database = database
         self._psps = psps
+        self._recent = recent
         self._notifier = notifier
         self._fast_timeout_s = fast_timeout_s
         self._timeout_s = timeout_s
@@ -53,9 +58,13 @@ class RefundActivities:
     @on(Queue.OWN)
     async def refund_once(self, step: RefundStep) -> RefundResult:
         """The first request, as a local activity: one call, bounded below its own timeout, which RETURNS unknown."""
-        row, owner = await self._read(step)
-        asked_at = await self._database.read(clock)
-        result = await self._send_or_look(row, owner, asked_at, self._fast_timeout_s)
+        stored = self._recent.to_send(step.refund_id)
+        if stored is not None:
+            asked_at = stored.refund.created_at  # nothing has been said about it before that
+            result = await self._send(stored.refund, stored.owner, self._fast_timeout_s)
+        else:
+            row, owner, asked_at = await self._read(step)
+            result = await self._send_or_look(row, owner, asked_at, self._fast_timeout_s)
         return result.model_copy(update={"asked_at": asked_at})
 
     @activity.defn
@@ -67,8 +76,7 @@ class RefundActivities:
         can be asked for; what has to be made whatever it takes waits for a person, who can have it tried again.
 
         Long gaps are the workflow's: then UNKNOWN is returned with `again_s`."""
-        row, owner = await self._read(step)
-        asked_at = await self._database.read(clock)
+        row, owner, asked_at = await self._read(step)
         result = await self._send_or_look(row, owner, asked_at, self._timeout_s)
         left: timedelta | None = None
         dead = result.reason if result.outcome is RefundOutcome.UNKNOWN and result.reason in DEAD_KEYS else None
@@ -102,8 +110,7 @@ class RefundActivities:
     @heartbeating
     async def check_refund(self, step: RefundStep) -> RefundResult:
         """Poll a refund; UNKNOWN means look again later."""
-        row, owner = await self._read(step)
-        asked_at = await self._database.read(clock)
+        row, owner, asked_at = await self._read(step)
         if row.reference is not None:
             result = await self._psps[owner.psp].retrieve_refund(row.reference, timeout_s=self._timeout_s)
         else:
@@ -113,12 +120,26 @@ class RefundActivities:
     @activity.defn
     @on(Queue.OWN)
     async def book_refund(self, step: BookRefundStep) -> RefundState:
-        row, owner = await self._read(step)
-        unit = self._psps[owner.psp].unit(owner.currency)
-        state = await self._database.run(lambda c: booking.book(c, step, unit))
-        self._notifier.announce(row.payment_id)
-        self._notifier.announce(row.id)
+        known = self._recent.known(step.refund_id)
+        ended = await hot.settle(self._database, known, step) if known is not None else None
+        if ended is not None:
+            self._recent.ended(ended)
+            payment_id, state = ended.owner.id, _state(ended)
+        else:
+            self._recent.forget(step.refund_id)
+            payment_id, state = await self._book(step)
+        self._notifier.announce(payment_id)
+        self._notifier.announce(step.refund_id)
         return state
+
+    async def _book(self, step: BookRefundStep) -> tuple[str, RefundState]:
+        """By what is read, at once or else under the payment's lock. Returns the payment's id as well."""
+        row, owner, _ = await self._read(step)
+        ended = await hot.settle_as_read(self._database, row, owner, step)
+        if ended is not None:
+            return owner.id, _state(ended)
+        unit = self._psps[owner.psp].unit(owner.currency)
+        return owner.id, await self._database.run(lambda c: booking.book(c, owner.id, step, unit))
 
     @activity.defn
     @on(Queue.OWN)
@@ -126,11 +147,12 @@ class RefundActivities:
         """A person wants a failed refund tried again: a new attempt with a key of its own."""
         await self._database.run(lambda c: attempt.next_attempt(c, step.refund_id, self._send_for_s))
 
-    async def _read(self, step: RefundStep | BookRefundStep) -> tuple[Refund, Payment]:
-        row = await self._database.read(lambda c: find.get(c, step.refund_id))
+    async def _read(self, step: RefundStep | BookRefundStep) -> tuple[Refund, Payment, datetime]:
+        """The refund, its payment, and the time at which they were read, on the database's clock."""
+        row, now = await read.refund(self._database, step.refund_id)
         owner = await read.payment(self._database, row.payment_id)
         assert owner is not None, "a refund has a payment"
-        return row, owner
+        return row, owner, now
 
     async def _find(self, row: Refund, owner: Payment, timeout_s: float) -> RefundResult:
         key = refund_key(row.id, row.attempt)
@@ -143,6 +165,10 @@ class RefundActivities:
             return await psp.retrieve_refund(row.reference, timeout_s=timeout_s)
         if asked_at >= row.send_until:
             return await self._find(row, owner, timeout_s)
+        return await self._send(row, owner, timeout_s)
+
+    async def _send(self, row: Refund, owner: Payment, timeout_s: float) -> RefundResult:
+        psp = self._psps[owner.psp]
         request = RefundRequest(
             key=refund_key(row.id, row.attempt),
             refund_id=row.id,
@@ -159,6 +185,10 @@ class RefundActivities:
             found = await self._find(row, owner, timeout_s)
             return result if found.outcome is RefundOutcome.NOT_FOUND else found
         return result
+
+
+def _state(ended: OpenRefund) -> RefundState:
+    return RefundState(status=ended.refund.status, payment_status=ended.owner.status, ended=True, offered=())
 
 
 def _charge_reference(owner: Payment) -> str:

@@ -31,6 +31,9 @@ ENDED = "the payment had ended; nothing to do"
 HELD = "the payment waits for its capture"
 """The note on an event that says no more than that it is authorised."""
 
+REFUND_ENDED = "the refund had ended; nothing to do"
+"""The note on an event that its refund does not need any more."""
+
 
 class StoredEvent(Frozen):
     """An event of the inbox, without its payload; `payment_id`, `charge_id` and `payout_id` are None while nothing of

@@ -19,7 +19,7 @@ from gateways.protocol import Psp, PspAccount
 from gateways.registry import open_psp
 from runtime.notifier import CompletionNotifier
 from runtime.pace import Pace
-from runtime.recent import RecentPayments
+from runtime.recent import RecentPayments, RecentRefunds
 from runtime.temporal import connect
 from runtime.under_way import UnderWay
 from runtime.workflow_client import WorkflowClient
@@ -56,6 +56,7 @@ class Runtime:
     notifier: CompletionNotifier
     under_way: UnderWay
     recent: RecentPayments
+    recent_refunds: RecentRefunds
     terms: TermsCache
     pace: Pace
 
@@ -125,6 +126,7 @@ async def open_runtime(
             notifier=CompletionNotifier(under_way),
             under_way=under_way,
             recent=RecentPayments(),
+            recent_refunds=RecentRefunds(),
             terms=TermsCache(),
             pace=Pace(settings.api_payments_max),
         )

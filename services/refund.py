@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 from db import audit_log
 from db.core.database import Connection, Database
 from db.core.idempotency import Request
+from db.hot import read
+from db.hot import refund as hot
+from db.hot.refund import OpenRefund
 from db.payment.record import Payment
 from db.refund import creation
 from db.refund import find as refunds
@@ -18,11 +21,10 @@ from db.refund.record import Refund
 from domain.errors import NotFound, Unavailable, Unprocessable
 from domain.ids import CLIENT_ID, new_id
 from domain.limits import RefundReason
-from domain.money import to_major
 from domain.status import RefundStatus
 from services import access
 from services import payment as payments
-from services.command import Caller, check, once
+from services.command import Caller, Done, check, once
 from services.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -88,15 +90,7 @@ async def create(
     """
     row, order_id = await payments.find(runtime.database, caller, name)
     new = _checked(runtime, caller, row, order_id, wanted)
-    now = datetime.now(UTC)
-
-    async def store(connection: Connection) -> Refund:
-        made = await creation.request(connection, new, now)
-        detail = {"payment": row.id, "amount": to_major(made.amount, made.currency), "currency": made.currency}
-        await audit_log.record(connection, row.tenant_id, caller.actor, "refund.create", made.id, detail)
-        return made
-
-    done = await once(runtime.database, row.tenant_id, request, new.id, store)
+    done = await _store(runtime, caller, row, new, request)
     refund_id = done.object_id
     with runtime.notifier.watch(refund_id) as changed:
         made = done.result if done.result is not None else await _load(runtime, refund_id)
@@ -104,7 +98,8 @@ async def create(
         if done.replayed:
             changed.set()
         waits = wait_s if told else 0.0  # nobody works on what nobody was told of
-        made = await wait_until(lambda: _load(runtime, refund_id), _answered, changed=changed, wait_s=waits)
+        look = _load if done.replayed else _known
+        made = await wait_until(lambda: look(runtime, refund_id), _answered, changed=changed, wait_s=waits)
     return RefundAnswer(made, row, done.replayed, told)
 
 
@@ -132,8 +127,37 @@ def _checked(runtime: Runtime, caller: Caller, row: Payment, order_id: str | Non
     )
 
 
+async def _store(
+    runtime: Runtime, caller: Caller, row: Payment, new: NewRefund, request: Request | None
+) -> Done[Refund]:
+    """Store it, or find what the key stored before. Raises as `db.refund.creation.request`."""
+    now = datetime.now(UTC)
+    if request is not None and caller.seller_account is None:  # whose sees all of the payment
+        stored = await hot.store(runtime.database, runtime.terms, row, new, request, now)
+        if isinstance(stored, OpenRefund):
+            runtime.recent_refunds.keep(stored)
+            return Done(new.id, replayed=False, result=stored.refund)
+        if stored is not None:
+            return Done(stored.object_id, replayed=True, result=None)
+
+    async def work(connection: Connection) -> Refund:
+        made = await creation.request(connection, new, now)
+        await audit_log.record(connection, made.tenant_id, caller.actor, "refund.create", made.id, creation.said(made))
+        return made
+
+    return await once(runtime.database, row.tenant_id, request, new.id, work)
+
+
 async def _load(runtime: Runtime, refund_id: str) -> Refund:
-    return await runtime.database.read(lambda c: refunds.get(c, refund_id))
+    made, _ = await read.refund(runtime.database, refund_id)
+    return made
+
+
+async def _known(runtime: Runtime, refund_id: str) -> Refund:
+    """As it ended in this process just now, or else as it is read. It may come back one day: a replayed request reads
+    it."""
+    known = runtime.recent_refunds.known(refund_id)
+    return known.refund if known is not None and known.refund.ended else await _load(runtime, refund_id)
 
 
 def _answered(made: Refund) -> bool:

@@ -257,7 +257,7 @@ async def _refund(
     if counted_as_not_made and not event.refund_failed:
         # It was made after all: ours has ended and its funds are released, so it is booked like one that the PSP made.
         return await _refund_made_at_psp(connection, owner, event)
-    await webhook.processed(connection, event.id, "the refund had ended; nothing to do")
+    await webhook.processed(connection, event.id, webhook.REFUND_ENDED)
     return None
 
 

@@ -66,7 +66,9 @@ def activity_holders(runtime: Runtime) -> list[object]:
             runtime.under_way,
             fast_timeout_s=settings.stripe_fast_timeout_s,
         ),
-        RefundActivities(database, psps, runtime.notifier, send_for_s=runtime.send_for_s, **within),
+        RefundActivities(
+            database, psps, runtime.recent_refunds, runtime.notifier, send_for_s=runtime.send_for_s, **within
+        ),
         DisputeActivities(database, psps, runtime.keyring, timeout_s=timeout_s),
         RiskActivities(database, psps, runtime.keyring, look_timeout_s=settings.stripe_look_timeout_s),
         PayoutActivities(

@@ -7,6 +7,7 @@ import asyncpg
 
 from db.core.database import Database
 from db.core.statement import load
+from db.hot import ledger
 from db.hot.store import compact
 from db.hot.terms import Terms, TermsCache
 from db.hot.transition import Move, values_of
@@ -14,8 +15,7 @@ from db.payment.charge import kept
 from db.payment.payment import TASKS_KEPT
 from db.payment.record import Payment
 from db.payment.settlement import NOT_CAPTURED, available_at, captured_fee, of_capture
-from domain.ids import new_id
-from domain.ledger import Bucket, Transaction, account_kind, wallet_changes
+from domain.ledger import Bucket, Transaction, wallet_changes
 from domain.payment import CloseStep, SettleStep
 from domain.psp import ChargeOutcome, ChargeResult
 from domain.status import Status, can_become
@@ -142,7 +142,9 @@ def _ended(
     }
     nothing_left = dict.fromkeys(("next_action", "sealed_action", "deadline_at", "next_check_at"))
     orders = [
-        order.model_copy(update={"status": to, "failure": failure, **of_orders.get(order.id, {})})
+        order.model_copy(
+            update={"status": to, "failure": failure, "version": order.version + 1, **of_orders.get(order.id, {})}
+        )
         for order, to, failure, _ in moves
     ]
     return row.model_copy(
@@ -201,21 +203,10 @@ def _lines(transactions: Sequence[Transaction]) -> list[Any]:
 
 
 def _of_ledger(transactions: Sequence[Transaction]) -> dict[str, Any]:
-    ids = [new_id("lt") for _ in transactions]
-    lines = [(i, line) for i, t in zip(ids, transactions, strict=True) for line in t.postings]
-    accounts = sorted({line.account for _, line in lines})
     changes = wallet_changes(_lines(transactions))
     assert all(bucket is Bucket.PENDING for _, _, bucket in changes), "a settlement credits what is pending"
     return {
-        "transaction_id": ids,
-        "transaction_kind": [t.kind.value for t in transactions],
-        "transaction_source": [t.source_id for t in transactions],
-        "transaction_order": [t.payment_order_id for t in transactions],
-        "account_name": accounts,
-        "account_kind": [account_kind(name).value for name in accounts],
-        "line_transaction": [i for i, _ in lines],
-        "line_account": [line.account for _, line in lines],
-        "line_amount": [line.amount for _, line in lines],
+        **ledger.values(transactions),
         "wallet_seller": [seller for seller, _, _ in changes],
         "wallet_pending": list(changes.values()),
     }

@@ -70,7 +70,10 @@ async def rest(database: Database, row: Payment, step: WaitStep) -> Rested | Non
             "updated_at": written["updated_at"],
             "deadline_at": deadline,
             "next_check_at": next_check,
-            "orders": tuple(order.model_copy(update={"status": step.status, "failure": None}) for order in row.orders),
+            "orders": tuple(
+                order.model_copy(update={"status": step.status, "failure": None, "version": order.version + 1})
+                for order in row.orders
+            ),
             "charge": row.charge.model_copy(update=charge),
             **no_action,
         }

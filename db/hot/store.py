@@ -197,6 +197,7 @@ _NOT_YET_OF_ORDER: dict[str, Any] = {
     "dispute_status": None,
     "available_at": None,
     "released_at": None,
+    "version": 0,
 }
 _NOT_YET_OF_CHARGE: dict[str, Any] = {
     "outcome": None,

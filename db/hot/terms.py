@@ -23,6 +23,7 @@ class Terms(Frozen):
     fee_fixed: Decimal
     psp_fee_payer: str
     payout_delay_days: int
+    platform_fee_on_refund: str
 
     @property
     def fee(self) -> FeeRule:
@@ -54,6 +55,10 @@ class TermsCache:
                 self._kept.popitem(last=False)
         found = {seller: self._kept[tenant_id, seller] for seller in sellers if (tenant_id, seller) in self._kept}
         return found if len(found) == len(set(sellers)) else None
+
+    def known(self, tenant_id: str, seller: str) -> Terms | None:
+        """The terms of a seller, if they are here."""
+        return self._kept.get((tenant_id, seller))
 
     def forget(self, tenant_id: str, sellers: Collection[str]) -> None:
         """They may have changed: they are read again."""

@@ -4,11 +4,11 @@ One row per order and refund or dispute. It is covered from what the order left 
 available, then on credit (the receivable). All of it runs under the payment's lock.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import func, insert, select, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db.ledger import posting as ledger
@@ -53,32 +53,47 @@ def shares(payment: Payment, amount: int, currency: str, unit: int) -> list[tupl
 # --- refunds ---
 
 
-async def fee_to_return(connection: AsyncConnection, order: Order, amount: int) -> int:
-    """The platform's fee that goes back with a refund of `amount`, where the merchant's terms say so.
+class RefundTerms(NamedTuple):
+    """`fee`: of the platform's fee, what goes back with a refund; `may_owe`: whether the seller may go into debt for
+    it, a setting of the merchant's, and never once it is closed."""
 
-    In proportion to all live refunds of the order together, less what they return already: so the parts of several
-    partial refunds end at exactly the fee, whatever each was rounded to.
-    """
-    terms = await connection.scalar(
-        select(merchant.c.platform_fee_on_refund).where(
-            merchant.c.tenant_id == order.tenant_id, merchant.c.seller_account == order.seller_account
+    fee: int
+    may_owe: bool
+
+
+async def refund_terms(connection: AsyncConnection, order: Order, amount: int) -> RefundTerms:
+    """The seller's terms for a refund of `amount`."""
+    live = (
+        select(
+            func.coalesce(func.sum(reserve.c.amount), 0).label("amount"),
+            func.coalesce(func.sum(reserve.c.platform_fee), 0).label("fee"),
         )
+        .join(refund_table, refund_table.c.id == reserve.c.source_id)
+        .where(reserve.c.payment_id == order.payment_id, reserve.c.order_id == order.id, reserve.c.status != "RELEASED")
+        .subquery()
     )
+    may_owe = merchant.c.allow_negative_balance.is_(True) & (merchant.c.status != "CLOSED")
+    query = (
+        select(merchant.c.platform_fee_on_refund.label("terms"), may_owe.label("may_owe"), live)
+        .select_from(merchant.join(live, true()))
+        .where(merchant.c.tenant_id == order.tenant_id, merchant.c.seller_account == order.seller_account)
+    )
+    row = (await connection.execute(query)).one()
+    fee = fee_due(order, row.terms, amount, refunded=int(row.amount), returned=int(row.fee))
+    return RefundTerms(fee, row.may_owe)
+
+
+def fee_due(order: Order, terms: str, amount: int, *, refunded: int, returned: int) -> int:
+    """The platform's fee that goes back with a refund of `amount`, where the merchant's terms say so; the order's live
+    refunds are `refunded` together, and `returned` of the fee goes back with them.
+
+    In proportion to all of them together, less what they return already: so the parts of several partial refunds end at
+    exactly the fee, whatever each was rounded to.
+    """
     if terms != "returned":
         return 0
-    row = (
-        await connection.execute(
-            select(
-                func.coalesce(func.sum(reserve.c.amount), 0).label("amount"),
-                func.coalesce(func.sum(reserve.c.platform_fee), 0).label("fee"),
-            )
-            .join(refund_table, refund_table.c.id == reserve.c.source_id)
-            .where(reserve.c.order_id == order.id, reserve.c.status != "RELEASED")
-        )
-    ).one()
-    refunded = min(int(row.amount) + amount, order.captured_amount)
-    due = order.captured_fee * refunded // order.captured_amount
-    return max(0, min(due - int(row.fee), amount))
+    due = order.captured_fee * min(refunded + amount, order.captured_amount) // order.captured_amount
+    return max(0, min(due - returned, amount))
 
 
 async def for_refund(
@@ -200,8 +215,12 @@ async def return_reserve(
 
 
 async def _cover(connection: AsyncConnection, order: Order, needed: int) -> dict[Bucket, int]:
-    """The part of `needed` that the seller has: in this order's part of pending, then in available."""
     balance = await wallet.lock(connection, order.tenant_id, order.seller_account, order.currency)
+    return cover(order, balance, needed)
+
+
+def cover(order: Order, balance: Mapping[Bucket, int], needed: int) -> dict[Bucket, int]:
+    """The part of `needed` that the seller has: in this order's part of pending, then in available."""
     pending = max(0, min(order.pending_amount, balance[Bucket.PENDING], needed))
     available = max(0, min(balance[Bucket.AVAILABLE], needed - pending))
     return {Bucket.PENDING: pending, Bucket.AVAILABLE: available}

@@ -36,6 +36,7 @@ class Order(Frozen):
     dispute_status: str | None
     available_at: datetime | None
     released_at: datetime | None
+    version: int = Field(description="raised by whoever writes to the order, sets something of it aside or ends that")
     created_at: datetime
 
     @property
@@ -111,7 +112,7 @@ class Payment(Frozen):
     sealed_action: bytes | None
     deadline_at: datetime | None
     next_check_at: datetime | None
-    version: int = Field(description="raised by whoever writes to the payment, its orders, its charge or its refunds")
+    version: int = Field(description="raised by whoever writes to it, its orders or its charge before it has ended")
     created_at: datetime
     updated_at: datetime
     orders: tuple[Order, ...]

@@ -33,13 +33,15 @@ from domain.unknown import TASK_KIND
 _TASKS_AFTER = timedelta(minutes=1)
 """No task is opened about a younger refund that was asked for and answered at once."""
 
+LOOKED_AT = "the refund was looked at"
+"""The note on an event that came before the PSP was asked about its refund."""
 
-async def book(connection: AsyncConnection, step: BookRefundStep, unit: int) -> RefundState:
-    """Carry the PSP's word on a refund into the row and the ledger; end what it undoes.
+
+async def book(connection: AsyncConnection, payment_id: str, step: BookRefundStep, unit: int) -> RefundState:
+    """Carry the PSP's word on a refund of a payment into the row and the ledger; end what it undoes.
 
     `unit`: the smallest amount that the PSP moves of the payment's currency, in minor units."""
-    existing = await find.get(connection, step.refund_id)
-    locked = await payment.lock(connection, existing.payment_id)
+    locked = await payment.lock(connection, payment_id)
     row = await find.get(connection, step.refund_id)
     state = RefundState(status=row.status, payment_status=locked.status, ended=row.ended)
     status = _status_of(row, step.result)
@@ -52,7 +54,7 @@ async def book(connection: AsyncConnection, step: BookRefundStep, unit: int) -> 
     if over or (status is not row.status and (row.status.value, status.value) not in REFUND_TRANSITIONS):
         return state  # what is made or was given up stays so, whatever an older word says
     changed = await _change(connection, row, status, step.result)
-    if row.unknown_count or step.at - row.created_at > _TASKS_AFTER:
+    if has_tasks(row, step.at):
         said = f"the PSP has answered: {status}"
         await task.close_tasks(connection, locked.id, kind=TASK_KIND, by="workflow", resolution=said)
     if changed.undoes_charge:
@@ -68,6 +70,11 @@ async def book(connection: AsyncConnection, step: BookRefundStep, unit: int) -> 
         ended=changed.ended,
         offered=_offered(changed, step.result),
     )
+
+
+def has_tasks(row: Refund, at: datetime) -> bool:
+    """Whether a person may have been told that the PSP gives no answer about the refund."""
+    return row.unknown_count > 0 or at - row.created_at > _TASKS_AFTER
 
 
 def _offered(row: Refund, result: RefundResult) -> tuple[Decision, ...]:
@@ -119,13 +126,13 @@ def _status_of(row: Refund, result: RefundResult) -> RefundStatus | None:
             return None
         case RefundOutcome.NOT_FOUND:
             return RefundStatus.NEEDS_ATTENTION
-        case RefundOutcome.SUCCEEDED | RefundOutcome.PENDING if not _as_asked(row, result):
+        case RefundOutcome.SUCCEEDED | RefundOutcome.PENDING if not as_asked(row, result):
             return RefundStatus.NEEDS_ATTENTION
         case outcome:
             return RefundStatus(outcome.value)
 
 
-def _as_asked(row: Refund, result: RefundResult) -> bool:
+def as_asked(row: Refund, result: RefundResult) -> bool:
     """A refund that the PSP made by itself was asked for by nobody: its first word on the amount counts."""
     own_words = row.origin == "psp" and row.status is RefundStatus.REQUESTED
     return own_words or (result.amount, result.currency) == (row.amount, row.currency)
@@ -164,7 +171,7 @@ async def _webhooks_read(connection: AsyncConnection, row: Refund, result: Refun
                 webhook_inbox.c.status == "RECEIVED",
                 webhook_inbox.c.received_at < result.asked_at,
             )
-            .values(status="PROCESSED", note="the refund was looked at", processed_at=func.now())
+            .values(status="PROCESSED", note=LOOKED_AT, processed_at=func.now())
         )
 
 
@@ -258,9 +265,9 @@ async def _set_aside(connection: AsyncConnection, locked: Payment, row: Refund, 
     if await reserve.of_source(connection, row.id):
         return
     for order, share in reserve.shares(locked, row.amount, row.currency, unit):
-        fee = await reserve.fee_to_return(connection, order, share)
+        terms = await reserve.refund_terms(connection, order, share)
         await count_psp(connection, order.id, share)
-        await reserve.for_refund(connection, order, row.id, share, fee, at, on_credit=True)
+        await reserve.for_refund(connection, order, row.id, share, terms.fee, at, on_credit=True)
 
 
 async def _exceeds(connection: AsyncConnection, locked: Payment, row: Refund) -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
@@ -10,10 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from db.ledger import reserve
 from db.payment import payment
 from db.payment.record import Order, Payment
-from db.refund import find
 from db.refund.event import announce
 from db.refund.record import Refund
-from db.schema.merchant import merchant
 from db.schema.payment import charge, payment_order
 from db.schema.refund import refund
 from domain.errors import Conflict, Unprocessable
@@ -44,11 +43,11 @@ async def request(connection: AsyncConnection, new: NewRefund, at: datetime) -> 
     `payment_not_settled`, `nothing_to_refund`.
     """
     locked = await payment.lock(connection, new.payment_id)
-    order = _order_of(locked, new.order_id)
-    amount = _amount_of(order, new)
-    fee = await reserve.fee_to_return(connection, order, amount)
-    await connection.execute(
-        insert(refund).values(
+    order, amount = checked(locked, new)
+    terms = await reserve.refund_terms(connection, order, amount)
+    inserted = await connection.execute(
+        insert(refund)
+        .values(
             id=new.id,
             tenant_id=locked.tenant_id,
             payment_id=locked.id,
@@ -64,13 +63,25 @@ async def request(connection: AsyncConnection, new: NewRefund, at: datetime) -> 
             actor=new.actor,
             refundable_amount=order.refundable,
         )
+        .returning(refund)
     )
+    made = Refund(**inserted.mappings().one())
     await count(connection, locked, order, amount)
-    await reserve.for_refund(connection, order, new.id, amount, fee, at, on_credit=await _may_owe(connection, order))
+    await reserve.for_refund(connection, order, new.id, amount, terms.fee, at, on_credit=terms.may_owe)
     await reserve.update_refund_status(connection, [order.id])
-    made = await find.get(connection, new.id)
     await announce(connection, made, at)
     return made
+
+
+def said(made: Refund) -> dict[str, Any]:
+    """The detail of the row of the audit log about a refund that is asked for."""
+    return {"payment": made.payment_id, "amount": to_major(made.amount, made.currency), "currency": made.currency}
+
+
+def checked(row: Payment, new: NewRefund) -> tuple[Order, int]:
+    """The order of which a refund is asked for, and how much, by the rows as they were read. Raises as `request`."""
+    order = _order_of(row, new.order_id)
+    return order, _amount_of(order, new)
 
 
 def _order_of(locked: Payment, order_id: str | None) -> Order:
@@ -98,16 +109,6 @@ def _amount_of(order: Order, new: NewRefund) -> int:
         detail = f"At most {to_major(left, order.currency)} {order.currency} can be refunded."
         raise Unprocessable(detail, code="refund_too_large", refundable=to_major(left, order.currency))
     return possible if wanted is None else wanted
-
-
-async def _may_owe(connection: AsyncConnection, order: Order) -> bool:
-    """Whether the seller may go into debt for a refund: a setting of the merchant's, and never once it is closed."""
-    found = await connection.scalar(
-        select(merchant.c.allow_negative_balance.is_(True) & (merchant.c.status != "CLOSED")).where(
-            merchant.c.tenant_id == order.tenant_id, merchant.c.seller_account == order.seller_account
-        )
-    )
-    return bool(found)
 
 
 async def made_at_psp(connection: AsyncConnection, locked: Payment, reference: str, amount: int, currency: str) -> str:

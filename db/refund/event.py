@@ -11,7 +11,11 @@ from domain.ids import new_id
 
 
 async def announce(connection: AsyncConnection, row: Refund, at: datetime) -> None:
-    event = Event(
+    await outbox.add(connection, [event_of(row, at)])
+
+
+def event_of(row: Refund, at: datetime) -> Event:
+    return Event(
         id=new_id("evt"),
         type=f"refund.{row.status.value.lower()}",
         tenant_id=row.tenant_id,
@@ -28,4 +32,3 @@ async def announce(connection: AsyncConnection, row: Refund, at: datetime) -> No
             failure=row.failure,
         ),
     )
-    await outbox.add(connection, [event])

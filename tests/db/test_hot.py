@@ -100,6 +100,8 @@ class Books:
         names = {new.id: "PAY", new.tenant_id: "TENANT", self.keys[new.tenant_id]: "KEY", new.buyer_id: "BUYER"}
         names |= {order.id: f"ORDER{n}" for n, order in enumerate(new.orders)}
         names[await self.owner.fetchval("SELECT id FROM charge WHERE payment_id = $1", new.id)] = "CHARGE"
+        refunds = await self.owner.fetch("SELECT id FROM refund WHERE payment_id = $1 ORDER BY seq", new.id)
+        names |= {row["id"]: f"REFUND{n}" for n, row in enumerate(refunds)}
         found = {}
         for table, where in TABLES.items():
             rows = await self.owner.fetch(
@@ -114,6 +116,7 @@ class Books:
 
 _OF_ORDER = "IN (SELECT id FROM payment_order WHERE payment_id = $1)"
 _ANY = "$1::text IS NOT NULL AND $2::text IS NOT NULL AND $3::text IS NOT NULL AND "
+_OF_REFUND = "IN (SELECT id FROM refund WHERE payment_id = $1)"
 _TRANSACTIONS = f"source_id {_OF_ORDER} OR payment_id = $1"
 _PERSON = "(SELECT id FROM person WHERE tenant_id = $2 AND buyer_id = $3)"
 TABLES = {
@@ -127,9 +130,11 @@ TABLES = {
         "ledger_posting": f"transaction_id IN (SELECT id FROM ledger_transaction WHERE {_TRANSACTIONS})",
         "ledger_account": "tenant_id = $2",
         "wallet": "tenant_id = $2",
-        "outbox": f"object_id {_OF_ORDER}",
-        "audit_log": "object_id = $1",
-        "idempotency_key": "object_id = $1",
+        "outbox": f"object_id {_OF_ORDER} OR object_id {_OF_REFUND}",
+        "audit_log": f"object_id = $1 OR object_id {_OF_REFUND}",
+        "idempotency_key": f"object_id = $1 OR object_id {_OF_REFUND}",
+        "refund": "payment_id = $1",
+        "reserve": "payment_id = $1",
         "webhook_inbox": "payment_id = $1",
         "operator_task": "payment_id = $1",
         "person": "tenant_id = $2 AND buyer_id = $3",
@@ -138,12 +143,12 @@ TABLES = {
 }
 ORDER = {
     "payment": "id", "payment_order": "position", "charge": "attempt", "ledger_account": "name, currency",
-    "wallet": "seller_account", "idempotency_key": "key", "webhook_inbox": "event_id", "operator_task": "kind",
+    "wallet": "seller_account", "idempotency_key": "created_at", "webhook_inbox": "event_id", "operator_task": "kind",
     "person": "id", "person_email": "digest",
 }  # fmt: skip
 _ENCRYPTED = {"token", "buyer_email", "digest", "email", "sealed_action"}
 _NUMBERED = {"seq", "xact", "version"}
-_OWN_IDS = ("evt_", "lt_", "whk_", "task_", "prs_")
+_OWN_IDS = ("evt_", "lt_", "whk_", "task_", "prs_", "rsv_", "dp_")
 
 
 def _named(text: str, names: dict[str, str]) -> str:
@@ -201,7 +206,8 @@ class State:
     before: tuple[str, ...] = field(default=())
 
     def of(self, books: Books, tenant_id: str) -> NewPayment:
-        orders = [replace(order, id=new_id("po")) for order in self.new.orders]
+        ids = sorted(new_id("po") for _ in self.new.orders)
+        orders = [replace(order, id=order_id) for order_id, order in zip(ids, self.new.orders, strict=True)]
         return replace(self.new, id=new_id("pay"), tenant_id=tenant_id, actor=books.keys[tenant_id], orders=orders)
 
 
@@ -348,7 +354,7 @@ async def test_both_ways_close_with_the_same_rows(books: Books) -> None:
 
 
 async def usual(
-    books: Books, name: str, *, authorize_only: bool = False, capture_by_request: bool = False
+    books: Books, name: str, tenant_id: str = HOT, *, authorize_only: bool = False, capture_by_request: bool = False
 ) -> tuple[NewPayment, Payment]:
     """A checkout of two orders, stored in one statement."""
     terms: MerchantTerms = {"fee_percent": Decimal(3), "fee_fixed": Decimal(0)}
@@ -357,8 +363,8 @@ async def usual(
     new = replace(
         any_state(random.Random(3), name).new,
         id=new_id("pay"),
-        tenant_id=HOT,
-        actor=books.keys[HOT],
+        tenant_id=tenant_id,
+        actor=books.keys[tenant_id],
         checkout_id=f"checkout-{name}",
         buyer_id=f"buyer-{name}",
         email=f"{name}@example.com",

@@ -22,7 +22,7 @@ from db.reconciliation import match as matching
 from db.reconciliation import run as runs
 from db.reconciliation.file import store
 from db.reconciliation.stage import position_of, stage
-from db.refund import booking, creation
+from db.refund import booking, creation, find
 from db.refund.creation import NewRefund
 from domain import ledger as books
 from domain.ids import new_id
@@ -157,7 +157,8 @@ class Scenario:
     ) -> None:
         result = RefundResult(outcome=outcome, reference=reference, amount=amount, currency="INR")
         step = BookRefundStep(refund_id=refund_id, result=result, at=at)
-        await self.database.run(lambda c: booking.book(c, step, 1))
+        made = await self.database.read(lambda c: find.get(c, refund_id))
+        await self.database.run(lambda c: booking.book(c, made.payment_id, step, 1))
 
     async def post(self, kind: Kind, source: str, postings: tuple[books.Posting, ...], at: datetime = NOON) -> None:
         await self.book(Transaction(kind=kind, source_id=source, postings=postings), at)
