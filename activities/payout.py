@@ -11,7 +11,8 @@ from activities.heartbeat import heartbeating
 from activities.queues import Queue, on
 from activities.retry import try_again
 from db.core.database import Connection, Database
-from db.payout import decision, payout, transition, usual
+from db.hot import payout as hot
+from db.payout import decision, payout, transition
 from db.payout import lifecycle as payout_lifecycle
 from db.payout.lifecycle import Ready
 from db.payout.record import Call, Payout
@@ -85,7 +86,7 @@ class PayoutActivities:
         """A new payout to the seller's bank as one local activity: transfer, book, pay out, book. It stops at an answer
         that is not plain, and where something has to be looked at first: the workflow goes on from there."""
         payout_id = step.payout_id
-        transfer = await self._database.run(lambda c: self._ready(c, payout_id))
+        transfer = await self._ready(payout_id)
         if transfer is None:
             call = await self._database.run(lambda c: payout_lifecycle.ready(c, payout_id, PayoutCall.PAYOUT))
         else:
@@ -93,28 +94,39 @@ class PayoutActivities:
             if result.outcome is TransferOutcome.UNKNOWN:
                 return SentPayout(state=transition.state_of(transfer.row), unknown=result.reason or "")
             book = BookTransferStep(payout_id=payout_id, call=PayoutCall.TRANSFER, result=result, at=step.at)
-            call = await self._database.run_patiently(lambda c: self._transferred(c, transfer, book))
+            call = await self._transferred(transfer, book)
         if call is None:
             return SentPayout(state=await self.look_at_payout(PayoutStep(payout_id=payout_id)))
         answer = await self._send_payout(call.row, call.call, call.stopped, self._fast_timeout_s)
         if answer.outcome is PayoutOutcome.UNKNOWN:
             return SentPayout(state=transition.state_of(call.row), unknown=answer.reason or "")
         seen = _seen(step, answer, call.now)
-        state = await self._database.run(lambda c: usual.sent(c, call, seen))
-        self._notifier.announce(payout_id)
-        return SentPayout(state=state or await self.book_payout(seen))
+        return await self._booked(payout_id, await hot.sent(self._database, call, seen), seen)
 
-    async def _ready(self, connection: Connection, payout_id: str) -> Ready | None:
-        ready = await usual.ready(connection, payout_id)
-        return ready or await payout_lifecycle.ready(connection, payout_id, PayoutCall.TRANSFER)
+    async def _ready(self, payout_id: str) -> Ready | None:
+        ready = await hot.ready(self._database, payout_id)
+        if ready is not None:
+            return ready
+        return await self._database.run(lambda c: payout_lifecycle.ready(c, payout_id, PayoutCall.TRANSFER))
 
-    async def _transferred(self, connection: Connection, ready: Ready, step: BookTransferStep) -> Ready | None:
+    async def _transferred(self, ready: Ready, step: BookTransferStep) -> Ready | None:
         """Book the transfer, and mark the payout to the bank as sent; None: it is not to be sent now."""
-        following = await usual.transferred(connection, ready, step, self._send_for_s)
+        following = await hot.transferred(self._database, ready, step, self._send_for_s)
         if following is not None:
             return following
-        await payout_lifecycle.book_transfer(connection, step, self._send_for_s)
-        return await payout_lifecycle.ready(connection, step.payout_id, PayoutCall.PAYOUT)
+
+        async def general(connection: Connection) -> Ready | None:
+            await payout_lifecycle.book_transfer(connection, step, self._send_for_s)
+            return await payout_lifecycle.ready(connection, step.payout_id, PayoutCall.PAYOUT)
+
+        return await self._database.run_patiently(general)
+
+    async def _booked(self, payout_id: str, state: PayoutState | None, seen: BookPayoutStep) -> SentPayout:
+        """Announce a step that was booked in one statement (`state`); without one it is booked by single steps."""
+        if state is None:
+            return SentPayout(state=await self.book_payout(seen))
+        self._notifier.announce(payout_id)
+        return SentPayout(state=state)
 
     @activity.defn
     @on(Queue.OWN)
@@ -128,11 +140,7 @@ class PayoutActivities:
         if result.outcome is PayoutOutcome.UNKNOWN:
             return SentPayout(state=transition.state_of(row), unknown=result.reason or "")
         seen = _seen(step, result, asked_at)
-        state = await self._database.run(lambda c: usual.paid(c, row, seen, self._bank))
-        if state is None:
-            return SentPayout(state=await self.book_payout(seen))
-        self._notifier.announce(row.id)
-        return SentPayout(state=state)
+        return await self._booked(row.id, await hot.paid(self._database, row, seen, self._bank), seen)
 
     # --- the seller's account at the PSP ---
 
@@ -333,7 +341,7 @@ class PayoutActivities:
             raise ApplicationError(error.detail, type=error.code, non_retryable=True) from error
 
     async def _row(self, step: PayoutStep) -> tuple[Payout, datetime]:
-        return await self._database.read(lambda c: payout.now(c, step.payout_id))
+        return await hot.read(self._database, step.payout_id)
 
     async def _read(self, step: PayoutStep, wanted: PayoutCall) -> tuple[Payout, Call, datetime]:
         """The row, the attempt that was written for this call, and the time on the database's clock."""

@@ -22,9 +22,12 @@ from rich.console import Console
 from temporalio.client import Client, WorkflowHandle
 
 from bench import payouts_books as books
+from bench.costs import CounterReader, Histories, read_histories
 from bench.leaving import leave_after
+from bench.payouts_cost import Meter, Spent
 from db.audit.audit import audit_database
 from db.core.database import Database
+from domain.ids import payout_workflow_id
 from domain.payout import PAYOUT_RUN_WORKFLOW
 from embedded.errors import StackError
 from embedded.stack import EmbeddedStack, free_settings
@@ -47,17 +50,22 @@ KILLED_AT = (0.25, 0.75)
 _PATIENCE_S = 180.0
 _AUDIT_TIMEOUT_S = 300.0
 _LOOK_S = 0.25
+_HISTORIES = 20
+"""So many payouts' histories are counted."""
 
 
 @dataclass
 class Report:
-    """`made_s`: until the run had made every payout; `paid_s`: until each was at the seller's bank."""
+    """`made_s`: until the run had made every payout; `paid_s`: until each was at the seller's bank. `spent`: by payout,
+    until then."""
 
     sellers: int
     kills: int
     made_s: float
     paid_s: float
     psp_calls: dict[str, int]
+    spent: Spent
+    histories: Histories | None
     problems: list[str] = field(default_factory=list)
 
     @property
@@ -73,12 +81,14 @@ class Bench:
     database: Database
     temporal: Client
     psp: books.Psp
+    meter: Meter
     count: int
     console: Console
     kills: int = 0
 
     async def measure(self) -> Report:
         """Run the payouts twice, killing the worker in between, and compare both sides."""
+        await self.meter.begin()
         began = time.monotonic()
         handle = await self._start("first")
         for part in KILLED_AT:
@@ -91,11 +101,26 @@ class Bench:
         )
         await self._until(self.count, "status = 'PAID'", "paid")
         paid_s = time.monotonic() - began
+        spent = await self.meter.end(self.count)
         problems = await self._second_run()
         log = await self.psp.log()
         problems += await self._compared(log)
         calls = Counter(request["operation"] for request in log["requests"])
-        return Report(self.count, self.kills, made_s, paid_s, dict(sorted(calls.items())), problems)
+        return Report(
+            sellers=self.count,
+            kills=self.kills,
+            made_s=made_s,
+            paid_s=paid_s,
+            psp_calls=dict(sorted(calls.items())),
+            spent=spent,
+            histories=await self._histories(),
+            problems=problems,
+        )
+
+    async def _histories(self) -> Histories | None:
+        """Of some payouts that no kill has touched, if the last ones are."""
+        last = await self._rows(f"SELECT id FROM payout ORDER BY seq DESC LIMIT {_HISTORIES}")  # noqa: S608 - a constant
+        return await read_histories(self.temporal, [payout_workflow_id(row["id"]) for row in last])
 
     async def _start(self, name: str) -> WorkflowHandle[Any, Any]:
         settings = self.stack.settings
@@ -122,6 +147,7 @@ class Bench:
 
     async def _kill(self) -> None:
         """SIGKILL; the stack starts another one."""
+        self.meter.note()
         os.kill(self.stack.pid_of("worker"), signal.SIGKILL)
         self.kills += 1
         self.console.print("the worker is killed")
@@ -167,9 +193,10 @@ async def run(count: int, console: Console) -> Report:
         await books.create_sellers(database, count)
         await books.fund(database, count, "first")
         console.print(f"{count:,} sellers are due")
-        return await Bench(
-            stack, database, await connect(stack.settings, keyring_of(stack.settings)), psp, count, console
-        ).measure()
+        counters = await CounterReader.connect(stack.postgres.url("postgres"))
+        opened.push_async_callback(counters.close)
+        temporal = await connect(stack.settings, keyring_of(stack.settings))
+        return await Bench(stack, database, temporal, psp, Meter(stack, counters), count, console).measure()
 
 
 def show(report: Report, console: Console) -> None:
@@ -178,6 +205,9 @@ def show(report: Report, console: Console) -> None:
         f"{report.sellers:,} sellers paid in {report.paid_s:.1f} s, {report.per_s:.1f} a second; the worker was killed"
         f" {report.kills} times; the payouts were made after {report.made_s:.1f} s"
     )
+    console.print(report.spent.in_words())
+    if report.histories is not None:
+        console.print(f"{report.histories.events} history events and {report.histories.actions} billable actions each")
     console.print("calls at the PSP: " + ", ".join(f"{n:,} {name}" for name, n in report.psp_calls.items()))
     for problem in report.problems:
         console.print(f"[red]{problem}[/red]")

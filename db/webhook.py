@@ -30,6 +30,8 @@ ENDED = "the payment had ended; nothing to do"
 """The note on an event that its payment does not need any more."""
 HELD = "the payment waits for its capture"
 """The note on an event that says no more than that it is authorised."""
+PAYOUT_ENDED = "the payout had ended; nothing to do"
+"""The note on an event that its payout does not need any more."""
 
 REFUND_ENDED = "the refund had ended; nothing to do"
 """The note on an event that its refund does not need any more."""
@@ -112,7 +114,7 @@ async def insert(
             aftermath=event.kind is PspEventKind.DISPUTE or event.refund_failed or made_at_psp,
             charge_reference=event.charge_reference,
             status="RECEIVED" if concerned else "IGNORED",
-            note=None if concerned else f"ignored: {event.ignored}" if event.ignored else _UNCONCERNED,
+            note=None if concerned else unconcerned(event),
         )
         .on_conflict_do_nothing(index_elements=["psp", "event_id"])
         .returning(*_COLUMNS)
@@ -122,6 +124,11 @@ async def insert(
 
 
 _UNCONCERNED = "nothing of ours is concerned"
+
+
+def unconcerned(event: PspEvent) -> str:
+    """The note on an event that is ignored."""
+    return f"ignored: {event.ignored}" if event.ignored else _UNCONCERNED
 
 
 async def name_charge(connection: AsyncConnection, charge_id: str, reference: str | None) -> None:

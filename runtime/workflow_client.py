@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Any, NamedTuple
 
-from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus, WorkflowHandle
+from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus
 from temporalio.common import (
     SearchAttributePair,
     TypedSearchAttributes,
@@ -182,6 +182,12 @@ class WorkflowClient:
         summary = f"{Money(amount=row.amount, currency=row.currency)} to {row.seller_account}"
         await self._start_or_nudge(PAYOUT_WORKFLOW, inp, payout_workflow_id(row.id), row, summary, fresh=fresh)
 
+    async def nudge_payout(self, row: Payout) -> None:
+        """Have a payout that waits for its bank ask the PSP; one whose workflow is gone is started. A signal alone is a
+        tenth cheaper than one that starts what is missing. Raises Unavailable."""
+        if not await self._signal(payout_workflow_id(row.id), "nudge"):
+            await self.start_payout(row)
+
     async def resolve_payout(self, payout_id: str, message: PayoutResolution) -> str:
         """Hand a person's decision to the payout that waits for it; it answers what it made of it."""
         handle = self._client.get_workflow_handle(payout_workflow_id(payout_id))
@@ -222,7 +228,7 @@ class WorkflowClient:
         """Signal a payment's workflow. One that is gone (terminated, lost) is started again: it reads the row, which
         says what the message would have said. Raises Unavailable."""
         name = "cancel" if isinstance(message, CancelRequest) else "nudge"
-        if not await self._signal(row.id, name, message):
+        if not await self._signal(payment_workflow_id(row.id), name, message):
             await self.start_payment(self.input_of(row), row.checkout_id, again=True)
 
     async def resolve(self, workflow_id: str, message: Resolution) -> str:
@@ -231,10 +237,11 @@ class WorkflowClient:
         answer: str = await handle.execute_update("resolve", message, result_type=str)
         return answer
 
-    async def _signal(self, payment_id: str, name: str, message: Nudge | CancelRequest) -> bool:
+    async def _signal(self, workflow_id: str, name: str, *message: Nudge | CancelRequest) -> bool:
         """False: there is no running workflow to tell. Raises Unavailable."""
+        handle = self._client.get_workflow_handle(workflow_id)
         try:
-            await self._handle(payment_id).signal(name, message, rpc_timeout=_RPC_TIMEOUT)
+            await handle.signal(name, args=message, rpc_timeout=_RPC_TIMEOUT)
         except _AWAY as error:
             if isinstance(error, RPCError) and error.status is RPCStatusCode.NOT_FOUND:
                 return False
@@ -281,6 +288,3 @@ class WorkflowClient:
             if isinstance(error, RPCError) and error.status is RPCStatusCode.NOT_FOUND:
                 return
             raise Unavailable("Temporal does not answer.") from error
-
-    def _handle(self, payment_id: str) -> WorkflowHandle[object, object]:
-        return self._client.get_workflow_handle(payment_workflow_id(payment_id))

@@ -14,7 +14,7 @@ from db.core.database import Connection, Database
 from db.core.idempotency import Request
 from db.ledger import wallet
 from db.merchant import Merchant, schedule_terms
-from db.payout import decision, lifecycle, payout, release, usual
+from db.payout import decision, lifecycle, payout, release
 from db.payout import request as payout_request
 from db.payout.record import Payout
 from db.payout.request import NewPayout
@@ -141,8 +141,7 @@ async def create(
 
     async def take(connection: Connection) -> Payout:
         new = await _new_payout(connection, runtime, payout_id, seller, wanted, caller.actor)
-        at = datetime.now(UTC)
-        made = await usual.request(connection, new, at) or await payout_request.request(connection, new, at)
+        made = await payout_request.request(connection, new, datetime.now(UTC))
         detail = {"seller_account": made.seller_account, "amount": made.amount, "currency": made.currency}
         await audit_log.record(connection, made.tenant_id, caller.actor, "payout.create", made.id, detail)
         return made

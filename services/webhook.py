@@ -17,12 +17,14 @@ from db import audit_log, task, webhook
 from db.core.database import Connection, Database
 from db.dispute import booking as disputes
 from db.dispute import find as find_dispute
+from db.hot import payout_webhook as hot_payout
 from db.hot import read
 from db.hot import webhook as hot
 from db.payment import payment
 from db.payment.lifecycle import is_being_captured, is_held, is_needless, listens, noted
 from db.payment.record import Payment
 from db.payout import payout, trace
+from db.payout.record import Payout
 from db.refund import creation, find
 from db.refund.record import Refund
 from db.webhook import ATTEMPTS_MAX, StoredEvent
@@ -77,7 +79,7 @@ class ToDispute:
 
 @dataclass(frozen=True)
 class ToPayout:
-    payout_id: str
+    row: Payout
 
 
 Recipient = ToPayment | ToLateCharge | ToRefund | ToDispute | ToPayout
@@ -95,9 +97,7 @@ async def receive(runtime: Runtime, psp: str, body: bytes, headers: dict[str, st
     stored, so that the PSP sends it again.
     """
     event = _verified(runtime, psp, body, headers)
-    if await hot.keep(runtime.database, psp, event) is not None:
-        return
-    recipient = await runtime.database.run(lambda c: store(c, psp, event))
+    recipient = await _take_in(runtime.database, psp, event)
     try:
         await _tell(runtime.database, runtime.workflow_client, recipient)
     except Unavailable:
@@ -140,6 +140,18 @@ def _storable(value: Any) -> Any:
     if isinstance(value, list):
         return [_storable(item) for item in value]
     return value
+
+
+async def _take_in(database: Database, psp: str, event: PspEvent) -> Recipient | None:
+    """Store the event, in one statement where that is enough: who has to hear of it."""
+    if await hot.keep(database, psp, event) is not None:
+        return None
+    if await hot_payout.keep_unconcerned(database, psp, event):
+        return None
+    kept = await hot_payout.keep(database, psp, event)
+    if kept is None:
+        return await database.run(lambda c: store(c, psp, event))
+    return ToPayout(kept.payout) if kept.is_waited_for else None
 
 
 async def store(connection: Connection, psp: str, event: PspEvent) -> Recipient | None:
@@ -186,11 +198,11 @@ async def _store_payout(connection: Connection, psp: str, event: PspEvent) -> Re
     if stored is None or row is None:
         return None
     if row.status in PAYOUT_GIVEN_BACK or (row.status is PayoutStatus.PAID and not event.payout_failed):
-        await webhook.processed(connection, stored.id, "the payout had ended; nothing to do")
+        await webhook.processed(connection, stored.id, webhook.PAYOUT_ENDED)
         return None
     if row.status in _PAYOUT_BUSY:
         return None  # its workflow is asking the PSP: a message now would make it ask twice
-    return ToPayout(row.id)
+    return ToPayout(row)
 
 
 _PAYOUT_BUSY = (PayoutStatus.REQUESTED, PayoutStatus.TRANSFERRED, PayoutStatus.RETURNING)
@@ -283,8 +295,7 @@ async def _tell(database: Database, workflow_client: WorkflowClient, recipient: 
     if recipient is None:
         return
     if isinstance(recipient, ToPayout):
-        payout_id = recipient.payout_id
-        await workflow_client.start_payout(await database.read(lambda c: payout.get(c, payout_id)))
+        await workflow_client.nudge_payout(recipient.row)
         return
     payment_id = recipient.payment_id
     row = await read.payment(database, payment_id)
@@ -352,7 +363,7 @@ async def _payout_again(connection: Connection, event: StoredEvent, payout_id: s
     meanwhile, with its money back in the wallet, says nothing more."""
     row = await payout.lock(connection, payout_id)
     if row.status in PAYOUT_GIVEN_BACK:
-        await webhook.processed(connection, event.id, "the payout had ended; nothing to do")
+        await webhook.processed(connection, event.id, webhook.PAYOUT_ENDED)
         return None
     await webhook.count_attempt(connection, event.id)
     if event.attempts + 1 >= ATTEMPTS_MAX:
@@ -360,7 +371,7 @@ async def _payout_again(connection: Connection, event: StoredEvent, payout_id: s
         detail = f"{event.type} {event.event_id}, here {event.id}"
         await task.open_task(connection, row.tenant_id, None, "webhook_dead", detail, object_id=row.id)
         return None
-    return ToPayout(row.id)
+    return ToPayout(row)
 
 
 async def replay(database: Database, caller: Caller, inbox_id: str) -> StoredEvent:

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from temporalio import workflow
 
-from workflows.calls import FOR_EVER
+from workflows.calls import FOR_EVER, HEARTBEAT_TIMEOUT
 from workflows.scheduled import business_moment
 
 with workflow.unsafe.imports_passed_through():
@@ -30,7 +30,7 @@ R = TypeVar("R")
 
 _STEP_TIMEOUT = timedelta(seconds=15)
 _PAGE_TIMEOUT = timedelta(hours=2)
-_HEARTBEAT_TIMEOUT = timedelta(seconds=15)
+_RELEASE_HEARTBEAT_TIMEOUT = timedelta(seconds=15)
 
 
 @workflow.defn(name=RELEASE_WORKFLOW)
@@ -46,7 +46,7 @@ async def release_funds(due_at: datetime) -> ReleasedFunds:
         PayoutRunActivities.release_funds,
         ReleaseFundsStep(due_at=due_at, at=workflow.now()),
         start_to_close_timeout=_PAGE_TIMEOUT,
-        heartbeat_timeout=_HEARTBEAT_TIMEOUT,
+        heartbeat_timeout=_RELEASE_HEARTBEAT_TIMEOUT,
         retry_policy=FOR_EVER,
         summary="pending becomes available",
     )
@@ -96,7 +96,7 @@ class PayoutRunWorkflow:
                 at=workflow.now(),
             ),
             start_to_close_timeout=_PAGE_TIMEOUT,
-            heartbeat_timeout=_HEARTBEAT_TIMEOUT,
+            heartbeat_timeout=HEARTBEAT_TIMEOUT,
             retry_policy=FOR_EVER,
             summary=f"pay {inp.pace.page} sellers" + (f" after {after[1]}" if after else ""),
         )

@@ -185,7 +185,12 @@ class Database:
                 raise unreachable(error) from error
 
     async def one(self, statement: Statement, **values: Any) -> asyncpg.Record | None:
-        """The first row of one statement, which is a transaction of its own, without SQLAlchemy; None: it has none.
+        """The first of the `rows`; None: there is none."""
+        found = await self.rows(statement, **values)
+        return found[0] if found else None
+
+    async def rows(self, statement: Statement, **values: Any) -> list[asyncpg.Record]:
+        """The rows of one statement, which is a transaction of its own, without SQLAlchemy.
 
         Raises as `run` does; what breaks a constraint raises the driver's own IntegrityConstraintViolationError.
         """
@@ -193,7 +198,7 @@ class Database:
         while True:
             attempt += 1
             try:
-                return await self._driver.row(statement, values)
+                return await self._driver.rows(statement, values)
             except asyncpg.PostgresError as error:
                 state = error.sqlstate or ""
                 if state in _TRY_AGAIN and attempt < _ATTEMPTS_MAX:

@@ -22,14 +22,14 @@ class Driver:
         self._settings = {**settings, "plan_cache_mode": "force_generic_plan"}
         self._pool: asyncpg.Pool | None = None
 
-    async def row(self, statement: Statement, values: dict[str, Any]) -> asyncpg.Record | None:
-        """The first row of a statement in a transaction of its own. Raises what the driver raises."""
+    async def rows(self, statement: Statement, values: dict[str, Any]) -> list[asyncpg.Record]:
+        """The rows of a statement in a transaction of its own. Raises what the driver raises."""
         if self._pool is None:
             self._pool = self._new_pool()
         await self._pool  # opened by the first; it connects to nothing yet
         async with self._pool.acquire(timeout=self._timeout_s) as connection:
             try:
-                return await connection.fetchrow(statement.sql, *statement.arguments(values))
+                return await connection.fetch(statement.sql, *statement.arguments(values))
             except LOST:
                 connection.terminate()  # nobody else is to get it
                 raise

@@ -125,8 +125,8 @@ def _amount(new: NewPayout, available: int, recovered: int) -> int:
 
 # A payout's own posting is above all that it pays. So what payouts have taken of the postings read here, those have
 # whose own posting is among them, and nothing is looked up posting by posting.
-TAKEN = """
-    postings AS MATERIALIZED (
+_TAKE = text("""
+    WITH postings AS MATERIALIZED (
         SELECT p.seq, -p.amount AS amount, t.kind, t.source_id
         FROM ledger_posting p JOIN ledger_transaction t ON t.id = p.transaction_id
         WHERE p.tenant_id = :tenant AND p.account = :account AND p.currency = :currency AND p.seq >= :since
@@ -144,18 +144,15 @@ TAKEN = """
     ), taken AS (
         INSERT INTO payout_item (tenant_id, payout_id, posting_seq, amount)
         SELECT :tenant, :payout, seq, CASE WHEN unpaid < 0 THEN unpaid ELSE least(unpaid, :amount - (upto - unpaid)) END
-        FROM ordered WHERE (unpaid < 0 OR upto - unpaid < :amount) AND {condition}
+        FROM ordered WHERE unpaid < 0 OR upto - unpaid < :amount
         RETURNING amount
-    )
-"""
-FIRST_LEFT = "(SELECT min(seq) FROM ordered WHERE unpaid > 0 AND upto > :amount)"
-_TAKE = text(f"""
-    WITH {TAKEN.format(condition="true")}, next AS (
-        UPDATE wallet SET payable_from = coalesce({FIRST_LEFT}, (SELECT max(seq) + 1 FROM postings))
+    ), next AS (
+        UPDATE wallet SET payable_from = coalesce(
+            (SELECT min(seq) FROM ordered WHERE unpaid > 0 AND upto > :amount), (SELECT max(seq) + 1 FROM postings))
         WHERE tenant_id = :tenant AND seller_account = :seller AND currency = :currency
     )
     SELECT sum(amount)::bigint FROM taken
-""").bindparams(bindparam("amount", type_=BigInteger), bindparam("since", type_=BigInteger))  # noqa: S608 - our constants
+""").bindparams(bindparam("amount", type_=BigInteger), bindparam("since", type_=BigInteger))
 
 
 async def _take(connection: AsyncConnection, row: Payout, recovered: int, at: datetime) -> None:

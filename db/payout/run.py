@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
@@ -24,7 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db.payout.record import PayoutRun
 from db.schema.merchant import merchant, wallet
-from db.schema.payout import PAYOUT_UNSENT, payout, payout_run
+from db.schema.payout import payout, payout_run
 from domain.ids import new_id
 from domain.payout import Interval, due_monthdays
 from domain.status import MerchantStatus, PayoutStatus
@@ -34,7 +34,6 @@ WalletKey = tuple[str, str, str]
 
 _GAP_DAYS_MAX = 31
 _RUNS_FOR = timedelta(days=1)
-_HANGS = timedelta(minutes=1)
 
 
 async def open_run(connection: AsyncConnection, business_date: date, by: str, at: datetime) -> str:
@@ -73,12 +72,20 @@ async def close_run(connection: AsyncConnection, run_id: str, at: datetime) -> d
     return day
 
 
+class DueWallet(NamedTuple):
+    """The wallet of a seller who is due, with its balance as it was read."""
+
+    tenant_id: str
+    seller_account: str
+    currency: str
+    available: int
+
+
 @dataclass(frozen=True)
 class DuePage:
-    """Sellers who are due, with their currencies. `after`: the last wallet that was looked at, due or not; None at the
-    end."""
+    """Sellers who are due. `after`: the last wallet that was looked at, due or not; None at the end."""
 
-    sellers: list[WalletKey]
+    wallets: list[DueWallet]
     after: WalletKey | None
 
 
@@ -94,10 +101,11 @@ async def due(connection: AsyncConnection, day: date, after: WalletKey | None, l
         looked_at = looked_at.where(tuple_(*key) > tuple_(*after))
     some = looked_at.subquery()
     wallets = (some.c.tenant_id, some.c.seller_account, some.c.currency)
-    rows = (await connection.execute(_of_merchant(some, _is_due(some, day), *wallets).order_by(*wallets))).all()
-    sellers = [(row.tenant_id, row.seller_account, row.currency) for row in rows if row.is_due]
+    found = _of_merchant(some, _is_due(some, day), *wallets, some.c.available).order_by(*wallets)
+    rows = (await connection.execute(found)).all()
+    is_due = [DueWallet(row.tenant_id, row.seller_account, row.currency, row.available) for row in rows if row.is_due]
     last = rows[-1] if len(rows) == limit else None
-    return DuePage(sellers, (last.tenant_id, last.seller_account, last.currency) if last else None)
+    return DuePage(is_due, (last.tenant_id, last.seller_account, last.currency) if last else None)
 
 
 async def due_count(connection: AsyncConnection, day: date) -> int:
@@ -131,14 +139,6 @@ def _is_due(some: FromClause, day: date) -> ColumnElement[bool]:
             ),
         ),
     )
-
-
-async def unsent(connection: AsyncConnection, run_id: str) -> int:
-    """Payouts of a run that are not on their way to the bank yet. Those that hang for longer than a minute have a
-    trouble of their own, and must not keep the others waiting."""
-    lately = payout.c.created_at > func.now() - _HANGS
-    found = await connection.scalar(select(func.count()).where(payout.c.run_id == run_id, PAYOUT_UNSENT, lately))
-    return int(found or 0)
 
 
 async def page(connection: AsyncConnection, *, day: date | None = None, limit: int = 1) -> list[PayoutRun]:

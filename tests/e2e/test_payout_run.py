@@ -137,8 +137,8 @@ SCHEDULES = {
 
 
 async def due(shop: Shop, day: date) -> set[tuple[str, str]]:
-    found = (await shop.paysaga.database.read(lambda c: payout_run.due(c, day, None, 10_000))).sellers
-    return {(seller, currency) for tenant, seller, currency in found if tenant == shop.tenant}
+    found = (await shop.paysaga.database.read(lambda c: payout_run.due(c, day, None, 10_000))).wallets
+    return {(one.seller_account, one.currency) for one in found if one.tenant_id == shop.tenant}
 
 
 async def test_the_run_asks_for_those_whom_the_schedule_means(shop: Shop) -> None:
