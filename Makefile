@@ -18,7 +18,7 @@ endef
 
 .PHONY: help
 help: ## show this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
 
 .PHONY: run
 run: .venv/.installed ## start everything and send a first checkout; Ctrl-C stops it, the data stays in .paysaga
@@ -40,12 +40,20 @@ bench: .venv/.installed-dev ## throughput, latency and cost, beside the floor an
 bench-page: .venv/.installed-dev ## write a run's result into docs/performance.md: JSON=FILE, of `make bench`
 	@$(VENV)/python -m bench.page $(JSON)
 
+.PHONY: bench-scaling
+bench-scaling: .venv/.installed-dev ## write the tables of docs/scaling.md: JSON="FILE FILE", of `make bench`
+	@$(VENV)/python -m bench.scaling $(JSON)
+
 .PHONY: bench-peers
 bench-peers: .venv/.installed-bench ## install what `make bench` also compares with (DBOS)
 
 .PHONY: bench-reconcile
 bench-reconcile: .venv/.installed-dev ## 1,000,000 PSP lines against as many charges: what is found, time, memory; JSON at the end
 	@$(VENV)/python -m bench.reconcile
+
+.PHONY: bench-partitions
+bench-partitions: .venv/.installed-dev ## 10,000,000 rows in twelve months: plans, sizes, migration, retention; JSON at the end
+	@$(VENV)/python -m bench.partitions
 
 .PHONY: bench-payouts
 bench-payouts: .venv/.installed-dev ## a payout run over 10,000 sellers whose worker is killed twice; JSON at the end

@@ -11,6 +11,7 @@ from temporalio import activity
 
 from activities.queues import Queue, on
 from activities.reconciliation_alarm import alarm
+from db import month
 from db import webhook as inbox
 from db.core.database import Connection, Database
 from db.dispute.find import unfinished as unfinished_disputes
@@ -46,10 +47,11 @@ _BATCHES_MAX = 20
 
 @dataclass(frozen=True)
 class Retention:
-    """The time for which payloads of the inbox and idempotency keys are kept."""
+    """The time for which payloads of the inbox, idempotency keys and published events of the outbox are kept."""
 
     payloads: timedelta
     keys: timedelta
+    events: timedelta
 
 
 class SweepActivities:
@@ -199,7 +201,8 @@ class SweepActivities:
     @activity.defn
     @on(Queue.OWN)
     async def sweep_inbox(self) -> SweepReport:
-        """Deliver again what was stored and not taken notice of; then drop what was kept for its time."""
+        """Deliver again what was stored and not taken notice of; then drop what was kept for its time, and see to the
+        months of the large tables."""
         told: Counter[str] = Counter()
         ids = await self._database.read(lambda c: inbox.undelivered(c, self._after_s, _PAGE))
         for inbox_id in ids:
@@ -213,7 +216,24 @@ class SweepActivities:
                 told.update(() if recipient is None else [_COUNTED_AS[type(recipient)]])
         await self._drop(partial(retention.empty_payloads, older_than=self._retention.payloads))
         await self._drop(partial(retention.drop_keys, older_than=self._retention.keys))
+        await self._turn_months()
         return SweepReport(**told)
+
+    async def _turn_months(self) -> None:
+        """Make partitions ahead, begin the month that has come, drop a month of old events. A table that somebody has
+        locked is left to the next run."""
+        try:
+            while made := await self._database.run(month.make_one):
+                activity.logger.info("sweep: made %s", made)
+            begun = await self._database.run(month.begin)
+            if begun is not None:
+                activity.logger.info("sweep: month %s has begun", begun)
+            if dropped := await self._database.run(
+                partial(month.drop_oldest_events, older_than=self._retention.events)
+            ):
+                activity.logger.info("sweep: dropped %s", dropped)
+        except PaysagaError as error:
+            activity.logger.warning("sweep: months: %s", error)
 
     async def _drop(self, batch: Callable[[Connection], Awaitable[int]]) -> None:
         """Batches until there are no more, or there were many: the next run goes on."""

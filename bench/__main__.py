@@ -56,6 +56,7 @@ def bench(
     counted: Annotated[
         int, typer.Option(min=1, max=500, help="Requests of each kind that are looked at closely.")
     ] = 30,
+    processes: Annotated[int, typer.Option(min=1, max=64, help="That serve the API.")] = 1,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the JSON there instead of on the last line.")
     ] = None,
@@ -72,6 +73,7 @@ def bench(
         psp_s=psp_ms / 1000,
         counted=counted,
         subjects=tuple(name for name in wanted if name not in left_out),
+        processes=processes,
     )
     if not shapes:
         options = replace(options, shapes=())

@@ -14,7 +14,7 @@ PspKind = Literal["cheap", "sandbox"]
 @dataclass(frozen=True)
 class Options:
     """`concurrency` ascending; the shapes are measured at its middle one. `seconds`: of each measured window;
-    `counted`: requests of each kind whose statements and events are counted."""
+    `counted`: requests of each kind whose statements and events are counted; `processes` serve the API."""
 
     seconds: float
     rounds: int
@@ -24,6 +24,7 @@ class Options:
     subjects: tuple[SubjectName, ...]
     counted: int
     shapes: tuple[Shape, ...] = SHAPES
+    processes: int = 1
 
     @property
     def middle(self) -> int:

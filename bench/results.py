@@ -106,6 +106,7 @@ class Report(BaseModel):
     psp_ms: float
     seconds: float
     rounds: int
+    api_processes: int = 1
     thrown_away: int
     missing: dict[str, str]
     """Subjects that were left out → the package that is not installed."""

@@ -48,6 +48,7 @@ async def measure(options: Options, missing: dict[str, str], display: Display) -
         psp_ms=options.psp_s * 1000,
         seconds=options.seconds,
         rounds=options.rounds,
+        api_processes=options.processes,
         thrown_away=rounds.thrown_away,
         missing=missing,
         machine=machine,

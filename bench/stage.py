@@ -91,7 +91,8 @@ class Stage:
             opened.push_async_callback(counters.close)
             temporal = await connect(stack.settings, keyring_of(stack.settings))
             servers = {name: stack.pid_of(name) for name in SERVERS if name != "psp"} | {"psp": psp_pid}
-            processes = Processes({**servers, **{name: host.pid for name, host in hosts.items()}})
+            trees = frozenset({"postgres", *(["api"] if options.processes > 1 else [])})
+            processes = Processes({**servers, **{name: host.pid for name, host in hosts.items()}}, trees)
             yield cls(options, stack, books, counters, temporal, psp_url, hosts, processes)
 
     def cpu_since(self, before: Mapping[str, float]) -> dict[str, float]:
@@ -125,12 +126,13 @@ def _own_settings(home: Path, options: Options) -> Settings:
     for name in [name for name in os.environ if name.startswith("PAYSAGA_")]:
         del os.environ[name]
     if options.psp == "sandbox":
-        return free_settings(home / "home", **UNLIMITED)
+        return free_settings(home / "home", api_processes=options.processes, **UNLIMITED)
     return free_settings(
         home / "home",
         stripe_api_key=SecretStr(SANDBOX_STRIPE_KEY),
         stripe_webhook_secret=SecretStr(SANDBOX_WEBHOOK_SECRET),
         stripe_base_url=local_url("127.0.0.1", free_port()),
+        api_processes=options.processes,
         **UNLIMITED,
     )
 

@@ -287,6 +287,12 @@ class Settings(BaseSettings):
         default=90, ge=30, description="idempotency keys: the same key is a new request after this"
     )
 
+    retention_outbox_days: int = Field(
+        default=90,
+        ge=30,
+        description="published events of the outbox; they go by whole months, when the last is so old",
+    )
+
     # --- logs ---
     log_level: str = "INFO"
     log_format: str = Field(default="json", pattern="^(json|console)$")

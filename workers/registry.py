@@ -44,31 +44,8 @@ def activity_holders(runtime: Runtime) -> list[object]:
     settings, database, psps = runtime.settings, runtime.database, runtime.psps
     timeout_s = settings.stripe_timeout_s
     within = {"fast_timeout_s": settings.stripe_fast_timeout_s, "timeout_s": timeout_s}
-    charges = ChargeActivities(database, psps, runtime.keyring, runtime.recent, runtime.under_way, **within)
     return [
-        charges,
-        PaymentActivities(
-            database,
-            psps,
-            runtime.keyring,
-            runtime.terms,
-            runtime.recent,
-            runtime.notifier,
-            send_for_s=runtime.send_for_s,
-        ),
-        UsualActivities(
-            charges,
-            database,
-            psps,
-            runtime.terms,
-            runtime.recent,
-            runtime.notifier,
-            runtime.under_way,
-            fast_timeout_s=settings.stripe_fast_timeout_s,
-        ),
-        RefundActivities(
-            database, psps, runtime.recent_refunds, runtime.notifier, send_for_s=runtime.send_for_s, **within
-        ),
+        *_of_payments(runtime, within),
         DisputeActivities(database, psps, runtime.keyring, timeout_s=timeout_s),
         RiskActivities(database, psps, runtime.keyring, look_timeout_s=settings.stripe_look_timeout_s),
         PayoutActivities(
@@ -106,6 +83,38 @@ def activity_holders(runtime: Runtime) -> list[object]:
             retention=Retention(
                 payloads=timedelta(days=settings.retention_inbox_days),
                 keys=timedelta(days=settings.retention_idempotency_days),
+                events=timedelta(days=settings.retention_outbox_days),
             ),
+        ),
+    ]
+
+
+def _of_payments(runtime: Runtime, within: dict[str, float]) -> list[object]:
+    """Those of payments and refunds, which share what this process has written just now."""
+    database, psps = runtime.database, runtime.psps
+    charges = ChargeActivities(database, psps, runtime.keyring, runtime.recent, runtime.under_way, **within)
+    return [
+        charges,
+        PaymentActivities(
+            database,
+            psps,
+            runtime.keyring,
+            runtime.terms,
+            runtime.recent,
+            runtime.notifier,
+            send_for_s=runtime.send_for_s,
+        ),
+        UsualActivities(
+            charges,
+            database,
+            psps,
+            runtime.terms,
+            runtime.recent,
+            runtime.notifier,
+            runtime.under_way,
+            fast_timeout_s=within["fast_timeout_s"],
+        ),
+        RefundActivities(
+            database, psps, runtime.recent_refunds, runtime.notifier, send_for_s=runtime.send_for_s, **within
         ),
     ]

@@ -20,6 +20,7 @@ from db.audit.books import BOOKS
 from db.audit.charges import CHARGES
 from db.audit.disputes import DISPUTES
 from db.audit.invariant import Answer, Finder, Invariant, Violation
+from db.audit.months import MONTHS
 from db.audit.payments import PAYMENTS
 from db.audit.payouts import PAYOUTS
 from db.audit.people import PEOPLE
@@ -74,6 +75,7 @@ INVARIANTS: tuple[Invariant, ...] = tuple(
             *DISPUTES,
             *PAYOUTS,
             *PEOPLE,
+            *MONTHS,
             *RECONCILIATION,
         ),
         key=lambda invariant: (invariant.code[0], int(invariant.code[1:])),

@@ -76,6 +76,13 @@ WEBHOOK_MAX = "interval '5 minutes'"
 # One about a refund or dispute waits until the PSP itself has answered; after twenty sweeps it is a person's.
 WEBHOOK_AFTERMATH_MAX = "interval '30 minutes'"
 
+# Between a new month (UTC) and the sweeper's moving the numbers on to it, which waits while somebody holds a lock.
+MONTH_GRACE = "interval '1 day'"
+
+EVENTS_SINCE = "coalesce((SELECT begun_at + interval '1 hour' FROM month WHERE outbox_from), '-infinity')"
+"""Since when there are all events: older months of the outbox may have been dropped. Within the hour is what was
+written while the month began."""
+
 _ABOUT_SOMETHING_ELSE = "'review', 'dispute_evidence_due', 'dispute_exceeds', 'refund_exceeds', 'refund_came_back'"
 """Such a task asks a question of its own: who answers it need not see that something is stuck beside it."""
 

@@ -8,6 +8,7 @@ from functools import cmp_to_key
 from db.audit.invariant import (
     DEADLINE_GRACE,
     ENDED,
+    EVENTS_SINCE,
     MONEY,
     OWED,
     REFUND_LOOK_MAX,
@@ -219,7 +220,8 @@ _LIFE = (
             SELECT r.tenant_id, r.id,
                    format('is %s, and its last event says %s', r.status, coalesce(t.status, 'nothing'))
             FROM refund r LEFT JOIN told t ON t.id = r.id AND t.is_last
-            WHERE r.status IS DISTINCT FROM t.status AND (r.status <> 'REQUESTED' OR r.origin = 'request')
+            WHERE r.created_at >= {EVENTS_SINCE}
+              AND r.status IS DISTINCT FROM t.status AND (r.status <> 'REQUESTED' OR r.origin = 'request')
               AND (t.status IS NOT NULL OR r.origin NOT IN ({UNDOING}))
               AND NOT (r.status = 'REQUESTED' AND r.attempt > 1)
         ) AS refunds
@@ -279,17 +281,17 @@ _SHOWN = (
         "P3",
         "each step of an order, dispute or payout has its event",
         "outbox",
-        """
+        f"""
         WITH steps AS (
             SELECT tenant_id, order_id AS id,
                    'payment_order.' || CASE WHEN from_status IS NULL THEN 'created' ELSE lower(to_status) END AS type,
-                   count(*) AS n
+                   count(*) AS n, min(at) AS at
             FROM payment_order_transition GROUP BY 1, 2, 3
             UNION ALL
-            SELECT tenant_id, dispute_id, 'dispute.' || lower(to_status), count(*)
+            SELECT tenant_id, dispute_id, 'dispute.' || lower(to_status), count(*), min(at)
             FROM dispute_transition GROUP BY 1, 2, 3
             UNION ALL
-            SELECT tenant_id, payout_id, 'payout.' || lower(to_status), count(*)
+            SELECT tenant_id, payout_id, 'payout.' || lower(to_status), count(*), min(at)
             FROM payout_transition GROUP BY 1, 2, 3
         ), events AS (
             SELECT tenant_id, object_id AS id, type, count(*) AS n FROM outbox
@@ -299,6 +301,7 @@ _SHOWN = (
                format('%s step(s) and %s event(s) %s', coalesce(steps.n, 0), coalesce(events.n, 0), type) AS problem
         FROM steps FULL JOIN events USING (tenant_id, id, type)
         WHERE coalesce(steps.n, 0) <> coalesce(events.n, 0)
+          AND id NOT IN (SELECT id FROM steps WHERE at < {EVENTS_SINCE})
         """,
     ),
 )

@@ -2,7 +2,7 @@
 
 # ruff: noqa: S608 - what is put into the queries are constants of the code
 
-from db.audit.invariant import STEP_MAX, Invariant, sql_list
+from db.audit.invariant import EVENTS_SINCE, STEP_MAX, Invariant, sql_list
 from domain.ledger import BANK, Kind
 from domain.reconciliation.reconciliation import (
     BOOKING_FIXES,
@@ -232,13 +232,14 @@ RECONCILIATION = (
                format('is %s, with %s event(s) discrepancy.opened and %s discrepancy.resolved', d.status,
                       coalesce(t.opened, 0), coalesce(t.resolved, 0)) AS problem
         FROM discrepancy d LEFT JOIN told t ON t.object_id = d.id
-        WHERE (coalesce(t.opened, 0), coalesce(t.resolved, 0)) <>
+        WHERE d.opened_at >= {EVENTS_SINCE} AND (coalesce(t.opened, 0), coalesce(t.resolved, 0)) <>
               (1, CASE d.status WHEN '{DiscrepancyStatus.OPEN}' THEN 0 ELSE 1 END)
         UNION ALL
         SELECT r.tenant_id, r.id,
                format('is %s, with %s event(s) reconciliation.completed', r.status, coalesce(t.completed, 0))
         FROM reconciliation_run r LEFT JOIN told t ON t.object_id = r.id
-        WHERE coalesce(t.completed, 0) <> CASE r.status WHEN '{RunStatus.COMPLETED}' THEN 1 ELSE 0 END
+        WHERE r.created_at >= {EVENTS_SINCE}
+          AND coalesce(t.completed, 0) <> CASE r.status WHEN '{RunStatus.COMPLETED}' THEN 1 ELSE 0 END
         """,
     ),
     Invariant(

@@ -9,6 +9,7 @@ from sqlalchemy import Select, insert, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from db.month import of_transaction, span
 from db.schema.ledger import ledger_account, ledger_posting, ledger_transaction
 from domain.ids import new_id
 from domain.ledger import Kind, Posting, Transaction, account_kind
@@ -85,7 +86,7 @@ async def postings_of(connection: AsyncConnection, kind: Kind, source_id: str) -
     """The postings that are booked under (kind, source); empty if nothing is."""
     rows = await connection.execute(
         select(ledger_posting.c.account, ledger_posting.c.currency, ledger_posting.c.amount)
-        .join(ledger_transaction, ledger_transaction.c.id == ledger_posting.c.transaction_id)
+        .join(ledger_transaction, of_transaction(ledger_posting, ledger_transaction))
         .where(ledger_transaction.c.kind == kind.value, ledger_transaction.c.source_id == source_id)
         .order_by(ledger_posting.c.seq)
     )
@@ -153,9 +154,16 @@ async def page(
     if before is not None:
         query = query.where(ledger_transaction.c.seq < before)
     rows = (await connection.execute(query)).mappings().all()
+    if not rows:
+        return []
+    first, end = span([row["seq"] for row in rows])
     lines = await connection.execute(
         select(ledger_posting)
-        .where(ledger_posting.c.transaction_id.in_([row["id"] for row in rows]))
+        .where(
+            ledger_posting.c.transaction_id.in_([row["id"] for row in rows]),
+            ledger_posting.c.seq >= first,
+            ledger_posting.c.seq < end,
+        )
         .order_by(ledger_posting.c.seq)
     )
     postings: dict[str, list[Posting]] = {row["id"]: [] for row in rows}

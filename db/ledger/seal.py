@@ -39,6 +39,7 @@ from datetime import datetime
 from sqlalchemy import BigInteger, DateTime, LargeBinary, bindparam, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from db.month import OF_TRANSACTION
 from domain.seal import GENESIS, Head
 
 BLOCK_MAX = 1000
@@ -82,11 +83,16 @@ POSTING = _hash(
     _field("p.amount", is_text=False),
 )
 
-POSTINGS = f"""
+
+def postings(condition: str) -> str:
+    """A query for the hashes of the postings `p` that the condition says are those of `t`."""
+    return f"""
     SELECT string_agg(hash, ''::bytea ORDER BY seq) AS hashes,
            string_agg(substr(hash, 1, {DIGEST}), ''::bytea ORDER BY seq) AS digests
-    FROM (SELECT p.seq, {POSTING} AS hash FROM ledger_posting p WHERE p.transaction_id = t.id) AS lines
-"""
+    FROM (SELECT p.seq, {POSTING} AS hash FROM ledger_posting p WHERE {condition}) AS lines
+    """
+
+
 WHOLE = "sha256(own || coalesce(hashes, ''::bytea))"
 DIGESTS = f"substr(own, 1, {DIGEST}) || coalesce(x.digests, ''::bytea)"
 
@@ -123,7 +129,7 @@ _BLOCK = text(f"""
         SELECT t.id, t.seq, t.at, {WHOLE} AS whole, {DIGESTS} AS digests
         FROM (SELECT * FROM ledger_transaction WHERE seq > :after AND seq <= :upto ORDER BY seq LIMIT :size) AS t
         CROSS JOIN LATERAL (SELECT {TRANSACTION} AS own) AS o
-        CROSS JOIN LATERAL ({POSTINGS}) AS x
+        CROSS JOIN LATERAL ({postings(OF_TRANSACTION)}) AS x
     ), content AS (
         SELECT count(*) AS transactions, max(seq) AS last, string_agg(whole, ''::bytea ORDER BY seq) AS hashes
         FROM batch
@@ -137,8 +143,8 @@ _BLOCK = text(f"""
     ), sums AS (
         INSERT INTO ledger_balance AS known (tenant_id, account, currency, period, starts_on, amount)
         SELECT p.tenant_id, p.account, p.currency, length.period,
-               date_trunc(length.period, batch.at AT TIME ZONE 'UTC')::date, sum(p.amount)
-        FROM batch JOIN ledger_posting p ON p.transaction_id = batch.id
+               date_trunc(length.period, t.at AT TIME ZONE 'UTC')::date, sum(p.amount)
+        FROM batch t JOIN ledger_posting p ON {OF_TRANSACTION}
         CROSS JOIN (VALUES ('day'), ('month')) AS length (period)
         GROUP BY 1, 2, 3, 4, 5
         ON CONFLICT (tenant_id, account, currency, period, starts_on)

@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from db.core.database import Database
 from db.core.snapshot import in_snapshot
 from db.ledger import seal
+from db.month import OF_TRANSACTION
 from domain.ledger import PLATFORM_FEES, PSP_FEES, Bucket, wallet
 from domain.statement import AccountBalance, Balances, Closing, Entry, Line, Opening, Total, Turnover
 
@@ -45,9 +46,9 @@ _UNSEALED = "t.seq > :sealed"
 
 def _rest(at: datetime | None) -> str:
     """The sums by account of what is in no whole day or month."""
-    part = """
+    part = f"""
         SELECT p.tenant_id, p.account, p.currency, p.amount
-        FROM ledger_transaction t JOIN ledger_posting p ON p.transaction_id = t.id
+        FROM ledger_transaction t JOIN ledger_posting p ON {OF_TRANSACTION}
         WHERE (t.tenant_id = :tenant OR :tenant IS NULL) AND (p.account = :account OR :account IS NULL) AND
     """
     parts = [f"{part} {_UNSEALED}"] if at is None else [f"{part} {_UNSEALED} AND t.at < :at", f"{part} {_OF_THE_DAY}"]
@@ -178,7 +179,7 @@ _LINES = text(f"""
         SELECT min(p.seq) FILTER (WHERE p.account = ANY(:accounts)) AS first, {_SUMS},
                coalesce(-sum(p.amount) FILTER (WHERE p.account = ANY(:fees)), 0)::bigint AS fee
         FROM ledger_posting p
-        WHERE p.transaction_id = t.id AND p.tenant_id = :tenant AND p.currency = :currency
+        WHERE {OF_TRANSACTION} AND p.tenant_id = :tenant AND p.currency = :currency
     ) AS x
     LEFT JOIN payment_order o ON o.id = t.order_id
     LEFT JOIN reserve v ON v.id = t.source_id

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from db.ledger.seal import DIGEST, DIGESTS, POSTING, POSTINGS, TRANSACTION, WAITING, WHOLE
+from db.ledger.seal import DIGEST, DIGESTS, POSTING, TRANSACTION, WAITING, WHOLE, postings
 from db.schema.base import PLATFORM_TENANT
 from domain.seal import GENESIS, Head
 
@@ -22,13 +22,14 @@ _PAGE = text(f"""
     FROM (SELECT no FROM ledger_seal WHERE no > :after ORDER BY no LIMIT {_BLOCKS_AT_ONCE}) AS page
 """)
 
+# A posting of another month than its transaction's would be a forgery, so they are looked for in all of them.
 _COMPARE = text(f"""
     WITH rows AS (
         SELECT r.seal_no, r.seq, {WHOLE} AS whole, r.seq = t.seq AND r.digests = {DIGESTS} AS intact
         FROM ledger_seal_row r
         LEFT JOIN ledger_transaction t ON t.id = r.transaction_id
         CROSS JOIN LATERAL (SELECT CASE WHEN t.id IS NOT NULL THEN {TRANSACTION} END AS own) AS o
-        CROSS JOIN LATERAL ({POSTINGS}) AS x
+        CROSS JOIN LATERAL ({postings("p.transaction_id = t.id")}) AS x
         WHERE r.seal_no BETWEEN :first AND :last
     ), blocks AS (
         SELECT seal_no, count(*) AS found, bool_and(coalesce(intact, false)) AS intact,

@@ -72,6 +72,9 @@ def _amount(name: str, *, comment: str | None = None) -> Column[int]:
     return Column(name, BigInteger, nullable=False, server_default="0", comment=comment)
 
 
+BY_MONTH = "RANGE (seq)"
+"""The partitions of the large tables that only grow: the numbers of a month begin anew (`db.month`)."""
+
 history_seq = Sequence("history_seq", metadata=metadata)
 """One for everything that a history shows, so that its pages are stable: a time is not unique, and clocks differ."""
 

@@ -17,7 +17,7 @@ from sqlalchemy import (
     text,
 )
 
-from db.schema.base import _created, _id, _moment, _tenant, _text, metadata
+from db.schema.base import BY_MONTH, _created, _id, _moment, _tenant, _text, metadata
 
 ledger_account = Table(
     "ledger_account",
@@ -65,6 +65,7 @@ ledger_posting = Table(
     ),
     CheckConstraint("amount <> 0", name="amount"),
     Index("ix_ledger_posting_account", "tenant_id", "account", "currency", "seq"),
+    postgresql_partition_by=BY_MONTH,
 )
 
 # The sums of the sealed postings by the day and by the month (in UTC) of their transactions, so that nobody has to sum

@@ -14,7 +14,7 @@ from sqlalchemy import (
     text,
 )
 
-from db.schema.base import _created, _flag, _id, _json, _moment, _tenant, _text, metadata
+from db.schema.base import BY_MONTH, _created, _flag, _id, _json, _moment, _tenant, _text, metadata
 
 webhook_inbox = Table(
     "webhook_inbox",
@@ -56,7 +56,7 @@ outbox = Table(
     "outbox",
     metadata,
     Column("seq", BigInteger, Identity(always=True), primary_key=True),
-    Column("id", Text, nullable=False, unique=True),
+    _text("id"),
     _tenant(),
     _text("type"),
     Column("schema_version", Integer, nullable=False),
@@ -66,4 +66,5 @@ outbox = Table(
     _moment("published_at"),
     # By flag, never `seq > last`: sequences commit out of order and the relay would skip a late one.
     Index("ix_outbox_unpublished", "seq", postgresql_where=text("published_at IS NULL")),
+    postgresql_partition_by=BY_MONTH,
 )

@@ -18,7 +18,20 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
-from db.schema.base import _amount, _created, _flag, _history_seq, _id, _json, _moment, _tenant, _text, _words, metadata
+from db.schema.base import (
+    BY_MONTH,
+    _amount,
+    _created,
+    _flag,
+    _history_seq,
+    _id,
+    _json,
+    _moment,
+    _tenant,
+    _text,
+    _words,
+    metadata,
+)
 from domain.risk import ReviewDecision, Stage, Verdict
 from domain.status import Status
 
@@ -163,6 +176,7 @@ payment_order_transition = Table(
     _text("reason"),
     _text("actor"),
     _moment("at", required=True),
+    postgresql_partition_by=BY_MONTH,
 )
 
 charge = Table(

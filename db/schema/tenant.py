@@ -15,7 +15,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from db.schema.base import _created, _id, _json, _moment, _tenant, _text, metadata
+from db.schema.base import BY_MONTH, _created, _id, _json, _moment, _tenant, _text, metadata
 
 tenant = Table(
     "tenant",
@@ -99,4 +99,5 @@ audit_log = Table(
     Column("address", Text, comment="the client's, of what came over HTTP"),
     Index("ix_audit_log_tenant", "tenant_id", "seq"),
     Index("ix_audit_log_object", "object_id"),
+    postgresql_partition_by=BY_MONTH,
 )

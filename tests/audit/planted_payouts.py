@@ -166,6 +166,19 @@ PLANTED_PAYOUTS = [
         "UPDATE person SET forgotten_at = now()",
         "still has what tells of them",
     ),
+    # --- P15: months ---
+    (
+        "P15",
+        "DO $$ BEGIN EXECUTE format('DROP TABLE months.outbox_%s', month_of(now() + interval '1 month')); END $$",
+        "the partition is missing",
+    ),
+    (
+        "P15",
+        "INSERT INTO ledger_posting (seq, tenant_id, transaction_id, account, currency, amount) OVERRIDING SYSTEM VALUE"
+        " SELECT month_of(now() + interval '1 month') * 1000000000000, tenant_id, transaction_id, account, currency,"
+        " amount FROM ledger_posting LIMIT 1",
+        "is not of the month of its transaction",
+    ),
     # --- their part in other invariants ---
     (
         "I8",

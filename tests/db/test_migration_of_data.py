@@ -46,11 +46,22 @@ async def migrated(servers: EmbeddedStack) -> AsyncIterator[tuple[str, dict[str,
         before = await rows(connection)
     finally:
         await connection.close()
+    await migrate(url, revision="0021")
+    files = await servers.postgres.sql(FILES, database=name)
     await migrate(url)
+    assert await servers.postgres.sql(FILES, database=name) == files, "what was there is a partition, and not a copy"
     await grant_login(url, servers.postgres.url(name, "paysaga"))
     yield name, before
     await servers.postgres.drop_database(name)
 
+
+FILES = """
+    SELECT split_part(relname, '_2', 1), pg_relation_filenode(oid) FROM pg_class
+    WHERE relkind = 'r' AND relname ~ '^(ledger_posting|payment_order_transition|outbox|audit_log)(_[0-9]+)?$'
+      AND pg_relation_size(oid) > 0
+    ORDER BY 1
+"""
+"""The files of the tables that are partitioned by month."""
 
 MADE_AT = "2026-11-29 04:09:30+00"
 """Something is always under way, and the audit asks for how long: what was in time then is late by today's clock."""
@@ -103,6 +114,18 @@ async def test_no_row_is_lost_and_the_books_are_sound(
         assert await audit(database) == []
     finally:
         await database.close()
+    await servers.postgres.sql(f'ALTER DATABASE "{name}" RESET search_path', database=name)
+    await migrate(url, action="downgrade", revision="0021")
+    await migrate(url)
+    connection = await asyncpg.connect(url)
+    try:
+        assert await rows(connection) | before == await rows(connection), "it can be taken back, and made again"
+        await connection.execute(
+            "INSERT INTO public.outbox (id, tenant_id, type, schema_version, object_id, payload, at)"
+            " VALUES ('evt_new', 'platform', 'x', 1, 'x', '{}', now())"
+        )
+    finally:
+        await connection.close()
 
 
 async def test_the_application_goes_on(

@@ -30,7 +30,7 @@ class Workflows:
 
 
 async def swept(scenario: Scenario, workflows: Workflows, after_s: float = -1) -> SweepReport:
-    retention = Retention(payloads=timedelta(days=90), keys=timedelta(days=90))
+    retention = Retention(payloads=timedelta(days=90), keys=timedelta(days=90), events=timedelta(days=90))
     steps = SweepActivities(
         scenario.database, cast(WorkflowClient, workflows), workflows.reconcile, after_s=after_s, retention=retention
     )
