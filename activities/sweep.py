@@ -47,7 +47,7 @@ _BATCHES_MAX = 20
 
 @dataclass(frozen=True)
 class Retention:
-    """The time for which payloads of the inbox, idempotency keys and published events of the outbox are kept."""
+    """The time for which payloads of the inbox, idempotency keys and events of the outbox are kept."""
 
     payloads: timedelta
     keys: timedelta

@@ -12,6 +12,7 @@ from api import (
     discrepancy,
     dispute,
     docs,
+    event_type,
     explain,
     health,
     history,
@@ -110,6 +111,7 @@ def create_app(settings: Settings) -> FastAPI:
         audit_log,
         session,
         login,
+        event_type,
         codec,
         health,
     ):

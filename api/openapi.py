@@ -52,6 +52,7 @@ TAGS = [
         "name": "sessions",
         "description": "People who log in, with a password and a second factor. Programs have API keys.",
     },
+    {"name": "events", "description": "What the rest of a company is told, in the words of its consumers."},
     {"name": "webhooks", "description": "What PSPs send us. Not for you."},
     {"name": "operations", "description": "For the machines that watch over this one."},
 ]

@@ -7,14 +7,14 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from config.rates import check_rate
-from config.tls import check_authority, check_database_url, check_pair
+from config.tls import check_authority, check_pair
+from config.urls import check_broker, check_postgresql, check_redis
 
 DEVELOPMENT_API_KEY = "sk_test_paysaga"
 SANDBOX_STRIPE_KEY = "sk_test_sandbox"
@@ -273,6 +273,14 @@ class Settings(BaseSettings):
     )
     reconcile_timeout_s: float = Field(default=1_800.0, description="of one statement of the matching")
 
+    # --- events ---
+    events_url: SecretStr | None = Field(
+        default=None,
+        description="the broker that events are published to: nats://user:password@host:port; unset: the embedded one,"
+        " or none",
+    )
+    nats_port: int = Field(default=4222, description="of the embedded stack's broker")
+
     # --- secrets of our own ---
     encryption_keys: SecretStr | None = Field(
         default=None,
@@ -290,7 +298,7 @@ class Settings(BaseSettings):
     retention_outbox_days: int = Field(
         default=90,
         ge=30,
-        description="published events of the outbox; they go by whole months, when the last is so old",
+        description="events of the outbox that every sink has; they go by whole months, when the last is so old",
     )
 
     # --- logs ---
@@ -305,28 +313,17 @@ class Settings(BaseSettings):
     @field_validator("rate_limit_redis_url")
     @classmethod
     def _of_redis(cls, value: SecretStr | None) -> SecretStr | None:
-        """Empty is unset. The message never has the URL, which may have a password."""
-        if value is None or not value.get_secret_value().strip():
-            return None
-        if not re.fullmatch(r"rediss?://\S+:\d{1,5}(/\S*)?", value.get_secret_value()):
-            raise ValueError("it is written redis://host:port or rediss://user:password@host:port")
-        return value
+        return check_redis(value)
+
+    @field_validator("events_url")
+    @classmethod
+    def _of_a_broker(cls, value: SecretStr | None) -> SecretStr | None:
+        return check_broker(value)
 
     @field_validator("database_url", "database_owner_url")
     @classmethod
     def _of_postgresql(cls, value: SecretStr | None) -> SecretStr | None:
-        """Empty is unset, as Compose passes it on. The message never has the URL, which has a password."""
-        if value is None or not value.get_secret_value().strip():
-            return None
-        scheme, separator, rest = value.get_secret_value().partition("://")
-        if scheme not in ("postgresql", "postgres") or not separator:
-            raise ValueError("a database URL starts with postgresql://")
-        try:
-            _ = urlsplit(f"//{rest}").port  # which reads it
-        except ValueError:
-            raise ValueError("its port is a number below 65536, and special characters are written as %40") from None
-        check_database_url(value.get_secret_value())
-        return value
+        return check_postgresql(value)
 
     @field_validator(
         "api_tls_cert_path",

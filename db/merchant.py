@@ -10,9 +10,12 @@ from sqlalchemy import func, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from db.core import outbox
 from db.schema.merchant import merchant
 from db.schema.payment import risk_rule_set
 from domain.errors import Conflict, NotFound
+from domain.event_data import MerchantData
+from domain.events import Event
 from domain.ids import new_id
 from domain.payout import Interval, PayoutSchedule
 from domain.status import MerchantStatus
@@ -108,7 +111,9 @@ async def create(connection: AsyncConnection, tenant_id: str, new: NewMerchant) 
     row = inserted.mappings().one_or_none()
     if row is None:
         raise Conflict(f"{new['seller_account']} exists already.", code="merchant_exists")
-    return _merchant(row)
+    made = _merchant(row)
+    await _tell(connection, made, "created", made.created_at)
+    return made
 
 
 async def change(connection: AsyncConnection, tenant_id: str, seller_account: str, terms: MerchantTerms) -> Merchant:
@@ -120,7 +125,24 @@ async def change(connection: AsyncConnection, tenant_id: str, seller_account: st
     changed = await connection.execute(
         update(merchant).where(merchant.c.id == current.id).values(updated_at=func.now(), **terms).returning(merchant)
     )
-    return _merchant(changed.mappings().one())
+    row = _merchant(changed.mappings().one())
+    verb = "changed" if row.status is current.status else row.status.value.lower()
+    await _tell(connection, row, verb, row.updated_at)
+    return row
+
+
+async def _tell(connection: AsyncConnection, row: Merchant, verb: str, at: datetime) -> None:
+    """The event of a merchant's step. Neither its name nor its terms are anybody else's business."""
+    data = MerchantData(id=row.id, seller_account=row.seller_account, status=row.status)
+    event = Event(
+        id=new_id("evt"),
+        type=f"merchant.{verb}",
+        tenant_id=row.tenant_id,
+        object_id=row.id,
+        at=at,
+        data=data.model_dump(mode="json"),
+    )
+    await outbox.add(connection, [event])
 
 
 async def lock(connection: AsyncConnection, tenant_id: str, seller_account: str) -> Merchant:

@@ -52,7 +52,7 @@ async def begin(connection: AsyncConnection) -> int | None:
 
 
 async def drop_oldest_events(connection: AsyncConnection, older_than: timedelta) -> str | None:
-    """Drop the outbox's oldest month, if it ended so long ago and all of its events are published; None: it is kept.
+    """Drop the outbox's oldest month, if it ended so long ago and no sink waits for an event of it; None: it is kept.
     Raises LockTimeout."""
     dropped: str | None = await connection.scalar(select(func.month_drop_outbox(older_than)))
     return dropped

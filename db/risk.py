@@ -7,6 +7,7 @@ from sqlalchemy import RowMapping, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db import audit_log, task, velocity
+from db.core import outbox
 from db.payment import payment
 from db.payment.capture import inactive_seller
 from db.payment.record import Payment
@@ -14,6 +15,9 @@ from db.schema.merchant import merchant
 from db.schema.payment import charge, risk_decision, risk_rule_set
 from db.schema.payment import payment as payment_table
 from domain.errors import Conflict
+from domain.event_data import ReviewData
+from domain.events import Event
+from domain.ids import new_id
 from domain.model import Failure, Frozen
 from domain.payment import AssessStep, Resumed, ResumeStep, ReviewStep, RiskDecision
 from domain.psp import CardFacts
@@ -139,7 +143,10 @@ async def decide(connection: AsyncConnection, step: AssessStep, card: CardFacts 
         )
         .returning(risk_decision)
     )
-    return _decision(Judgement(**inserted.mappings().one()), rule_set)
+    judged = Judgement(**inserted.mappings().one())
+    if judged.verdict is Verdict.REVIEW:
+        await _tell(connection, locked.tenant_id, locked.id, "requested", judged, step.at)
+    return _decision(judged, rule_set)
 
 
 async def _stored(connection: AsyncConnection, payment_id: str, stage: Stage) -> Judgement | None:
@@ -226,6 +233,22 @@ async def review_by_default(connection: AsyncConnection, step: ReviewStep) -> Re
     return holds
 
 
+async def _tell(
+    connection: AsyncConnection, tenant_id: str, payment_id: str, verb: str, row: Judgement, at: datetime
+) -> None:
+    """The event of a review, under the payment's lock."""
+    data = ReviewData(payment_id=payment_id, stage=row.stage, reasons=row.reasons, decision=row.review)
+    event = Event(
+        id=new_id("evt"),
+        type=f"review.{verb}",
+        tenant_id=tenant_id,
+        object_id=payment_id,
+        at=at,
+        data=data.model_dump(mode="json"),
+    )
+    await outbox.add(connection, [event])
+
+
 async def _write_review(connection: AsyncConnection, step: ReviewStep) -> bool:
     """False: there is nothing left to decide."""
     result = await connection.execute(
@@ -242,11 +265,15 @@ async def _write_review(connection: AsyncConnection, step: ReviewStep) -> bool:
             review_note=step.review.note,
             reviewed_at=step.at,
         )
+        .returning(risk_decision)
     )
+    decided = result.mappings().all()
+    for row in decided:
+        await _tell(connection, row["tenant_id"], step.payment_id, "decided", Judgement(**row), step.at)
     await task.close_tasks(
         connection, step.payment_id, by=step.review.by, resolution=step.review.decision.value, kind="review"
     )
-    return result.rowcount > 0
+    return bool(decided)
 
 
 async def reviewed(connection: AsyncConnection, payment_id: str, stage: Stage) -> ReviewDecision | None:

@@ -1,1 +1,1 @@
-"""The embedded default: starts and supervises PostgreSQL, Temporal, the sandbox PSP, worker and API."""
+"""The embedded default: starts and supervises PostgreSQL, Temporal, NATS, the sandbox PSP, worker and API."""

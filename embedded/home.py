@@ -30,6 +30,7 @@ class Home:
         self.postgres_data = self.path / "postgres"
         self.temporal_database = self.path / "temporal.sqlite"
         self.sandbox_database = self.path / "sandbox.sqlite"
+        self.broker_data = self.path / "nats"
 
     # --- the folder itself ---
 
@@ -130,6 +131,18 @@ class Home:
             key = base64.b64encode(secrets.token_bytes(32)).decode()
             _write_private(path, f"k1:{key}\n")
         return path.read_text().strip()
+
+    def broker_password(self) -> str:
+        """The password of the embedded broker's user, created once."""
+        path = self.secrets / "broker_password"
+        if not path.exists():
+            _write_private(path, f"{secrets.token_hex(16)}\n")
+        return path.read_text().strip()
+
+    def write_private(self, name: str, text: str) -> Path:
+        """A file in `run/` that its owner alone can read."""
+        _write_private(self.run / name, text)
+        return self.run / name
 
     def _write(self, name: str, content: object) -> None:
         _write_private(self.run / name, json.dumps(content, indent=2) + "\n")

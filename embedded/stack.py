@@ -24,6 +24,7 @@ from domain.endpoint import EventScope
 from embedded.display import Display, QuietDisplay
 from embedded.errors import StackError
 from embedded.home import Home
+from embedded.nats import Nats
 from embedded.ports import free_port, local_url, require_free
 from embedded.postgres import Postgres
 from embedded.probes import http_ok
@@ -34,13 +35,14 @@ from gateways.stripe.events import SUBSCRIPTIONS
 DATABASE = "paysaga"
 APPLICATION_LOGIN = "paysaga"
 
-SERVERS = frozenset({"postgres", "temporal", "sandbox"})
+SERVERS = frozenset({"postgres", "temporal", "sandbox", "broker"})
 PIECES = SERVERS | {"migrations", "seed", "worker", "api"}
 
 
 def free_settings(home: Path, **overrides: Any) -> Settings:
     """Settings of a stack beside all others: free ports and a folder of its own. For tests, demo and bench."""
-    ports = {name: free_port() for name in ("api_port", "temporal_port", "temporal_ui_port", "sandbox_port")}
+    names = ("api_port", "temporal_port", "temporal_ui_port", "sandbox_port", "nats_port")
+    ports = {name: free_port() for name in names}
     return Settings(**{"home": home, **ports, **overrides})
 
 
@@ -64,6 +66,7 @@ class EmbeddedStack:
             namespace=settings.temporal_namespace,
             ui_codec_endpoint=f"{self.api_url}/codec" if "api" in self.pieces else None,
         )
+        self.nats = Nats(self.home, settings.nats_port)
         self.settings = settings
         self._supervisor = Supervisor(self.home, self.display)
         self._locks = ExitStack()
@@ -78,6 +81,8 @@ class EmbeddedStack:
             theirs.add("temporal")
         if settings.stripe_api_key:
             theirs.add("sandbox")
+        if settings.events_url:
+            theirs.add("broker")
         return frozenset(wanted) - theirs
 
     def pid_of(self, name: str) -> int:
@@ -146,6 +151,7 @@ class EmbeddedStack:
             ("temporal", local, given.temporal_port, "Temporal", "PAYSAGA_TEMPORAL_PORT"),
             ("temporal", local, given.temporal_ui_port, "the Temporal UI", "PAYSAGA_TEMPORAL_UI_PORT"),
             ("sandbox", given.sandbox_host, given.sandbox_port, "the sandbox", "PAYSAGA_SANDBOX_PORT"),
+            ("broker", local, given.nats_port, "NATS", "PAYSAGA_NATS_PORT"),
             ("api", given.api_host, given.api_port, "the API", "PAYSAGA_API_PORT"),
         ]
         for piece, host, port, what, variable in ports:
@@ -160,6 +166,7 @@ class EmbeddedStack:
             "postgres": self._start_postgres,
             "temporal": lambda: self._supervisor.start(self.temporal.child()),
             "sandbox": lambda: self._supervisor.start(self._sandbox()),
+            "broker": lambda: self._supervisor.start(self.nats.child()),
         }
         return [start for piece, start in starts.items() if piece in self.pieces]
 
@@ -245,6 +252,8 @@ class EmbeddedStack:
             update["stripe_base_url"] = self.sandbox_url
             update["sandbox_url"] = given.sandbox_url or self.sandbox_url
             update["stripe_webhook_secret"] = SecretStr(SANDBOX_WEBHOOK_SECRET)
+        if "broker" in self.pieces:
+            update["events_url"] = SecretStr(self.nats.url)
         if {"temporal", "seed"} <= self.pieces:
             update["codec_local_api_key"] = SecretStr(DEVELOPMENT_API_KEY)
         if given.encryption_keys is None:

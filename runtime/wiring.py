@@ -15,6 +15,8 @@ from db.core.keyring import Keyring
 from db.hot.terms import TermsCache
 from domain.payout import BankWaitPolicy
 from domain.waiting import AT_A_SCREEN, BANK_DEBIT, WaitPolicies, WaitPolicy
+from gateways.brokers.protocol import Broker
+from gateways.brokers.registry import open_broker
 from gateways.protocol import Psp, PspAccount
 from gateways.registry import open_psp
 from runtime.notifier import CompletionNotifier
@@ -139,6 +141,16 @@ def keyring_of(settings: Settings) -> Keyring:
         return Keyring.parse(keys)
     except ValueError as error:
         raise SettingMissing(f"PAYSAGA_ENCRYPTION_KEYS is not usable: {error}.") from error
+
+
+def broker_of(settings: Settings) -> Broker | None:
+    """The broker that events are published to, not connected yet; None: there is none. Raises SettingMissing."""
+    if settings.events_url is None:
+        return None
+    try:
+        return open_broker(settings.events_url.get_secret_value())
+    except ImportError as error:
+        raise SettingMissing(f"PAYSAGA_EVENTS_URL needs the package {error.name}: install its extra.") from error
 
 
 def _required(value: SecretStr | None, variable: str) -> str:

@@ -25,6 +25,7 @@ OPERATORS = {
         "reconciliation", "reconcile", "Compare the PSP's or the bank's lines with our books, and settle what differs."
     ),
     "ledger": Later("ledger", "ledger", "The books: balances, statements, and the seal."),
+    "events": Later("event", "events", "Compare events with what the broker has, and send them again."),
     "keys": Later("key", "keys", "API keys of tenants, and the encryption keys."),
     "operators": Later("operator", "operators", "The people who log in."),
     "forget": Later("person", "forget", "Forget a buyer: what is known of the person goes, the books stay."),

@@ -19,6 +19,7 @@ from db.audit.authorisations import AUTHORISATIONS
 from db.audit.books import BOOKS
 from db.audit.charges import CHARGES
 from db.audit.disputes import DISPUTES
+from db.audit.events import EVENTS
 from db.audit.invariant import Answer, Finder, Invariant, Violation
 from db.audit.months import MONTHS
 from db.audit.payments import PAYMENTS
@@ -76,6 +77,7 @@ INVARIANTS: tuple[Invariant, ...] = tuple(
             *PAYOUTS,
             *PEOPLE,
             *MONTHS,
+            *EVENTS,
             *RECONCILIATION,
         ),
         key=lambda invariant: (invariant.code[0], int(invariant.code[1:])),

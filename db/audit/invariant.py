@@ -79,6 +79,9 @@ WEBHOOK_AFTERMATH_MAX = "interval '30 minutes'"
 # Between a new month (UTC) and the sweeper's moving the numbers on to it, which waits while somebody holds a lock.
 MONTH_GRACE = "interval '1 day'"
 
+# Of events, while the relay has a connection to their sink: it takes a second.
+TODO_MAX = "interval '5 minutes'"
+
 EVENTS_SINCE = "coalesce((SELECT begun_at + interval '1 hour' FROM month WHERE outbox_from), '-infinity')"
 """Since when there are all events: older months of the outbox may have been dropped. Within the hour is what was
 written while the month began."""

@@ -82,7 +82,8 @@ _REFUND_TOLD = REFUND_TRANSITIONS | {
     for requested, new in REFUND_TRANSITIONS
     if again == requested == _AGAIN
 }
-"""Which event of a refund may follow which: the steps, also across a new attempt, which has no event."""
+"""Which event of a refund may follow which: the steps, also across a new attempt, which earlier releases did not
+tell of."""
 
 
 _LIFE = (
@@ -204,7 +205,8 @@ _LIFE = (
         WHERE p.status IS DISTINCT FROM x.status
         UNION ALL
         SELECT * FROM (
-            -- A refund's steps are told by its events; that a person has it tried again (REQUESTED) is none.
+            -- A refund's steps are told by its events. Earlier releases told neither of a new attempt nor of the
+            -- beginning of one that undoes a charge or was made at the PSP.
             WITH told AS (
                 SELECT tenant_id, object_id AS id, upper(substr(type, 8)) AS status,
                        lag(upper(substr(type, 8))) OVER (PARTITION BY object_id ORDER BY seq) AS before,

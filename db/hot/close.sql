@@ -27,7 +27,7 @@ WITH locked AS (
 ), events AS (
     INSERT INTO outbox (id, tenant_id, type, schema_version, object_id, payload, at)
     SELECT e.id, :tenant_id, e.type, :schema_version::integer, e.object_id, e.payload::jsonb, :at::timestamptz
-    FROM answered, unnest(:event_id::text[], :event_type::text[], :order_id::text[], :event_payload::text[])
+    FROM answered, unnest(:event_id::text[], :event_type::text[], :event_object::text[], :event_payload::text[])
         WITH ORDINALITY AS e(id, type, object_id, payload, n)
     ORDER BY e.n
 ), inbox AS (

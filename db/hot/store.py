@@ -16,7 +16,8 @@ from db.core.keyring import Keyring
 from db.core.statement import load
 from db.hot.terms import Terms, TermsCache
 from db.payment.checkout import said
-from db.payment.payment import NewPayment, Secrets, event_data
+from db.payment.event import event_data, payment_data
+from db.payment.payment import NewPayment, Secrets
 from db.payment.record import Charge, Order, Payment
 from db.people import person
 from domain.events import SCHEMA_VERSION
@@ -174,8 +175,13 @@ def _of_orders(new: NewPayment, status: Status) -> dict[str, Any]:
         "order_seller": [order.seller_account for order in orders],
         "order_amount": [order.amount for order in orders],
         "order_fee": [order.platform_fee for order in orders],
-        "event_id": [new_id("evt") for _ in orders],
-        "event_payload": [compact(event_data(order, new.id, new.currency, status, None)) for order in orders],
+        "event_id": [new_id("evt") for _ in (*orders, new)],
+        "event_type": [*("payment_order.created" for _ in orders), "payment.created"],
+        "event_object": [*(order.id for order in orders), new.id],
+        "event_payload": [
+            *(compact(event_data(order, new.id, new.currency, status, None)) for order in orders),
+            compact(payment_data(new, {order.id: status for order in orders}, status, status, None)),
+        ],
     }
 
 

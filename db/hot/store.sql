@@ -54,9 +54,9 @@ WITH terms AS (
     ORDER BY o.n
 ), events AS (
     INSERT INTO outbox (id, tenant_id, type, schema_version, object_id, payload, at)
-    SELECT e.id, :tenant_id, 'payment_order.created', :schema_version::integer, e.object_id, e.payload::jsonb, now()
-    FROM claim, unnest(:event_id::text[], :order_id::text[], :event_payload::text[]) WITH ORDINALITY
-        AS e(id, object_id, payload, n)
+    SELECT e.id, :tenant_id, e.type, :schema_version::integer, e.object_id, e.payload::jsonb, now()
+    FROM claim, unnest(:event_id::text[], :event_type::text[], :event_object::text[], :event_payload::text[])
+        WITH ORDINALITY AS e(id, type, object_id, payload, n)
     ORDER BY e.n
 ), log AS (
     INSERT INTO audit_log (tenant_id, actor, action, object_id, detail, address)

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from db.hot.store import compact
-from db.payment.payment import event_data
+from db.payment.event import event_data, payment_data
 from db.payment.record import Order, Payment
+from domain.event_types import payment_event_type
 from domain.events import SCHEMA_VERSION, order_event_type
 from domain.ids import new_id
 from domain.model import Failure
-from domain.status import Status
+from domain.status import Status, combined
 
 
 class Move(NamedTuple):
@@ -33,10 +34,25 @@ def values_of(row: Payment, moves: Sequence[Move]) -> dict[str, Any]:
         "order_to": [to.value for _, to, _, _ in moves],
         "order_failure": [compact(failure.model_dump()) if failure else None for _, _, failure, _ in moves],
         "order_reason": [reason for _, _, _, reason in moves],
-        "event_id": [new_id("evt") for _ in moves],
-        "event_type": [order_event_type(to) for _, to, _, _ in moves],
-        "event_payload": [
-            compact(event_data(order, row.id, order.currency, to, failure)) for order, to, failure, _ in moves
-        ],
         "schema_version": SCHEMA_VERSION,
+        **_events(row, moves),
+    }
+
+
+def _events(row: Payment, moves: Sequence[Move]) -> dict[str, Any]:
+    """Those of the orders, and the payment's own where it moves by them."""
+    types = [order_event_type(to) for _, to, _, _ in moves]
+    objects = [order.id for order, _, _, _ in moves]
+    data = [event_data(order, row.id, order.currency, to, failure) for order, to, failure, _ in moves]
+    statuses = {order.id: order.status for order in row.orders} | {order.id: to for order, to, _, _ in moves}
+    status = combined(list(statuses.values()))
+    if status is not row.status:
+        types.append(payment_event_type(status))
+        objects.append(row.id)
+        data.append(payment_data(row, statuses, status, moves[-1].to, moves[-1].failure))
+    return {
+        "event_id": [new_id("evt") for _ in types],
+        "event_type": types,
+        "event_object": objects,
+        "event_payload": [compact(one) for one in data],
     }

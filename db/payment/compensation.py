@@ -12,6 +12,8 @@ from db.payment import charge as charges
 from db.payment import payment
 from db.payment.record import Order, Payment
 from db.payment.settlement import debit_wallet, psp_fee, reverse_capture
+from db.refund.event import announce
+from db.refund.record import Refund
 from db.schema.payment import charge, payment_order
 from db.schema.refund import refund
 from domain import ledger as books
@@ -140,7 +142,7 @@ async def _record(
 ) -> str:
     """The refund's row, once per source; the charge's CHECK holds the sum of them below what was received."""
     source_id = order.id if order else locked.charge.id
-    inserted: str | None = await connection.scalar(
+    inserted = await connection.execute(
         upsert(refund)
         .values(
             id=new_id("re"),
@@ -157,15 +159,18 @@ async def _record(
             **ending,
         )
         .on_conflict_do_nothing(index_elements=["source_id"])
-        .returning(refund.c.id)
+        .returning(refund)
     )
-    if inserted is not None:
+    row = inserted.mappings().one_or_none()
+    if row is not None:
         await connection.execute(
             update(charge)
             .where(charge.c.id == locked.charge.id)
             .values(refund_amount=charge.c.refund_amount + amount[0])
         )
-        return inserted
+        made = Refund(**row)
+        await announce(connection, made, made.created_at)
+        return made.id
     existing: str | None = await connection.scalar(select(refund.c.id).where(refund.c.source_id == source_id))
     assert existing is not None, "the conflicting refund is there"
     return existing

@@ -10,12 +10,11 @@ from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db import task
-from db.core import outbox
+from db.payment.event import tell, tell_created
 from db.payment.record import Charge, Order, Payment, payment_of
 from db.schema.messages import webhook_inbox
 from db.schema.payment import charge, payment, payment_order, payment_order_transition
 from db.schema.person import person
-from domain.events import Event, order_event_data, order_event_type
 from domain.ids import charge_key, new_id
 from domain.model import Failure
 from domain.status import TERMINAL, Status, can_become, combined
@@ -135,7 +134,7 @@ async def create(connection: AsyncConnection, new: NewPayment) -> None:
         .returning(payment_order_transition.c.at)
     )
     assert at is not None, "a payment has orders"
-    await outbox.add(connection, [_created(new, order, status, at) for order in new.orders])
+    await tell_created(connection, new, status, at)
 
 
 def _order_values(new: NewPayment, position: int, status: Status) -> dict[str, Any]:
@@ -152,33 +151,6 @@ def _order_values(new: NewPayment, position: int, status: Status) -> dict[str, A
         "platform_fee": order.platform_fee,
         "status": status.value,
     }
-
-
-def _created(new: NewPayment, order: NewOrder, status: Status, at: datetime) -> Event:
-    return Event(
-        id=new_id("evt"),
-        type="payment_order.created",
-        tenant_id=new.tenant_id,
-        object_id=order.id,
-        at=at,
-        data=event_data(order, new.id, new.currency, status, None),
-    )
-
-
-def event_data(
-    order: NewOrder | Order, payment_id: str, currency: str, status: Status, failure: Failure | None
-) -> dict[str, Any]:
-    """The data of an order's event, of one that has this status now."""
-    return order_event_data(
-        order_id=order.id,
-        payment_id=payment_id,
-        payment_order_id=order.payment_order_id,
-        seller_account=order.seller_account,
-        amount=order.amount,
-        currency=currency,
-        status=status,
-        failure=failure,
-    )
 
 
 # --- reading ---
@@ -279,10 +251,11 @@ async def move(
         assert can_become(order.status, to), f"{order.id}: {order.status} cannot become {to}"
     if orders:
         await _update_orders(connection, orders, to, at, failure, order_fields or {})
-    if moving:
-        await _record(connection, locked, moving, to, reason=reason, actor=actor, at=at, failure=failure)
     statuses = {order.id: order.status for order in locked.orders} | {order.id: to for order in orders}
     status = combined(list(statuses.values()))
+    if moving:
+        await _record(connection, locked, moving, to, reason=reason, actor=actor, at=at)
+        await tell(connection, locked, moving, to, statuses, status, at=at, failure=failure)
     values: dict[str, Any] = {
         "status": status.value,
         "is_payment_done": all(s is Status.SUCCESS for s in statuses.values()),
@@ -335,7 +308,6 @@ async def _record(
     reason: str,
     actor: str,
     at: datetime,
-    failure: Failure | None,
 ) -> None:
     await connection.execute(
         insert(payment_order_transition),
@@ -350,20 +322,6 @@ async def _record(
                 "actor": actor,
                 "at": at,
             }
-            for order in moving
-        ],
-    )
-    await outbox.add(
-        connection,
-        [
-            Event(
-                id=new_id("evt"),
-                type=order_event_type(to),
-                tenant_id=locked.tenant_id,
-                object_id=order.id,
-                at=at,
-                data=event_data(order, locked.id, order.currency, to, failure),
-            )
             for order in moving
         ],
     )

@@ -46,10 +46,11 @@ async def open_run(connection: AsyncConnection, new: NewRun, run_id: str | None 
         .returning(reconciliation_run)
     )
     row = found.mappings().one_or_none()
-    if row is None:
-        known = await connection.execute(select(reconciliation_run).where(reconciliation_run.c.key == new.key))
-        row = known.mappings().one()
-    return dict(row)
+    if row is not None:
+        await outbox.add(connection, [run_event("started", row, row["at"])])
+        return dict(row)
+    known = await connection.execute(select(reconciliation_run).where(reconciliation_run.c.key == new.key))
+    return dict(known.mappings().one())
 
 
 async def under_way(connection: AsyncConnection, tenant_id: str) -> int:
@@ -101,11 +102,14 @@ async def fail(connection: AsyncConnection, run_id: str, failure: str, at: datet
         update(reconciliation_run)
         .where(reconciliation_run.c.id == run_id, reconciliation_run.c.status.not_in(_ENDED))
         .values(status=RunStatus.FAILED.value, failure=failure, completed_at=at, updated_at=func.now())
-        .returning(reconciliation_run.c.tenant_id, reconciliation_run.c.actor)
+        .returning(reconciliation_run)
     )
-    row = ended.one_or_none()
-    if row is not None and row.actor == BY_ITSELF:
-        await task.open_task(connection, row.tenant_id, None, FAILED_KIND, failure, object_id=run_id)
+    row = ended.mappings().one_or_none()
+    if row is None:
+        return
+    await outbox.add(connection, [run_event("failed", row, at)])
+    if row["actor"] == BY_ITSELF:
+        await task.open_task(connection, row["tenant_id"], None, FAILED_KIND, failure, object_id=run_id)
 
 
 async def complete(connection: AsyncConnection, run_id: str, at: datetime) -> dict[str, Any]:
@@ -120,7 +124,7 @@ async def complete(connection: AsyncConnection, run_id: str, at: datetime) -> di
         .returning(reconciliation_run)
     )
     row = dict(ended.mappings().one())
-    await outbox.add(connection, [run_event(row, at)])
+    await outbox.add(connection, [run_event("completed", row, at)])
     return row
 
 

@@ -10,11 +10,12 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from db.core import outbox
 from db.payout import trace
 from db.reconciliation import run as reconciliation
 from db.schema.reconciliation import reconciliation_line, reconciliation_run
 from domain.reconciliation.lines import BankLine, PspLine
-from domain.reconciliation.reconciliation import RunStatus, Subject
+from domain.reconciliation.reconciliation import RunStatus, Subject, run_event
 
 BANK_KIND = "bank"
 
@@ -65,9 +66,15 @@ async def stage(
     if last:
         values |= {"status": RunStatus.MATCHING.value, "staged_at": func.now(), "notes": list(notes)}
         values |= await _window(connection, row)
-    await connection.execute(
-        update(reconciliation_run).where(reconciliation_run.c.id == run_id).values(**values, updated_at=func.now())
+    changed = await connection.execute(
+        update(reconciliation_run)
+        .where(reconciliation_run.c.id == run_id)
+        .values(**values, updated_at=func.now())
+        .returning(reconciliation_run)
     )
+    if last:
+        moved = changed.mappings().one()
+        await outbox.add(connection, [run_event("matching", moved, moved["staged_at"])])
     return Position(following, read + 1, position.lines + len(records), last)
 
 

@@ -6,6 +6,8 @@ from sqlalchemy import and_, func, or_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db.core import dead_key
+from db.refund.event import announce
+from db.refund.record import Refund
 from db.schema.refund import refund
 from domain.model import Failure
 from domain.status import RefundStatus
@@ -33,9 +35,10 @@ async def dead_for(connection: AsyncConnection, refund_id: str) -> timedelta:
 
 
 async def next_attempt(connection: AsyncConnection, refund_id: str, send_for_s: float) -> None:
-    """Ask again under a new key, as a person decided: the PSP refused or failed the last request, or never saw it."""
+    """Ask again under a new key, as a person decided: the PSP refused or failed the last request, or never saw it.
+    Nothing happens where the refund is not there any more."""
     failed = and_(refund.c.status == RefundStatus.FAILED.value, refund.c.origin.in_(["compensation", "late_charge"]))
-    await connection.execute(
+    again = await connection.execute(
         update(refund)
         .where(
             refund.c.id == refund_id,
@@ -51,4 +54,8 @@ async def next_attempt(connection: AsyncConnection, refund_id: str, send_for_s: 
             send_until=func.now() + timedelta(seconds=send_for_s),
             updated_at=func.now(),
         )
+        .returning(refund)
     )
+    row = again.mappings().one_or_none()
+    if row is not None:
+        await announce(connection, Refund(**row), row["updated_at"])

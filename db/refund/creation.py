@@ -117,7 +117,7 @@ async def made_at_psp(connection: AsyncConnection, locked: Payment, reference: s
     It is booked when the PSP itself was asked about it; nothing is sent for it.
     """
     source_id = f"{locked.psp}:{reference}"
-    inserted: str | None = await connection.scalar(
+    inserted = await connection.execute(
         upsert(refund)
         .values(
             id=new_id("re"),
@@ -135,10 +135,13 @@ async def made_at_psp(connection: AsyncConnection, locked: Payment, reference: s
             actor=locked.psp,
         )
         .on_conflict_do_nothing(index_elements=["source_id"])
-        .returning(refund.c.id)
+        .returning(refund)
     )
-    if inserted is not None:
-        return inserted
+    row = inserted.mappings().one_or_none()
+    if row is not None:
+        made = Refund(**row)
+        await announce(connection, made, made.created_at)
+        return made.id
     existing: str | None = await connection.scalar(select(refund.c.id).where(refund.c.source_id == source_id))
     assert existing is not None, "the conflicting refund is there"
     return existing

@@ -38,6 +38,10 @@ _COLUMNS: Mapping[str, Mapping[Kind, str]] = {
     "charge": {
         Kind.OWN: "id tenant_id payment_id psp key currency outcome reference received_currency fee last_answer",
     },
+    "dead_letter": {
+        Kind.OWN: "id tenant_id source ref_id object_id error_class error status",
+        Kind.STAFF: "actor reason",
+    },
     "discrepancy": {
         Kind.OWN: (
             "id tenant_id psp subject fingerprint class kind reason how object_id payment_id record_status "
@@ -56,6 +60,9 @@ _COLUMNS: Mapping[str, Mapping[Kind, str]] = {
     },
     "dispute_transition": {
         Kind.OWN: "tenant_id dispute_id from_status to_status",
+    },
+    "event_sink": {
+        Kind.OWN: "name",
     },
     "idempotency_key": {
         Kind.OWN: "tenant_id object_id",

@@ -1,4 +1,5 @@
-"""The tables of messages: the inbox of PSP webhooks, and the outbox of our own events."""
+"""The tables of messages: the inbox of PSP webhooks, the outbox of our own events with what is still to be done with
+them, and what could not be delivered."""
 
 from sqlalchemy import (
     BigInteger,
@@ -8,6 +9,7 @@ from sqlalchemy import (
     Identity,
     Index,
     Integer,
+    SmallInteger,
     Table,
     Text,
     UniqueConstraint,
@@ -63,8 +65,47 @@ outbox = Table(
     _text("object_id"),
     _json("payload", required=True),
     _moment("at", required=True),
-    _moment("published_at"),
-    # By flag, never `seq > last`: sequences commit out of order and the relay would skip a late one.
-    Index("ix_outbox_unpublished", "seq", postgresql_where=text("published_at IS NULL")),
     postgresql_partition_by=BY_MONTH,
+)
+
+event_sink = Table(
+    "event_sink",
+    metadata,
+    Column("sink", SmallInteger, primary_key=True, autoincrement=False),
+    Column("name", Text, nullable=False, unique=True),
+    # Only what is active is noted: nothing piles up for a broker that nobody has.
+    _flag("active"),
+    _moment("active_since"),
+    # When the relay last had a connection to it.
+    _moment("reached_at"),
+)
+
+# What each sink has still to be given, written by a trigger on the outbox. By row, never `seq > last`: sequences commit
+# out of order and the relay would skip a late one.
+outbox_todo = Table(
+    "outbox_todo",
+    metadata,
+    Column("sink", SmallInteger, primary_key=True, autoincrement=False),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+)
+
+dead_letter = Table(
+    "dead_letter",
+    metadata,
+    _id(),
+    _tenant(),
+    _text("source"),
+    # What its source calls it: of an event, its number in the outbox.
+    _text("ref_id"),
+    _text("object_id", required=False),
+    _text("error_class"),
+    _text("error"),
+    Column("attempts", Integer, nullable=False),
+    _created("first_at"),
+    _created("last_at"),
+    Column("status", Text, nullable=False, server_default="OPEN"),
+    _text("actor", required=False),
+    _text("reason", required=False),
+    CheckConstraint("status IN ('OPEN', 'REPLAYED', 'DISCARDED')", name="status"),
+    Index("ix_dead_letter_open", "source", "ref_id", unique=True, postgresql_where=text("status = 'OPEN'")),
 )

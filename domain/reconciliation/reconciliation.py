@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field, model_validator
 
+from domain.event_data import DiscrepancyData, ReconciliationData
 from domain.events import Event
 from domain.ids import new_id
 from domain.model import Frozen
@@ -308,26 +309,28 @@ def shown(amount: int | None, currency: str | None) -> str | None:
         return str(amount)
 
 
-def run_event(row: Mapping[str, Any], at: datetime) -> Event:
-    """The event `reconciliation.completed`, from a run's row."""
+def run_event(
+    verb: Literal["started", "matching", "completed", "failed"], row: Mapping[str, Any], at: datetime
+) -> Event:
+    """The event of a run's step, from its row as it is then."""
     return Event(
         id=new_id("evt"),
-        type="reconciliation.completed",
+        type=f"reconciliation.{verb}",
         tenant_id=row["tenant_id"],
         object_id=row["id"],
         at=at,
-        data={
-            "id": row["id"],
-            "psp": row["psp"],
-            "subject": row["subject"],
-            "source": row["source"],
-            "from": row["window_from"].isoformat() if row["window_from"] else None,
-            "to": row["window_to"].isoformat() if row["window_to"] else None,
-            "business_date": row["business_date"].isoformat() if row["business_date"] else None,
-            "status": row["status"],
-            "lines": row["lines"],
-            "counts": dict(row["counts"] or {}),
-        },
+        data=ReconciliationData(
+            id=row["id"],
+            psp=row["psp"],
+            subject=row["subject"],
+            source=row["source"],
+            window_from=row["window_from"].isoformat() if row["window_from"] else None,
+            window_to=row["window_to"].isoformat() if row["window_to"] else None,
+            business_date=row["business_date"].isoformat() if row["business_date"] else None,
+            status=row["status"],
+            lines=row["lines"],
+            counts=dict(row["counts"] or {}),
+        ).model_dump(mode="json", by_alias=True),
     )
 
 
@@ -340,20 +343,19 @@ def discrepancy_event(kind: Literal["opened", "overdue", "resolved"], row: Mappi
         tenant_id=row["tenant_id"],
         object_id=row["id"],
         at=at,
-        data={
-            "id": row["id"],
-            "psp": row["psp"],
-            "subject": row["subject"],
-            "class": row["class"],
-            "reason": row["reason"],
-            "object_id": row["object_id"],
-            "payment_id": row["payment_id"],
-            "line_reference": row["line_reference"],
-            "difference": shown(row["difference"], row["currency"]),
-            "currency": row["currency"],
-            "due_at": row["due_at"].isoformat() if row["due_at"] else None,
-            "status": row["status"],
-            "resolution": row["resolution"],
-            "resolved_by": row["resolved_by"],
-        },
+        data=DiscrepancyData(
+            id=row["id"],
+            psp=row["psp"],
+            subject=row["subject"],
+            class_=row["class"],
+            reason=row["reason"],
+            object_id=row["object_id"],
+            payment_id=row["payment_id"],
+            line_reference=row["line_reference"],
+            difference=shown(row["difference"], row["currency"]),
+            currency=row["currency"],
+            due_at=row["due_at"].isoformat() if row["due_at"] else None,
+            status=row["status"],
+            resolution=row["resolution"],
+        ).model_dump(mode="json", by_alias=True),
     )

@@ -92,6 +92,7 @@ RULES: dict[Operation, Rule] = {
     ("POST", "/v1/sessions/current/enrolment"): Rule(None, session=True),
     # Without a credential of ours: a PSP signs what it sends, and the others tell nothing of anybody.
     ("POST", "/webhooks/{psp}"): Rule(None),
+    ("GET", "/v1/event-types"): Rule(None),
     ("GET", "/healthz"): Rule(None),
     ("GET", "/readyz"): Rule(None),
 }

@@ -179,6 +179,14 @@ PLANTED_PAYOUTS = [
         " amount FROM ledger_posting LIMIT 1",
         "is not of the month of its transaction",
     ),
+    # --- P16: events ---
+    (
+        "P16",
+        "UPDATE event_sink SET reached_at = now() WHERE sink = 1;"
+        " UPDATE outbox SET at = now() - interval '6 minutes' WHERE seq = (SELECT min(seq) FROM outbox);"
+        " INSERT INTO outbox_todo SELECT 1, min(seq) FROM outbox",
+        "waits for the broker since",
+    ),
     # --- their part in other invariants ---
     (
         "I8",

@@ -130,7 +130,7 @@ TABLES = {
         "ledger_posting": f"transaction_id IN (SELECT id FROM ledger_transaction WHERE {_TRANSACTIONS})",
         "ledger_account": "tenant_id = $2",
         "wallet": "tenant_id = $2",
-        "outbox": f"object_id {_OF_ORDER} OR object_id {_OF_REFUND}",
+        "outbox": f"object_id = $1 OR object_id {_OF_ORDER} OR object_id {_OF_REFUND}",
         "audit_log": f"object_id = $1 OR object_id {_OF_REFUND}",
         "idempotency_key": f"object_id = $1 OR object_id {_OF_REFUND}",
         "refund": "payment_id = $1",

@@ -10,9 +10,9 @@ from packaging.utils import canonicalize_name
 
 from tests.deploy.files import ROOT
 
-# The one is of the embedded stack, but small, and commands that look for a running stack import it in a container, too;
-# the other is imported where a setting names a Redis.
-ALSO_NEEDED = ("psutil", "redis")
+# The first is of the embedded stack, but small, and commands that look for a running stack import it in a container,
+# too; the others are imported where a setting names a Redis or a broker.
+ALSO_NEEDED = ("psutil", "redis", "nats-py")
 
 
 def needed(requirements: Iterable[str]) -> set[str]:

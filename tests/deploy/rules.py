@@ -46,6 +46,7 @@ _WITHOUT_DEFAULT = {
     *(f"PAYSAGA_JWT_{name}" for name in ("ISSUER", "AUDIENCE", "JWKS_URL", "JWKS_FILE")),
     "PAYSAGA_SANDBOX_URL",
     "PAYSAGA_RATE_LIMIT_REDIS_URL",
+    "PAYSAGA_EVENTS_URL",
     "PAYSAGA_API_TLS_CERT_PATH",
     "PAYSAGA_API_TLS_KEY_PATH",
 }
@@ -175,7 +176,7 @@ def every_setting_exists(files: Files) -> None:
 
 NOT_PASSED_ON = {
     "home", "api_host", "api_port", "database_url", "database_owner_url", "sandbox_host", "sandbox_port",
-    "temporal_address", "temporal_port", "temporal_ui_port", "temporal_namespace", "temporal_task_queue",
+    "nats_port", "temporal_address", "temporal_port", "temporal_ui_port", "temporal_namespace", "temporal_task_queue",
     "temporal_api_key", "temporal_tls", "temporal_tls_ca_path", "temporal_tls_cert_path", "temporal_tls_key_path",
     "temporal_tls_server_name", "codec_local_api_key",
     "worker_metrics_port", "temporal_metrics_port",

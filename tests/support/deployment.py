@@ -117,6 +117,7 @@ class Deployment:
                 "stripe_api_key": SecretStr(self.sandbox.key),
                 "stripe_base_url": stack.sandbox_url,
                 "stripe_webhook_secret": SecretStr("whsec_test"),
+                "events_url": None,  # all share one broker: whoever looks at events says so
             }
             | quick
             | overrides

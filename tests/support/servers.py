@@ -75,6 +75,15 @@ async def own_temporal(shared: EmbeddedStack, home: Path) -> AsyncIterator[Embed
         yield stack
 
 
+@asynccontextmanager
+async def own_broker(shared: EmbeddedStack, home: Path) -> AsyncIterator[EmbeddedStack]:
+    """The shared servers with another broker, which can be killed without anybody else's noticing."""
+    settings = shared.settings.model_copy(update={"events_url": None, "home": home, "nats_port": free_port()})
+    async with EmbeddedStack(settings, pieces={"broker"}) as stack:
+        stack.postgres = shared.postgres
+        yield stack
+
+
 class Background:
     """The same in a thread, for the process that only hands out tests; `environment` leads the others there."""
 

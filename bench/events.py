@@ -1,0 +1,181 @@
+"""`python -m bench.events`: a backlog of 400,000 events that the relay hands to NATS, while somebody goes on writing.
+
+`PAYSAGA_BENCH_EVENTS` (400000) makes it another size. A writer's latency without the relay is compared with that
+beside it, in the same run. JSON at the end.
+"""
+
+import asyncio
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import asyncpg
+import psutil  # type: ignore[import-untyped]
+import uvloop
+
+from bench.leaving import leave_after
+from config.settings import Settings
+from db.core.database import Database
+from domain.message import Sink
+from embedded.stack import EmbeddedStack, free_settings
+from runtime.wiring import broker_of
+from services.event import verify
+from workers.relay import BrokerPump, lead
+
+_RELAY = "--relay"
+_LOOK_S = 0.1
+_WRITES_PER_S = 50
+_QUIET_S = 10.0
+_MB = 1024 * 1024
+_COUNT = int(os.environ.get("PAYSAGA_BENCH_EVENTS", "400000"))
+
+_EVENTS = """
+    INSERT INTO outbox (id, tenant_id, type, schema_version, object_id, payload, at)
+    SELECT 'evt_' || gen_random_uuid(), 'dev', 'payment_order.success', 1, 'po_' || (n % 10000), $2::jsonb, now()
+    FROM generate_series(1, $1::integer) AS n
+"""
+_PAYLOAD = json.dumps({"id": "po_01kafm6e8q9v7s2c4n0b8k6h3j", "status": "SUCCESS", "failure": None, "rest": "x" * 250})
+
+
+@dataclass
+class Report:
+    """`cpu_ms`: of the relay's process, of PostgreSQL and of NATS, by event. `rss_mb`: of the relay, after a
+    quarter of the time and at the end."""
+
+    events: int
+    drained_s: float
+    per_s: float
+    cpu_ms: dict[str, float]
+    rss_mb: tuple[float, float]
+    writer_ms: dict[str, dict[str, float]]
+    missing: int
+    repeated: int
+
+
+async def measure(home: Path) -> Report:
+    settings = free_settings(home)
+    async with EmbeddedStack(settings, pieces={"postgres", "migrations", "seed", "broker"}) as stack:
+        owner = await asyncpg.connect(stack.postgres.url("paysaga"))
+        await owner.execute(
+            "UPDATE event_sink SET active = true, active_since = clock_timestamp() WHERE sink = $1", int(Sink.BROKER)
+        )
+        for _ in range(0, _COUNT, 50_000):
+            await owner.execute(_EVENTS, min(50_000, _COUNT), _PAYLOAD)
+        await owner.execute("VACUUM (ANALYZE) outbox_todo; ", timeout=60)
+        quiet = await written_for(stack, _until(_QUIET_S))
+        report = await drained(stack, owner, quiet)
+        await owner.close()
+        return report
+
+
+def _until(seconds: float) -> Callable[[], Awaitable[bool]]:
+    end = time.monotonic() + seconds
+
+    async def over() -> bool:
+        return time.monotonic() >= end
+
+    return over
+
+
+async def written_for(stack: EmbeddedStack, over: Callable[[], Awaitable[bool]]) -> list[float]:
+    """Milliseconds of a light writer's transactions until it is over."""
+    writer = await asyncpg.connect(stack.postgres.url("paysaga"))
+    took = []
+    while not await over():
+        began = time.perf_counter()
+        await writer.execute(_EVENTS, 3, _PAYLOAD)
+        took.append((time.perf_counter() - began) * 1000)
+        await asyncio.sleep(1 / _WRITES_PER_S)
+    await writer.close()
+    return took
+
+
+async def drained(stack: EmbeddedStack, owner: asyncpg.Connection, quiet: list[float]) -> Report:
+    """The backlog, while the writer goes on."""
+    since = await owner.fetchval("SELECT min(at) FROM outbox")
+    server = psutil.Process(stack.pid_of("postgres"))
+    broker = psutil.Process(stack.pid_of("broker"))
+    cpu = {"postgres": _cpu_s(server), "nats": _cpu_s(broker)}
+    memory: list[float] = []
+
+    async with relay(stack) as process:
+        began = time.monotonic()
+        left_s = 0.0
+
+        async def over() -> bool:
+            nonlocal left_s
+            memory.append(process.memory_info().rss / _MB)
+            waiting = await owner.fetchval("SELECT count(*) FROM (SELECT FROM outbox_todo LIMIT 200) AS t")
+            left_s = time.monotonic() - began
+            return bool(waiting < 50)
+
+        busy = await written_for(stack, over)
+        spent = {"relay": _cpu_s(process), "postgres": _cpu_s(server), "nats": _cpu_s(broker)}
+        while await owner.fetchval("SELECT EXISTS (SELECT FROM outbox_todo)"):  # noqa: ASYNC110 - asked of the database
+            await asyncio.sleep(_LOOK_S)
+    database = Database(stack.postgres.url("paysaga"), pool_size=0)
+    events_broker = broker_of(stack.settings)
+    assert events_broker is not None, "it is part of the stack"
+    found = await verify(database, events_broker, since, await owner.fetchval("SELECT now()"))
+    await database.close()
+    return Report(
+        events=found.events,
+        drained_s=round(left_s, 1),
+        per_s=round(found.events / left_s),
+        cpu_ms={name: round((spent[name] - cpu.get(name, 0)) * 1000 / found.events, 4) for name in spent},
+        rss_mb=(round(memory[len(memory) // 4], 1), round(memory[-1], 1)),
+        writer_ms={"quiet": _summary(quiet), "draining": _summary(busy)},
+        missing=found.missing,
+        repeated=found.repeated,
+    )
+
+
+def _summary(took: list[float]) -> dict[str, float]:
+    cuts = statistics.quantiles(took, n=100)
+    return {"p50": round(cuts[49], 2), "p95": round(cuts[94], 2), "p99": round(cuts[98], 2), "writes": len(took)}
+
+
+def _cpu_s(process: psutil.Process) -> float:
+    """Of a process and those under it, also of those that have ended."""
+    total = 0.0
+    for one in (process, *process.children(recursive=True)):
+        times = one.cpu_times()
+        total += times.user + times.system
+    return float(total)
+
+
+@asynccontextmanager
+async def relay(stack: EmbeddedStack) -> AsyncIterator[psutil.Process]:
+    """A process that does nothing else."""
+    child = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "bench.events", _RELAY), env={**os.environ, **stack.environment()}
+    )
+    try:
+        yield psutil.Process(child.pid)
+    finally:
+        child.terminate()
+        await child.wait()
+
+
+def main() -> int:
+    if _RELAY in sys.argv:
+        settings = Settings()
+        broker = broker_of(settings)
+        assert broker is not None, "its parent has one"
+        uvloop.run(lead(settings, BrokerPump(broker)))
+        return 0
+    with tempfile.TemporaryDirectory(prefix="paysaga-bench-") as folder:
+        report = asyncio.run(measure(Path(folder)))
+    sys.stdout.write(json.dumps(asdict(report), indent=2) + "\n")
+    return 1 if report.missing else 0
+
+
+if __name__ == "__main__":
+    leave_after(main)

@@ -1,0 +1,45 @@
+"""The URLs of servers that are somebody else's. Empty is unset, as Compose passes it on; no message has the URL, which
+may have a password."""
+
+import re
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr
+
+from config.tls import check_database_url
+
+BROKERS = ("nats", "tls")
+"""Schemes of the brokers that `gateways.brokers.registry` opens; `tls` is NATS too."""
+
+
+def check_redis(value: SecretStr | None) -> SecretStr | None:
+    """Raises ValueError."""
+    if value is None or not value.get_secret_value().strip():
+        return None
+    if not re.fullmatch(r"rediss?://\S+:\d{1,5}(/\S*)?", value.get_secret_value()):
+        raise ValueError("it is written redis://host:port or rediss://user:password@host:port")
+    return value
+
+
+def check_postgresql(value: SecretStr | None) -> SecretStr | None:
+    """Raises ValueError."""
+    if value is None or not value.get_secret_value().strip():
+        return None
+    scheme, separator, rest = value.get_secret_value().partition("://")
+    if scheme not in ("postgresql", "postgres") or not separator:
+        raise ValueError("a database URL starts with postgresql://")
+    try:
+        _ = urlsplit(f"//{rest}").port  # which reads it
+    except ValueError:
+        raise ValueError("its port is a number below 65536, and special characters are written as %40") from None
+    check_database_url(value.get_secret_value())
+    return value
+
+
+def check_broker(value: SecretStr | None) -> SecretStr | None:
+    """Raises ValueError."""
+    if value is None or not value.get_secret_value().strip():
+        return None
+    if urlsplit(value.get_secret_value()).scheme not in BROKERS:
+        raise ValueError(f"it begins with one of {', '.join(f'{name}://' for name in BROKERS)}")
+    return value

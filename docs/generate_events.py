@@ -1,0 +1,171 @@
+"""Writes docs/events.md and domain/schemas from the catalogue of events; with `--check` it only says whether they are
+current.
+
+What is in domain/schemas is what consumers build on: a change that would break one is neither written nor passed. The
+rule is "forward": whatever the new schema allows, a reader of the old one accepts. `make docs` and `make check` call
+it.
+"""
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import jsoncompat
+
+from domain.event_types import EventType, event_types
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "events.md"
+SCHEMAS = ROOT / "domain" / "schemas"
+
+INTRO = """\
+# Events
+
+Generated from `domain/event_types.py`: change the models there and run `make docs`; `make check` fails while this page
+or `domain/schemas` differs.
+
+Whatever happens is an event, written in the transaction that makes it true. The relay publishes it at least once and in
+order per object: drop an `id` that you know, ignore a `sequence` below the last one of the same `subject`. Each carries
+the object as it is afterwards, amounts as decimal strings. None has a name, an address or a token.
+
+Events are [CloudEvents 1.0](https://cloudevents.io) as structured JSON:
+
+| attribute | what it is |
+|---|---|
+| `id` | the event's own id, the same at every repetition |
+| `source` | `/paysaga/{tenant}` |
+| `type` | `com.paysaga.{noun}.{verb}.v{n}` |
+| `subject`, `partitionkey` | our id of the object |
+| `time` | when it happened |
+| `dataschema` | the name of the schema of `data`; `GET /v1/event-types` has all of them |
+| `tenantid` | the tenant |
+| `sequence` | 20 digits, which rise with every event of an object |
+| `data` | the object, as below |
+
+Within a version fields are added, required or narrowed; what a reader of the version has to accept otherwise (a field
+that goes, may be missing, may be null, has another type or another word) is a new version beside the old one.
+"""
+
+
+def files() -> dict[Path, str]:
+    """Every generated file and its text."""
+    schemas = {path_of(one): json.dumps(one.schema(), indent=2) + "\n" for one in event_types().values()}
+    return {PAGE: page(), **schemas}
+
+
+def path_of(one: EventType) -> Path:
+    """The file that has the schema of a version."""
+    return SCHEMAS / one.name / f"{one.version}.json"
+
+
+def page() -> str:
+    """The page of all events, by what they are about."""
+    parts = [INTRO]
+    ordered = sorted(event_types().values(), key=lambda one: one.model.__name__)
+    for _, group in groupby(ordered, key=lambda one: one.model):
+        parts.append(_chapter(list(group)))
+    return "\n".join(parts)
+
+
+def _chapter(group: Sequence[EventType]) -> str:
+    model = group[0].model
+    title = group[0].name.partition(".")[0].replace("_", " ").capitalize()
+    types = "".join(f"| `{one.name}` | {one.version} | {one.description} |\n" for one in group)
+    fields = "".join(
+        f"| `{field.serialization_alias or name}` | {_type(field.annotation)} | {field.description or ''} |\n"
+        for name, field in model.model_fields.items()
+    )
+    return (
+        f"## {title}\n{model.__doc__}\n\n| type | version | when |\n|---|---|---|\n{types}\n"
+        f"| field | type | |\n|---|---|---|\n{fields}"
+    )
+
+
+def _type(annotation: Any) -> str:
+    words = str(getattr(annotation, "__name__", annotation)) if isinstance(annotation, type) else str(annotation)
+    for long, short in (("domain.event_data.", ""), ("domain.model.", ""), ("str", "string"), ("None", "null")):
+        words = words.replace(long, short)
+    return words.replace("tuple[", "list[").replace(", ...]", "]").replace("|", "or")
+
+
+# --- what breaks a consumer ---
+
+
+def broken(old: dict[str, Any], new: dict[str, Any]) -> str | None:
+    """Why a reader of the old schema would not understand what the new one allows; None: it would."""
+    nameless = (json.dumps({key: value for key, value in schema.items() if key != "$id"}) for schema in (old, new))
+    if not jsoncompat.check_compat(*nameless, "serializer"):
+        return "it allows what a reader of the old one refuses"
+    # The comparison above knows nothing of these two, so whatever changes in them counts as a break.
+    if dict(_written(old)) != {place: words for place, words in _written(new) if place in dict(_written(old))}:
+        return "a pattern or a format has changed"
+    if any(_has(old, place) for place, _ in _written(new) if place not in dict(_written(old))):
+        return "a pattern or a format was added"
+    return None
+
+
+def _written(schema: Any, place: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """(place, pattern or format) of all that are in a schema."""
+    pairs: Any = ()
+    if isinstance(schema, dict):
+        pairs = schema.items()
+    elif isinstance(schema, list):
+        pairs = enumerate(schema)
+    for key, value in pairs:
+        if key in ("pattern", "format") and isinstance(value, str):
+            yield (*place, key), value
+        else:
+            yield from _written(value, (*place, key))
+
+
+def _has(schema: Any, place: tuple[str | int, ...]) -> bool:
+    """Whether the old schema has the thing that the pattern or format is of."""
+    for key in place[:-1]:
+        try:
+            schema = schema[key]
+        except (KeyError, IndexError, TypeError):
+            return False
+    return True
+
+
+def breaks() -> list[str]:
+    """Sentences about released schemas that are gone, or changed in a way that breaks a consumer."""
+    known = {path_of(one): one for one in event_types().values()}
+    found = []
+    for path in sorted(SCHEMAS.glob("*/*.json")):
+        place = path.relative_to(ROOT)
+        if path not in known:
+            found.append(f"{place} is released, and no event has it: a type or version is never taken back.")
+            continue
+        why = broken(json.loads(path.read_text(encoding="utf-8")), known[path].schema())
+        if why is not None:
+            found.append(f"{place}: {why}. Leave the model as it is, and add version {known[path].version + 1}.")
+    return found
+
+
+# --- the command ---
+
+
+def main(arguments: Sequence[str]) -> int:
+    """0: written, or current."""
+    problems = breaks()
+    if problems:
+        sys.stderr.write("\n".join([*problems, ""]))
+        return 1
+    wanted = files()
+    if "--check" not in arguments:
+        for path, text in wanted.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        return 0
+    stale = [path for path, text in wanted.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
+    for path in stale:
+        sys.stderr.write(f"{path.relative_to(ROOT)} is not what the models say: run 'make docs' and commit it.\n")
+    return 1 if stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

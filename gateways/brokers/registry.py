@@ -1,0 +1,16 @@
+"""Which broker a URL names. A broker's client is imported where its URL is used, and is an extra of its own."""
+
+from urllib.parse import urlsplit
+
+from gateways.brokers.protocol import Broker
+
+
+def open_broker(url: str) -> Broker:
+    """Nothing is connected yet. Raises ValueError for a scheme that nobody speaks, ImportError where its extra is not
+    installed."""
+    scheme = urlsplit(url).scheme
+    if scheme in ("nats", "tls"):
+        from gateways.brokers.nats import Nats
+
+        return Nats(url)
+    raise ValueError("no broker has such a URL")

@@ -1,0 +1,195 @@
+"""Events reach the broker: each transition's, in order per object, whatever is killed on the way."""
+
+import asyncio
+import os
+import secrets
+import signal
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import jsonschema  # type: ignore[import-untyped]
+import pytest
+
+from domain.event_types import PREFIX, event_types
+from embedded.errors import StackError
+from embedded.stack import EmbeddedStack
+from gateways.brokers.registry import open_broker
+from services.command import Caller
+from services.event import Comparison, replay, verify
+from tests.conftest import PATIENT
+from tests.support.broker import forget, published
+from tests.support.deployment import Deployment, Process
+from tests.support.eventually import eventually
+from tests.support.servers import own_broker
+from tests.support.shop import Shop
+
+
+@pytest.fixture(scope="module")
+async def broker(servers: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[EmbeddedStack]:
+    async with own_broker(servers, tmp_path_factory.mktemp("broker")) as stack:
+        yield stack
+
+
+@pytest.fixture(scope="module")
+async def paysaga(broker: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Deployment]:
+    """Its worker leads the relay, or the other one does."""
+    name = f"events{secrets.token_hex(3)}"
+    events = {"events_url": broker.settings.events_url}
+    async with Deployment(broker, tmp_path_factory.mktemp("events"), name, **PATIENT, **events) as deployment:
+        other = Process("workers", deployment.environment(), deployment.folder / "other.log")
+        await other.start()
+        yield deployment
+        await other.stop()
+
+
+def url_of(paysaga: Deployment) -> str:
+    assert paysaga.settings.events_url is not None, "set above"
+    return paysaga.settings.events_url.get_secret_value()
+
+
+async def all_out(paysaga: Deployment) -> bool:
+    return not await paysaga.sql("SELECT FROM outbox_todo")
+
+
+async def events_of(shop: Shop) -> list[dict[str, Any]]:
+    """Once the relay has nothing left to do: what the broker has, held to what the outbox has."""
+    paysaga = shop.paysaga
+    await eventually(lambda: all_out(paysaga), what="the relay")
+    found = await published(url_of(paysaga), shop.tenant)
+    written = await paysaga.sql("SELECT id FROM outbox WHERE tenant_id = $1", shop.tenant)
+    assert {event["id"] for event in found} == {row["id"] for row in written}
+    return found
+
+
+def held_to_their_order(found: list[dict[str, Any]]) -> dict[str, list[str]]:
+    """Types by object; of an object, numbers rise, but for a repetition with an equal id."""
+    types: dict[str, list[str]] = defaultdict(list)
+    numbers: dict[str, str] = {}
+    seen: set[str] = set()
+    for event in found:
+        if event["id"] in seen:
+            continue
+        seen.add(event["id"])
+        assert event["sequence"] > numbers.get(event["subject"], ""), event
+        numbers[event["subject"]] = event["sequence"]
+        types[event["subject"]].append(event["type"].removeprefix(PREFIX))
+    return types
+
+
+async def test_each_step_is_told_in_order(paysaga: Deployment) -> None:
+    shop = await paysaga.shop("told")
+    paid = await shop.paid(shop.checkout(), orders=[("anna", "100.00"), ("bo", "20.00")])
+    declined = await shop.paid(shop.checkout(), "pm_card_chargeDeclined")
+    waiting = await shop.paid(shop.checkout(), "pm_card_authenticationRequired")
+    await shop.post(f"/v1/payments/{waiting['id']}/cancel")
+    await shop.until(waiting["id"], "CANCELLED")
+    order = paid["payment_orders"][0]["id"]
+    refund = (await shop.post(f"/v1/payments/{paid['id']}/refunds", {"payment_order_id": order})).json()
+
+    async def refunded() -> bool:
+        return bool((await shop.get(f"/v1/refunds/{refund['id']}")).json()["status"] == "SUCCEEDED")
+
+    await eventually(refunded)
+    found = await events_of(shop)
+    types = held_to_their_order(found)
+    assert types[paid["id"]] == ["payment.created.v1", "payment.succeeded.v1"]
+    assert types[order] == ["payment_order.created.v1", "payment_order.success.v1"]
+    assert types[declined["id"]] == ["payment.created.v1", "payment.failed.v1"]
+    assert types[waiting["id"]] == [
+        "payment.created.v1", "payment.requires_action.v1", "payment.cancelled.v1",
+    ]  # fmt: skip
+    assert types[refund["id"]][0] == "refund.requested.v1"
+    assert types[refund["id"]][-1] == "refund.succeeded.v1"
+    catalogue = {one.cloud_type: one for one in event_types().values()}
+    for event in found:
+        one = catalogue[event["type"]]
+        jsonschema.validate(event["data"], one.schema())
+        assert (event["specversion"], event["source"]) == ("1.0", f"/paysaga/{shop.tenant}")
+        assert (event["dataschema"], event["partitionkey"]) == (one.dataschema, event["subject"])
+    done = next(e for e in found if e["subject"] == paid["id"] and e["data"]["is_payment_done"])
+    assert (done["data"]["amount"], len(done["data"]["payment_orders"])) == ("120.00", 2)
+
+
+async def test_a_leader_is_killed_and_another_goes_on(paysaga: Deployment) -> None:
+    shop = await paysaga.shop("killed")
+
+    async def pay() -> None:
+        for _ in range(6):
+            await shop.paid(shop.checkout(), wait=0)
+
+    async def kill() -> None:
+        await paysaga.worker.kill()
+        await paysaga.start_worker()
+
+    await asyncio.gather(pay(), kill())
+    await paysaga.worker.kill()
+    payments = [row["id"] for row in await paysaga.sql("SELECT id FROM payment WHERE tenant_id = $1", shop.tenant)]
+    assert len(payments) == 6
+    for payment_id in payments:
+        await shop.until(payment_id, "SUCCESS")
+    types = held_to_their_order(await events_of(shop))
+    assert all(types[payment_id] == ["payment.created.v1", "payment.succeeded.v1"] for payment_id in payments)
+    await paysaga.start_worker()
+
+
+async def killed(broker: EmbeddedStack) -> None:
+    """The server that runs, or will in a moment; its supervisor starts it again."""
+
+    async def running() -> int | None:
+        with suppress(StackError):
+            return broker.pid_of("broker")
+        return None
+
+    os.kill(await eventually(running, what="the broker"), signal.SIGKILL)
+
+
+async def test_a_broker_is_killed_and_payments_go_on(paysaga: Deployment, broker: EmbeddedStack) -> None:
+    shop = await paysaga.shop("away")
+    payments = []
+    for _ in range(2):
+        await killed(broker)
+        payments += [(await shop.paid(shop.checkout()))["id"] for _ in range(4)]
+    types = held_to_their_order(await events_of(shop))
+    assert all(types[payment_id] == ["payment.created.v1", "payment.succeeded.v1"] for payment_id in payments)
+
+
+async def test_a_gap_is_found_and_filled(paysaga: Deployment, broker: EmbeddedStack) -> None:
+    shop = await paysaga.shop("gap")
+    since = datetime.now(UTC) - timedelta(minutes=1)
+    payment = await shop.paid(shop.checkout())
+    until = datetime.now(UTC) + timedelta(minutes=1)
+    lost = next(event for event in await events_of(shop) if event["type"].endswith("payment.succeeded.v1"))
+    await forget(url_of(paysaga), lost["id"])
+
+    async def compare() -> Comparison:
+        return await verify(paysaga.database, open_broker(url_of(paysaga)), since, until)
+
+    found = await compare()
+    assert [one.id for one in found.examples] == [lost["id"]]
+    assert (found.missing, found.waiting, found.examples[0].object_id) == (1, 0, payment["id"])
+    # For two minutes the server knows the ids that it was given, also of what was deleted; not across its own death.
+    await killed(broker)
+    assert await replay(paysaga.database, Caller("tester"), since, until) == found.events
+    await eventually(lambda: all_out(paysaga), what="the relay")
+    assert (await compare()).missing == 0
+    held_to_their_order(await events_of(shop))
+
+
+async def test_what_the_broker_refuses_is_a_dead_letter_and_the_others_go_on(paysaga: Deployment) -> None:
+    shop = await paysaga.shop("poison")
+    await paysaga.sql(
+        "INSERT INTO outbox (id, tenant_id, type, schema_version, object_id, payload, at)"
+        " VALUES ('evt_poison', $1, 'task.opened', 1, 'task_x', to_jsonb(repeat('x', 1100000)), now())",
+        shop.tenant,
+    )
+    payment = await shop.paid(shop.checkout())
+    await eventually(lambda: all_out(paysaga), what="the relay")
+    (letter,) = await paysaga.sql("SELECT * FROM dead_letter")
+    (event,) = await paysaga.sql("SELECT seq FROM outbox WHERE id = 'evt_poison'")
+    assert (letter["source"], letter["ref_id"], letter["object_id"]) == ("events", str(event["seq"]), "task_x")
+    assert (letter["attempts"], letter["status"], "max_payload" in letter["error"]) == (5, "OPEN", True)
+    types = held_to_their_order(await published(url_of(paysaga), shop.tenant))
+    assert types[payment["id"]] == ["payment.created.v1", "payment.succeeded.v1"]

@@ -1,0 +1,38 @@
+"""What a consumer of the broker sees: every event that is there, in the order in which it was stored."""
+
+import json
+from typing import Any
+
+import nats
+from nats.js.api import AckPolicy, ConsumerConfig
+
+from gateways.brokers.nats import STREAM, SUBJECTS
+
+
+async def published(url: str, tenant_id: str) -> list[dict[str, Any]]:
+    """The CloudEvents of a tenant."""
+    client = await nats.connect(url)
+    try:
+        config = ConsumerConfig(ack_policy=AckPolicy.NONE)
+        reader = await client.jetstream().pull_subscribe(f"paysaga.v1.{tenant_id}.>", stream=STREAM, config=config)
+        left = (await reader.consumer_info()).num_pending or 0
+        found: list[dict[str, Any]] = []
+        while len(found) < left:
+            found += [json.loads(message.data) for message in await reader.fetch(left - len(found), timeout=5)]
+        return found
+    finally:
+        await client.close()
+
+
+async def forget(url: str, event_id: str) -> None:
+    """Lose an event, as an operator might who deletes it."""
+    client = await nats.connect(url)
+    try:
+        stream = client.jetstream()
+        reader = await stream.pull_subscribe(SUBJECTS, stream=STREAM, config=ConsumerConfig(ack_policy=AckPolicy.NONE))
+        left = (await reader.consumer_info()).num_pending or 0
+        for message in await reader.fetch(left, timeout=5):
+            if json.loads(message.data)["id"] == event_id:
+                await stream.delete_msg(STREAM, message.metadata.sequence.stream)
+    finally:
+        await client.close()

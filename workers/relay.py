@@ -1,0 +1,150 @@
+"""The relay: hands the outbox's events on, in order and at least once, as long as this process leads.
+
+Every worker process runs it; one leads each sink, the others wait, and the next one leads within half a second of its
+end. It is no workflow: its state is rows, and events go out while Temporal is away.
+
+What another kind of sink does is a `Pump` of its own, beside `BrokerPump`.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Protocol
+
+from config.settings import Settings
+from db.event.leader import Leader
+from domain.errors import Unavailable
+from domain.message import Message, Sink
+from gateways.brokers.protocol import Broker, BrokerAway
+from runtime.wiring import broker_of
+from workers.relay_metrics import SinkMetrics
+
+BATCH = 500
+_STANDBY_S = 0.5
+_POLL_S = 0.1
+_POLL_IDLE_S = 0.5
+_IDLE_AFTER_S = 5.0
+_BACKOFF_FIRST_S = 0.5
+_BACKOFF_MAX_S = 30.0
+_LOOK_S = 5.0
+_ATTEMPTS_MAX = 5
+_ATTEMPT_GAP_S = 0.2
+
+_LOG = logging.getLogger(__name__)
+
+
+class Pump(Protocol):
+    """The work on the events of a sink."""
+
+    sink: Sink
+
+    async def run(self, leader: Leader, metrics: SinkMetrics) -> None:
+        """Work for as long as this process leads; lets Unavailable through, which ends the leadership."""
+
+
+@asynccontextmanager
+async def relaying(settings: Settings) -> AsyncIterator[None]:
+    """While the block runs, this process leads the sinks that its settings name, or waits to."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(lead(settings, pump), name=f"relay {pump.sink.label}") for pump in _pumps(settings)]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+
+
+def _pumps(settings: Settings) -> Sequence[Pump]:
+    broker = broker_of(settings)
+    return [] if broker is None else [BrokerPump(broker)]
+
+
+async def lead(settings: Settings, pump: Pump) -> None:
+    """Wait for the lead, have the pump work, and begin again when it is lost; until cancelled."""
+    assert settings.database_url is not None, "a runtime is open"
+    metrics = SinkMetrics(pump.sink)
+    while True:
+        try:
+            await _lead_once(settings.database_url.get_secret_value(), pump, metrics)
+        except Unavailable as error:
+            _LOG.warning("relay of %s: %s", pump.sink.label, error)
+        except Exception:  # noqa: BLE001 - whatever it is, events must go out again
+            _LOG.exception("relay of %s", pump.sink.label)
+        await asyncio.sleep(_STANDBY_S)
+
+
+async def _lead_once(url: str, pump: Pump, metrics: SinkMetrics) -> None:
+    leader = await Leader.connect(url, pump.sink)
+    try:
+        while not await leader.leads():  # noqa: ASYNC110 - asked of the database
+            await asyncio.sleep(_STANDBY_S)
+        await leader.activate()
+        _LOG.info("relay of %s: this process leads", pump.sink.label)
+        with metrics.leading():
+            await pump.run(leader, metrics)
+    finally:
+        leader.close()
+
+
+class BrokerPump:
+    """Publishes to a broker. While that is away nothing is taken and nothing counted: events wait in the outbox."""
+
+    sink = Sink.BROKER
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+
+    async def run(self, leader: Leader, metrics: SinkMetrics) -> None:
+        wait_s = _BACKOFF_FIRST_S
+        try:
+            while True:
+                try:
+                    await self._broker.connect()
+                    wait_s = _BACKOFF_FIRST_S
+                    metrics.up(True)
+                    await self._drain(leader, metrics)
+                except BrokerAway as error:
+                    metrics.up(False)
+                    _LOG.warning("relay: %s; tried again in %s s", error, wait_s)
+                metrics.tell(await leader.backlog())
+                await asyncio.sleep(wait_s)
+                wait_s = min(wait_s * 2, _BACKOFF_MAX_S)
+        finally:
+            await self._broker.close()
+
+    async def _drain(self, leader: Leader, metrics: SinkMetrics) -> None:
+        """Publish what is there and what comes. Raises BrokerAway."""
+        clock = asyncio.get_running_loop().time
+        looked = had_some = clock() - _LOOK_S
+        while True:
+            batch = await leader.claim(BATCH)
+            if batch:
+                await self._publish(leader, batch)
+                metrics.published(len(batch))
+                had_some = clock()
+            if clock() - looked >= _LOOK_S:
+                looked = clock()
+                await leader.reached()
+                metrics.tell(await leader.backlog())
+            if len(batch) < BATCH:
+                await asyncio.sleep(_POLL_S if clock() - had_some < _IDLE_AFTER_S else _POLL_IDLE_S)
+
+    async def _publish(self, leader: Leader, batch: Sequence[Message]) -> None:
+        refused = await self._broker.publish(batch)
+        await leader.done([message.seq for message in batch if message.seq not in refused])
+        for message in batch:
+            if message.seq in refused:
+                await self._alone(leader, message, refused[message.seq])
+
+    async def _alone(self, leader: Leader, message: Message, why: str) -> None:
+        """Once more and once more, then it is a person's."""
+        for _ in range(1, _ATTEMPTS_MAX):
+            await asyncio.sleep(_ATTEMPT_GAP_S)
+            refused = await self._broker.publish([message])
+            if not refused:
+                await leader.done([message.seq])
+                return
+            why = refused[message.seq]
+        _LOG.error("relay: the broker refuses event %s: %s", message.id, why)
+        await leader.give_up(message.seq, "refused", why, _ATTEMPTS_MAX)
