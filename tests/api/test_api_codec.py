@@ -64,7 +64,7 @@ async def test_a_history_in_plain_and_one_row_of_who_read_it(shop: Shop) -> None
     for page in pages:
         assert len(page.json()["payloads"]) == len(sealed)
         assert payment["id"] in texts(page)
-        assert "credit wallet, post ledger" in texts(page)
+        assert "charge at stripe, settle" in texts(page)
         assert page.headers["cache-control"] == "no-store"
     (row,) = await rows(shop)
     assert (row["action"], row["object_id"], row["address"]) == ("history.read", "default", "127.0.0.1")

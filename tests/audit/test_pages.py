@@ -60,8 +60,8 @@ FILES = {"ledger transactions", "payouts items", "reconcile log", "risk show"}
 STARTS = {"api", "demo", "migrate", "run", "sandbox", "seed", "worker"}
 """Commands that become another program."""
 
-ACTS = {"ledger seal", "payments nudge", "reconcile report", "status", "sweep", "webhooks check"}
-"""Commands without `--by` that are no page of a database."""
+ACTS = {"events verify", "ledger seal", "payments nudge", "reconcile report", "status", "sweep", "webhooks check"}
+"""Commands without `--by` that are no page of a database; `tests/e2e/test_events.py` has the one that asks a broker."""
 
 ID = re.compile(r"\b[a-z]{2,4}_[0-9a-z]{20,}\b|\bpayment:pay_\w+|\bhttp\S+|`paysaga [a-z]+ [a-z]+")
 OURS = re.compile("(pay|re|dp|pt|mer|key|rec|disc|task)_")
