@@ -161,8 +161,8 @@ async def test_a_note_alone_can_be_forgotten_in_the_audit_log(app: Connection, o
     assert (row["actor"], json.loads(row["detail"])) == ("olga", {"kind": "stuck", "note": "forgotten"})
 
 
-OF_A_TIME = ("idempotency_key", "person_email")
-"""Keys whose time is over, and the addresses of who is forgotten."""
+OF_A_TIME = ("idempotency_key", "person_email", "outbox_todo")
+"""Keys whose time is over, the addresses of who is forgotten, and the notes of what is still to be published."""
 
 
 async def test_the_application_deletes_nothing_anywhere_else(app: Connection, owner: Connection) -> None:
@@ -177,9 +177,10 @@ async def test_the_application_deletes_nothing_anywhere_else(app: Connection, ow
 
 PLATFORM_WIDE = (
     "payout_run", "payout_trace", "ledger_seal", "ledger_seal_row", "reconciliation_line", "settlement_file_chunk",
-    "login_throttle", "month",
+    "login_throttle", "month", "event_sink", "outbox_todo",
 )  # fmt: skip
-"""One run pays the sellers of all tenants, one chain seals the whole ledger, tenants share one account at the PSP."""
+"""One run pays the sellers of all tenants, one chain seals the whole ledger, tenants share one account at the PSP, one
+broker has everybody's events."""
 
 
 async def test_every_other_table_has_a_tenant(owner: Connection) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from pydantic import SecretStr
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
 
@@ -112,9 +113,11 @@ def test_settings_survive_the_way_through_the_environment(home_path: Path, monke
 
 def test_what_has_an_address_is_not_started(home_path: Path) -> None:
     given = free_settings(home_path, database_url="postgresql://db/x", temporal_address="t:1", stripe_api_key="sk")
-    assert EmbeddedStack(given).pieces == {"worker", "api"}
+    assert EmbeddedStack(given).pieces == {"broker", "worker", "api"}
+    told = given.model_copy(update={"events_url": SecretStr("nats://broker:4222")})
+    assert EmbeddedStack(told).pieces == {"worker", "api"}
     owned = free_settings(home_path, database_url="postgresql://db/x", database_owner_url="postgresql://o@db/x")
-    assert EmbeddedStack(owned).pieces == {"temporal", "sandbox", "migrations", "worker", "api"}
+    assert EmbeddedStack(owned).pieces == {"temporal", "sandbox", "broker", "migrations", "worker", "api"}
 
 
 def test_temporals_ui_asks_the_api_of_the_same_stack(home_path: Path) -> None:
