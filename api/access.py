@@ -240,6 +240,8 @@ PayoutsWriter = Annotated[Principal, Security(principal, scopes=["payouts:write"
 LedgerReader = Annotated[Principal, Security(principal, scopes=["ledger:read"])]
 ReconciliationReader = Annotated[Principal, Security(principal, scopes=["reconciliation:read"])]
 ReconciliationWriter = Annotated[Principal, Security(principal, scopes=["reconciliation:write"])]
+WebhooksReader = Annotated[Principal, Security(principal, scopes=["webhooks:read"])]
+WebhooksWriter = Annotated[Principal, Security(principal, scopes=["webhooks:write"])]
 
 
 def tenant_of(who: Principal) -> str:

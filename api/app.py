@@ -42,6 +42,7 @@ from api.reconciliation import routes as reconciliation
 from api.request_counts import Counts
 from api.retry_after import RetryAfter
 from api.strict import BodyLimit, HeadAsGet
+from api.webhook_endpoint import routes as webhook_endpoint
 from config.settings import Settings
 from runtime.temporal import register_search_attributes
 from runtime.wiring import SettingMissing, open_runtime
@@ -112,6 +113,7 @@ def create_app(settings: Settings) -> FastAPI:
         session,
         login,
         event_type,
+        webhook_endpoint,
         codec,
         health,
     ):

@@ -48,6 +48,7 @@ _IS_POSITION: dict[str, Callable[[str], bool]] = {
     "reconciliation": _is_number,
     "reconciliation_item": _is_number,
     "discrepancy": _is_number,
+    "webhook_delivery": partial(is_id, "whd"),
 }
 """The form of the position with which a page of each kind ends."""
 

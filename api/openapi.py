@@ -53,6 +53,10 @@ TAGS = [
         "description": "People who log in, with a password and a second factor. Programs have API keys.",
     },
     {"name": "events", "description": "What the rest of a company is told, in the words of its consumers."},
+    {
+        "name": "webhook endpoints",
+        "description": "Where a shop wants its events, what was sent there, and sending it again.",
+    },
     {"name": "webhooks", "description": "What PSPs send us. Not for you."},
     {"name": "operations", "description": "For the machines that watch over this one."},
 ]

@@ -14,7 +14,8 @@ from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from cli.nouns import as_json
-from cli.pages.page import Document, Page, as_text
+from cli.pages.layout import whole
+from cli.pages.page import Document, Page, as_line, as_text
 from cli.pages.safe import safe
 
 if TYPE_CHECKING:
@@ -95,6 +96,15 @@ def put(made: Document | RenderableType | None) -> None:
         sys.stdout.write(as_text(made) + "\n")
     elif made is not None:
         console().print(Group(made), crop=False)  # a text by itself would forget that it is to be whole
+
+
+def say(line: str) -> None:
+    """Print a line at once, also into a pipe: for what goes on until Ctrl-C. With `--json` it is a line of JSON."""
+    if as_json():
+        sys.stdout.write(as_line(line) + "\n")
+        sys.stdout.flush()
+    else:
+        console().print(whole(line), crop=False)
 
 
 def _name(value: str) -> str:

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Annotated
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from config.rates import check_rate
 from config.tls import check_authority, check_pair
-from config.urls import check_broker, check_postgresql, check_redis
+from config.urls import check_broker, check_loopback, check_postgresql, check_redis
 
 DEVELOPMENT_API_KEY = "sk_test_paysaga"
 SANDBOX_STRIPE_KEY = "sk_test_sandbox"
@@ -280,6 +280,12 @@ class Settings(BaseSettings):
         " or none",
     )
     nats_port: int = Field(default=4222, description="of the embedded stack's broker")
+
+    # --- webhooks to shops ---
+    webhooks_to_loopback: Annotated[bool, AfterValidator(check_loopback)] = Field(
+        default=False,
+        description="shops' endpoints may be at http://127.0.0.1 too: for the embedded stack, never with a live key",
+    )
 
     # --- secrets of our own ---
     encryption_keys: SecretStr | None = Field(

@@ -4,7 +4,7 @@ may have a password."""
 import re
 from urllib.parse import urlsplit
 
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationInfo
 
 from config.tls import check_database_url
 
@@ -42,4 +42,12 @@ def check_broker(value: SecretStr | None) -> SecretStr | None:
         return None
     if urlsplit(value.get_secret_value()).scheme not in BROKERS:
         raise ValueError(f"it begins with one of {', '.join(f'{name}://' for name in BROKERS)}")
+    return value
+
+
+def check_loopback(value: bool, info: ValidationInfo) -> bool:
+    """Of a setting that lets URLs lead to this machine. Raises ValueError where the PSP's key is a live one."""
+    key: SecretStr | None = info.data.get("stripe_api_key")
+    if value and key is not None and not key.get_secret_value().startswith(("sk_test_", "rk_test_")):
+        raise ValueError("it is for the sandbox and test keys: what listens on this machine could be reached")
     return value

@@ -49,6 +49,59 @@ Within a version fields are added, required or narrowed; what a reader of the ve
 that goes, may be missing, may be null, has another type or another word) is a new version beside the old one.
 """
 
+WEBHOOKS = """\
+## To a shop: webhooks
+A shop needs no broker. `POST /v1/webhook-endpoints` (or `paysaga webhook-endpoints create URL --tenant TENANT`) has
+its events sent to a URL from then on, all or only some `types`. The answer has the secret, once. Each is a POST
+with
+
+```json
+{"id": "evt_…", "type": "payment.succeeded", "version": 1, "timestamp": "2026-11-20T10:00:00.000000Z",
+ "sequence": "00000000000000004711", "object_id": "pay_…", "data": {"id": "pay_…", "status": "SUCCESS"}}
+```
+
+**Verify the signature** over the bytes as they came, before reading them, by [Standard
+Webhooks](https://www.standardwebhooks.com): its libraries do it, or
+
+```python
+def is_ours(headers, body: bytes, secret: str) -> bool:
+    key = base64.b64decode(secret.removeprefix("whsec_"))
+    signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
+    ours = "v1," + base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
+    recent = abs(time.time() - int(headers["webhook-timestamp"])) < 300
+    return recent and any(hmac.compare_digest(ours, one) for one in headers["webhook-signature"].split())
+```
+
+After `…/rotate` each has two signatures for 24 hours; a second rotation ends the oldest secret at once.
+
+**Answer 2xx within 15 seconds**, and work on it afterwards. Anything else, a redirect too, is tried again after 5
+s, 1, 5 and 30 minutes, 2, 5, 10, 14, 20 and 24 hours, up to a fifth later each; a `Retry-After` in seconds delays
+that up to twice as long. After the eleventh attempt it is a dead letter. `410` disables the endpoint, and so do
+five days without a success. After five failures in a row it gets one event a minute until one succeeds; then all
+that waits is sent.
+
+**Duplicates**: `webhook-id` is the event's `id`, the same at every attempt. Remember those you have seen.
+
+**Order**: events of one object are sent one after the other. An event waits for an earlier one that has failed, for
+ten minutes at most, or until an endpoint that is down is back; so ignore a `sequence` below the last one of the
+same `object_id`. Each event has the whole object. Of different objects any order may be.
+
+**What was missed**: `GET …/deliveries` lists what was sent, `GET /v1/webhook-deliveries/{id}` every attempt with
+its answer. `…/resend` sends one again, `…/replay` all since a moment that was not delivered: what was given up, or
+came while the endpoint was disabled or not there yet. `…/test` sends a `webhook_endpoint.test`.
+
+**Where it may lead**: https, at a public address; what is private, local or translated is 422 `url_refused`, and is
+looked at again at each connection. On a developer's machine:
+
+```sh
+paysaga listen --forward-to http://127.0.0.1:9000/hooks
+```
+
+prints the events of `--tenant` (`dev`) as they happen, and sends them there, once each, signed with a secret that
+it prints. `paysaga trigger payment.succeeded`, in another terminal, makes one by a payment at the sandbox.
+Endpoints at `http://127.0.0.1` are taken where `PAYSAGA_WEBHOOKS_TO_LOOPBACK=true` is set, never with a live key.
+"""
+
 
 def files() -> dict[Path, str]:
     """Every generated file and its text."""
@@ -63,7 +116,7 @@ def path_of(one: EventType) -> Path:
 
 def page() -> str:
     """The page of all events, by what they are about."""
-    parts = [INTRO]
+    parts = [INTRO, WEBHOOKS]
     ordered = sorted(event_types().values(), key=lambda one: one.model.__name__)
     for _, group in groupby(ordered, key=lambda one: one.model):
         parts.append(_chapter(list(group)))

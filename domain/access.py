@@ -19,6 +19,8 @@ SCOPES: dict[str, str] = {
     "ledger:read": "show the ledger and the sellers' wallets",
     "reconciliation:read": "show reconciliations and discrepancies",
     "reconciliation:write": "reconcile, upload settlement files, and decide about discrepancies",
+    "webhooks:read": "show webhook endpoints, and what was sent to them",
+    "webhooks:write": "add and change webhook endpoints, and send events again",
     "histories:read": "decrypt what Temporal keeps, of every tenant",
 }
 """By name, with what each lets its holder do."""
@@ -45,6 +47,7 @@ ROLES: dict[str, frozenset[str]] = {
             "ledger:read",
             "reconciliation:read",
             "audit:read",
+            "webhooks:read",
             "histories:read",
         }
     ),

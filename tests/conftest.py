@@ -184,7 +184,8 @@ async def shared(
     """The Paysaga that most tests share; each with a tenant of its own."""
     name, folder = f"shared{secrets.token_hex(3)}", tmp_path_factory.mktemp("shared")
     tokens = provider.settings(folder / "jwks.json")
-    async with Deployment(servers, folder, name, **PATIENT, **tokens) as deployment:
+    here = {"webhooks_to_loopback": True}
+    async with Deployment(servers, folder, name, **PATIENT, **tokens, **here) as deployment:
         yield deployment
 
 

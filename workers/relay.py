@@ -3,7 +3,7 @@
 Every worker process runs it; one leads each sink, the others wait, and the next one leads within half a second of its
 end. It is no workflow: its state is rows, and events go out while Temporal is away.
 
-What another kind of sink does is a `Pump` of its own, beside `BrokerPump`.
+What is done with a sink's events is its `Pump`: `BrokerPump` publishes them, `FanOutPump` makes deliveries of webhooks.
 """
 
 import asyncio
@@ -18,6 +18,7 @@ from domain.errors import Unavailable
 from domain.message import Message, Sink
 from gateways.brokers.protocol import Broker, BrokerAway
 from runtime.wiring import broker_of
+from workers.fan_out import FanOutPump
 from workers.relay_metrics import SinkMetrics
 
 BATCH = 500
@@ -57,7 +58,7 @@ async def relaying(settings: Settings) -> AsyncIterator[None]:
 
 def _pumps(settings: Settings) -> Sequence[Pump]:
     broker = broker_of(settings)
-    return [] if broker is None else [BrokerPump(broker)]
+    return [FanOutPump(), *([] if broker is None else [BrokerPump(broker)])]
 
 
 async def lead(settings: Settings, pump: Pump) -> None:
@@ -79,7 +80,6 @@ async def _lead_once(url: str, pump: Pump, metrics: SinkMetrics) -> None:
     try:
         while not await leader.leads():  # noqa: ASYNC110 - asked of the database
             await asyncio.sleep(_STANDBY_S)
-        await leader.activate()
         _LOG.info("relay of %s: this process leads", pump.sink.label)
         with metrics.leading():
             await pump.run(leader, metrics)
@@ -97,6 +97,7 @@ class BrokerPump:
 
     async def run(self, leader: Leader, metrics: SinkMetrics) -> None:
         wait_s = _BACKOFF_FIRST_S
+        await leader.activate()
         try:
             while True:
                 try:

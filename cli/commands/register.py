@@ -21,6 +21,11 @@ OPERATORS = {
     "payouts": Later("payout", "payouts", "See payouts, make and stop them, decide about one; schedules and runs."),
     "risk": Later("risk", "risk", "The risk rules of tenants."),
     "webhooks": Later("webhook", "webhooks", "Events that were given up."),
+    "webhook-endpoints": Later(
+        "webhook_endpoint", "webhook_endpoints", "Where shops want their events, and what was sent there."
+    ),
+    "listen": Later("listen", "listen", "Print a tenant's events as they happen, and forward them signed."),
+    "trigger": Later("trigger", "trigger", "Make an event happen, by a real payment at the sandbox."),
     "reconcile": Later(
         "reconciliation", "reconcile", "Compare the PSP's or the bank's lines with our books, and settle what differs."
     ),

@@ -111,14 +111,16 @@ class Leader:
         assert row is not None, "it has no condition"
         return Backlog(row["pending"], row["oldest_s"])
 
-    async def run(self, statement: str, *values: object) -> str:
-        """A statement of another kind of sink, on the connection that leads."""
+    async def row(self, statement: str, *values: object) -> asyncpg.Record:
+        """The one row of a statement of another kind of sink, on the connection that leads."""
         with _lost_is_unavailable():
-            status: str = await self._connection.execute(statement, *values)
-        return status
+            found = await self._connection.fetchrow(statement, *values)
+        assert found is not None, "it says how much it did"
+        return found
 
     async def _run(self, statement: str, sink: Sink, *values: object) -> None:
-        await self.run(statement, int(sink), *values)
+        with _lost_is_unavailable():
+            await self._connection.execute(statement, int(sink), *values)
 
     def close(self) -> None:
         """At once: the server gives the lock back."""

@@ -17,6 +17,7 @@ from db.schema.operator import operator
 from db.schema.payment import payment
 from db.schema.person import person, person_email
 from db.schema.reconciliation import settlement_file_chunk
+from db.schema.webhook_endpoint import webhook_endpoint
 
 BATCH = 50
 
@@ -38,6 +39,8 @@ RING_COLUMNS = (
     RingColumn(payment, payment.c.sealed_action, "action"),
     RingColumn(person, person.c.key, "key"),
     RingColumn(operator, operator.c.totp_secret, "totp", identity="name", prefix="operator:"),
+    RingColumn(webhook_endpoint, webhook_endpoint.c.secret, "secret"),
+    RingColumn(webhook_endpoint, webhook_endpoint.c.old_secret, "old_secret"),
 )
 PERSON_COLUMNS = (payment.c.buyer_email, dispute_evidence.c.fields)
 """Under the keys of people. Values of an earlier release are under the ring's until they are encrypted again."""

@@ -13,6 +13,7 @@ from db.schema import (
     reconciliation,
     refund,
     tenant,
+    webhook_endpoint,
 )
 from db.schema.base import metadata
 
@@ -30,4 +31,5 @@ __all__ = [
     "reconciliation",
     "refund",
     "tenant",
+    "webhook_endpoint",
 ]

@@ -219,6 +219,18 @@ _COLUMNS: Mapping[str, Mapping[Kind, str]] = {
         Kind.OWN: "tenant_id currency",
         Kind.SELLER: "seller_account",
     },
+    "webhook_attempt": {
+        Kind.OWN: "delivery_id tenant_id error",
+        Kind.SHOP: "address response",
+    },
+    "webhook_delivery": {
+        Kind.OWN: "id tenant_id endpoint_id event_id type object_id status",
+    },
+    "webhook_endpoint": {
+        Kind.OWN: "id tenant_id types status disabled_because",
+        Kind.SHOP: "url",
+        Kind.RING_KEY: "secret old_secret",
+    },
     "webhook_inbox": {
         Kind.OWN: (
             "id tenant_id psp event_id type reference payment_id charge_id charge_reference refund_id "

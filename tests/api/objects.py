@@ -42,3 +42,16 @@ async def captured_in_part(shop: Shop, seller: str = "anna") -> str:
     await shop.paysaga.sandbox.capture_by_hand(await shop.reference(payment["id"]), 30_000)
     await shop.until(payment["id"], "NEEDS_ATTENTION")
     return str(payment["id"])
+
+
+async def webhook_endpoint(shop: Shop, _: str = "anna") -> str:
+    """The id of one at a name that leads nowhere."""
+    url = f"https://shop.example/{shop.checkout()}"
+    made = (await shop.post("/v1/webhook-endpoints", {"url": url})).raise_for_status().json()
+    return str(made["id"])
+
+
+async def webhook_delivery(shop: Shop, _: str = "anna") -> str:
+    """The id of one that is tried in vain."""
+    endpoint_id = await webhook_endpoint(shop)
+    return str((await shop.post(f"/v1/webhook-endpoints/{endpoint_id}/test")).raise_for_status().json()["id"])

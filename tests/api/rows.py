@@ -25,7 +25,11 @@ COUNTED = (
     "discrepancy",
 )
 WHOLE = ("payment_order", "wallet", "merchant")
-SAID = {"payout": "id, status, cancel_requested_at", "discrepancy": "id, status, resolution, fix_asked_at"}
+SAID = {
+    "webhook_endpoint": "id, url, types, status, secret",
+    "payout": "id, status, cancel_requested_at",
+    "discrepancy": "id, status, resolution, fix_asked_at",
+}
 
 
 async def rows(shop: Shop) -> dict[str, str]:

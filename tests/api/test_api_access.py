@@ -88,6 +88,8 @@ async def world(paysaga: Deployment, provider: Provider) -> World:
         "payout_id": await objects.payout(shop),
         "reconciliation_id": run,
         "discrepancy_id": discrepancy,
+        "endpoint_id": await objects.webhook_endpoint(shop),
+        "delivery_id": await objects.webhook_delivery(shop),
         "seller_account": "anna",
         "user_id": "anna",
         "account": "wallet:anna:pending",

@@ -291,6 +291,8 @@ MAKERS: dict[str, Callable[[Shop, str], Awaitable[str]]] = {
     "payout_id": objects.payout,
     "reconciliation_id": lambda shop, _: objects.reconciliation(shop),
     "discrepancy_id": objects.discrepancy,
+    "endpoint_id": objects.webhook_endpoint,
+    "delivery_id": objects.webhook_delivery,
 }
 
 

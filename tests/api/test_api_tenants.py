@@ -75,6 +75,16 @@ ROUTES: list[tuple[str, str, str]] = [
     ("GET", "/v1/discrepancies", "reconciliation:read"),
     ("GET", "/v1/discrepancies/{discrepancy}", "reconciliation:read"),
     ("POST", "/v1/discrepancies/{discrepancy}/resolve", "reconciliation:write"),
+    ("POST", "/v1/webhook-endpoints", "webhooks:write"),
+    ("GET", "/v1/webhook-endpoints", "webhooks:read"),
+    ("GET", "/v1/webhook-endpoints/{endpoint}", "webhooks:read"),
+    ("PATCH", "/v1/webhook-endpoints/{endpoint}", "webhooks:write"),
+    ("POST", "/v1/webhook-endpoints/{endpoint}/rotate", "webhooks:write"),
+    ("POST", "/v1/webhook-endpoints/{endpoint}/test", "webhooks:write"),
+    ("POST", "/v1/webhook-endpoints/{endpoint}/replay", "webhooks:write"),
+    ("GET", "/v1/webhook-endpoints/{endpoint}/deliveries", "webhooks:read"),
+    ("GET", "/v1/webhook-deliveries/{delivery}", "webhooks:read"),
+    ("POST", "/v1/webhook-deliveries/{delivery}/resend", "webhooks:write"),
     ("POST", "/codec/decode", "histories:read"),
     ("POST", "/codec/encode", "histories:read"),
 ]
@@ -109,6 +119,9 @@ def body_of(shop: Shop, method: str, path: str) -> Any:
         ("POST", "reconciliations"): {"subject": "psp", "business_date": "2026-01-31"},
         ("POST", "files"): examples.SETTLEMENT_FILE,
         ("POST", "resolve"): {"decision": "accept", "note": "a test of ours"},
+        ("POST", "webhook-endpoints"): {"url": f"https://shop.example/{shop.checkout()}"},
+        ("PATCH", "{endpoint}"): {"types": ["payment.failed"]},
+        ("POST", "replay"): {"since": "2026-01-31T00:00:00Z"},
         ("POST", "decode"): examples.PAYLOADS,
         ("POST", "encode"): examples.PAYLOADS,
     }
@@ -198,6 +211,8 @@ MAKERS: dict[str, Callable[[Shop], Awaitable[str]]] = {
     "payout": objects.payout,
     "run": objects.reconciliation,
     "discrepancy": objects.discrepancy,
+    "endpoint": objects.webhook_endpoint,
+    "delivery": objects.webhook_delivery,
 }
 
 
@@ -269,6 +284,8 @@ NOT_FOUND = {
     "payouts": "payout_not_found",
     "reconciliations": "reconciliation_not_found",
     "discrepancies": "discrepancy_not_found",
+    "webhook-endpoints": "endpoint_not_found",
+    "webhook-deliveries": "delivery_not_found",
 }
 
 

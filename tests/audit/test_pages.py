@@ -50,6 +50,10 @@ PAGES: dict[str, list[str]] = {
     "risk show": ["careful"],
     "tasks": [""],
     "tenants list": [""],
+    "webhook-endpoints deliveries": ["whe_00000000000000000000000000"],
+    "webhook-endpoints delivery": ["whd_00000000000000000000000000"],
+    "webhook-endpoints list": [""],
+    "webhook-endpoints show": ["whe_00000000000000000000000000"],
     "webhooks dead": [""],
 }
 """Page → how it is asked for, with the names of what is in the database."""
@@ -60,8 +64,23 @@ FILES = {"ledger transactions", "payouts items", "reconcile log", "risk show"}
 STARTS = {"api", "demo", "migrate", "run", "sandbox", "seed", "worker"}
 """Commands that become another program."""
 
-ACTS = {"events verify", "ledger seal", "payments nudge", "reconcile report", "status", "sweep", "webhooks check"}
-"""Commands without `--by` that are no page of a database; `tests/e2e/test_events.py` has the one that asks a broker."""
+ACTS = {
+    "events verify", "ledger seal", "listen", "payments nudge", "reconcile report", "status", "sweep", "trigger",
+    "webhooks check",
+}  # fmt: skip
+"""Commands without `--by` that are no page of a database; `tests/e2e/test_events.py` has the one that asks a broker,
+`tests/e2e/test_listen.py` those of a developer."""
+
+WEBHOOKS = """
+INSERT INTO webhook_endpoint (id, tenant_id, url, secret, status, disabled_because)
+VALUES ('whe_00000000000000000000000000', 'acme', 'https://shop.example/hooks', 'sealed', 'DISABLED', 'failing');
+INSERT INTO webhook_delivery (id, tenant_id, endpoint_id, event_id, type, object_id, status, attempts, next_attempt_at)
+VALUES ('whd_00000000000000000000000000', 'acme', 'whe_00000000000000000000000000', 'evt_00000000000000000000000000',
+    'webhook_endpoint.test', 'whe_00000000000000000000000000', 'DEAD', 11, now());
+INSERT INTO webhook_attempt (delivery_id, n, tenant_id, at, address, status_code, latency_ms, error, response)
+VALUES ('whd_00000000000000000000000000', 1, 'acme', now(), '192.0.2.1', 500, 12, 'answered 500', 'an error of ours')
+"""
+"""An endpoint with a delivery that was given up."""
 
 ID = re.compile(r"\b[a-z]{2,4}_[0-9a-z]{20,}\b|\bpayment:pay_\w+|\bhttp\S+|`paysaga [a-z]+ [a-z]+")
 OURS = re.compile("(pay|re|dp|pt|mer|key|rec|disc|task)_")
@@ -83,8 +102,8 @@ BEGIN
       'actor', 'address', 'because', 'buyer_id', 'cancel_failure', 'cancel_requested_by', 'capture_requested_by',
       'category', 'closed_by', 'destination', 'detail', 'event_id', 'failure', 'file_name', 'fix_note', 'last_answer',
       'line_reference', 'name', 'next_action', 'note', 'notes', 'page_origins', 'payout_account', 'problem', 'reason',
-      'reasons', 'reference', 'resolution', 'resolved_by', 'return_origins', 'return_url', 'review_note', 'reviewed_by',
-      'trace_id', 'type')
+      'reasons', 'reference', 'resolution', 'resolved_by', 'response', 'return_origins', 'return_url',
+      'review_note', 'reviewed_by', 'trace_id', 'type')
   LOOP
     BEGIN
       IF one.kind = 'ARRAY' THEN
@@ -121,6 +140,7 @@ async def run(copy: Copy, *words: str, columns: int = 80, code: int = 0) -> Resu
 
 
 async def test_pages_are_whole_at_80_columns_and_documents_have_what_they_have(copy: Copy) -> None:
+    await copy.damage(WEBHOOKS)
     for page, words in asked(copy):
         document = (await run(copy, *words, "--json")).stdout
         if page == "reconcile log":
@@ -141,6 +161,7 @@ async def test_pages_are_whole_at_80_columns_and_documents_have_what_they_have(c
 
 
 async def test_what_others_wrote_is_text(copy: Copy) -> None:
+    await copy.damage(WEBHOOKS)
     await copy.damage(_SPOIL.replace("HOSTILE", f"U&{_quoted(HOSTILE)}"))
     seen = 0
     for page, words in asked(copy):

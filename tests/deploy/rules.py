@@ -179,7 +179,7 @@ NOT_PASSED_ON = {
     "nats_port", "temporal_address", "temporal_port", "temporal_ui_port", "temporal_namespace", "temporal_task_queue",
     "temporal_api_key", "temporal_tls", "temporal_tls_ca_path", "temporal_tls_cert_path", "temporal_tls_key_path",
     "temporal_tls_server_name", "codec_local_api_key",
-    "worker_metrics_port", "temporal_metrics_port",
+    "worker_metrics_port", "temporal_metrics_port", "webhooks_to_loopback",
 }  # fmt: skip
 """Settings that the file itself decides: addresses, ports and logins between its containers."""
 

@@ -61,6 +61,16 @@ def test_an_empty_url_is_none(empty: str, monkeypatch: pytest.MonkeyPatch) -> No
     assert Settings().database_url is None
 
 
+def test_webhooks_never_go_to_this_machine_beside_a_live_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAYSAGA_WEBHOOKS_TO_LOOPBACK", "true")
+    assert Settings().webhooks_to_loopback
+    monkeypatch.setenv("PAYSAGA_STRIPE_API_KEY", "sk_test_x")
+    assert Settings().webhooks_to_loopback
+    monkeypatch.setenv("PAYSAGA_STRIPE_API_KEY", "sk_live_x")
+    with pytest.raises(ValidationError, match="test keys"):
+        Settings()
+
+
 async def test_a_server_that_says_nothing_is_given_up_however_long_a_statement_may_take() -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))

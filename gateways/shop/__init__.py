@@ -1,0 +1,1 @@
+"""The servers of shops, which are sent events and are not trusted."""
