@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from services.webhook_delivery import claim
 from tests.support.eventually import eventually
 from tests.support.receiver import Got, Receiver, hang
 from tests.support.shop import Shop
@@ -316,6 +317,23 @@ async def test_a_killed_worker_s_deliveries_are_sent_by_the_next(shop: Shop, rec
     (row,) = await deliveries(shop, made["id"])
     assert len((await until(shop, row["id"], "DELIVERED"))["tries"]) == 1
     assert len({one.headers["webhook-id"] for one in receiver.got}) == 1
+
+
+async def test_many_workers_take_none_twice_and_four_at_once(shop: Shop, receiver: Receiver) -> None:
+    receiver.reply = hang
+    made = await endpoint(shop, receiver.url())
+    ids = [(await shop.post(f"/v1/webhook-endpoints/{made['id']}/test")).json()["id"] for _ in range(4)]
+    await got(receiver, 4)
+    await shop.paysaga.sql("UPDATE webhook_delivery SET claimed_until = NULL WHERE id = ANY($1)", ids)
+    for _ in range(4):
+        await shop.post(f"/v1/webhook-endpoints/{made['id']}/test")
+    claims = await asyncio.gather(*(claim(shop.paysaga.database, 10) for _ in range(4)))
+    taken = [one.id for rows in claims for one in rows if one.endpoint_id == made["id"]]
+    assert len(taken) == len(set(taken)) <= 4
+    (row,) = await shop.paysaga.sql(
+        "SELECT count(*) FROM webhook_delivery WHERE endpoint_id = $1 AND claimed_until > now()", made["id"]
+    )
+    assert row["count"] == 4
 
 
 async def test_another_tenant_s_endpoint_is_not_there(shop: Shop, receiver: Receiver) -> None:

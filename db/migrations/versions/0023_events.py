@@ -76,8 +76,8 @@ END $$
 WAITS = (
     "WITH last AS (SELECT max(seq) AS seq FROM months.%I) SELECT"
     " EXISTS (SELECT FROM outbox_todo t JOIN event_sink s USING (sink) WHERE t.seq <= (SELECT seq FROM last))"
-    " OR EXISTS (SELECT FROM dead_letter d WHERE d.source = ''events'' AND d.status = ''OPEN''"
-    " AND d.ref_id::bigint <= (SELECT seq FROM last))"
+    " OR EXISTS (SELECT FROM dead_letter d WHERE d.status = ''OPEN''"
+    " AND CASE WHEN d.source = ''events'' THEN d.ref_id::bigint <= (SELECT seq FROM last) END)"  # others are no numbers
 )
 WAITS_BEFORE = "SELECT EXISTS (SELECT FROM months.%I WHERE published_at IS NULL)"
 
