@@ -71,6 +71,11 @@ bench-gate: .venv/.installed-dev ## one tenant's crowd beside another tenant: la
 machine: .venv/.installed-dev ## anything in any order, for long: RUNS=500 STEPS=30
 	@PAYSAGA_MACHINE_RUNS=$(or $(RUNS),500) PAYSAGA_MACHINE_STEPS=$(or $(STEPS),30) $(VENV)/pytest tests/machine
 
+.PHONY: states
+states: .venv/.installed-dev ## the hot path's statements against the general path, from many random states: STATES=200
+	@PAYSAGA_STATES=$(or $(STATES),200) $(VENV)/pytest tests/db/test_hot.py tests/db/test_hot_capture.py \
+		tests/db/test_hot_refund.py tests/db/test_hot_payout.py tests/db/test_hot_webhook.py
+
 .PHONY: fuzz
 fuzz: .venv/.installed-dev ## the HTTP API against its description, and the webhooks: EXAMPLES=500 cases by operation
 	@PAYSAGA_FUZZ_EXAMPLES=$(or $(EXAMPLES),500) $(VENV)/pytest --capture=no \

@@ -14,6 +14,8 @@ from gateways.shop.sender import Sender
 
 async def claim(database: Database, limit: int) -> list[Claimed]:
     """Up to `limit` deliveries that are due; they are this process's for half a minute. Raises Unavailable."""
+    if not limit or not await sending.is_due(database):
+        return []
     return await database.run(lambda c: sending.claim(c, limit))
 
 

@@ -19,6 +19,8 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db import audit_log
+from db.core.database import Database
+from db.core.statement import Statement
 from db.webhook_endpoint.body import BODY, WHEN
 from db.webhook_endpoint.delivery import SOURCE
 from db.webhook_endpoint.endpoint import skip_pending
@@ -123,6 +125,18 @@ _CLAIM = text(f"""
     FROM claimed c JOIN webhook_endpoint e ON e.id = c.endpoint_id LEFT JOIN outbox o ON o.seq = c.seq
     ORDER BY c.seq
 """)
+
+
+_DUE = Statement("""
+    SELECT EXISTS (SELECT FROM webhook_delivery WHERE status = 'PENDING' AND next_attempt_at <= now()) AS is_due
+""")
+
+
+async def is_due(database: Database) -> bool:
+    """Whether there may be something to claim: asked twice a second by every worker, while a claim costs ten times as
+    much. Raises Unavailable."""
+    row = await database.one(_DUE)
+    return row is not None and bool(row["is_due"])
 
 
 async def claim(connection: AsyncConnection, limit: int) -> list[Claimed]:

@@ -28,6 +28,7 @@ from tests.db.test_hot import (
     GENERAL,
     HOT,
     KEYRING,
+    STATES,
     Books,
     State,
     any_state,
@@ -44,7 +45,6 @@ from tests.db.test_hot import (
 )
 
 __all__ = ["books"]
-STATES = 30
 WAITS_AS = {
     ChargeOutcome.AUTHORIZED: Status.AUTHORIZED,
     ChargeOutcome.REQUIRES_ACTION: Status.REQUIRES_ACTION,

@@ -37,6 +37,7 @@ from domain.payout import BANK_PATIENCE, BookPayoutStep, BookTransferStep, Payou
 from domain.psp import PayoutOutcome, PayoutResult, PspEvent, PspEventKind, TransferOutcome, TransferResult
 from embedded.stack import EmbeddedStack
 from services import webhook
+from tests.db.test_hot import STATES
 from tests.support.deployment import TEMPLATE
 from tests.support.eventually import eventually
 
@@ -45,7 +46,6 @@ CURRENCY = "INR"
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)
 SEND_FOR_S = 600.0
-STATES = 40
 
 
 class Books:
@@ -437,7 +437,7 @@ async def test_each_step_leaves_what_the_general_one_leaves(books: Books) -> Non
     seed = 4
     chance = random.Random(seed)
     left: Counter[str] = Counter()
-    for number in range(STATES):
+    for number in range(2 * STATES):
         answer: dict[str, Any] = {
             "trace_id": chance.choice([None, f"TRACE{number}"]),
             "asked_in": chance.choice([MINUTE, -MINUTE]),
