@@ -1,5 +1,6 @@
 """The HTTP API. It translates; its process also hosts a worker, so that a payment starts where it arrives."""
 
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -76,6 +77,8 @@ def create_app(settings: Settings) -> FastAPI:
             app.state.gates = Gates(settings, runtime.pace)
             workers = [payment_worker(runtime)] if settings.api_worker else []
             async with running(workers):
+                # What is here now stays to the end, and a pass of the collector over it stops all requests for 0.2 s.
+                gc.freeze()
                 yield
 
     app = FastAPI(
