@@ -15,11 +15,9 @@ from domain.errors import Unavailable
 from gateways.shop.sender import Sender
 from runtime.wiring import Runtime
 from services import webhook_delivery
+from workers.polling import Polling
 
 _AT_ONCE = 64
-_POLL_S = 0.1
-_POLL_IDLE_S = 0.5
-_IDLE_AFTER_S = 5.0
 _AWAY_S = 2.0
 _FINISH_S = 5.0
 
@@ -58,10 +56,9 @@ class _Courier:
 
     async def run(self) -> None:
         """Take what is due as places are free; until cancelled."""
-        clock = asyncio.get_running_loop().time
-        had_some = clock() - _IDLE_AFTER_S
+        polling = Polling()
         while True:
-            wait_s = _POLL_S if clock() - had_some < _IDLE_AFTER_S else _POLL_IDLE_S
+            wait_s = polling.wait_s
             self._freed.clear()
             try:
                 claimed = await webhook_delivery.claim(self._database, _AT_ONCE - len(self._under_way))
@@ -71,7 +68,7 @@ class _Courier:
                 _LOG.exception("webhooks")
                 claimed, wait_s = [], _AWAY_S
             for one in claimed:
-                had_some = clock()
+                polling.found()
                 task = asyncio.create_task(self._deliver(one))
                 self._under_way.add(task)
                 task.add_done_callback(self._ended)

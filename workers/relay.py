@@ -19,16 +19,12 @@ from domain.message import Message, Sink
 from gateways.brokers.protocol import Broker, BrokerAway
 from runtime.wiring import broker_of
 from workers.fan_out import FanOutPump
+from workers.polling import BATCH, drain
 from workers.relay_metrics import SinkMetrics
 
-BATCH = 500
 _STANDBY_S = 0.5
-_POLL_S = 0.1
-_POLL_IDLE_S = 0.5
-_IDLE_AFTER_S = 5.0
 _BACKOFF_FIRST_S = 0.5
 _BACKOFF_MAX_S = 30.0
-_LOOK_S = 5.0
 _ATTEMPTS_MAX = 5
 _ATTEMPT_GAP_S = 0.2
 
@@ -116,20 +112,14 @@ class BrokerPump:
 
     async def _drain(self, leader: Leader, metrics: SinkMetrics) -> None:
         """Publish what is there and what comes. Raises BrokerAway."""
-        clock = asyncio.get_running_loop().time
-        looked = had_some = clock() - _LOOK_S
-        while True:
+
+        async def publish() -> int:
             batch = await leader.claim(BATCH)
             if batch:
                 await self._publish(leader, batch)
-                metrics.published(len(batch))
-                had_some = clock()
-            if clock() - looked >= _LOOK_S:
-                looked = clock()
-                await leader.reached()
-                metrics.tell(await leader.backlog())
-            if len(batch) < BATCH:
-                await asyncio.sleep(_POLL_S if clock() - had_some < _IDLE_AFTER_S else _POLL_IDLE_S)
+            return len(batch)
+
+        await drain(leader, metrics, publish)
 
     async def _publish(self, leader: Leader, batch: Sequence[Message]) -> None:
         refused = await self._broker.publish(batch)
