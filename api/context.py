@@ -16,7 +16,10 @@ from runtime.wiring import Runtime
 
 WAIT_DEFAULT_S = 5.0
 WAIT_MAX_S = 25.0
-_KEY_LENGTH_MAX = 255
+KEY_LENGTH_MAX = 255
+KEY_PATTERN = r"^[ -~]*[!-~][ -~]*$"
+"""Printable ASCII and not only blanks: what every proxy passes on unchanged. Blanks at either end are HTTP's own."""
+_KEY = re.compile(KEY_PATTERN)
 
 
 async def runtime(request: Request) -> Runtime:
@@ -46,9 +49,9 @@ async def idempotency_key(key: KeyHeader = None, alias: KeyAlias = None) -> str:
     found = (key if key is not None else alias or "").strip(" \t")
     if not found:
         raise BadRequest("The header Idempotency-Key is required.", code="idempotency_key_missing")
-    if len(found) > _KEY_LENGTH_MAX or not found.isprintable():
+    if len(found) > KEY_LENGTH_MAX or not _KEY.fullmatch(found):
         raise BadRequest(
-            f"An Idempotency-Key has 1 to {_KEY_LENGTH_MAX} printable characters.", code="idempotency_key_invalid"
+            f"An Idempotency-Key has 1 to {KEY_LENGTH_MAX} printable ASCII characters.", code="idempotency_key_invalid"
         )
     try:
         require_text(found)

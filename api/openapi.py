@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import FastAPI, Response
 from fastapi.openapi.utils import get_openapi
 
+from api.context import KEY_LENGTH_MAX, KEY_PATTERN
 from api.problems import MEDIA_TYPE, Problem, problems
 from domain.access import ROLES
 
@@ -142,4 +143,9 @@ def _complete(parameter: dict[str, Any]) -> None:
         parameter["example"] = examples[0]
     if parameter["name"] == "Idempotency-Key":
         parameter["required"] = True
-        parameter["schema"] = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[!-~]+$"}
+        parameter["schema"] = {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": KEY_LENGTH_MAX,
+            "pattern": KEY_PATTERN,
+        }

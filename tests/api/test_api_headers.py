@@ -3,6 +3,7 @@
 import asyncio
 from uuid import uuid4
 
+import jsonschema  # type: ignore[import-untyped]
 import pytest
 
 from db import api_key
@@ -18,17 +19,30 @@ async def test_the_key_is_required(shop: Shop, key: str | None) -> None:
     refused(answer, 400, "idempotency_key_missing")
 
 
-@pytest.mark.parametrize("key", ["k" * 256, "k" * 5000, b"a\x80b", b"a\tb", b"\xa0a", b"a\x85"])
-async def test_a_key_has_at_most_255_printable_characters(shop: Shop, key: str | bytes) -> None:
+@pytest.mark.parametrize(
+    "key", ["k" * 256, "k" * 5000, b"a\x80b", b"a\tb", b"\xa0a", b"a\x85", b"caf\xe9", "schl\u00fcssel"]
+)
+async def test_a_key_has_at_most_255_printable_ascii_characters(shop: Shop, key: str | bytes) -> None:
     raw = key if isinstance(key, bytes) else key.encode()
     headers = [(b"Authorization", shop.headers["Authorization"].encode()), (b"Idempotency-Key", raw)]
     answer = await shop.paysaga.http.post("/v1/payments", json=shop.body(shop.checkout()), headers=headers)
     refused(answer, 400, "idempotency_key_invalid")
+    assert not await _described(shop, raw.decode("latin-1"))
 
 
-async def test_a_key_of_255_characters_is_taken(shop: Shop) -> None:
-    answer = await shop.pay(shop.checkout(), key="k" * 255)
+@pytest.mark.parametrize("key", ["k" * 255, "order 17, second try", '"quoted"'])
+async def test_a_key_of_up_to_255_printable_characters_is_taken(shop: Shop, key: str) -> None:
+    answer = await shop.pay(shop.checkout(), key=key)
     assert answer.status_code == 201, answer.text
+    assert await _described(shop, key)
+
+
+async def _described(shop: Shop, key: str) -> bool:
+    """Whether the API's description lets a client send this key."""
+    document = (await shop.paysaga.http.get("/openapi.json")).json()
+    parameters = document["paths"]["/v1/payments"]["post"]["parameters"]
+    (described,) = (one for one in parameters if one["name"] == "Idempotency-Key")
+    return bool(jsonschema.Draft202012Validator(described["schema"]).is_valid(key))
 
 
 @pytest.mark.parametrize("route", ["confirm", "cancel"])
