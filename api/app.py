@@ -120,7 +120,8 @@ def create_app(settings: Settings) -> FastAPI:
         codec,
         health,
     ):
-        app.include_router(module.router)
+        module.router.add_to(app)
+    session.for_anybody.add_to(app)
     return app
 
 

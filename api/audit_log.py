@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query, Response
+from fastapi import Query, Response
 
 from api.access import AuditReader, tenant_of
 from api.context import RuntimeOf
@@ -10,6 +10,7 @@ from api.cursor import LIMIT_DEFAULT, Cursor, FileLimit, decode, encode
 from api.fields import Out
 from api.history import Since, Until
 from api.problems import READ_PROBLEMS
+from api.routing import Router
 from api.strict import StrictRoute
 from api.tables import MEDIA_TYPES, Accept, also_csv, chosen, file
 from db.audit_log import Wanted
@@ -17,7 +18,7 @@ from services import audit_log
 from services.audit_log import AUDIT_COLUMNS, AuditEntryOut, entry_csv, entry_json, entry_out
 from services.pages import pages
 
-router = APIRouter(prefix="/v1", tags=["history"], route_class=StrictRoute)
+router = Router(prefix="/v1", tags=["history"], route_class=StrictRoute)
 
 _ACTOR = "an API key's id or name, a person's name, or `client_token`: a checkout page"
 

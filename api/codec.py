@@ -6,7 +6,7 @@ from ipaddress import ip_address
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from fastapi import APIRouter, Depends, Header, Request, Response, Security
+from fastapi import Depends, Header, Request, Response, Security
 from fastapi.exceptions import RequestValidationError
 from fastapi.security import SecurityScopes
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, ValidationError, WithJsonSchema
@@ -20,13 +20,14 @@ from api.access import authorize, bearer, note_address, owner_of_key, require_sc
 from api.browser import person_in_browser, token_of
 from api.context import RuntimeOf, runtime
 from api.problems import problems
+from api.routing import Router
 from api.strict import UnsupportedMediaType
 from config.settings import Settings
 from domain.access import Principal
 from domain.card_data import require_text
 from services.codec import Histories
 
-router = APIRouter(prefix="/codec", tags=["operations"])
+router = Router(prefix="/codec", tags=["operations"])
 
 PATH = "/codec/"
 BYTES_MAX = 4 * 1024 * 1024

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Body, Path, Query, Request, Response
+from fastapi import Body, Path, Query, Request, Response
 from pydantic import Field
 
 from api import examples
@@ -15,6 +15,7 @@ from api.fields import In, Out
 from api.problems import READ_PROBLEMS, WRITE_PROBLEMS
 from api.reconciliation.routes import HEADERS, answer
 from api.reconciliation.shapes import Named, Sides, sides_of
+from api.routing import Router
 from api.strict import StrictRoute
 from db.reconciliation import discrepancy as discrepancies
 from db.reconciliation import report as reports
@@ -123,7 +124,7 @@ def _discrepancy(row: Discrepancy, at: datetime) -> dict[str, Any]:
 
 # --- routes ---
 
-router = APIRouter(prefix="/v1/discrepancies", tags=["reconciliation"], route_class=StrictRoute)
+router = Router(prefix="/v1/discrepancies", tags=["reconciliation"], route_class=StrictRoute)
 
 DiscrepancyId = Annotated[str, Path(description="`disc_…`", examples=["disc_01kafm6e8x7f5h9k3n1p4r6t8w"])]
 

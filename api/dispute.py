@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Body, Path, Query, Request, Response
+from fastapi import Body, Path, Query, Request, Response
 from pydantic import Field
 
 from api import examples
@@ -13,6 +13,7 @@ from api.context import IdempotencyKey, RuntimeOf, headers, keyed
 from api.cursor import LIMIT_DEFAULT, Cursor, Limit, decode, encode
 from api.fields import FailureOut, In, Out, failure_out
 from api.problems import READ_PROBLEMS, WRITE_PROBLEMS
+from api.routing import Router
 from api.strict import StrictRoute
 from db.dispute import evidence
 from db.dispute.record import Dispute, Evidence
@@ -22,7 +23,7 @@ from runtime.wiring import Runtime
 from services import dispute as service
 from services.dispute import EvidenceFields
 
-router = APIRouter(prefix="/v1", tags=["disputes"], route_class=StrictRoute)
+router = Router(prefix="/v1", tags=["disputes"], route_class=StrictRoute)
 
 
 # --- shapes ---

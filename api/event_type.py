@@ -3,13 +3,14 @@
 from functools import cache
 from typing import Any, Literal
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 from pydantic import Field
 
 from api.fields import Out
+from api.routing import Router
 from domain.event_types import event_types
 
-router = APIRouter(prefix="/v1", tags=["events"])
+router = Router(prefix="/v1", tags=["events"])
 
 
 class EventTypeOut(Out):

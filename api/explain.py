@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 from urllib.parse import quote
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 from pydantic import Field
 
 from api.access import PaymentsReader, caller
@@ -16,6 +16,7 @@ from api.payment.routes import PaymentId
 from api.problems import READ_PROBLEMS
 from api.refund import RefundOut, refund_out
 from api.risk import RiskDecisionOut, risk_out
+from api.routing import Router
 from api.strict import StrictRoute
 from config.settings import Settings
 from db import risk, task
@@ -34,7 +35,7 @@ from services import payment as payments
 from services import refund as refunds
 from services.command import Caller
 
-router = APIRouter(prefix="/v1/payments", tags=["payments"], route_class=StrictRoute)
+router = Router(prefix="/v1/payments", tags=["payments"], route_class=StrictRoute)
 
 
 # --- shapes ---

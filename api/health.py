@@ -2,17 +2,18 @@
 
 from datetime import timedelta
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from temporalio.service import RPCError
 
 from api.context import RuntimeOf
 from api.problems import problems
+from api.routing import Router
 from db.core.health import is_migrated
 from domain.errors import Unavailable
 from runtime.metrics import exposition
 
-router = APIRouter(tags=["operations"])
+router = Router(tags=["operations"])
 
 
 @router.get("/healthz", summary="The process is alive")

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from datetime import UTC, date, datetime
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import Path, Query, Response
 from pydantic import BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
@@ -15,6 +15,7 @@ from api.cursor import LIMIT_DEFAULT, Cursor, Limit, decode, encode
 from api.fields import FailureOut, Out
 from api.payment.shapes import PaymentOrderOut
 from api.problems import READ_PROBLEMS
+from api.routing import Router
 from api.strict import StrictRoute
 from db.history import STATUSES, Entry, EntryType, Filters, Role
 from domain.ids import is_client_id
@@ -22,7 +23,7 @@ from domain.money import to_major
 from domain.status import DisputeStatus, PayoutStatus, RefundStatus
 from services import history
 
-router = APIRouter(prefix="/v1", tags=["history"], route_class=StrictRoute)
+router = Router(prefix="/v1", tags=["history"], route_class=StrictRoute)
 
 
 # --- shapes ---

@@ -4,18 +4,19 @@ import re
 from pathlib import Path
 from urllib.parse import parse_qsl
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from api.access import note_address
 from api.browser import drop_cookie, require_origin, session_of_cookie, set_cookie
 from api.page import page
+from api.routing import Router
 from api.session import SessionsOf
 from domain.errors import BadRequest, Conflict, Forbidden, PaysagaError, TooManyRequests
 from domain.login import PASSWORD_LENGTH_MAX, PASSWORD_LENGTH_MIN
 
-router = APIRouter(include_in_schema=False)
+router = Router(include_in_schema=False)
 
 _FIELDS_MAX = 10
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Body, Path, Query, Request, Response
+from fastapi import Body, Path, Query, Request, Response
 from pydantic import Field
 
 from api import examples
@@ -16,6 +16,7 @@ from api.fields import Amount, FailureOut, In, Out, failure_out
 from api.payment.routes import PaymentId
 from api.payment.search import SearchOf
 from api.problems import READ_PROBLEMS, WRITE_PROBLEMS
+from api.routing import Router
 from api.strict import StrictRoute
 from db.payment import find
 from db.payment.record import Payment
@@ -28,7 +29,7 @@ from services import refund as service
 from services import search
 from services.refund import RefundRequest
 
-router = APIRouter(prefix="/v1", tags=["refunds"], route_class=StrictRoute)
+router = Router(prefix="/v1", tags=["refunds"], route_class=StrictRoute)
 
 
 # --- shapes ---

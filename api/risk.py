@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Body, Request, Response
+from fastapi import Body, Request, Response
 from pydantic import Field
 
 from api import examples
@@ -14,6 +14,7 @@ from api.fields import In, Out
 from api.payment.routes import WAITING, PaymentId, answer
 from api.payment.shapes import PaymentOut
 from api.problems import READ_PROBLEMS, WRITE_PROBLEMS
+from api.routing import Router
 from api.strict import StrictRoute
 from db import risk
 from db.risk import Judgement, OpenReview, RuleSetVersion
@@ -22,7 +23,7 @@ from domain.money import to_major
 from domain.risk import ReviewDecision, RuleSet, Stage, Verdict
 from services import risk as service
 
-router = APIRouter(prefix="/v1", tags=["risk"], route_class=StrictRoute)
+router = Router(prefix="/v1", tags=["risk"], route_class=StrictRoute)
 
 
 # --- shapes ---

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Body, Depends, Request, Response
+from fastapi import Body, Depends, Request, Response
 from fastapi.security import HTTPBearer
 from pydantic import Field
 
@@ -12,14 +12,15 @@ from api import examples
 from api.access import no_page, note_address, session_of
 from api.fields import In, Out
 from api.problems import problems
+from api.routing import Router
 from api.strict import OpenRoute, StrictRoute
 from db.operator_session import Session
 from domain.errors import Forbidden
 from domain.login import PASSWORD_LENGTH_MAX, PASSWORD_LENGTH_MIN, SESSION_PREFIX
 from services.session import LoggedIn, Sessions, principal_of
 
-for_anybody = APIRouter(route_class=OpenRoute)
-router = APIRouter(prefix="/v1", tags=["sessions"], route_class=StrictRoute)
+for_anybody = Router(prefix="/v1", tags=["sessions"], route_class=OpenRoute)
+router = Router(prefix="/v1", tags=["sessions"], route_class=StrictRoute)
 
 bearer = HTTPBearer(
     auto_error=False,
@@ -181,6 +182,3 @@ async def enrol(
     """A password of your own, and a code that shows that the app has the secret which the login answered. The answer is
     a new session, with the role's scopes, and recovery codes for when the app is gone."""
     return _new(await found.enrol(who.token, who.session, body.password, body.code))
-
-
-router.include_router(for_anybody)

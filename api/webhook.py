@@ -2,14 +2,15 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import Path, Request, Response
 from pydantic import BaseModel
 
 from api.context import RuntimeOf
 from api.problems import problems
+from api.routing import Router
 from services import webhook
 
-router = APIRouter(tags=["webhooks"])
+router = Router(tags=["webhooks"])
 
 EVENT_BYTES_MAX = 2 * 1024 * 1024
 """No PSP says how large its events become; those with many lines and full metadata are some hundred kilobytes."""

@@ -4,7 +4,7 @@
 from collections.abc import AsyncIterator, Sequence
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import Path, Query, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
@@ -28,6 +28,7 @@ from api.ledger.shapes import (
 )
 from api.merchant.routes import SellerAccount
 from api.problems import READ_PROBLEMS
+from api.routing import Router
 from api.strict import StrictRoute
 from api.tables import MEDIA_TYPES, AsCsv, also_csv, file
 from db.core.snapshot import in_snapshot
@@ -52,7 +53,7 @@ from services.ledger import StatementRequest
 from services.pages import pages
 from services.tables import POSTING_COLUMNS, postings_csv
 
-router = APIRouter(prefix="/v1", tags=["history"], route_class=StrictRoute)
+router = Router(prefix="/v1", tags=["history"], route_class=StrictRoute)
 
 At = Annotated[
     Moment | None,

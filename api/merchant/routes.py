@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Path, Response
+from fastapi import Body, Path, Response
 from pydantic import BaseModel
 
 from api.access import LedgerReader, MerchantsReader, MerchantsWriter, caller
@@ -19,12 +19,13 @@ from api.merchant.shapes import (
     wallet_out,
 )
 from api.problems import READ_PROBLEMS, WRITE_PROBLEMS
+from api.routing import Router
 from api.strict import StrictRoute
 from db.ledger import wallet
 from db.payout import release
 from services import merchant as merchants
 
-router = APIRouter(prefix="/v1", tags=["merchants"], route_class=StrictRoute)
+router = Router(prefix="/v1", tags=["merchants"], route_class=StrictRoute)
 
 SellerAccount = Annotated[
     str, Path(description="your own id of the seller, or ours, `mer_…`", examples=["seller_anna"])

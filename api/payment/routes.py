@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Depends, Path, Query, Request, Response
+from fastapi import Body, Depends, Path, Query, Request, Response
 
 from api import examples
 from api.access import PaymentConfirmer, PaymentReader, PaymentsReader, PaymentsWriter, Reviewer, caller
@@ -35,6 +35,7 @@ from api.payment.shapes import (
     payment_out,
 )
 from api.problems import READ_PROBLEMS, WRITE_PROBLEMS
+from api.routing import Router
 from api.strict import StrictRoute
 from db.audit_log import client_address
 from domain.messages import Decision, Resolution
@@ -46,7 +47,7 @@ from services.checkout import Checkout, CheckoutOrder
 from services.client_token import ClientToken
 from services.payment import Answer, CaptureRequest
 
-router = APIRouter(prefix="/v1/payments", tags=["payments"], route_class=StrictRoute)
+router = Router(prefix="/v1/payments", tags=["payments"], route_class=StrictRoute)
 
 _ANY_NAME = "our id, `pay_…` or `po_…`, your own payment_order_id or checkout_id, or the PSP's `pi_…`"
 PaymentId = Annotated[str, Path(description=_ANY_NAME, examples=[examples.ORDER])]

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Path, Query, Request, Response
+from fastapi import Body, Path, Query, Request, Response
 from pydantic import BaseModel
 
 from api import examples
@@ -25,6 +25,7 @@ from api.payout.shapes import (
     schedule_out,
 )
 from api.problems import READ_PROBLEMS, WRITE_PROBLEMS
+from api.routing import Router
 from api.strict import StrictRoute
 from api.tables import AsCsv, also_csv, file
 from db.merchant import Merchant
@@ -39,7 +40,7 @@ from services.pages import pages
 from services.payout import PayoutRequest
 from services.tables import ITEM_COLUMNS, PAYOUT_COLUMNS, item_csv, payout_csv
 
-router = APIRouter(prefix="/v1/payouts", tags=["payouts"], route_class=StrictRoute)
+router = Router(prefix="/v1/payouts", tags=["payouts"], route_class=StrictRoute)
 
 ONE = "/" + parameter("payout_id", but="schedule")
 PayoutId = Annotated[

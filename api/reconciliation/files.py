@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 from starlette.requests import ClientDisconnect
 
 from api import examples
@@ -11,12 +11,13 @@ from api.context import RuntimeOf
 from api.problems import WRITE_PROBLEMS
 from api.reconciliation.routes import answer
 from api.reconciliation.shapes import SettlementFileOut, file_out
+from api.routing import Router
 from api.strict import StreamRoute, UnsupportedMediaType
 from domain.errors import BadRequest
 from domain.reconciliation.reconciliation import Subject
 from services.reconciliation import run as reconciliation
 
-router = APIRouter(prefix="/v1/reconciliations/files", tags=["reconciliation"], route_class=StreamRoute)
+router = Router(prefix="/v1/reconciliations/files", tags=["reconciliation"], route_class=StreamRoute)
 
 _MEDIA_TYPES = {
     Subject.PSP: ("text/csv", "application/zip"),

@@ -5,13 +5,14 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import Header, Query, Response
 from fastapi.responses import StreamingResponse
 
 from api.context import RuntimeOf
 from api.problems import READ_PROBLEMS
 from api.reconciliation.link import PageRoute, ReportReader
 from api.reconciliation.routes import ONE, RunId
+from api.routing import Router
 from api.tables import MEDIA_TYPES, chosen
 from db.reconciliation import log as logs
 from db.reconciliation import report as reports
@@ -21,7 +22,7 @@ from services.reconciliation import report_page
 from services.reconciliation import run as reconciliation
 from services.reconciliation.log_file import LOG_COLUMNS, ReconciliationLogEntry, log_csv, log_json
 
-router = APIRouter(prefix="/v1/reconciliations", tags=["reconciliation"], route_class=PageRoute)
+router = Router(prefix="/v1/reconciliations", tags=["reconciliation"], route_class=PageRoute)
 
 _CSV, _JSON_LINES = MEDIA_TYPES["csv"], MEDIA_TYPES["jsonl"]
 _BATCH = 500

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Path, Query, Request, Response
+from fastapi import Body, Path, Query, Request, Response
 from pydantic import BaseModel
 
 from api import examples
@@ -20,6 +20,7 @@ from api.reconciliation.shapes import (
     run_detail,
     run_out,
 )
+from api.routing import Router
 from api.strict import StrictRoute
 from db.reconciliation import report as reports
 from db.reconciliation import run as runs
@@ -28,7 +29,7 @@ from domain.reconciliation.reconciliation import LineClass, RunStatus, Subject
 from runtime.wiring import Runtime
 from services.reconciliation import run as reconciliation
 
-router = APIRouter(prefix="/v1/reconciliations", tags=["reconciliation"], route_class=StrictRoute)
+router = Router(prefix="/v1/reconciliations", tags=["reconciliation"], route_class=StrictRoute)
 
 ONE = "/" + parameter("reconciliation_id", but="files")
 RunId = Annotated[str, Path(description="`rec_…`", examples=["rec_01kafm6e8x7f5h9k3n1p4r6t8w"])]

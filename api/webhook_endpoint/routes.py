@@ -2,13 +2,14 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Path, Query, Request, Response
+from fastapi import Body, Path, Query, Request, Response
 from pydantic import BaseModel
 
 from api.access import WebhooksReader, WebhooksWriter, caller, tenant_of
 from api.context import HEADERS, IdempotencyKey, RuntimeOf, headers, keyed
 from api.cursor import LIMIT_DEFAULT, Cursor, Limit, decode, encode
 from api.problems import READ_PROBLEMS, WRITE_PROBLEMS
+from api.routing import Router
 from api.strict import StrictRoute
 from api.webhook_endpoint import examples
 from api.webhook_endpoint.shapes import (
@@ -32,7 +33,7 @@ from runtime.wiring import Runtime
 from services import webhook_endpoint as endpoints
 from services.webhook_endpoint import Policy
 
-router = APIRouter(prefix="/v1", tags=["webhook endpoints"], route_class=StrictRoute)
+router = Router(prefix="/v1", tags=["webhook endpoints"], route_class=StrictRoute)
 
 EndpointId = Annotated[str, Path(description="`whe_…`", examples=["whe_01kb8x0000example000000000"])]
 DeliveryId = Annotated[str, Path(description="`whd_…`", examples=["whd_01kb8x0000example000000000"])]

@@ -28,7 +28,7 @@ from runtime.temporal import connect
 from runtime.wiring import keyring_of
 from tests.support.eventually import eventually
 from tests.support.programs import Program
-from tests.support.sandbox import SandboxAccount
+from tests.support.sandbox import NO_TLS, SandboxAccount
 from tests.support.shop import Shop
 
 TEMPLATE = "paysaga_template"
@@ -155,7 +155,7 @@ class Deployment:
     def _client(self) -> httpx2.AsyncClient:
         port = self.settings.api_port
         if self._authority is None:
-            return httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60, limits=KEPT)
+            return httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60, limits=KEPT, verify=NO_TLS)
         trust = ssl.create_default_context(cafile=str(self._authority))
         return httpx2.AsyncClient(base_url=f"https://localhost:{port}", timeout=60, verify=trust, limits=KEPT)
 
