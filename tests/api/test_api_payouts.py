@@ -230,8 +230,11 @@ async def test_twenty_at_once_pay_once(shop: Shop) -> None:
     await earn(shop, "500.00")
     key = str(uuid4())
     answers = await asyncio.gather(*(ask(shop, key) for _ in range(20)))
-    assert len({answer.json()["id"] for answer in answers if answer.status_code != 409}) == 1
-    assert sum("idempotent-replayed" not in answer.headers for answer in answers if answer.status_code < 300) == 1
+    taken = [answer for answer in answers if answer.status_code < 300]
+    # 409: the same request is at work; 503: a busy machine did not begin it in time.
+    assert {answer.status_code for answer in answers} <= {200, 201, 202, 409, 503}, [one.text for one in answers]
+    assert len({answer.json()["id"] for answer in taken}) == 1
+    assert sum("idempotent-replayed" not in answer.headers for answer in taken) == 1
     others = await asyncio.gather(*(ask(shop) for _ in range(5)))
     assert {answer.json()["code"] for answer in others} == {"nothing_to_pay_out"}
 

@@ -67,6 +67,8 @@ class Program:
 
 def _become(module: str, arguments: tuple[str, ...], env: dict[str, str], out: str, err: str) -> None:
     os.setsid()
+    # A run of the tests in the background of a shell ignores Ctrl-C, and with it all that it starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     # The API has processes of its own, which a daemon of multiprocessing's may not; it ends them, however it ends.
     multiprocessing.current_process()._config["daemon"] = False  # type: ignore[attr-defined]
     if sys.platform == "linux":
