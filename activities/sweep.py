@@ -209,9 +209,9 @@ class SweepActivities:
             activity.heartbeat(inbox_id)
             try:
                 recipient = await webhook.deliver_again(self._database, self._workflows, inbox_id)
-            except Exception:  # noqa: BLE001 - whatever ails one event, it must not keep us from the others
+            except Exception as error:  # noqa: BLE001 - whatever ails one event, it must not keep us from the others
                 activity.logger.exception("sweep: event %s", inbox_id)
-                await self._database.run(lambda c, i=inbox_id: inbox.count_attempt(c, i))  # type: ignore[misc]
+                await self._database.run(partial(inbox.count_attempt, inbox_id=inbox_id, error=error))
             else:
                 told.update(() if recipient is None else [_COUNTED_AS[type(recipient)]])
         await self._drop(partial(retention.empty_payloads, older_than=self._retention.payloads))

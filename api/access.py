@@ -242,6 +242,8 @@ ReconciliationReader = Annotated[Principal, Security(principal, scopes=["reconci
 ReconciliationWriter = Annotated[Principal, Security(principal, scopes=["reconciliation:write"])]
 WebhooksReader = Annotated[Principal, Security(principal, scopes=["webhooks:read"])]
 WebhooksWriter = Annotated[Principal, Security(principal, scopes=["webhooks:write"])]
+DeadLettersReader = Annotated[Principal, Security(principal, scopes=["dead_letters:read"])]
+DeadLettersWriter = Annotated[Principal, Security(principal, scopes=["dead_letters:write"])]
 
 
 def tenant_of(who: Principal) -> str:

@@ -28,6 +28,7 @@ from api import (
 )
 from api.access import Principals
 from api.cors import CrossOrigin, Origins
+from api.dead_letter import routes as dead_letter
 from api.deadline import Deadlines
 from api.gate import Gate, Gates
 from api.headers import AnswerHeaders
@@ -51,6 +52,32 @@ from services.codec import Histories
 from services.password import PasswordHasher
 from services.session import Sessions
 from workers.worker import payment_worker, running
+
+_ROUTED = (
+    payment,
+    webhook,
+    explain,
+    refund,
+    dispute,
+    risk,
+    merchant,
+    payout,
+    ledger,
+    reconciliation,
+    settlement_files,
+    reconciliation_report,
+    discrepancy,
+    history,
+    audit_log,
+    session,
+    login,
+    event_type,
+    webhook_endpoint,
+    dead_letter,
+    codec,
+    health,
+)
+"""Routers are tried in this order: those that are asked for most stand first."""
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -97,29 +124,7 @@ def create_app(settings: Settings) -> FastAPI:
     docs.install(app, settings)
     start.install(app, settings)
     _guard(app, settings, counts)
-    for module in (  # routers are tried in this order: what is asked for most stands first
-        payment,
-        webhook,
-        explain,
-        refund,
-        dispute,
-        risk,
-        merchant,
-        payout,
-        ledger,
-        reconciliation,
-        settlement_files,
-        reconciliation_report,
-        discrepancy,
-        history,
-        audit_log,
-        session,
-        login,
-        event_type,
-        webhook_endpoint,
-        codec,
-        health,
-    ):
+    for module in _ROUTED:
         module.router.add_to(app)
     session.for_anybody.add_to(app)
     return app

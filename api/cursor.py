@@ -49,6 +49,7 @@ _IS_POSITION: dict[str, Callable[[str], bool]] = {
     "reconciliation_item": _is_number,
     "discrepancy": _is_number,
     "webhook_delivery": partial(is_id, "whd"),
+    "dead_letter": partial(is_id, "dl"),
 }
 """The form of the position with which a page of each kind ends."""
 

@@ -58,6 +58,7 @@ TAGS = [
         "name": "webhook endpoints",
         "description": "Where a shop wants its events, what was sent there, and sending it again.",
     },
+    {"name": "dead letters", "description": "What was given up: why, trying it again, leaving it as it is."},
     {"name": "webhooks", "description": "What PSPs send us. Not for you."},
     {"name": "operations", "description": "For the machines that watch over this one."},
 ]

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from db.risk import OpenReview, RuleSetVersion
     from db.task import Task
     from db.tenant import Tenant
-    from db.webhook import StoredEvent
     from domain.endpoint import Subscription
     from domain.reconciliation.discrepancy import Discrepancy
     from domain.seal import Head
@@ -145,15 +144,6 @@ async def task(row: "Task") -> Json:
 
 async def tasks(rows: "Sequence[Task]") -> Json:
     return _list([await task(row) for row in rows])
-
-
-async def dead_events(rows: "Sequence[StoredEvent]") -> Json:
-    return _list([await dead_event(row) for row in rows])
-
-
-async def dead_event(row: "StoredEvent") -> Json:
-    shown = ("id", "tenant_id", "psp", "event_id", "type", "payment_id", "received_at")
-    return {"object": "webhook_event", **{name: getattr(row, name) for name in shown}}
 
 
 async def subscriptions(found: "Sequence[Subscription]") -> Json:

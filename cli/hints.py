@@ -115,8 +115,8 @@ it is certain what the PSP did:
     "paid_twice": "refund the second charge in the PSP's dashboard",
     "workflow_failing": """see its error in the Temporal UI; once the cause is mended, start it again:
 `paysaga workflows restart {object}`""",
-    "webhook_dead": """have it delivered again:
-`paysaga webhooks replay {webhook}`""",
+    "webhook_dead": """see why, and have it tried again:
+`paysaga dead-letters list --object {letter}`""",
 }
 _EXPLAIN = """see why:
 `paysaga payments show {payment}`"""
@@ -127,12 +127,11 @@ afterwards:
 _LISTS = {
     "refund": "find it:\n`paysaga refunds list --payment {payment}`",
     "dispute": "find it:\n`paysaga disputes list`",
-    "webhook": "find it:\n`paysaga webhooks dead`",
 }
 """Where the detail of a task does not name its object."""
 
 _NAMED = {noun: re.compile(rf"\b{prefix}_[0-9a-z]{{26}}\b") for noun, prefix in
-          (("refund", "re"), ("dispute", "dp"), ("webhook", "whk"))}  # fmt: skip
+          (("refund", "re"), ("dispute", "dp"))}  # fmt: skip
 
 WHERE_TO_LOOK = {
     "reconciliation_not_found": " `paysaga reconcile list` shows them.",
@@ -144,6 +143,7 @@ WHERE_TO_LOOK = {
     "payout_not_found": " `paysaga payouts list` shows them.",
     "operator_not_found": " `paysaga operators list` shows them.",
     "api_key_not_found": " `paysaga keys list` shows them.",
+    "dead_letter_not_found": " `paysaga dead-letters list` shows them.",
     "task_not_found": " `paysaga tasks` lists what is open.",
 }
 """Code of a refusal → where to look for what there is."""
@@ -160,13 +160,14 @@ def hint(task: Task) -> str:
             each = [_offered(text, line).replace(f"{{{noun}}}", name) for name, line in about.items()]
             text = "\n".join(each) if each else _LISTS[noun]
     text = _offered(text, task.detail) if task.kind != "refund_failed" else text
-    if task.kind in CLOSED_BY_HAND:
+    if task.kind in CLOSED_BY_HAND and task.kind != "webhook_dead":  # which its dead letter closes
         text += _CLOSE
     if task.kind == TASK_KIND and _NAMED["refund"].search(task.detail):
         text = "it is asked for again by itself; to have it asked for now:\n`paysaga sweep`"
     return text.format(
         payment=task.payment_id or "ID",
         object=shlex.quote(task.object_id or "ID"),
+        letter=shlex.quote(task.payment_id or task.object_id or "ID"),
         seller=_seller(task.object_id or ""),
         task=task.id,
     )

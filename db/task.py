@@ -41,7 +41,7 @@ CLOSED_BY_HAND = frozenset(
         "webhook_dead",
     }
 )
-"""Kinds that nothing closes but a person who says what was done."""
+"""Kinds that a person closes, who says what was done."""
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,12 @@ REFUND_ENDED = "the refund had ended; nothing to do"
 """The note on an event that its refund does not need any more."""
 
 
+FAILED = "failed: "
+"""How the note begins on an event whose delivery met an error."""
+DEAD_TASK = "webhook_dead"
+"""The kind of the task that points to a dead letter."""
+
+
 class StoredEvent(Frozen):
     """An event of the inbox, without its payload; `payment_id`, `charge_id` and `payout_id` are None while nothing of
     ours is known to be concerned."""
@@ -192,13 +198,16 @@ async def undelivered(connection: AsyncConnection, older_than_s: float, limit: i
     return list(rows.scalars())
 
 
-async def count_attempt(connection: AsyncConnection, inbox_id: str, *, attempts: int | None = None) -> None:
-    """Another delivery, or `attempts` in all: the others come first the next time."""
+async def count_attempt(
+    connection: AsyncConnection, inbox_id: str, *, attempts: int | None = None, error: Exception | None = None
+) -> None:
+    """Another delivery, or `attempts` in all: the others come first the next time. `error`: that it met."""
     number = webhook_inbox.c.attempts + 1 if attempts is None else attempts
+    note = {} if error is None else {"note": f"{FAILED}{type(error).__name__}"}
     await connection.execute(
         update(webhook_inbox)
         .where(webhook_inbox.c.id == inbox_id, webhook_inbox.c.status == "RECEIVED")
-        .values(attempts=number)
+        .values(attempts=number, **note)
     )
 
 
@@ -211,27 +220,13 @@ async def give_up(connection: AsyncConnection, inbox_id: str) -> None:
     )
 
 
-async def dead(connection: AsyncConnection, limit: int) -> list[StoredEvent]:
-    """Events that were given up, the newest first."""
-    rows = await connection.execute(
-        select(*_COLUMNS)
-        .where(webhook_inbox.c.status == "DEAD")
-        .order_by(webhook_inbox.c.received_at.desc(), webhook_inbox.c.id.desc())
-        .limit(limit)
-    )
-    return [StoredEvent(**row) for row in rows.mappings()]
-
-
-async def revive(connection: AsyncConnection, inbox_id: str, note: str) -> StoredEvent | None:
-    """Put a dead event back where the sweeper finds it. None: it is not dead."""
-    revived = await connection.execute(
+async def revive(connection: AsyncConnection, inbox_id: str, note: str) -> None:
+    """Put a dead event back where the sweeper finds it."""
+    await connection.execute(
         update(webhook_inbox)
         .where(webhook_inbox.c.id == inbox_id, webhook_inbox.c.status == "DEAD")
         .values(status="RECEIVED", attempts=0, note=note)
-        .returning(*_COLUMNS)
     )
-    row = revived.mappings().one_or_none()
-    return None if row is None else StoredEvent(**row)
 
 
 # --- what an event is about ---

@@ -76,9 +76,9 @@ After `…/rotate` each has two signatures for 24 hours; a second rotation ends 
 
 **Answer 2xx within 15 seconds**, and work on it afterwards. Anything else, a redirect too, is tried again after 5
 s, 1, 5 and 30 minutes, 2, 5, 10, 14, 20 and 24 hours, up to a fifth later each; a `Retry-After` in seconds delays
-that up to twice as long. After the eleventh attempt it is a dead letter. `410` disables the endpoint, and so do
-five days without a success. After five failures in a row it gets one event a minute until one succeeds; then all
-that waits is sent.
+that up to twice as long. After the eleventh attempt it is a dead letter, which `/v1/dead-letters` shows and tries
+again. `410` disables the endpoint, and so do five days without a success. After five failures in a row it gets one
+event a minute until one succeeds; then all that waits is sent.
 
 **Duplicates**: `webhook-id` is the event's `id`, the same at every attempt. Remember those you have seen.
 

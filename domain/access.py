@@ -21,6 +21,8 @@ SCOPES: dict[str, str] = {
     "reconciliation:write": "reconcile, upload settlement files, and decide about discrepancies",
     "webhooks:read": "show webhook endpoints, and what was sent to them",
     "webhooks:write": "add and change webhook endpoints, and send events again",
+    "dead_letters:read": "show what was given up",
+    "dead_letters:write": "try again, or discard, what was given up",
     "histories:read": "decrypt what Temporal keeps, of every tenant",
 }
 """By name, with what each lets its holder do."""
@@ -48,6 +50,8 @@ ROLES: dict[str, frozenset[str]] = {
             "reconciliation:read",
             "audit:read",
             "webhooks:read",
+            "dead_letters:read",
+            "dead_letters:write",
             "histories:read",
         }
     ),

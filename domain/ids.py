@@ -14,7 +14,7 @@ _ULID = re.compile(f"[{_ALPHABET}]{{26}}")
 
 PREFIXES = (
     "pay", "po", "ch", "re", "mer", "evt", "task", "key", "lt", "dp", "pt", "poi", "rec", "disc", "whk", "lp",
-    "rsv", "dpe", "prun", "sf", "dl",
+    "rsv", "dpe", "prun", "sf", "dl", "dlr",
     "whe", "whd",
 )  # fmt: skip
 """Ours alone: a client's own ids must not start with one of these and an underscore."""

@@ -1,7 +1,7 @@
 """The client that starts and signals the workflows of payments, refunds, disputes and payouts, by their ids."""
 
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
 from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus
 from temporalio.common import (
@@ -33,24 +33,15 @@ from domain.payout import PAYOUT_WORKFLOW, PayoutInput, PayoutResolution
 from domain.refund import REFUND_WORKFLOW, RefundInput
 from domain.status import Status
 from domain.waiting import WaitPolicies, WaitPolicy
+from runtime import troubles
 from runtime.priority import of_tenant
 from runtime.search_attributes import CHECKOUT, TENANT
+from runtime.troubles import Trouble
 
 _RPC_TIMEOUT = timedelta(seconds=5)
 
 _AWAY = (RPCError, RuntimeError)
 """What the client raises when the server does not answer; the latter where it was to connect at its first call."""
-
-
-_FAILS = "TemporalReportedProblems IN ('category=WorkflowTaskFailed')"
-"""Set by the server on a workflow whose task failed several times in a row (five; here two: `embedded.temporal`)."""
-
-
-class FailingWorkflow(NamedTuple):
-    """`tenant_id`: None for one that is of no tenant, a schedule's."""
-
-    id: str
-    tenant_id: str | None
 
 
 class WorkflowClient:
@@ -252,17 +243,11 @@ class WorkflowClient:
         """Whether a run of this workflow is open now. Raises Unavailable."""
         return await self._running(workflow_id) is not None
 
-    async def failing(self) -> list[FailingWorkflow]:
-        """Our workflows whose task fails again and again, by what Temporal marks: an error in the code, or what its
-        history holds, stops them, and no message reaches them. Raises Unavailable."""
-        query = f"TaskQueue = '{self._task_queue}' AND ExecutionStatus = 'Running' AND {_FAILS}"
+    async def troubles(self) -> list[Trouble]:
+        """Our workflows that get nowhere. Raises Unavailable."""
         try:
-            listed = self._client.list_workflows(query, page_size=200)
-            found = [FailingWorkflow(w.id, w.typed_search_attributes.get(TENANT)) async for w in listed]
-            return [row for row in found if await self.is_failing(row.id)]
+            return await troubles.find(self._client, self._task_queue)
         except _AWAY as error:
-            if isinstance(error, RPCError) and error.status is RPCStatusCode.INVALID_ARGUMENT:
-                return []  # a server older than the mark
             raise Unavailable("Temporal does not answer.") from error
 
     async def is_failing(self, workflow_id: str) -> bool:

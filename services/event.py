@@ -1,14 +1,16 @@
-"""Events that are out: whether a broker has them all, and sending them again."""
+"""Events that are out: whether a broker has them all, sending them again, and the sinks that want them."""
 
 from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from db import audit_log
 from db.core.database import Connection, Database
-from db.event import window
+from db.event import sink, window
+from db.event.sink import SinkState
 from db.event.window import Written
 from db.schema.base import PLATFORM_TENANT
-from domain.errors import Conflict, Unavailable
+from domain.errors import Conflict, NotFound, Unavailable
 from domain.message import Sink
 from domain.model import Frozen
 from gateways.brokers.protocol import Broker, BrokerAway, CannotRead
@@ -94,9 +96,35 @@ async def replay(database: Database, caller: Caller, since: datetime, until: dat
 
     async def note(connection: Connection) -> int:
         await _active_since(connection)
-        events = await window.send_again(connection, Sink.BROKER, since, until)
+        events = await window.send_again(connection, Sink.BROKER, since, until, caller.actor)
         detail = {"since": since.isoformat(), "until": until.isoformat(), "events": events}
         await audit_log.record(connection, PLATFORM_TENANT, caller.actor, "event.replay", "outbox", detail)
         return events
 
     return await database.run_long(note, timeout_s=_TIMEOUT_S)
+
+
+async def sinks(database: Database) -> Sequence[SinkState]:
+    """Each with what waits for it."""
+    return await database.read(sink.every)
+
+
+async def disable_sink(database: Database, caller: Caller, name: str) -> int:
+    """Give a sink up: nothing is noted for it any more, and what waits is forgotten; the next relay that leads it makes
+    it active again. Returns how many events waited. Raises NotFound `sink_not_found`; Conflict `sink_in_use` where a
+    relay leads it."""
+
+    async def work(connection: Connection) -> int:
+        found = {row.name: row for row in await sink.every(connection)}.get(name)
+        if found is None:
+            raise NotFound(f"There is no sink {name}.", code="sink_not_found")
+        if found.led:
+            detail = f"A worker hands events to the {name} now: start the workers without it, and wait for a minute."
+            raise Conflict(detail, code="sink_in_use")
+        waited = await sink.give_up(connection, name)
+        await audit_log.record(
+            connection, PLATFORM_TENANT, caller.actor, "event.disable_sink", name, {"events": waited}
+        )
+        return waited
+
+    return await database.run_long(work, timeout_s=_TIMEOUT_S)

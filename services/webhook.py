@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from db import audit_log, task, webhook
+from db import dead_letter, task, webhook
 from db.core.database import Connection, Database
+from db.dead_letter import NewLetter
 from db.dispute import booking as disputes
 from db.dispute import find as find_dispute
 from db.hot import payout_webhook as hot_payout
@@ -28,13 +29,12 @@ from db.payout.record import Payout
 from db.refund import creation, find
 from db.refund.record import Refund
 from db.webhook import ATTEMPTS_MAX, StoredEvent
+from domain.dead_letter import Source
 from domain.errors import BadRequest, NotFound, Unavailable
-from domain.ids import CLIENT_ID
 from domain.messages import Nudge
 from domain.psp import PspEvent, PspEventKind, WebhookRejected
 from domain.status import PAYOUT_GIVEN_BACK, PayoutStatus, RefundStatus
 from domain.unknown import PSP_ERROR
-from services.command import Caller
 
 if TYPE_CHECKING:
     from runtime.wiring import Runtime
@@ -316,7 +316,7 @@ async def _tell(database: Database, workflow_client: WorkflowClient, recipient: 
 
 async def deliver_again(database: Database, workflow_client: WorkflowClient, inbox_id: str) -> Recipient | None:
     """Decide again for an event that nobody took notice of, and tell whoever has to hear of it: who that was. One that
-    nobody could use after many tries is set aside as DEAD, with a task for a person. Raises Unavailable."""
+    nobody could use after many tries is set aside as DEAD, a dead letter. Raises Unavailable."""
     recipient = await database.run(lambda c: _decide_again(c, inbox_id))
     await _tell(database, workflow_client, recipient)
     return recipient
@@ -338,9 +338,7 @@ async def _decide_again(connection: Connection, inbox_id: str) -> Recipient | No
     attempts = min(event.attempts + 1, ATTEMPTS_MAX // 2) if kept else event.attempts + 1
     await webhook.count_attempt(connection, inbox_id, attempts=attempts)
     if attempts >= ATTEMPTS_MAX:
-        await webhook.give_up(connection, inbox_id)
-        detail = f"{event.type} {event.event_id}, here {event.id}"
-        await task.open_task(connection, owner.tenant_id, owner.id, "webhook_dead", detail)
+        await _give_up(connection, event, attempts, owner.tenant_id, owner.id)
         return None
     return await _recipient(connection, owner, event)
 
@@ -367,25 +365,22 @@ async def _payout_again(connection: Connection, event: StoredEvent, payout_id: s
         return None
     await webhook.count_attempt(connection, event.id)
     if event.attempts + 1 >= ATTEMPTS_MAX:
-        await webhook.give_up(connection, event.id)
-        detail = f"{event.type} {event.event_id}, here {event.id}"
-        await task.open_task(connection, row.tenant_id, None, "webhook_dead", detail, object_id=row.id)
+        await _give_up(connection, event, event.attempts + 1, row.tenant_id, None)
         return None
     return ToPayout(row)
 
 
-async def replay(database: Database, caller: Caller, inbox_id: str) -> StoredEvent:
-    """Let the sweeper deliver a dead event again, as a person says. Raises NotFound `webhook_not_found` for what is not
-    DEAD."""
-
-    async def work(connection: Connection) -> StoredEvent | None:
-        event = await webhook.revive(connection, inbox_id, f"replayed by {caller.actor}")
-        if event is not None:
-            detail = {"event_id": event.event_id}
-            await audit_log.record(connection, event.tenant_id, caller.actor, "webhook.replay", event.id, detail)
-        return event
-
-    event = await database.run(work) if CLIENT_ID.fullmatch(inbox_id) else None
-    if event is None:
-        raise NotFound(f"There is no dead event {inbox_id}.", code="webhook_not_found")
-    return event
+async def _give_up(
+    connection: Connection, event: StoredEvent, attempts: int, tenant_id: str, payment_id: str | None
+) -> None:
+    """A dead letter, and a task that points to it."""
+    await webhook.give_up(connection, event.id)
+    failed = (event.note or "").startswith(webhook.FAILED)
+    error_class, why = ("failed", event.note or "") if failed else ("unused", "nobody took notice of it")
+    about = payment_id or event.payout_id
+    error = f"{event.type} {event.event_id}: {why}"
+    letter = NewLetter(tenant_id, Source.WEBHOOKS, event.id, about, error_class, error, attempts)
+    await dead_letter.add(connection, letter)
+    detail = f"{event.type} {event.event_id}, here {event.id}"
+    object_id = None if payment_id else about
+    await task.open_task(connection, tenant_id, payment_id, webhook.DEAD_TASK, detail, object_id=object_id)

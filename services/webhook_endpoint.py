@@ -193,7 +193,7 @@ async def replay(database: Database, caller: Caller, endpoint_id: str, since: da
 
     async def work(connection: Connection) -> int:
         # Not locked: it may take long, and what is delivered meanwhile has to be written.
-        row = _able(await endpoint.find(connection, endpoint_id, _whose(caller)))
+        row = require_enabled(await endpoint.find(connection, endpoint_id, _whose(caller)))
         count = await delivery.replay(connection, row, since, caller.actor)
         await _log(connection, caller, "replay", row, since=since.isoformat(), deliveries=count)
         return count
@@ -202,10 +202,11 @@ async def replay(database: Database, caller: Caller, endpoint_id: str, since: da
 
 
 async def _enabled(connection: Connection, caller: Caller, endpoint_id: str) -> Endpoint:
-    return _able(await endpoint.find(connection, endpoint_id, _whose(caller), lock=True))
+    return require_enabled(await endpoint.find(connection, endpoint_id, _whose(caller), lock=True))
 
 
-def _able(row: Endpoint) -> Endpoint:
+def require_enabled(row: Endpoint) -> Endpoint:
+    """Raises Conflict `endpoint_disabled`."""
     if row.status is not EndpointStatus.ENABLED:
         raise Conflict("The endpoint is disabled: enable it first.", code="endpoint_disabled")
     return row

@@ -18,4 +18,7 @@ class FanOutPump:
             events: int = (await leader.row(FAN_OUT, BATCH))["events"]
             return events
 
-        await drain(leader, metrics, fan_out)
+        async def tell() -> None:
+            metrics.dead_letters(await leader.dead_letters())
+
+        await drain(leader, metrics, fan_out, tell)

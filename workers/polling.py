@@ -31,9 +31,19 @@ class Polling:
         return _BUSY_S if self._clock() - self._had_some_s < _IDLE_AFTER_S else _IDLE_S
 
 
-async def drain(leader: Leader, metrics: SinkMetrics, take: Callable[[], Awaitable[int]]) -> None:
+async def _nothing() -> None:
+    """There is no more to tell."""
+
+
+async def drain(
+    leader: Leader,
+    metrics: SinkMetrics,
+    take: Callable[[], Awaitable[int]],
+    tell: Callable[[], Awaitable[None]] = _nothing,
+) -> None:
     """Have `take` work on the events that wait for a sink and on those that come, up to `BATCH` at a call; it returns
-    how many there were. Tells every few seconds how many are left. Ends by what `take` or the leader raises."""
+    how many there were. Tells every few seconds how many are left, as does `tell` of anything else. Ends by what they
+    or the leader raise."""
     clock, polling = asyncio.get_running_loop().time, Polling()
     told_s = clock() - _TOLD_EVERY_S
     while True:
@@ -45,5 +55,6 @@ async def drain(leader: Leader, metrics: SinkMetrics, take: Callable[[], Awaitab
             told_s = clock()
             await leader.reached()
             metrics.tell(await leader.backlog())
+            await tell()
         if events < BATCH:
             await asyncio.sleep(polling.wait_s)

@@ -57,5 +57,37 @@ def events_replay(since: Since, by: By, until: Until = None) -> None:
     show(again)
 
 
+@events.command("sinks")
+def events_sinks() -> None:
+    """Where events go, and how many wait for each."""
+    from cli.pages.event import sinks_page
+    from services.event import sinks
+
+    async def read(database: "Database") -> "Page":
+        return sinks_page(await sinks(database))
+
+    show(read)
+
+
+@events.command("disable-sink")
+def events_disable_sink(
+    name: Annotated[str, typer.Argument(metavar="SINK", help="As `paysaga events sinks` has it.")], by: By
+) -> None:
+    """Give up a sink that is not there any more; events stay in the outbox."""
+    from cli import documents
+    from cli.pages.page import said
+    from cli.refusals import refusals
+    from services.command import Caller
+    from services.event import disable_sink
+
+    async def disable(database: "Database") -> "Page":
+        with refusals(name):
+            waited = await disable_sink(database, Caller(by), name)
+        words = f"Nothing is kept for the {name} any more; {waited} events waited for it."
+        return said(words, lambda: documents.plain("event_sink", name=name, active=False, waited=waited))
+
+    show(disable)
+
+
 def _window(since: datetime, until: datetime | None) -> tuple[datetime, datetime]:
     return since, until or datetime.now(UTC)

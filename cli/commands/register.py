@@ -20,7 +20,8 @@ OPERATORS = {
     "merchants": Later("merchant", "merchants", "See, freeze and close sellers."),
     "payouts": Later("payout", "payouts", "See payouts, make and stop them, decide about one; schedules and runs."),
     "risk": Later("risk", "risk", "The risk rules of tenants."),
-    "webhooks": Later("webhook", "webhooks", "Events that were given up."),
+    "dead-letters": Later("dead_letter", "dead_letters", "What was given up: see it, try it again, discard it."),
+    "webhooks": Later("webhook", "webhooks", "What the PSP sends where."),
     "webhook-endpoints": Later(
         "webhook_endpoint", "webhook_endpoints", "Where shops want their events, and what was sent there."
     ),
@@ -30,7 +31,7 @@ OPERATORS = {
         "reconciliation", "reconcile", "Compare the PSP's or the bank's lines with our books, and settle what differs."
     ),
     "ledger": Later("ledger", "ledger", "The books: balances, statements, and the seal."),
-    "events": Later("event", "events", "Compare events with what the broker has, and send them again."),
+    "events": Later("event", "events", "Where events go; compare them with what the broker has, send them again."),
     "keys": Later("key", "keys", "API keys of tenants, and the encryption keys."),
     "operators": Later("operator", "operators", "The people who log in."),
     "forget": Later("person", "forget", "Forget a buyer: what is known of the person goes, the books stay."),

@@ -1,5 +1,8 @@
 """The pages of events."""
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from rich.console import Group, RenderableType
 
 from cli import documents
@@ -7,6 +10,9 @@ from cli.pages import format as look
 from cli.pages.layout import whole
 from cli.pages.page import Page, said
 from services.event import Comparison
+
+if TYPE_CHECKING:
+    from db.event.sink import SinkState
 
 
 def compared(found: Comparison) -> Page:
@@ -28,3 +34,13 @@ def replayed(events: int) -> Page:
     """The sentence after `paysaga events replay`."""
     words = f"{events} events are published again."
     return said(words, lambda: documents.plain("replay", events=events))
+
+
+def sinks_page(rows: "Sequence[SinkState]") -> Page:
+    """Each sink, with what waits for it."""
+    table = look.table("sink", "active since (UTC)", "reached (UTC)", "waiting", "oldest (UTC)", right=("waiting",))
+    for row in rows:
+        times = [look.time(at) for at in (row.active_since, row.reached_at, row.oldest_at)]
+        table.add_row(row.name, *times[:2], str(row.pending), times[2])
+    data = [{"object": "event_sink", **row._asdict()} for row in rows]
+    return Page(table, lambda: documents.plain("list", data=data))

@@ -7,8 +7,9 @@ from rich.console import Group, RenderableType
 from cli import documents
 from cli.hints import hint
 from cli.pages import format as look
+from cli.pages.dead_letter import pointer
 from cli.pages.page import Page
-from db import task
+from db import dead_letter, task
 from db.core.database import Database
 from db.payment.record import Payment
 from db.task import Task
@@ -31,7 +32,9 @@ def task_card(row: Task) -> RenderableType:
 async def tasks_page(database: Database) -> Page:
     """The oldest first, each with what a person does about it."""
     rows = await database.read(task.open_tasks)
-    return Page(_cards(rows), lambda: documents.tasks(rows))
+    letters = pointer(await database.read(lambda c: dead_letter.counts(c, None)))
+    shown = _cards(rows) if rows or letters is None else look.text("No task waits for a person.")
+    return Page(Group(shown, *([] if letters is None else [letters])), lambda: documents.tasks(rows))
 
 
 def _cards(rows: Sequence[Task]) -> RenderableType:

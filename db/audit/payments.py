@@ -238,11 +238,11 @@ _LIFE = (
         FROM webhook_inbox WHERE status = 'RECEIVED' AND received_at < now() - CASE kind WHEN 'charge' THEN
               {WEBHOOK_MAX} ELSE {WEBHOOK_AFTERMATH_MAX} END
         UNION ALL
-        SELECT tenant_id, id, format('%s %s was given up, and no task was opened', type, event_id)
+        SELECT tenant_id, id, format('%s %s was given up, and is no dead letter', type, event_id)
         FROM webhook_inbox w
         WHERE status = 'DEAD'
-          AND NOT EXISTS (SELECT FROM operator_task k WHERE k.kind = 'webhook_dead'
-                          AND k.payment_id IS NOT DISTINCT FROM w.payment_id)
+          AND NOT EXISTS (SELECT FROM dead_letter d WHERE d.source = 'webhooks' AND d.ref_id = w.id
+                          AND d.status IN ('OPEN', 'DISCARDED'))
         UNION ALL
         SELECT min(tenant_id), string_agg(id, ', ' ORDER BY id),
                format('%s %s is stored %s times', psp, event_id, count(*))

@@ -12,13 +12,12 @@ from typing import NamedTuple, Self
 import asyncpg
 
 from db.core.driver import LOST
+from db.dead_letter import ADD, ADDED_UP, AGAIN
 from db.event.envelope import MESSAGE
+from domain.dead_letter import Source
 from domain.errors import Unavailable
 from domain.ids import new_id
 from domain.message import Message, Sink
-
-SOURCE = "events"
-"""Of dead letters that are events; their `ref_id` is the event's number in the outbox."""
 
 _COUNTED_MAX = 10_000
 _TIMEOUT_S = 30.0
@@ -36,13 +35,13 @@ _CLAIM = f"""
     JOIN outbox o ON o.seq = t.seq ORDER BY t.seq
 """  # noqa: S608 - constants of the code
 _DONE = "DELETE FROM outbox_todo WHERE sink = $1 AND seq = ANY($2::bigint[])"
-_DEAD = """
+_DEAD = f"""
     WITH given_up AS (DELETE FROM outbox_todo WHERE sink = $1 AND seq = $2 RETURNING seq)
-    INSERT INTO dead_letter (id, tenant_id, source, ref_id, object_id, error_class, error, attempts)
-    SELECT $3, o.tenant_id, $4, o.seq::text, o.object_id, $5, $6, $7 FROM given_up JOIN outbox o USING (seq)
-    ON CONFLICT (source, ref_id) WHERE status = 'OPEN'
-    DO UPDATE SET error = excluded.error, attempts = dead_letter.attempts + excluded.attempts, last_at = now()
-"""
+    {ADD}
+    SELECT $3, o.tenant_id, '{Source.EVENTS}', o.seq::text, o.object_id, $4, $5, $6
+    FROM given_up JOIN outbox o USING (seq)
+    {AGAIN} {ADDED_UP}
+"""  # noqa: S608 - constants of the code
 _ACTIVATE = "UPDATE event_sink SET active = true, active_since = clock_timestamp() WHERE sink = $1 AND NOT active"
 _BACKLOG = """
     SELECT (SELECT count(*) FROM (SELECT FROM outbox_todo WHERE sink = $1 LIMIT $2) AS first) AS pending,
@@ -98,7 +97,7 @@ class Leader:
 
     async def give_up(self, number: int, error_class: str, error: str, attempts: int) -> None:
         """The sink does not take this one: a person decides. Those behind it go on, each carries the whole state."""
-        await self._run(_DEAD, self.sink, number, new_id("dl"), SOURCE, error_class, error, attempts)
+        await self._run(_DEAD, self.sink, number, new_id("dl"), error_class, error, attempts)
 
     async def reached(self) -> None:
         """The sink is there: what waits for it now waits for no reason, as the audit finds."""
@@ -110,6 +109,13 @@ class Leader:
             row = await self._connection.fetchrow(_BACKLOG, int(self.sink), _COUNTED_MAX)
         assert row is not None, "it has no condition"
         return Backlog(row["pending"], row["oldest_s"])
+
+    async def dead_letters(self) -> dict[Source, int]:
+        """The number of open ones, by source; also shows that the leadership holds."""
+        query = "SELECT source, count(*) FROM dead_letter WHERE status = 'OPEN' GROUP BY source"
+        with _lost_is_unavailable():
+            rows = await self._connection.fetch(query)
+        return dict.fromkeys(Source, 0) | {Source(name): number for name, number in rows}
 
     async def row(self, statement: str, *values: object) -> asyncpg.Record:
         """The one row of a statement of another kind of sink, on the connection that leads."""

@@ -39,7 +39,7 @@ _COLUMNS: Mapping[str, Mapping[Kind, str]] = {
         Kind.OWN: "id tenant_id payment_id psp key currency outcome reference received_currency fee last_answer",
     },
     "dead_letter": {
-        Kind.OWN: "id tenant_id source ref_id object_id error_class error status",
+        Kind.OWN: "id tenant_id source ref_id object_id error_class error status replay_id",
         Kind.STAFF: "actor reason",
     },
     "discrepancy": {

@@ -16,7 +16,8 @@ from sqlalchemy import (
     text,
 )
 
-from db.schema.base import BY_MONTH, _created, _flag, _id, _json, _moment, _tenant, _text, metadata
+from db.schema.base import BY_MONTH, _created, _flag, _id, _json, _moment, _tenant, _text, _words, metadata
+from domain.dead_letter import LetterStatus
 
 webhook_inbox = Table(
     "webhook_inbox",
@@ -104,8 +105,14 @@ dead_letter = Table(
     _created("first_at"),
     _created("last_at"),
     Column("status", Text, nullable=False, server_default="OPEN"),
+    _moment("ended_at"),
     _text("actor", required=False),
     _text("reason", required=False),
-    CheckConstraint("status IN ('OPEN', 'REPLAYED', 'DISCARDED')", name="status"),
+    # Of the request that replays many: repeated under its key, it goes on with the same ones.
+    _text("replay_id", required=False),
+    CheckConstraint(f"status IN ({_words(LetterStatus)})", name="status"),
     Index("ix_dead_letter_open", "source", "ref_id", unique=True, postgresql_where=text("status = 'OPEN'")),
+    Index("ix_dead_letter_ended", "source", "ref_id", postgresql_where=text("status <> 'OPEN'")),
+    Index("ix_dead_letter_listed", "tenant_id", "id"),
+    Index("ix_dead_letter_replay", "replay_id", postgresql_where=text("replay_id IS NOT NULL")),
 )

@@ -9,15 +9,13 @@ from datetime import datetime
 from sqlalchemy import func, select, text, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from db.schema.messages import dead_letter
+from db import dead_letter
 from db.schema.webhook_endpoint import webhook_attempt, webhook_delivery
 from db.webhook_endpoint.fan_out import DELIVERY, DELIVERY_COLUMNS, WANTS
+from domain.dead_letter import LetterStatus, Source
 from domain.errors import NotFound
 from domain.ids import is_id, new_id
 from domain.webhook_endpoint import TEST_TYPE, Attempt, Delivery, DeliveryStatus, Endpoint
-
-SOURCE = "webhook_deliveries"
-"""Of dead letters that are deliveries; their `ref_id` is the delivery's id."""
 
 _SHOWN = [webhook_delivery.c[name] for name in Delivery.model_fields]
 _TRIED = [webhook_attempt.c[name] for name in Attempt.model_fields]
@@ -123,9 +121,4 @@ async def replay(connection: AsyncConnection, row: Endpoint, since: datetime, ac
 
 
 async def _replayed(connection: AsyncConnection, ids: Sequence[str], actor: str) -> None:
-    letter = dead_letter.c
-    await connection.execute(
-        update(dead_letter)
-        .where(letter.source == SOURCE, letter.ref_id.in_(ids), letter.status == "OPEN")
-        .values(status="REPLAYED", actor=actor, last_at=func.now())
-    )
+    await dead_letter.end(connection, Source.WEBHOOK_DELIVERIES, ids, LetterStatus.REPLAYED, actor)

@@ -18,13 +18,13 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from db import audit_log
+from db import audit_log, dead_letter
 from db.core.database import Database
 from db.core.statement import Statement
+from db.dead_letter import NewLetter
 from db.webhook_endpoint.body import BODY, WHEN
-from db.webhook_endpoint.delivery import SOURCE
 from db.webhook_endpoint.endpoint import skip_pending
-from domain.ids import new_id
+from domain.dead_letter import Source
 from domain.webhook_endpoint import (
     EARLIER_WAIT,
     FAILING_MAX,
@@ -173,12 +173,6 @@ _ATTEMPT = text("""
     SELECT :id, coalesce(max(n), 0) + 1, :tenant, now(), :address, :status_code, :latency_ms, :error, :response
     FROM webhook_attempt WHERE delivery_id = :id
 """)
-_DEAD = text("""
-    INSERT INTO dead_letter (id, tenant_id, source, ref_id, object_id, error_class, error, attempts)
-    VALUES (:letter, :tenant, :source, :id, :object, :error_class, :error, :attempts)
-    ON CONFLICT (source, ref_id) WHERE status = 'OPEN'
-    DO UPDATE SET error = excluded.error, attempts = dead_letter.attempts + excluded.attempts, last_at = now()
-""")
 
 
 class Lapsed(Exception):
@@ -251,5 +245,5 @@ async def _end(
 
 
 async def _bury(connection: AsyncConnection, one: Claimed, error_class: str, error: str, attempts: int) -> None:
-    letter = {"letter": new_id("dl"), "tenant": one.tenant_id, "source": SOURCE, "id": one.id, "object": one.object_id}
-    await connection.execute(_DEAD, {**letter, "error_class": error_class, "error": error, "attempts": attempts})
+    about = (one.tenant_id, Source.WEBHOOK_DELIVERIES, one.id, one.object_id)
+    await dead_letter.add(connection, NewLetter(*about, error_class, error, attempts))

@@ -3,6 +3,7 @@ sandbox has to be `boundless`."""
 
 from datetime import UTC, datetime, timedelta
 
+from tests.support.eventually import eventually
 from tests.support.payouts import failing, fund
 from tests.support.reconciling import falsify, reconciled
 from tests.support.shop import Shop
@@ -55,3 +56,18 @@ async def webhook_delivery(shop: Shop, _: str = "anna") -> str:
     """The id of one that is tried in vain."""
     endpoint_id = await webhook_endpoint(shop)
     return str((await shop.post(f"/v1/webhook-endpoints/{endpoint_id}/test")).raise_for_status().json()["id"])
+
+
+async def dead_letter(shop: Shop, _: str = "anna") -> str:
+    """The id of one that is open: a delivery to a name that leads nowhere, which was tried for days."""
+    delivery_id = await webhook_delivery(shop)
+    await shop.paysaga.sql("UPDATE webhook_delivery SET attempts = 10 WHERE id = $1", delivery_id)
+
+    async def given_up() -> str | None:
+        await shop.paysaga.sql(
+            "UPDATE webhook_delivery SET next_attempt_at = now() WHERE id = $1 AND status = 'PENDING'", delivery_id
+        )
+        rows = await shop.paysaga.sql("SELECT id FROM dead_letter WHERE ref_id = $1 AND status = 'OPEN'", delivery_id)
+        return str(rows[0]["id"]) if rows else None
+
+    return await eventually(given_up, what="a dead letter")

@@ -27,6 +27,7 @@ COUNTED = (
 WHOLE = ("payment_order", "wallet", "merchant")
 SAID = {
     "webhook_endpoint": "id, url, types, status, secret",
+    "dead_letter": "id, status, actor",
     "payout": "id, status, cancel_requested_at",
     "discrepancy": "id, status, resolution, fix_asked_at",
 }

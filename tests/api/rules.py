@@ -94,6 +94,12 @@ RULES: dict[Operation, Rule] = {
     ("GET", "/v1/webhook-endpoints/{endpoint_id}/deliveries"): Rule("webhooks:read"),
     ("GET", "/v1/webhook-deliveries/{delivery_id}"): Rule("webhooks:read"),
     ("POST", "/v1/webhook-deliveries/{delivery_id}/resend"): Rule("webhooks:write"),
+    ("GET", "/v1/dead-letters"): Rule("dead_letters:read"),
+    ("GET", "/v1/dead-letters/counts"): Rule("dead_letters:read"),
+    ("POST", "/v1/dead-letters/replay"): Rule("dead_letters:write"),
+    ("GET", "/v1/dead-letters/{letter_id}"): Rule("dead_letters:read"),
+    ("POST", "/v1/dead-letters/{letter_id}/replay"): Rule("dead_letters:write"),
+    ("POST", "/v1/dead-letters/{letter_id}/discard"): Rule("dead_letters:write"),
     ("POST", "/codec/decode"): Rule("histories:read"),
     ("POST", "/codec/encode"): Rule("histories:read"),
     ("POST", "/v1/sessions"): Rule(None),
@@ -129,6 +135,8 @@ MAY: dict[str, frozenset[str]] = {
     "audit:read": _OFFICE,
     "webhooks:read": frozenset({"operator", "admin"}),
     "webhooks:write": frozenset({"admin"}),
+    "dead_letters:read": frozenset({"operator", "admin"}),
+    "dead_letters:write": frozenset({"operator", "admin"}),
     "histories:read": frozenset({"operator", "admin"}),
 }
 """Scope → the roles that have it."""

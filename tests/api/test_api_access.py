@@ -90,6 +90,7 @@ async def world(paysaga: Deployment, provider: Provider) -> World:
         "discrepancy_id": discrepancy,
         "endpoint_id": await objects.webhook_endpoint(shop),
         "delivery_id": await objects.webhook_delivery(shop),
+        "letter_id": await objects.dead_letter(shop),
         "seller_account": "anna",
         "user_id": "anna",
         "account": "wallet:anna:pending",

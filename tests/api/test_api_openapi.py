@@ -293,6 +293,7 @@ MAKERS: dict[str, Callable[[Shop, str], Awaitable[str]]] = {
     "discrepancy_id": objects.discrepancy,
     "endpoint_id": objects.webhook_endpoint,
     "delivery_id": objects.webhook_delivery,
+    "letter_id": objects.dead_letter,
 }
 
 

@@ -85,6 +85,12 @@ ROUTES: list[tuple[str, str, str]] = [
     ("GET", "/v1/webhook-endpoints/{endpoint}/deliveries", "webhooks:read"),
     ("GET", "/v1/webhook-deliveries/{delivery}", "webhooks:read"),
     ("POST", "/v1/webhook-deliveries/{delivery}/resend", "webhooks:write"),
+    ("GET", "/v1/dead-letters", "dead_letters:read"),
+    ("GET", "/v1/dead-letters/counts", "dead_letters:read"),
+    ("POST", "/v1/dead-letters/replay", "dead_letters:write"),
+    ("GET", "/v1/dead-letters/{letter}", "dead_letters:read"),
+    ("POST", "/v1/dead-letters/{letter}/replay", "dead_letters:write"),
+    ("POST", "/v1/dead-letters/{letter}/discard", "dead_letters:write"),
     ("POST", "/codec/decode", "histories:read"),
     ("POST", "/codec/encode", "histories:read"),
 ]
@@ -122,9 +128,12 @@ def body_of(shop: Shop, method: str, path: str) -> Any:
         ("POST", "webhook-endpoints"): {"url": f"https://shop.example/{shop.checkout()}"},
         ("PATCH", "{endpoint}"): {"types": ["payment.failed"]},
         ("POST", "replay"): {"since": "2026-01-31T00:00:00Z"},
+        ("POST", "discard"): {"reason": "a test of ours"},
         ("POST", "decode"): examples.PAYLOADS,
         ("POST", "encode"): examples.PAYLOADS,
     }
+    if path.startswith("/v1/dead-letters"):
+        bodies[("POST", "replay")] = {"limit": 1} if path.endswith("letters/replay") else None
     return bodies.get((method, path.partition("?")[0].rpartition("/")[2]))
 
 
@@ -213,6 +222,7 @@ MAKERS: dict[str, Callable[[Shop], Awaitable[str]]] = {
     "discrepancy": objects.discrepancy,
     "endpoint": objects.webhook_endpoint,
     "delivery": objects.webhook_delivery,
+    "letter": objects.dead_letter,
 }
 
 
@@ -286,6 +296,7 @@ NOT_FOUND = {
     "discrepancies": "discrepancy_not_found",
     "webhook-endpoints": "endpoint_not_found",
     "webhook-deliveries": "delivery_not_found",
+    "dead-letters": "dead_letter_not_found",
 }
 
 

@@ -21,9 +21,12 @@ from tests.audit.copies import Copy
 PAGES: dict[str, list[str]] = {
     "audit": [""],
     "audit-log": ["--limit 1000", "--actor olga", "--action merchant"],
+    "dead-letters list": ["", "--all"],
+    "dead-letters show": ["dl_00000000000000000000000000", "dl_00000000000000000000000001"],
     "disputes list": [""],
     "disputes show": ["{dp_lost}", "{dp_disputed}"],
     "keys list": [""],
+    "events sinks": [""],
     "ledger balance": [""],
     "ledger statement": ["gil --from 2026-01-01", "gil --from 2026-01-01 --wallet"],
     "ledger transactions": ["--payment {approved}"],
@@ -54,7 +57,6 @@ PAGES: dict[str, list[str]] = {
     "webhook-endpoints delivery": ["whd_00000000000000000000000000"],
     "webhook-endpoints list": [""],
     "webhook-endpoints show": ["whe_00000000000000000000000000"],
-    "webhooks dead": [""],
 }
 """Page → how it is asked for, with the names of what is in the database."""
 
@@ -78,12 +80,20 @@ INSERT INTO webhook_delivery (id, tenant_id, endpoint_id, event_id, type, object
 VALUES ('whd_00000000000000000000000000', 'acme', 'whe_00000000000000000000000000', 'evt_00000000000000000000000000',
     'webhook_endpoint.test', 'whe_00000000000000000000000000', 'DEAD', 11, now());
 INSERT INTO webhook_attempt (delivery_id, n, tenant_id, at, address, status_code, latency_ms, error, response)
-VALUES ('whd_00000000000000000000000000', 1, 'acme', now(), '192.0.2.1', 500, 12, 'answered 500', 'an error of ours')
+VALUES ('whd_00000000000000000000000000', 1, 'acme', now(), '192.0.2.1', 500, 12, 'answered 500', 'an error of ours');
+INSERT INTO dead_letter (id, tenant_id, source, ref_id, object_id, error_class, error, attempts)
+VALUES ('dl_00000000000000000000000000', 'acme', 'webhook_deliveries', 'whd_00000000000000000000000000',
+    'whe_00000000000000000000000000', 'http_500', 'answered 500', 11);
+INSERT INTO dead_letter (id, tenant_id, source, ref_id, object_id, error_class, error, attempts, status, actor, reason,
+    ended_at)
+VALUES ('dl_00000000000000000000000001', 'acme', 'workflows', 'refund:re_00000000000000000000000000',
+    're_00000000000000000000000000', 'terminated', 'it has ended badly 3 times', 3, 'DISCARDED', 'olga', 'as it is',
+    now())
 """
-"""An endpoint with a delivery that was given up."""
+"""An endpoint with a delivery that was given up, and a dead letter that was discarded."""
 
 ID = re.compile(r"\b[a-z]{2,4}_[0-9a-z]{20,}\b|\bpayment:pay_\w+|\bhttp\S+|`paysaga [a-z]+ [a-z]+")
-OURS = re.compile("(pay|re|dp|pt|mer|key|rec|disc|task)_")
+OURS = re.compile("(pay|re|dp|pt|mer|key|rec|disc|task|dl)_")
 UNBROKEN = re.compile(r"http\S+|`paysaga [^`]+`[.,;]?|paysaga \S.*|The head of the seal\b.*")
 """A command to type, an address, a seal: what is copied is one line, however long."""
 HOSTILE = "\x1b[31mA[/x][bold]B\u202eC\u2066D\x9b2JE\rF\tG\u2028H\nI"
@@ -100,8 +110,9 @@ BEGIN
     JOIN information_schema.tables USING (table_schema, table_name)
     WHERE table_schema = 'public' AND table_type = 'BASE TABLE' AND column_name IN (
       'actor', 'address', 'because', 'buyer_id', 'cancel_failure', 'cancel_requested_by', 'capture_requested_by',
-      'category', 'closed_by', 'destination', 'detail', 'event_id', 'failure', 'file_name', 'fix_note', 'last_answer',
-      'line_reference', 'name', 'next_action', 'note', 'notes', 'page_origins', 'payout_account', 'problem', 'reason',
+      'category', 'closed_by', 'destination', 'detail', 'error', 'event_id', 'failure', 'file_name', 'fix_note',
+      'last_answer', 'line_reference', 'name', 'next_action', 'note', 'notes', 'page_origins', 'payout_account',
+      'problem', 'reason',
       'reasons', 'reference', 'resolution', 'resolved_by', 'response', 'return_origins', 'return_url',
       'review_note', 'reviewed_by', 'trace_id', 'type')
   LOOP

@@ -29,8 +29,8 @@ AT_THE_TERMINAL_ALONE = {
     "payouts release": "a release is of all tenants",
     "tasks close": "tasks are the operator's",
     "webhooks setup": "whoever runs Paysaga has the PSP's account",
-    "webhooks replay": "dead events are the operator's",
     "events replay": "the broker is of all tenants",
+    "events disable-sink": "the broker is of all tenants",
     "workflows restart": "workflows are the operator's",
     "sweep": "the sweeper looks at all tenants",
 }

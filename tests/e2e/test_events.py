@@ -15,6 +15,7 @@ import pytest
 
 from domain.event_types import PREFIX, event_types
 from embedded.errors import StackError
+from embedded.ports import free_port
 from embedded.stack import EmbeddedStack
 from gateways.brokers.registry import open_broker
 from services.command import Caller
@@ -25,6 +26,8 @@ from tests.support.deployment import Deployment, Process
 from tests.support.eventually import eventually
 from tests.support.servers import own_broker
 from tests.support.shop import Shop
+
+OTHER_METRICS = free_port()
 
 
 @pytest.fixture(scope="module")
@@ -37,9 +40,10 @@ async def broker(servers: EmbeddedStack, tmp_path_factory: pytest.TempPathFactor
 async def paysaga(broker: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Deployment]:
     """Its worker leads the relay, or the other one does."""
     name = f"events{secrets.token_hex(3)}"
-    events = {"events_url": broker.settings.events_url}
+    events = {"events_url": broker.settings.events_url, "worker_metrics_port": free_port()}
     async with Deployment(broker, tmp_path_factory.mktemp("events"), name, **PATIENT, **events) as deployment:
-        other = Process("workers", deployment.environment(), deployment.folder / "other.log")
+        alone = {"PAYSAGA_WORKER_METRICS_PORT": str(OTHER_METRICS)}
+        other = Process("workers", deployment.environment() | alone, deployment.folder / "other.log")
         await other.start()
         yield deployment
         await other.stop()
@@ -178,7 +182,10 @@ async def test_a_gap_is_found_and_filled(paysaga: Deployment, broker: EmbeddedSt
     held_to_their_order(await events_of(shop))
 
 
-async def test_what_the_broker_refuses_is_a_dead_letter_and_the_others_go_on(paysaga: Deployment) -> None:
+async def test_what_the_broker_refuses_is_a_dead_letter_and_the_others_go_on(
+    paysaga: Deployment, broker: EmbeddedStack
+) -> None:
+    """Replayed while the broker is as it was it is refused again; and is published once that takes more."""
     shop = await paysaga.shop("poison")
     await paysaga.sql(
         "INSERT INTO outbox (id, tenant_id, type, schema_version, object_id, payload, at)"
@@ -186,10 +193,47 @@ async def test_what_the_broker_refuses_is_a_dead_letter_and_the_others_go_on(pay
         shop.tenant,
     )
     payment = await shop.paid(shop.checkout())
-    await eventually(lambda: all_out(paysaga), what="the relay")
-    (letter,) = await paysaga.sql("SELECT * FROM dead_letter")
+    (first,) = await letters_of(shop, 1)
     (event,) = await paysaga.sql("SELECT seq FROM outbox WHERE id = 'evt_poison'")
-    assert (letter["source"], letter["ref_id"], letter["object_id"]) == ("events", str(event["seq"]), "task_x")
-    assert (letter["attempts"], letter["status"], "max_payload" in letter["error"]) == (5, "OPEN", True)
+    assert (first["source"], first["ref_id"], first["object_id"]) == ("events", str(event["seq"]), "task_x")
+    assert (first["attempts"], first["status"], "max_payload" in first["error"]) == (5, "OPEN", True)
     types = held_to_their_order(await published(url_of(paysaga), shop.tenant))
     assert types[payment["id"]] == ["payment.created.v1", "payment.succeeded.v1"]
+    detail = (await shop.get(f"/v1/dead-letters/{first['id']}")).json()
+    assert (detail["payload"]["event_id"], detail["payload"]["data"]) == ("evt_poison", None)
+    assert detail["payload"]["bytes"] > 1_100_000, "too large to be shown"
+
+    await eventually(lambda: is_counted(paysaga), what="the metric")
+    assert (await replay_letter(shop, first["id"]))["status"] == "REPLAYED"
+    second, _ = await letters_of(shop, 2)
+    assert (second["id"] != first["id"], second["status"], second["ref_id"]) == (True, "OPEN", first["ref_id"])
+    with (broker.home.run / "nats.conf").open("a") as config:
+        config.write("max_payload: 4MB\n")
+    await killed(broker)
+    assert (await replay_letter(shop, second["id"]))["actor"].startswith("key_")
+    assert "evt_poison" in {event["id"] for event in await events_of(shop)}
+    assert [one["status"] for one in await letters_of(shop, 2)] == ["REPLAYED", "REPLAYED"]
+
+
+async def is_counted(paysaga: Deployment) -> bool:
+    """By whichever worker leads."""
+    pages = [
+        (await paysaga.http.get(f"http://127.0.0.1:{port}/metrics")).text
+        for port in (paysaga.settings.worker_metrics_port, OTHER_METRICS)
+    ]
+    return any('paysaga_dead_letters_open{source="events"} 1.0' in page for page in pages)
+
+
+async def letters_of(shop: Shop, count: int) -> list[dict[str, Any]]:
+    """All of a shop, the newest first, once there are so many."""
+
+    async def enough() -> list[dict[str, Any]] | None:
+        found = (await shop.get("/v1/dead-letters")).raise_for_status().json()["data"]
+        return found if len(found) == count else None
+
+    return await eventually(enough, what=f"{count} dead letters")
+
+
+async def replay_letter(shop: Shop, letter_id: str) -> dict[str, Any]:
+    done: dict[str, Any] = (await shop.post(f"/v1/dead-letters/{letter_id}/replay")).raise_for_status().json()
+    return done
