@@ -60,7 +60,7 @@ bench-payouts: .venv/.installed-dev ## a payout run over 10,000 sellers whose wo
 	@$(VENV)/python -m bench.payouts
 
 .PHONY: bench-events
-bench-events: .venv/.installed-dev ## a backlog of 400,000 events that the relay hands to NATS: rate, CPU, memory; JSON at the end
+bench-events: .venv/.installed-dev ## a backlog of 400,000 events that the relay hands to NATS, or to the broker of PAYSAGA_EVENTS_URL: rate, CPU, memory; JSON at the end
 	@$(VENV)/python -m bench.events
 
 .PHONY: bench-gate
@@ -87,6 +87,10 @@ KEEP := env -u PYTHONDONTWRITEBYTECODE
 .PHONY: test
 test: .venv/.installed-dev ## the whole suite against real PostgreSQL, Temporal and sandbox
 	@$(KEEP) $(VENV)/pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
+
+.PHONY: test-brokers
+test-brokers: .venv/.installed-dev ## events at real Kafka, RabbitMQ and a schema registry, fetched where they can be had: ARGS="-k kafka"
+	@$(KEEP) $(VENV)/python -m tests.brokers $(ARGS)
 
 .PHONY: check
 check: .venv/.installed-dev ## format, lint, types, import contracts, generated pages, events' schemas, tests that can be collected
@@ -136,7 +140,7 @@ install: .venv/.installed-dev ## build .venv with everything (the other targets 
 # The locks hold for Linux and macOS and every Python from 3.11 on. They name no index: pip's own settings decide.
 LOCKED = $(VENV)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--no-header
-COMPILE = $(LOCKED) pyproject.toml --extra embedded --extra redis
+COMPILE = $(LOCKED) pyproject.toml --extra embedded --extra redis --extra kafka --extra rabbitmq
 
 .PHONY: lock
 lock: .venv/.installed-dev ## refresh the locks to the newest versions that pyproject.toml allows
@@ -151,5 +155,6 @@ lock: .venv/.installed-dev ## refresh the locks to the newest versions that pypr
 
 .PHONY: clean
 clean: ## remove .venv and caches; the data in .paysaga stays
-	@rm -rf .venv .venv-security .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis *.egg-info
+	@rm -rf .venv .venv-security .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis *.egg-info \
+		.brokers
 	@echo "removed .venv and the caches; the data in .paysaga is untouched"

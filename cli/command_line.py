@@ -72,6 +72,15 @@ def show(page_of: Callable[["Database"], Awaitable[Page | None]], *, timeout_s: 
     put(asyncio.run(run()))
 
 
+def tell(page_of: Callable[[], Awaitable[Page]]) -> None:
+    """Print a page for which neither the database nor Temporal is asked."""
+
+    async def run() -> Document | RenderableType | None:
+        return await _asked_for(await page_of())
+
+    put(asyncio.run(run()))
+
+
 def steer(work: Callable[["Runtime"], Awaitable[Page]]) -> None:
     """Do something that workflows have to hear of, and print the sentence that says what was done."""
     from cli.connection import runtime_of

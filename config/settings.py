@@ -14,7 +14,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from config.rates import check_rate
 from config.tls import check_authority, check_pair
-from config.urls import check_broker, check_loopback, check_postgresql, check_redis
+from config.urls import check_broker, check_loopback, check_postgresql, check_redis, check_registry
 
 DEVELOPMENT_API_KEY = "sk_test_paysaga"
 SANDBOX_STRIPE_KEY = "sk_test_sandbox"
@@ -64,7 +64,7 @@ class Settings(BaseSettings):
     api_rate_per_address: str = Field(
         default="100/second", description="the same of an address, without a valid credential or signature"
     )
-    rate_limit_redis_url: SecretStr | None = Field(
+    rate_limit_redis_url: Annotated[SecretStr | None, AfterValidator(check_redis)] = Field(
         default=None, description="redis://…, where several hosts serve the API; unset: each process counts for itself"
     )
     api_tls_cert_path: Path | None = Field(
@@ -274,10 +274,15 @@ class Settings(BaseSettings):
     reconcile_timeout_s: float = Field(default=1_800.0, description="of one statement of the matching")
 
     # --- events ---
-    events_url: SecretStr | None = Field(
+    events_url: Annotated[SecretStr | None, AfterValidator(check_broker)] = Field(
         default=None,
-        description="the broker that events are published to: nats://user:password@host:port; unset: the embedded one,"
-        " or none",
+        description="the broker that events are published to: nats://user:password@host:port, kafka://, kafka+ssl://,"
+        " amqp:// or amqps://; unset: the embedded one, or none",
+    )
+    events_registry: Annotated[SecretStr | None, AfterValidator(check_registry)] = Field(
+        default=None,
+        description="where `paysaga events register` puts the schemas of events: https://user:password@host, a registry"
+        " that speaks Confluent's API",
     )
     nats_port: int = Field(default=4222, description="of the embedded stack's broker")
 
@@ -315,16 +320,6 @@ class Settings(BaseSettings):
     @classmethod
     def _a_rate(cls, value: str) -> str:
         return check_rate(value)
-
-    @field_validator("rate_limit_redis_url")
-    @classmethod
-    def _of_redis(cls, value: SecretStr | None) -> SecretStr | None:
-        return check_redis(value)
-
-    @field_validator("events_url")
-    @classmethod
-    def _of_a_broker(cls, value: SecretStr | None) -> SecretStr | None:
-        return check_broker(value)
 
     @field_validator("database_url", "database_owner_url")
     @classmethod

@@ -8,8 +8,8 @@ from pydantic import SecretStr, ValidationInfo
 
 from config.tls import check_database_url
 
-BROKERS = ("nats", "tls")
-"""Schemes of the brokers that `gateways.brokers.registry` opens; `tls` is NATS too."""
+BROKERS = ("nats", "tls", "kafka", "kafka+ssl", "amqp", "amqps")
+"""Schemes of the brokers that `gateways.brokers.registry` opens; `tls` is NATS too, `amqp` RabbitMQ."""
 
 
 def check_redis(value: SecretStr | None) -> SecretStr | None:
@@ -42,6 +42,16 @@ def check_broker(value: SecretStr | None) -> SecretStr | None:
         return None
     if urlsplit(value.get_secret_value()).scheme not in BROKERS:
         raise ValueError(f"it begins with one of {', '.join(f'{name}://' for name in BROKERS)}")
+    return value
+
+
+def check_registry(value: SecretStr | None) -> SecretStr | None:
+    """Of event schemas. Raises ValueError."""
+    if value is None or not value.get_secret_value().strip():
+        return None
+    parts = urlsplit(value.get_secret_value())
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("it is written https://host or https://user:password@host/path")
     return value
 
 

@@ -49,6 +49,38 @@ Within a version fields are added, required or narrowed; what a reader of the ve
 that goes, may be missing, may be null, has another type or another word) is a new version beside the old one.
 """
 
+BROKERS = """\
+## To a company: brokers
+`PAYSAGA_EVENTS_URL` names one. Each is an extra of the package (`nats`, `kafka`, `rabbitmq`), and the image has all of
+them. Special characters of a password are written as `%40`.
+
+| | NATS JetStream | Kafka | RabbitMQ |
+|---|---|---|---|
+| URL | `nats://user:password@host:4222`, `tls://` | `kafka://host:9092,host2:9092`, `kafka+ssl://user:password@host:9093` | `amqp://user:password@host:5672/vhost`, `amqps://` |
+| options, after a `?` | | `sasl` (`PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512`), `replication`, `cafile`, `certfile`, `keyfile` | `queue`, `heartbeat`, `cafile`, `certfile`, `keyfile` |
+| events are in | stream `PAYSAGA`, 14 days | topics `paysaga.v1.{noun}`, as long as the cluster keeps them | exchange `paysaga.v1.events` (topic), and the queues that consumers bind |
+| under | `paysaga.v1.{tenant}.{noun}.{verb}.{object_id}` | key `object_id`, 12 partitions for ever | key `{tenant}.{noun}.{verb}` |
+| stored | acknowledged by the stream | idempotent producer, `acks=all` | publisher confirms, persistent |
+| a full disk | the stream refuses, the relay waits | as NATS | as NATS |
+| `paysaga events verify --since 2026-11-20` | yes | yes | no: what was consumed is gone |
+
+A stream, topics or an exchange that are missing are made at the first connection; those that are there stay as their
+operator wants them. `replication` is of topics that are made so, else the cluster's default; for `acks=all` to mean several brokers,
+set `min.insync.replicas` there. RabbitMQ drops what no queue is bound for: bind yours (quorum) before events flow, or
+have `?queue=NAME` keep all of them in a durable quorum queue, which grows until somebody reads it.
+
+**Promised with each**: every event at least once; of one object in order, also when the relay or the broker is killed
+on the way; a repetition has the same `id`. A broker that is away is no attempt: events wait in the outbox, and payments
+go on. A batch that was given up half sent is never sent behind newer events. An event that is too large is refused alone, five
+times, and is then a dead letter. RabbitMQ keeps the order of a queue for one consumer at a time
+(`x-single-active-consumer`).
+
+**Schema registry**: with `PAYSAGA_EVENTS_REGISTRY=https://user:password@host` (Confluent's API; of Apicurio the path
+`/apis/ccompat/v7`), `paysaga events register` puts the schema of `data` there: a subject for each version of a type,
+named as its `type` (`com.paysaga.payment.succeeded.v1`), compatibility FORWARD. Run it after an upgrade, as often as
+you like; events go out whether it has run or not, and do not carry the registry's ids.
+"""  # noqa: E501 - rows of a table
+
 WEBHOOKS = """\
 ## To a shop: webhooks
 A shop needs no broker. `POST /v1/webhook-endpoints` (or `paysaga webhook-endpoints create URL --tenant TENANT`) has
@@ -116,7 +148,7 @@ def path_of(one: EventType) -> Path:
 
 def page() -> str:
     """The page of all events, by what they are about."""
-    parts = [INTRO, WEBHOOKS]
+    parts = [INTRO, BROKERS, WEBHOOKS]
     ordered = sorted(event_types().values(), key=lambda one: one.model.__name__)
     for _, group in groupby(ordered, key=lambda one: one.model):
         parts.append(_chapter(list(group)))

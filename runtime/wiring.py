@@ -151,6 +151,8 @@ def broker_of(settings: Settings) -> Broker | None:
         return open_broker(settings.events_url.get_secret_value())
     except ImportError as error:
         raise SettingMissing(f"PAYSAGA_EVENTS_URL needs the package {error.name}: install its extra.") from error
+    except ValueError as error:
+        raise SettingMissing(f"PAYSAGA_EVENTS_URL is not usable: {error}.") from error
 
 
 def _required(value: SecretStr | None, variable: str) -> str:

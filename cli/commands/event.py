@@ -89,5 +89,34 @@ def events_disable_sink(
     show(disable)
 
 
+@events.command("register")
+def events_register() -> None:
+    """Have the schema registry know the schema of every event, as often as you like; exit code 1 if it refuses one."""
+    from cli.command_line import tell
+    from cli.pages.event import registered
+    from domain.errors import Unavailable
+    from domain.event_types import event_types
+    from embedded.errors import StackError
+    from gateways.brokers.schemas import register
+
+    url = settings().events_registry
+    if url is None:
+        raise StackError("There is no schema registry: PAYSAGA_EVENTS_REGISTRY is not set.")
+    refused = False
+
+    async def work() -> "Page":
+        nonlocal refused
+        try:
+            found = await register(url.get_secret_value(), event_types().values())
+        except Unavailable as error:
+            raise StackError(error.detail) from error
+        refused = any(one.refused for one in found)
+        return registered(found)
+
+    tell(work)
+    if refused:
+        raise typer.Exit(1)
+
+
 def _window(since: datetime, until: datetime | None) -> tuple[datetime, datetime]:
     return since, until or datetime.now(UTC)

@@ -13,6 +13,7 @@ from services.event import Comparison
 
 if TYPE_CHECKING:
     from db.event.sink import SinkState
+    from gateways.brokers.schemas import Registration
 
 
 def compared(found: Comparison) -> Page:
@@ -28,6 +29,15 @@ def compared(found: Comparison) -> Page:
             table.add_row(one.id, one.type, one.object_id)
         parts.append(table)
     return Page(Group(*parts), lambda: documents.plain("comparison", **found.model_dump()))
+
+
+def registered(found: "Sequence[Registration]") -> Page:
+    """The answer of `paysaga events register`."""
+    refused = [one for one in found if one.refused is not None]
+    words = f"The schema registry has {len(found) - len(refused)} of {len(found)} schemas."
+    parts: list[RenderableType] = [whole(words), *(whole(f"{one.subject}: {one.refused}") for one in refused)]
+    document = [one.model_dump() for one in found]
+    return Page(Group(*parts), lambda: documents.plain("registrations", registrations=document))
 
 
 def replayed(events: int) -> Page:

@@ -15,7 +15,6 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
-import nats
 from nats.aio.client import Client
 from nats.errors import Error, MaxPayloadError
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
@@ -54,8 +53,16 @@ class Nats:
     async def connect(self) -> None:
         await self.close()
         try:
-            self._client = await nats.connect(
-                servers=self._servers, allow_reconnect=False, connect_timeout=2, error_cb=_quiet, name="paysaga"
+            self._client = Client()
+            await self._client.connect(
+                servers=self._servers,
+                allow_reconnect=False,
+                connect_timeout=2,
+                # Of the first connection too: each server is tried twice at once, not for two minutes.
+                max_reconnect_attempts=1,
+                reconnect_time_wait=0,
+                error_cb=_quiet,
+                name="paysaga",
             )
             self._atomic = await self._prepare()
         except (Error, OSError, TimeoutError) as error:

@@ -12,7 +12,7 @@ from tests.deploy.files import ROOT
 
 # The first is of the embedded stack, but small, and commands that look for a running stack import it in a container,
 # too; the others are imported where a setting names a Redis or a broker.
-ALSO_NEEDED = ("psutil", "redis", "nats-py")
+ALSO_NEEDED = ("psutil", "redis", "nats-py", "aiokafka", "aio-pika")
 
 
 def needed(requirements: Iterable[str]) -> set[str]:

@@ -7,6 +7,7 @@ import sys
 import tomllib
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import typer
@@ -19,6 +20,7 @@ from db.core.migrate import APPLICATION_ROLE
 from domain.endpoint import EventScope
 from embedded.stack import APPLICATION_LOGIN, DATABASE
 from embedded.temporal import Temporal
+from gateways.brokers.registry import open_broker
 from gateways.guard import BURST_S
 from gateways.stripe.events import SUBSCRIPTIONS
 from tests.deploy.files import COMPOSE, DOCKERFILE, EXAMPLE, ROOT, VARIABLE, Files, render
@@ -29,6 +31,11 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 NOT_SETTINGS = {"PAYSAGA_READY_FILE": "workers/__main__.py"}
 
 STRIPE_REQUESTS_PER_S = 100
+BROKERS = {
+    "nats": "nats://nats:4222",
+    "kafka": "kafka://kafka:9092",
+    "rabbitmq": "amqp://rabbitmq:5672/?queue=events",
+}
 TEMPORAL_CONNECTIONS = 4 * (20 + 10)  # frontend, history, matching, worker; SQL_MAX_CONNS and SQL_VIS_MAX_CONNS
 
 # What Compose knows and this file uses: a misspelt key would be refused by Compose, or worse, kept and ignored.
@@ -47,6 +54,7 @@ _WITHOUT_DEFAULT = {
     "PAYSAGA_SANDBOX_URL",
     "PAYSAGA_RATE_LIMIT_REDIS_URL",
     "PAYSAGA_EVENTS_URL",
+    "PAYSAGA_EVENTS_REGISTRY",
     "PAYSAGA_API_TLS_CERT_PATH",
     "PAYSAGA_API_TLS_KEY_PATH",
 }
@@ -326,9 +334,21 @@ def every_server_is_watched_and_bounded(files: Files) -> None:
     assert set(files.services) >= {"postgres", "temporal", "temporal-ui", "migrate", "api", "worker", "sandbox"}
 
 
-def only_the_sandbox_is_optional(files: Files) -> None:
+def sandbox_and_brokers_are_optional(files: Files) -> None:
     optional = {name: service["profiles"] for name, service in files.services.items() if "profiles" in service}
-    assert optional == {"sandbox": ["sandbox"]}
+    assert optional == {name: [name] for name in ("sandbox", *BROKERS)}
+
+
+def each_broker_is_where_the_example_says(files: Files) -> None:
+    for name, url in BROKERS.items():
+        assert url in files.texts[EXAMPLE], name
+        open_broker(url)  # raises for what is no broker's
+        assert urlsplit(url).hostname == name
+        assert set(files.services[name]["networks"]) == {"broker"}, name
+    for name in ("api", "worker"):
+        assert "broker" in files.services[name]["networks"], name
+    advertised = files.services["kafka"]["environment"]["KAFKA_ADVERTISED_LISTENERS"]
+    assert advertised.removeprefix("PLAINTEXT") == BROKERS["kafka"].removeprefix("kafka")
 
 
 def workers_scale(files: Files) -> None:
@@ -354,7 +374,7 @@ def the_database_is_apart_from_the_front(files: Files) -> None:
     networks = {name: set(service["networks"]) for name, service in files.services.items()}
     inside = {name for name in networks if "database" in networks[name]}
     assert inside == {"postgres", "temporal-schema", "temporal", "migrate", "api", "worker"}
-    assert files.compose["networks"]["database"] == files.compose["networks"]["temporal"] == {"internal": True}
+    assert all(files.compose["networks"][name] == {"internal": True} for name in ("database", "temporal", "broker"))
     assert networks["postgres"] == {"database"}
     for name, service in files.ours().items():
         assert service["read_only"] is True, name
@@ -484,7 +504,8 @@ RULES: tuple[Callable[[Files], None], ...] = (
     every_port_is_the_one_of_the_code,
     what_waits_waits_for_something,
     every_server_is_watched_and_bounded,
-    only_the_sandbox_is_optional,
+    sandbox_and_brokers_are_optional,
+    each_broker_is_where_the_example_says,
     workers_scale,
     the_database_is_apart_from_the_front,
     health_checks_ask_for_what_is_served,

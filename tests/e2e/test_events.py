@@ -4,7 +4,6 @@ import asyncio
 import os
 import secrets
 import signal
-from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -13,7 +12,7 @@ from typing import Any
 import jsonschema  # type: ignore[import-untyped]
 import pytest
 
-from domain.event_types import PREFIX, event_types
+from domain.event_types import event_types
 from embedded.errors import StackError
 from embedded.ports import free_port
 from embedded.stack import EmbeddedStack
@@ -21,7 +20,7 @@ from gateways.brokers.registry import open_broker
 from services.command import Caller
 from services.event import Comparison, replay, verify
 from tests.conftest import PATIENT
-from tests.support.broker import forget, published
+from tests.support.broker import forget, held_to_their_order, published
 from tests.support.deployment import Deployment, Process
 from tests.support.eventually import eventually
 from tests.support.servers import own_broker
@@ -66,21 +65,6 @@ async def events_of(shop: Shop) -> list[dict[str, Any]]:
     written = await paysaga.sql("SELECT id FROM outbox WHERE tenant_id = $1", shop.tenant)
     assert {event["id"] for event in found} == {row["id"] for row in written}
     return found
-
-
-def held_to_their_order(found: list[dict[str, Any]]) -> dict[str, list[str]]:
-    """Types by object; of an object, numbers rise, but for a repetition with an equal id."""
-    types: dict[str, list[str]] = defaultdict(list)
-    numbers: dict[str, str] = {}
-    seen: set[str] = set()
-    for event in found:
-        if event["id"] in seen:
-            continue
-        seen.add(event["id"])
-        assert event["sequence"] > numbers.get(event["subject"], ""), event
-        numbers[event["subject"]] = event["sequence"]
-        types[event["subject"]].append(event["type"].removeprefix(PREFIX))
-    return types
 
 
 async def test_each_step_is_told_in_order(paysaga: Deployment) -> None:

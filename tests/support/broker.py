@@ -1,11 +1,13 @@
 """What a consumer of the broker sees: every event that is there, in the order in which it was stored."""
 
 import json
+from collections import defaultdict
 from typing import Any
 
 import nats
 from nats.js.api import AckPolicy, ConsumerConfig
 
+from domain.event_types import PREFIX
 from gateways.brokers.nats import STREAM, SUBJECTS
 
 
@@ -36,3 +38,18 @@ async def forget(url: str, event_id: str) -> None:
                 await stream.delete_msg(STREAM, message.metadata.sequence.stream)
     finally:
         await client.close()
+
+
+def held_to_their_order(found: list[dict[str, Any]]) -> dict[str, list[str]]:
+    """Types by object; of an object, numbers rise, but for a repetition with an equal id."""
+    types: dict[str, list[str]] = defaultdict(list)
+    numbers: dict[str, str] = {}
+    seen: set[str] = set()
+    for event in found:
+        if event["id"] in seen:
+            continue
+        seen.add(event["id"])
+        assert event["sequence"] > numbers.get(event["subject"], ""), event
+        numbers[event["subject"]] = event["sequence"]
+        types[event["subject"]].append(event["type"].removeprefix(PREFIX))
+    return types
