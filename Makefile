@@ -140,7 +140,7 @@ install: .venv/.installed-dev ## build .venv with everything (the other targets 
 # The locks hold for Linux and macOS and every Python from 3.11 on. They name no index: pip's own settings decide.
 LOCKED = $(VENV)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--no-header
-COMPILE = $(LOCKED) pyproject.toml --extra embedded --extra redis --extra kafka --extra rabbitmq
+COMPILE = $(LOCKED) pyproject.toml --extra embedded --extra redis --extra kafka --extra rabbitmq --extra twilio
 
 .PHONY: lock
 lock: .venv/.installed-dev ## refresh the locks to the newest versions that pyproject.toml allows

@@ -245,6 +245,9 @@ WebhooksWriter = Annotated[Principal, Security(principal, scopes=["webhooks:writ
 DeadLettersReader = Annotated[Principal, Security(principal, scopes=["dead_letters:read"])]
 DeadLettersWriter = Annotated[Principal, Security(principal, scopes=["dead_letters:write"])]
 
+NotificationsReader = Annotated[Principal, Security(principal, scopes=["notifications:read"])]
+NotificationsWriter = Annotated[Principal, Security(principal, scopes=["notifications:write"])]
+
 
 def tenant_of(who: Principal) -> str:
     """The tenant of a principal that reaches all of it: for a route that is about the whole tenant. Raises Forbidden

@@ -18,6 +18,8 @@ from api import (
     health,
     history,
     login,
+    mailbox,
+    notification,
     openapi,
     problems,
     refund,
@@ -74,6 +76,7 @@ _ROUTED = (
     event_type,
     webhook_endpoint,
     dead_letter,
+    notification,
     codec,
     health,
 )
@@ -123,6 +126,7 @@ def create_app(settings: Settings) -> FastAPI:
     openapi.install(app)
     docs.install(app, settings)
     start.install(app, settings)
+    mailbox.install(app, settings)
     _guard(app, settings, counts)
     for module in _ROUTED:
         module.router.add_to(app)

@@ -50,6 +50,8 @@ _IS_POSITION: dict[str, Callable[[str], bool]] = {
     "discrepancy": _is_number,
     "webhook_delivery": partial(is_id, "whd"),
     "dead_letter": partial(is_id, "dl"),
+    "notification": partial(is_id, "ntf"),
+    "suppression": partial(is_id, "sup"),
 }
 """The form of the position with which a page of each kind ends."""
 

@@ -66,7 +66,6 @@ Currency = Annotated[CurrencyCode, Field(description="ISO 4217", examples=["INR"
 CountryCode = Annotated[
     str, Field(description="ISO 3166-1 alpha-2", examples=["IN"], pattern="^[A-Z]{2}$", min_length=2, max_length=2)
 ]
-Email = Annotated[str, Field(max_length=254, pattern=r"^[^@\s]+@[^@\s]+$")]
 
 
 class FailureOut(Out):

@@ -59,6 +59,10 @@ TAGS = [
         "description": "Where a shop wants its events, what was sent there, and sending it again.",
     },
     {"name": "dead letters", "description": "What was given up: why, trying it again, leaving it as it is."},
+    {
+        "name": "notifications",
+        "description": "What buyers and sellers are told by mail, SMS and WhatsApp, and what became of it.",
+    },
     {"name": "webhooks", "description": "What PSPs send us. Not for you."},
     {"name": "operations", "description": "For the machines that watch over this one."},
 ]

@@ -5,6 +5,7 @@ from html import escape
 from fastapi import FastAPI
 from fastapi.responses import HTMLResponse
 
+from api import mailbox
 from api.page import page
 from config.settings import Settings
 
@@ -25,6 +26,7 @@ def body_of(settings: Settings) -> str:
         ("login", "Log in", "For people, with a password and a second factor."),
         (settings.temporal_ui_url, "Temporal UI", "Each payment, refund, dispute and payout as a workflow."),
         (settings.sandbox_url, "Sandbox PSP", "The payment provider that stands in for Stripe here."),
+        (mailbox.PATH if settings.mailbox else None, "Mailbox", "What would have been sent to buyers and sellers."),
     ]
     links = "\n".join(
         f'<dt><a href="{escape(address)}">{name}</a></dt><dd>{what}</dd>' for address, name, what in places if address

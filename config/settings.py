@@ -10,18 +10,20 @@ from typing import Annotated
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode, SettingsConfigDict
 
+from config.notifications import NotificationSettings
 from config.rates import check_rate
+from config.retention import RetentionSettings
 from config.tls import check_authority, check_pair
-from config.urls import check_broker, check_loopback, check_postgresql, check_redis, check_registry
+from config.urls import check_broker, check_loopback, check_mailbox, check_postgresql, check_redis, check_registry
 
 DEVELOPMENT_API_KEY = "sk_test_paysaga"
 SANDBOX_STRIPE_KEY = "sk_test_sandbox"
 SANDBOX_WEBHOOK_SECRET = "whsec_sandbox"  # noqa: S105 - both ends of it are on this machine
 
 
-class Settings(BaseSettings):
+class Settings(NotificationSettings, RetentionSettings):
     """One instance per process. Durations end in their unit; amounts do not occur here."""
 
     model_config = SettingsConfigDict(
@@ -292,24 +294,17 @@ class Settings(BaseSettings):
         description="shops' endpoints may be at http://127.0.0.1 too: for the embedded stack, never with a live key",
     )
 
+    # --- notifications to people (the others are in config.notifications) ---
+    mailbox: Annotated[Path | None, AfterValidator(check_mailbox)] = Field(
+        default=None,
+        description="a folder for what would have been sent, shown at /mailbox: for the embedded stack, never with a"
+        " live key",
+    )
+
     # --- secrets of our own ---
     encryption_keys: SecretStr | None = Field(
         default=None,
         description="AES-256 keys of what rows and Temporal keep, `id:base64,…`; the first encrypts, all decrypt",
-    )
-
-    # --- what is kept for a time alone ---
-    retention_inbox_days: int = Field(
-        default=90, ge=7, description="the payloads of webhooks; that an event came is kept for ever"
-    )
-    retention_idempotency_days: int = Field(
-        default=90, ge=30, description="idempotency keys: the same key is a new request after this"
-    )
-
-    retention_outbox_days: int = Field(
-        default=90,
-        ge=30,
-        description="events of the outbox that every sink has; they go by whole months, when the last is so old",
     )
 
     # --- logs ---

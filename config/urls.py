@@ -2,6 +2,7 @@
 may have a password."""
 
 import re
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr, ValidationInfo
@@ -55,9 +56,36 @@ def check_registry(value: SecretStr | None) -> SecretStr | None:
     return value
 
 
+def check_mail(value: SecretStr | None) -> SecretStr | None:
+    """Raises ValueError."""
+    if value is None or not value.get_secret_value().strip():
+        return None
+    try:
+        parts = urlsplit(value.get_secret_value())
+        written = parts.scheme in ("smtp", "smtps") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        written = False
+    if not written:
+        raise ValueError("it is written smtp://user:password@host:587 or smtps://user:password@host")
+    return value
+
+
 def check_loopback(value: bool, info: ValidationInfo) -> bool:
     """Of a setting that lets URLs lead to this machine. Raises ValueError where the PSP's key is a live one."""
-    key: SecretStr | None = info.data.get("stripe_api_key")
-    if value and key is not None and not key.get_secret_value().startswith(("sk_test_", "rk_test_")):
+    if value and _is_live(info):
         raise ValueError("it is for the sandbox and test keys: what listens on this machine could be reached")
     return value
+
+
+def check_mailbox(value: Path | None, info: ValidationInfo) -> Path | None:
+    """Of the folder with addresses in clear. Raises ValueError where the PSP's key is a live one."""
+    if value is None or not str(value).strip("."):
+        return None
+    if _is_live(info):
+        raise ValueError("it is for the sandbox and test keys: the folder has addresses in clear")
+    return value
+
+
+def _is_live(info: ValidationInfo) -> bool:
+    key: SecretStr | None = info.data.get("stripe_api_key")
+    return key is not None and not key.get_secret_value().startswith(("sk_test_", "rk_test_"))

@@ -7,6 +7,7 @@ import sys
 from sqlalchemy.exc import DBAPIError
 
 from db.core.database import ConnectionRefused, unreachable
+from db.core.keyring import Keyring
 from db.core.migrate import grant_login, migrate
 from db.seed import seed
 
@@ -42,11 +43,17 @@ def _work(arguments: list[str], owner_url: str, application_url: str) -> int:
         case ["downgrade", revision]:
             asyncio.run(migrate(owner_url, action="downgrade", revision=revision))
         case ["seed", secret]:
-            asyncio.run(seed(owner_url, secret))
+            asyncio.run(seed(owner_url, secret, _keyring_of_a_mailbox()))
         case _:
             print(USAGE, file=sys.stderr)  # noqa: T201
             return 2
     return 0
+
+
+def _keyring_of_a_mailbox() -> Keyring | None:
+    """None where nothing is shown of what people are told."""
+    keys = os.environ.get("PAYSAGA_ENCRYPTION_KEYS", "")
+    return Keyring.parse(keys) if keys and os.environ.get("PAYSAGA_MAILBOX") else None
 
 
 if __name__ == "__main__":

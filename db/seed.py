@@ -3,10 +3,13 @@
 from decimal import Decimal
 
 from db import api_key, merchant
-from db.core.database import Database
+from db.core.database import Connection, Database
+from db.core.keyring import Keyring
 from db.merchant import NewMerchant
+from db.notification import setting
 from domain.access import EVERY_SCOPE
 from domain.errors import Conflict
+from domain.notification import NOTICES, Audience, ChannelName, Setting
 
 DEVELOPMENT_TENANT = "dev"
 
@@ -23,9 +26,9 @@ MERCHANTS: tuple[NewMerchant, ...] = (
 )
 
 
-async def seed(url: str, secret: str, *, tenant_id: str = DEVELOPMENT_TENANT) -> None:
-    """`secret` is the development key. Idempotent: what is there stays, and the key may do
-    everything."""
+async def seed(url: str, secret: str, keyring: Keyring | None = None, *, tenant_id: str = DEVELOPMENT_TENANT) -> None:
+    """`secret` is the development key. Idempotent: what is there stays, and the key may do everything. With a keyring
+    buyers, sellers and the operator are told of what happens; without one nobody is."""
     database = Database(url, pool_size=0)
     try:
         key_id = await database.run(lambda c: api_key.create(c, tenant_id, "development", secret))
@@ -35,5 +38,20 @@ async def seed(url: str, secret: str, *, tenant_id: str = DEVELOPMENT_TENANT) ->
                 await database.run(lambda c, v=values: merchant.create(c, tenant_id, v))  # type: ignore[misc]
             except Conflict:
                 continue
+        if keyring is not None:
+            await database.run(lambda c: _notifications(c, keyring, tenant_id))
     finally:
         await database.close()
+
+
+async def _notifications(connection: Connection, keyring: Keyring, tenant_id: str) -> None:
+    """Everything by mail, and receipts by SMS too; unless somebody has chosen already."""
+    if await setting.every(connection, tenant_id):
+        return
+    mails = [Setting(type=name, channel=ChannelName.EMAIL, enabled=True) for name in NOTICES]
+    receipts = [Setting(type="payment.succeeded", channel=ChannelName.SMS, enabled=True)]
+    await setting.replace(connection, tenant_id, [*mails, *receipts])
+    sellers = {f"{setting.SELLER}{one['seller_account']}": f"{one['seller_account']}@shop.example" for one in MERCHANTS}
+    await setting.set_sender_name(connection, tenant_id, "Paysaga Demo Shop")
+    for recipient, email in {Audience.OPERATOR.value: "operator@shop.example", **sellers}.items():
+        await setting.set_contact(connection, keyring, tenant_id, recipient, email=email, phone=None, locale=None)

@@ -23,6 +23,8 @@ SCOPES: dict[str, str] = {
     "webhooks:write": "add and change webhook endpoints, and send events again",
     "dead_letters:read": "show what was given up",
     "dead_letters:write": "try again, or discard, what was given up",
+    "notifications:read": "show what was told to buyers and sellers, without their addresses",
+    "notifications:write": "say what is told to whom, and lift suppressions",
     "histories:read": "decrypt what Temporal keeps, of every tenant",
 }
 """By name, with what each lets its holder do."""
@@ -52,6 +54,7 @@ ROLES: dict[str, frozenset[str]] = {
             "webhooks:read",
             "dead_letters:read",
             "dead_letters:write",
+            "notifications:read",
             "histories:read",
         }
     ),

@@ -13,6 +13,8 @@ class Source(StrEnum):
     """The broker refuses an event: its number in the outbox."""
     WEBHOOK_DELIVERIES = "webhook_deliveries"
     """A shop's endpoint has failed at every attempt: the delivery."""
+    NOTIFICATIONS = "notifications"
+    """A person was not told, or nobody knows: the notification."""
     WEBHOOKS = "webhooks"
     """Nobody could use a PSP's event: its row in the inbox."""
     WORKFLOWS = "workflows"

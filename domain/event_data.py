@@ -132,6 +132,14 @@ class ReviewData(Frozen):
     decision: str | None = Field(description="null until it is decided")
 
 
+class EndpointData(Frozen):
+    """A shop's webhook endpoint."""
+
+    id: str
+    status: str
+    because: str = Field(description="failing (for five days) or gone (it answered 410)")
+
+
 class TaskData(Frozen):
     """A question to a person; what it says is read over the API."""
 

@@ -102,6 +102,11 @@ def event_types() -> dict[tuple[str, int], EventType]:
             requested="The risk rules want a person to decide about a payment.",
             decided="A person, or the default at the deadline, has decided.",
         ),
+        **_of(
+            "webhook_endpoint",
+            data.EndpointData,
+            disabled="Nothing is sent to an endpoint any more, since it does not take it.",
+        ),
         **_of("task", data.TaskData, opened="A person is asked something.", closed="It was answered."),
     }
     return {(one.name, one.version): one for one in found.values()}

@@ -16,6 +16,7 @@ PREFIXES = (
     "pay", "po", "ch", "re", "mer", "evt", "task", "key", "lt", "dp", "pt", "poi", "rec", "disc", "whk", "lp",
     "rsv", "dpe", "prun", "sf", "dl", "dlr",
     "whe", "whd",
+    "ntf", "ntc", "sup",
 )  # fmt: skip
 """Ours alone: a client's own ids must not start with one of these and an underscore."""
 

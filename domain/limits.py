@@ -22,6 +22,14 @@ PspReference = Annotated[str, Field(min_length=1, max_length=255)]
 AmountText = Annotated[str, Field(max_length=24)]
 """An amount in major units: `500.00`."""
 
+Email = Annotated[str, Field(max_length=254, pattern=r"^[^@\s]+@[^@\s]+$")]
+
+Phone = Annotated[str, Field(max_length=16, pattern=r"^\+[1-9][0-9]{6,14}$")]
+"""E.164."""
+
+SenderName = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f\x7f<>\"]+$")]
+"""How a shop signs what it sends to people."""
+
 LogText = Annotated[str, Field(min_length=1, max_length=255)]
 """The subject, action or object of a row of the audit log, as somebody looks for it."""
 

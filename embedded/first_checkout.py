@@ -64,7 +64,7 @@ def _body(checkout_id: str) -> dict[str, Any]:
     }
     return {
         "checkout_id": checkout_id,
-        "buyer": {"id": "buyer_1"},
+        "buyer": {"id": "buyer_1", "email": "buyer@shop.example"},
         "payment_method": {"type": "card", "token": "pm_card_visa"},
         "payment_orders": [order],
     }

@@ -31,6 +31,7 @@ class Home:
         self.temporal_database = self.path / "temporal.sqlite"
         self.sandbox_database = self.path / "sandbox.sqlite"
         self.broker_data = self.path / "nats"
+        self.mailbox = self.path / "mailbox"
 
     # --- the folder itself ---
 

@@ -16,6 +16,7 @@ from config.settings import DEVELOPMENT_API_KEY, Settings
 from embedded.display import TerminalDisplay
 from embedded.errors import StackError
 from embedded.first_checkout import FirstCheckout, send_first_checkout
+from embedded.home import Home
 from embedded.stack import EmbeddedStack
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -32,6 +33,8 @@ async def run_stack(
     display = TerminalDisplay(console)
     if "api_processes" not in settings.model_fields_set:
         settings = settings.model_copy(update={"api_processes": processes_on(_cores())})
+    if _has_no_channels(settings):
+        settings = settings.model_copy(update={"mailbox": Home(settings.home).mailbox})
     stack = EmbeddedStack(settings, pieces=pieces, display=display)
     display.show(Text.assemble(("Paysaga", "bold"), f" starts in {stack.home.path}"))
     with _signals_cancel(display):
@@ -42,6 +45,12 @@ async def run_stack(
                 await asyncio.Event().wait()
         except asyncio.CancelledError:
             display.show(Text.assemble(("Stopped.", "bold"), f" Your data is in {stack.home.path}"))
+
+
+def _has_no_channels(settings: Settings) -> bool:
+    """Whether what people are told has nowhere to go, and everything else is of this machine too."""
+    theirs = (settings.database_url, settings.stripe_api_key, settings.smtp_url, settings.twilio_account_sid)
+    return settings.mailbox is None and all(one is None for one in theirs)
 
 
 def processes_on(cores: int) -> int:
@@ -108,6 +117,8 @@ def _panel(stack: EmbeddedStack, checkout: FirstCheckout | None) -> Panel:
         rows.add_row("Temporal UI", _link(ui))
     if "sandbox" in stack.pieces:
         rows.add_row("Sandbox PSP", _link(stack.sandbox_url))
+    if stack.settings.mailbox is not None:
+        rows.add_row("Mailbox", _link(f"{stack.api_url}/mailbox"))
     if "seed" in stack.pieces:
         rows.add_row("Development key", Text(DEVELOPMENT_API_KEY, style="green"))
     rows.add_row("Logs", Text(str(stack.home.logs)))

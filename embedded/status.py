@@ -56,4 +56,6 @@ def running_stack(settings: Settings) -> Stack:
     ]
     api = local_url(environment["PAYSAGA_API_HOST"], int(environment["PAYSAGA_API_PORT"]))
     others = {name: environment[variable] for name, variable in _SHOWN.items() if variable in environment}
+    if "PAYSAGA_MAILBOX" in environment:
+        others["Mailbox"] = f"{api}/mailbox"
     return Stack(home.path, processes, {"API": api, **others})

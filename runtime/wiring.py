@@ -13,10 +13,14 @@ from db.core.database import Database
 from db.core.driver import CONNECTIONS_MAX
 from db.core.keyring import Keyring
 from db.hot.terms import TermsCache
+from domain.notification import ChannelName
 from domain.payout import BankWaitPolicy
 from domain.waiting import AT_A_SCREEN, BANK_DEBIT, WaitPolicies, WaitPolicy
 from gateways.brokers.protocol import Broker
 from gateways.brokers.registry import open_broker
+from gateways.notify.channel import Channel
+from gateways.notify.mailbox import Mailbox
+from gateways.notify.smtp import Smtp
 from gateways.protocol import Psp, PspAccount
 from gateways.registry import open_psp
 from runtime.notifier import CompletionNotifier
@@ -153,6 +157,33 @@ def broker_of(settings: Settings) -> Broker | None:
         raise SettingMissing(f"PAYSAGA_EVENTS_URL needs the package {error.name}: install its extra.") from error
     except ValueError as error:
         raise SettingMissing(f"PAYSAGA_EVENTS_URL is not usable: {error}.") from error
+
+
+def channels_of(settings: Settings) -> dict[ChannelName, Channel]:
+    """The channels to people that the settings name; the mailbox takes the place of all. Raises SettingMissing."""
+    if settings.mailbox is not None:
+        return {name: Mailbox(settings.mailbox, name) for name in ChannelName}
+    found: dict[ChannelName, Channel] = {}
+    if settings.smtp_url is not None:
+        found[ChannelName.EMAIL] = Smtp(settings.smtp_url.get_secret_value(), settings.smtp_from)
+    if settings.twilio_account_sid is not None:
+        token = _required(settings.twilio_auth_token, "PAYSAGA_TWILIO_AUTH_TOKEN")
+        senders = {ChannelName.SMS: settings.twilio_sms_from, ChannelName.WHATSAPP: settings.twilio_whatsapp_from}
+        for name, sender in senders.items():
+            if sender is not None:
+                found[name] = _twilio(settings.twilio_account_sid, token, sender, settings.twilio_base_url, name)
+    return found
+
+
+def _twilio(sid: str, token: str, sender: str, base_url: str | None, name: ChannelName) -> Channel:
+    """Its SDK is an extra, and takes a while to import."""
+    try:
+        from gateways.notify.twilio import Account, Twilio
+    except ImportError as error:
+        raise SettingMissing(
+            f"PAYSAGA_TWILIO_ACCOUNT_SID needs the package {error.name}: install its extra."
+        ) from error
+    return Twilio(Account(sid, token, sender, base_url), name)
 
 
 def _required(value: SecretStr | None, variable: str) -> str:

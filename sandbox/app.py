@@ -1,4 +1,4 @@
-"""The application: Stripe's API under `/v1`, the control API under `/_control`, pages for people.
+"""The application: Stripe's API under `/v1`, Twilio's messages, the control API under `/_control`, pages for people.
 
 Start here. A `/v1` request goes through `api.py` (account, idempotency, faults, log) to an operation in
 `routes.py`; operations change documents in `store.py` and emit `events.py`, which `webhooks.py` delivers.
@@ -14,10 +14,11 @@ from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 from starlette.routing import Route
 
-from sandbox import books, control, pages
+from sandbox import books, control, pages, twilio
 from sandbox.api import StripeApi
 from sandbox.errors import ApiError
 from sandbox.state import Sandbox
+from sandbox.twilio import TwilioApi
 
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
@@ -40,6 +41,9 @@ def create_app(sandbox: Sandbox) -> FastAPI:
     app.state.sandbox = sandbox
     # Before the routers, and past FastAPI's own machinery: this is the hot path.
     app.router.routes.append(Route("/v1/{path:path}", StripeApi(sandbox), methods=METHODS))
+    app.state.twilio = TwilioApi()
+    app.router.routes.append(Route(twilio.PATH, app.state.twilio, methods=METHODS))
+    app.include_router(twilio.router)
     app.include_router(control.router)
     app.include_router(books.router)
     app.include_router(pages.router)

@@ -35,8 +35,8 @@ class CheckoutOrder:
 
 @dataclass(frozen=True)
 class Checkout:
-    """A client's checkout; the orders share a currency. `token` and `buyer_email` are stored encrypted. `return_url`:
-    where the buyer is sent back to; None: where the PSP account says."""
+    """A client's checkout; the orders share a currency. `token`, `buyer_email` and `buyer_phone` are stored
+    encrypted. `return_url`: where the buyer is sent back to; None: where the PSP account says."""
 
     checkout_id: str | None
     buyer_id: str
@@ -52,6 +52,7 @@ class Checkout:
     confirm: bool
     metadata: Mapping[str, str]
     return_url: str | None = None
+    buyer_phone: str | None = None
 
 
 async def create(runtime: Runtime, caller: Caller, wanted: Checkout, *, request: Request, wait_s: float) -> Answer:
@@ -114,6 +115,7 @@ def _checked(runtime: Runtime, caller: Caller, wanted: Checkout) -> NewPayment:
         checkout_id=wanted.checkout_id,
         buyer_id=wanted.buyer_id,
         email=wanted.buyer_email or None,
+        phone=wanted.buyer_phone or None,
         currency=wanted.currency,
         psp=runtime.psp.name,
         method=wanted.method,

@@ -16,6 +16,7 @@ from runtime.temporal import register_search_attributes
 from runtime.tls import check_tls
 from runtime.wiring import SettingMissing, open_runtime
 from workers.deliver import delivering
+from workers.notify import notifying
 from workers.relay import relaying
 from workers.schedules import ensure_schedules
 from workers.worker import batch_worker, payment_worker, psp_worker, running
@@ -34,7 +35,7 @@ async def main(settings: Settings) -> None:
             prometheus_client.start_http_server(settings.worker_metrics_port)
         durable = (psp_worker(runtime, psp) for psp in runtime.psps)
         workers = [payment_worker(runtime), batch_worker(runtime), *durable]
-        async with running(workers), relaying(settings), delivering(runtime):
+        async with running(workers), relaying(settings), delivering(runtime), notifying(runtime):
             ready = os.environ.get("PAYSAGA_READY_FILE")
             if ready:
                 Path(ready).touch()  # noqa: ASYNC240 - once, at the start

@@ -1,15 +1,16 @@
-"""The fan-out: the leader of its sink makes deliveries of events, in the order in which they were written."""
+"""The fan-out: the leader of its sink makes deliveries and notifications of events, in the order in which they were
+written."""
 
+from db.event.fan_out import FAN_OUT
 from db.event.leader import Leader
-from db.webhook_endpoint.fan_out import FAN_OUT
 from domain.message import Sink
 from workers.polling import BATCH, drain
 from workers.relay_metrics import SinkMetrics
 
 
 class FanOutPump:
-    """Each event once, in one statement. The first endpoint makes its sink active: without one there is nothing to
-    do."""
+    """Each event once, in one statement. The first endpoint, or the first tenant that wants something told, makes its
+    sink active: before that there is nothing to do."""
 
     sink = Sink.FANOUT
 

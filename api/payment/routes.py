@@ -104,6 +104,7 @@ def _checkout(body: PaymentIn) -> Checkout:
         checkout_id=body.checkout_id,
         buyer_id=body.buyer.id,
         buyer_email=body.buyer.email,
+        buyer_phone=body.buyer.phone,
         buyer_country=body.buyer.country,
         method=body.payment_method.type,
         token=body.payment_method.token,

@@ -11,11 +11,11 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from api import examples
-from api.fields import Amount, ClientId, CountryCode, Currency, Email, FailureOut, In, Out, failure_out
+from api.fields import Amount, ClientId, CountryCode, Currency, FailureOut, In, Out, failure_out
 from db.core.keyring import Keyring
 from db.payment import action
 from db.payment.record import Order, Payment
-from domain.limits import Note, OrderName, ReturnUrl
+from domain.limits import Email, Note, OrderName, Phone, ReturnUrl
 from domain.money import MoneyError, parse_major, to_major
 from domain.status import DisputeStatus, OrderRefundStatus, Status
 
@@ -23,6 +23,7 @@ from domain.status import DisputeStatus, OrderRefundStatus, Status
 class Buyer(In):
     id: ClientId = Field(examples=["buyer_1"])
     email: Email | None = Field(default=None, examples=["buyer@example.com"])
+    phone: Phone | None = Field(default=None, description="E.164, for SMS and WhatsApp", examples=["+4915112345678"])
     country: CountryCode | None = Field(default=None, description="for risk rules")
 
 

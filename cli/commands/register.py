@@ -25,6 +25,9 @@ OPERATORS = {
     "webhook-endpoints": Later(
         "webhook_endpoint", "webhook_endpoints", "Where shops want their events, and what was sent there."
     ),
+    "notifications": Later(
+        "notification", "notifications", "What buyers and sellers were told, and what they are told."
+    ),
     "listen": Later("listen", "listen", "Print a tenant's events as they happen, and forward them signed."),
     "trigger": Later("trigger", "trigger", "Make an event happen, by a real payment at the sandbox."),
     "reconcile": Later(

@@ -13,8 +13,8 @@ _LEFT = f"""
     SELECT p.tenant_id, p.id AS object_id, 'is of somebody forgotten, and still has what tells of them' AS problem
     FROM payment p JOIN person w ON w.tenant_id = p.tenant_id AND w.buyer_id = p.buyer_id
     WHERE w.forgotten_at IS NOT NULL AND p.created_at < w.forgotten_at
-      AND (p.buyer_email IS NOT NULL OR octet_length(p.token) > 0 OR p.metadata <> '{{}}' OR p.return_url <> ''
-           OR p.card_fingerprint IS NOT NULL OR p.buyer_country IS NOT NULL)
+      AND (p.buyer_email IS NOT NULL OR p.buyer_phone IS NOT NULL OR octet_length(p.token) > 0 OR p.metadata <> '{{}}'
+           OR p.return_url <> '' OR p.card_fingerprint IS NOT NULL OR p.buyer_country IS NOT NULL)
     UNION ALL
     SELECT a.tenant_id, a.person_id, 'is forgotten, and can still be found by an e-mail address'
     FROM person_email a JOIN person w ON w.id = a.person_id WHERE w.key IS NULL

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Text, case, cast, func, literal, select
+from sqlalchemy import Text, case, cast, func, literal, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -69,6 +69,12 @@ async def kept(connection: AsyncConnection, number: int) -> dict[str, Any] | Non
     ).where(outbox.c.seq == number)
     row = (await connection.execute(query)).mappings().one_or_none()
     return None if row is None else {**row, "occurred_at": row["occurred_at"].isoformat()}
+
+
+async def activate(connection: AsyncConnection, sink: Sink) -> None:
+    """From now on, what is written is noted for the sink."""
+    inactive = (event_sink.c.sink == int(sink), ~event_sink.c.active)
+    await connection.execute(update(event_sink).where(*inactive).values(active=True, active_since=func.now()))
 
 
 async def active_since(connection: AsyncConnection, sink: Sink) -> datetime | None:

@@ -1,6 +1,6 @@
 -- A payment with its orders, by position, and its latest charge attempt, as one document.
 SELECT p.sealed_action,
-       (to_jsonb(p) - '{token,buyer_email,card_fingerprint,sealed_action}'::text[]
+       (to_jsonb(p) - '{token,buyer_email,buyer_phone,card_fingerprint,sealed_action}'::text[]
         || jsonb_build_object(
             'sealed_action', NULL,
             'orders', (SELECT jsonb_agg(to_jsonb(o) ORDER BY o.position) FROM payment_order o WHERE o.payment_id = p.id),

@@ -58,11 +58,17 @@ async def store(
     terms = await cache.of(database, new.tenant_id, sellers)
     if terms is None:
         return None
-    buyer = None if new.email is None else await _buyer(database, keyring, new, new.email)
-    if new.email is not None and buyer is None:
+    known = new.email is not None or new.phone is not None
+    buyer = await _buyer(database, keyring, new) if known else None
+    if known and buyer is None:
         return None
     priced = [replace(o, platform_fee=terms[o.seller_account].fee.of(o.amount, new.currency)) for o in new.orders]
-    complete = replace(new, orders=priced, buyer_email=_sealed_email(keyring, new, buyer))
+    complete = replace(
+        new,
+        orders=priced,
+        buyer_email=_sealed(keyring, new, buyer, "email", new.email),
+        buyer_phone=_sealed(keyring, new, buyer, "phone", new.phone),
+    )
     charge_id = new_id("ch")
     await deadline.begin()
     try:
@@ -83,9 +89,9 @@ async def store(
 # --- the buyer ---
 
 
-async def _buyer(database: Database, keyring: Keyring, new: NewPayment, email: str) -> _Buyer | None:
+async def _buyer(database: Database, keyring: Keyring, new: NewPayment) -> _Buyer | None:
     """None: the buyer was forgotten, and gets a key again."""
-    digests = person.digests(keyring, new.tenant_id, email)
+    digests = [] if new.email is None else person.digests(keyring, new.tenant_id, new.email)
     row = await database.one(_BUYER, tenant_id=new.tenant_id, buyer_id=new.buyer_id, digests=digests)
     if row is not None and row["key"] is None:
         return None
@@ -94,16 +100,16 @@ async def _buyer(database: Database, keyring: Keyring, new: NewPayment, email: s
         key = keyring.new_person_key(person_id)
     else:
         person_id, key = row["id"], row["key"]
-    if row is not None and row["is_found"]:
-        return _Buyer(person_id, key, is_new=False, digest=None, address=None)
-    address = person.sealed_address(keyring, person.PersonKey(person_id, key), email)
+    if new.email is None or (row is not None and row["is_found"]):
+        return _Buyer(person_id, key, is_new=row is None, digest=None, address=None)
+    address = person.sealed_address(keyring, person.PersonKey(person_id, key), new.email)
     return _Buyer(person_id, key, is_new=row is None, digest=digests[0], address=address)
 
 
-def _sealed_email(keyring: Keyring, new: NewPayment, buyer: _Buyer | None) -> bytes | None:
-    if new.email is None or buyer is None:
+def _sealed(keyring: Keyring, new: NewPayment, buyer: _Buyer | None, name: str, plain: str | None) -> bytes | None:
+    if plain is None or buyer is None:
         return None
-    return person.PersonKey(buyer.id, buyer.key).seal(keyring, new.email, bound_to=f"{new.id}:email")
+    return person.PersonKey(buyer.id, buyer.key).seal(keyring, plain, bound_to=f"{new.id}:{name}")
 
 
 # --- the values of the statement ---
@@ -119,6 +125,7 @@ def _values(
         "checkout_id": new.checkout_id,
         "buyer_id": new.buyer_id,
         "buyer_email": new.buyer_email,
+        "buyer_phone": new.buyer_phone,
         "amount": sum(order.amount for order in new.orders),
         "currency": new.currency,
         "status": status.value,

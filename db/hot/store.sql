@@ -29,11 +29,11 @@ WITH terms AS (
     SELECT :tenant_id, :address_digest, :person_id, :address::bytea FROM claim WHERE :address_digest::bytea IS NOT NULL
     ON CONFLICT DO NOTHING
 ), new_payment AS (
-    INSERT INTO payment (id, tenant_id, checkout_id, buyer_id, buyer_email, amount, currency, status, psp, method, token,
+    INSERT INTO payment (id, tenant_id, checkout_id, buyer_id, buyer_email, buyer_phone, amount, currency, status, psp, method, token,
         on_partial_failure, metadata, authorize_only, capture_by_request, capture_on_expiry, buyer_country, return_url,
         statement_descriptor)
-    SELECT :payment_id, :tenant_id, :checkout_id, :buyer_id, :buyer_email::bytea, :amount::bigint, :currency, :status, :psp, :method,
-        :token::bytea, :on_partial_failure, :metadata::jsonb, :authorize_only::boolean, :capture_by_request::boolean, :capture_on_expiry::boolean,
+    SELECT :payment_id, :tenant_id, :checkout_id, :buyer_id, :buyer_email::bytea, :buyer_phone::bytea, :amount::bigint, :currency,
+        :status, :psp, :method, :token::bytea, :on_partial_failure, :metadata::jsonb, :authorize_only::boolean, :capture_by_request::boolean, :capture_on_expiry::boolean,
         :buyer_country, :return_url, :statement_descriptor
     FROM claim
 ), new_orders AS (

@@ -37,7 +37,7 @@ async def store(database: Database, keyring: Keyring, new: NewPayment, request: 
         if claim.replayed:
             return claim, new
         await _require_own_site(connection, new)
-        complete = await _with_email(connection, keyring, await _with_terms(connection, new))
+        complete = await _with_addresses(connection, keyring, await _with_terms(connection, new))
         await payment.create(connection, complete)
         await audit_log.record(connection, new.tenant_id, new.actor, "payment.create", new.id, said(complete))
         return claim, complete
@@ -50,14 +50,15 @@ async def store(database: Database, keyring: Keyring, new: NewPayment, request: 
         raise await _conflict(database, new, error) from error
 
 
-async def _with_email(connection: AsyncConnection, keyring: Keyring, new: NewPayment) -> NewPayment:
-    """With the address encrypted under the buyer's key."""
-    if new.email is None:
-        return new
-    sealed = await person.seal_email(
-        connection, keyring, new.tenant_id, new.buyer_id, new.email, bound_to=f"{new.id}:email"
-    )
-    return replace(new, buyer_email=sealed)
+async def _with_addresses(connection: AsyncConnection, keyring: Keyring, new: NewPayment) -> NewPayment:
+    """With the addresses encrypted under the buyer's key."""
+    whose = (connection, keyring, new.tenant_id, new.buyer_id)
+    email = phone = None
+    if new.email is not None:
+        email = await person.seal_email(*whose, new.email, bound_to=f"{new.id}:email")
+    if new.phone is not None:
+        phone = (await person.key_of(*whose)).seal(keyring, new.phone, bound_to=f"{new.id}:phone")
+    return replace(new, buyer_email=email, buyer_phone=phone)
 
 
 def said(new: NewPayment) -> dict[str, str]:

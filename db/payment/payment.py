@@ -35,8 +35,8 @@ class NewOrder:
 
 @dataclass(frozen=True)
 class NewPayment:
-    """A payment that is checked and not stored yet. `token` is encrypted, and so is `buyer_email`, once the key of the
-    buyer is known, of the address `email`; amounts in minor units.
+    """A payment that is checked and not stored yet. `token` is encrypted, and so are `buyer_email` and
+    `buyer_phone`, once the key of the buyer is known, of `email` and `phone`; amounts in minor units.
 
     `may_authorize`: the PSP can reserve the amount with this method and capture it later. `return_url` and
     `statement_descriptor` as they are sent to the PSP, empty: none; `return_origin`: the site of the return URL, where
@@ -58,6 +58,8 @@ class NewPayment:
     actor: str
     email: str | None = None
     buyer_email: bytes | None = None
+    phone: str | None = None
+    buyer_phone: bytes | None = None
     may_authorize: bool = False
     authorize_only: bool = False
     capture_by_request: bool = False
@@ -84,6 +86,7 @@ async def create(connection: AsyncConnection, new: NewPayment) -> None:
             checkout_id=new.checkout_id,
             buyer_id=new.buyer_id,
             buyer_email=new.buyer_email,
+            buyer_phone=new.buyer_phone,
             amount=total,
             currency=new.currency,
             status=status.value,
@@ -202,7 +205,7 @@ async def _with_children(connection: AsyncConnection, row: Any) -> Payment:
     return payment_of(row, [Order(**order) for order in orders.mappings()], Charge(**latest.mappings().one()))
 
 
-_UNREAD = {"token", "buyer_email", "card_fingerprint"}
+_UNREAD = {"token", "buyer_email", "buyer_phone", "card_fingerprint"}
 _COLUMNS = [column for column in payment.c if column.name not in _UNREAD]
 
 

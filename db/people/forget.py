@@ -74,9 +74,10 @@ _ERASURES = (
     _Erasure(
         "payments",
         "payment",
-        "buyer_id buyer_email token metadata return_url card_fingerprint buyer_country next_action sealed_action",
-        "UPDATE payment SET buyer_id = :alias, buyer_email = NULL, token = '', metadata = '{}', return_url = '',"
-        " card_fingerprint = NULL, buyer_country = NULL, next_action = NULL,"
+        "buyer_id buyer_email buyer_phone token metadata return_url card_fingerprint buyer_country next_action"
+        " sealed_action",
+        "UPDATE payment SET buyer_id = :alias, buyer_email = NULL, buyer_phone = NULL, token = '', metadata = '{}',"
+        " return_url = '', card_fingerprint = NULL, buyer_country = NULL, next_action = NULL,"
         " sealed_action = NULL",
         "tenant_id = :tenant AND buyer_id = :buyer",
     ),

@@ -13,6 +13,7 @@ from db.core.keyring import Keyring, not_under
 from db.people.person import UNDER_PERSON, digest_again, key_of, seal_email
 from db.reconciliation import file
 from db.schema.dispute import dispute, dispute_evidence
+from db.schema.notification import notification_contact
 from db.schema.operator import operator
 from db.schema.payment import payment
 from db.schema.person import person, person_email
@@ -41,14 +42,17 @@ RING_COLUMNS = (
     RingColumn(operator, operator.c.totp_secret, "totp", identity="name", prefix="operator:"),
     RingColumn(webhook_endpoint, webhook_endpoint.c.secret, "secret"),
     RingColumn(webhook_endpoint, webhook_endpoint.c.old_secret, "old_secret"),
+    RingColumn(notification_contact, notification_contact.c.email, "email"),
+    RingColumn(notification_contact, notification_contact.c.phone, "phone"),
 )
-PERSON_COLUMNS = (payment.c.buyer_email, dispute_evidence.c.fields)
-"""Under the keys of people. Values of an earlier release are under the ring's until they are encrypted again."""
+_ADDRESSES, _EVIDENCE = payment.c.buyer_email, dispute_evidence.c.fields
+_ONCE_UNDER_RING = (_ADDRESSES, _EVIDENCE)
+"""Values of an earlier release are under the ring's keys until they are encrypted again."""
+PERSON_COLUMNS = (*_ONCE_UNDER_RING, payment.c.buyer_phone)
+"""Under the keys of people."""
 DIGESTS = (person_email.c.digest,)
 FILES = settlement_file_chunk.c.data
 """Under the ring, bound to the file and the number of the chunk; of an earlier release in clear."""
-
-_ADDRESSES, _EVIDENCE = PERSON_COLUMNS
 
 Batch = Callable[[AsyncConnection, Keyring, str], Awaitable[list[str]]]
 """Encrypts a batch of rows again that come after an id: their ids, fewer than BATCH at the end. Rows that somebody
@@ -59,7 +63,7 @@ def name_of(column: Column[Any]) -> str:
     return f"{column.table.name}.{column.name}"
 
 
-MOVED = tuple(name_of(column) for column in PERSON_COLUMNS)
+MOVED = tuple(name_of(column) for column in _ONCE_UNDER_RING)
 
 
 def batches() -> Mapping[str, Batch]:
@@ -143,7 +147,7 @@ def _counted(column: Column[Any]) -> str:
 
 
 IN_USE = " UNION ALL ".join(
-    _counted(column) for column in (*(one.column for one in RING_COLUMNS), *PERSON_COLUMNS, *DIGESTS, FILES)
+    _counted(column) for column in (*(one.column for one in RING_COLUMNS), *_ONCE_UNDER_RING, *DIGESTS, FILES)
 )
 """A query: the column, a key id of the ring, and the number of values under it."""
 

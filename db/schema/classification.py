@@ -96,6 +96,21 @@ _COLUMNS: Mapping[str, Mapping[Kind, str]] = {
         ),
         Kind.SELLER: "seller_account name country payout_account",
     },
+    "notification": {
+        Kind.OWN: (
+            "id tenant_id event_id type object_id channel template locale content_sid status code provider_id "
+            "suppression_id"
+        ),
+        Kind.SELLER: "recipient",
+    },
+    "notification_contact": {
+        Kind.OWN: "id tenant_id locale",
+        Kind.SELLER: "recipient",
+        Kind.RING_KEY: "email phone",
+    },
+    "notification_setting": {
+        Kind.OWN: "tenant_id type channel audience template locale content_sid",
+    },
     "operator_task": {
         Kind.OWN: "id tenant_id payment_id object_id kind detail",
         Kind.STAFF: "closed_by resolution",
@@ -118,7 +133,7 @@ _COLUMNS: Mapping[str, Mapping[Kind, str]] = {
     "payment": {
         Kind.OWN: "id tenant_id currency status psp method on_partial_failure",
         Kind.RING_KEY: "token sealed_action",
-        Kind.PERSON_KEY: "buyer_email",
+        Kind.PERSON_KEY: "buyer_email buyer_phone",
         Kind.BUYER: "buyer_id metadata return_url buyer_country card_fingerprint next_action",
         Kind.SHOP: "checkout_id statement_descriptor",
         Kind.STAFF: "cancel_requested_by capture_requested_by accepted_by",
@@ -210,6 +225,10 @@ _COLUMNS: Mapping[str, Mapping[Kind, str]] = {
     "settlement_file_chunk": {
         Kind.OWN: "file_id",
         Kind.RING_KEY: "data",
+    },
+    "suppression": {
+        Kind.OWN: "id tenant_id channel reason code",
+        Kind.DIGEST: "digest",
     },
     "tenant": {
         Kind.OWN: "id",

@@ -43,6 +43,7 @@ payment = Table(
     _text("checkout_id", required=False),
     _text("buyer_id"),
     Column("buyer_email", LargeBinary, comment="encrypted"),
+    Column("buyer_phone", LargeBinary, comment="encrypted"),
     Column("amount", BigInteger, nullable=False),
     _text("currency"),
     _text("status"),

@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db.core.keyring import Keyring
-from db.schema.messages import event_sink
+from db.event.window import activate
 from db.schema.webhook_endpoint import webhook_delivery, webhook_endpoint
 from domain.errors import Conflict, NotFound
 from domain.ids import is_id, new_id
@@ -62,11 +62,7 @@ async def create(
     row = inserted.mappings().one_or_none()
     if row is None:
         raise _exists()
-    await connection.execute(
-        update(event_sink)
-        .where(event_sink.c.sink == int(Sink.FANOUT), ~event_sink.c.active)
-        .values(active=True, active_since=func.now())
-    )
+    await activate(connection, Sink.FANOUT)
     return _endpoint(row)
 
 

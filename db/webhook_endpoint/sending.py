@@ -11,7 +11,7 @@ succeeds; then all that waits is due at once.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -19,12 +19,16 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db import audit_log, dead_letter
+from db.core import outbox
 from db.core.database import Database
 from db.core.statement import Statement
 from db.dead_letter import NewLetter
 from db.webhook_endpoint.body import BODY, WHEN
 from db.webhook_endpoint.endpoint import skip_pending
 from domain.dead_letter import Source
+from domain.event_data import EndpointData
+from domain.events import Event
+from domain.ids import new_id
 from domain.webhook_endpoint import (
     EARLIER_WAIT,
     FAILING_MAX,
@@ -33,6 +37,7 @@ from domain.webhook_endpoint import (
     PROBE_EVERY,
     Answer,
     DeliveryStatus,
+    EndpointStatus,
     next_attempt_in,
 )
 
@@ -233,6 +238,15 @@ async def _failed(connection: AsyncConnection, one: Claimed, answer: Answer) -> 
     await skip_pending(connection, one.endpoint_id)
     detail = {"because": why, "delivery": one.id}
     await audit_log.record(connection, one.tenant_id, SYSTEM, "webhook_endpoint.disable", one.endpoint_id, detail)
+    event = Event(
+        id=new_id("evt"),
+        type="webhook_endpoint.disabled",
+        tenant_id=one.tenant_id,
+        object_id=one.endpoint_id,
+        at=datetime.now(UTC),
+        data=EndpointData(id=one.endpoint_id, status=EndpointStatus.DISABLED, because=why).model_dump(mode="json"),
+    )
+    await outbox.add(connection, [event])
     return False
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from db import dead_letter, task, webhook
 from db.core.database import Connection
 from db.event import window
+from db.notification import notification
 from db.webhook_endpoint import delivery, endpoint
 from domain.dead_letter import DeadLetter, LetterStatus, Source
 from domain.errors import Conflict
@@ -79,6 +80,21 @@ async def _deliver(connection: Connection, letter: DeadLetter, actor: str) -> No
     await delivery.resend(connection, row.id, actor)
 
 
+# --- notifications to people ---
+
+
+async def _notification(connection: Connection, letter: DeadLetter) -> Payload | None:
+    """Without an address, which no row has."""
+    row = await notification.find(connection, letter.ref_id, letter.tenant_id)
+    return row.model_dump(mode="json", exclude={"tenant_id", "id", "next_attempt_at"}, exclude_none=True)
+
+
+async def _tell(connection: Connection, letter: DeadLetter, _: str) -> None:
+    """Raises Conflict `notification_not_failed`."""
+    if not await notification.replay(connection, letter.ref_id):
+        raise Conflict("It is being sent, or was.", code="notification_not_failed")
+
+
 # --- a PSP's events ---
 
 
@@ -117,6 +133,7 @@ async def _start_again(runtime: Runtime, letter: DeadLetter, actor: str) -> None
 HANDLERS: Mapping[Source, Handler] = {
     Source.EVENTS: Handler(_event, _publish),
     Source.WEBHOOK_DELIVERIES: Handler(_delivery, _deliver),
+    Source.NOTIFICATIONS: Handler(_notification, _tell),
     Source.WEBHOOKS: Handler(_inbox_event, _take_in_again, _answer_task),
     Source.WORKFLOWS: Handler(_workflow, _nothing, afterwards=_start_again),
 }

@@ -3,6 +3,7 @@ sandbox has to be `boundless`."""
 
 from datetime import UTC, datetime, timedelta
 
+from domain.ids import new_id
 from tests.support.eventually import eventually
 from tests.support.payouts import failing, fund
 from tests.support.reconciling import falsify, reconciled
@@ -71,3 +72,29 @@ async def dead_letter(shop: Shop, _: str = "anna") -> str:
         return str(rows[0]["id"]) if rows else None
 
     return await eventually(given_up, what="a dead letter")
+
+
+async def notification(shop: Shop, seller: str = "anna") -> str:
+    """The id of one that waits: the workers of the tests have no channels."""
+    told = {"settings": [{"type": "payment.succeeded", "channel": "email"}]}
+    path = "/v1/notification-settings"
+    (await shop.paysaga.http.put(path, json=told, headers=shop.headers)).raise_for_status()
+    payment = await shop.paid(shop.checkout(), orders=[(seller, "500.00")])
+
+    async def made() -> str | None:
+        rows = (await shop.get("/v1/notifications", object_id=payment["id"])).raise_for_status().json()["data"]
+        return str(rows[0]["id"]) if rows else None
+
+    return await eventually(made)
+
+
+async def suppression(shop: Shop, _: str = "anna") -> str:
+    """The id of one, of an address that nobody has."""
+    suppression_id = new_id("sup")
+    await shop.paysaga.sql(
+        "INSERT INTO suppression (id, tenant_id, channel, digest, reason) VALUES ($1, $2, 'sms', $3, 'invalid')",
+        suppression_id,
+        shop.tenant,
+        suppression_id.encode(),
+    )
+    return suppression_id

@@ -23,9 +23,12 @@ COUNTED = (
     "settlement_file",
     "reconciliation_run",
     "discrepancy",
+    "notification_setting",
+    "notification_contact",
 )
 WHOLE = ("payment_order", "wallet", "merchant")
 SAID = {
+    "suppression": "id, lifted_at",
     "webhook_endpoint": "id, url, types, status, secret",
     "dead_letter": "id, status, actor",
     "payout": "id, status, cancel_requested_at",

@@ -100,6 +100,14 @@ RULES: dict[Operation, Rule] = {
     ("GET", "/v1/dead-letters/{letter_id}"): Rule("dead_letters:read"),
     ("POST", "/v1/dead-letters/{letter_id}/replay"): Rule("dead_letters:write"),
     ("POST", "/v1/dead-letters/{letter_id}/discard"): Rule("dead_letters:write"),
+    ("GET", "/v1/notifications"): Rule("notifications:read"),
+    ("GET", "/v1/notifications/{notification_id}"): Rule("notifications:read"),
+    ("GET", "/v1/notification-settings"): Rule("notifications:read"),
+    ("PUT", "/v1/notification-settings"): Rule("notifications:write"),
+    ("GET", "/v1/notification-contacts"): Rule("notifications:read"),
+    ("PUT", "/v1/notification-contacts/{recipient}"): Rule("notifications:write"),
+    ("GET", "/v1/suppressions"): Rule("notifications:read"),
+    ("POST", "/v1/suppressions/{suppression_id}/lift"): Rule("notifications:write"),
     ("POST", "/codec/decode"): Rule("histories:read"),
     ("POST", "/codec/encode"): Rule("histories:read"),
     ("POST", "/v1/sessions"): Rule(None),
@@ -137,6 +145,8 @@ MAY: dict[str, frozenset[str]] = {
     "webhooks:write": frozenset({"admin"}),
     "dead_letters:read": frozenset({"operator", "admin"}),
     "dead_letters:write": frozenset({"operator", "admin"}),
+    "notifications:read": frozenset({"operator", "admin"}),
+    "notifications:write": frozenset({"admin"}),
     "histories:read": frozenset({"operator", "admin"}),
 }
 """Scope → the roles that have it."""

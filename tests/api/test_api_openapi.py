@@ -294,6 +294,8 @@ MAKERS: dict[str, Callable[[Shop, str], Awaitable[str]]] = {
     "endpoint_id": objects.webhook_endpoint,
     "delivery_id": objects.webhook_delivery,
     "letter_id": objects.dead_letter,
+    "notification_id": objects.notification,
+    "suppression_id": objects.suppression,
 }
 
 

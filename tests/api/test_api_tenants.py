@@ -91,6 +91,14 @@ ROUTES: list[tuple[str, str, str]] = [
     ("GET", "/v1/dead-letters/{letter}", "dead_letters:read"),
     ("POST", "/v1/dead-letters/{letter}/replay", "dead_letters:write"),
     ("POST", "/v1/dead-letters/{letter}/discard", "dead_letters:write"),
+    ("GET", "/v1/notifications", "notifications:read"),
+    ("GET", "/v1/notifications/{notification}", "notifications:read"),
+    ("GET", "/v1/notification-settings", "notifications:read"),
+    ("PUT", "/v1/notification-settings", "notifications:write"),
+    ("GET", "/v1/notification-contacts", "notifications:read"),
+    ("PUT", "/v1/notification-contacts/operator", "notifications:write"),
+    ("GET", "/v1/suppressions", "notifications:read"),
+    ("POST", "/v1/suppressions/{suppression}/lift", "notifications:write"),
     ("POST", "/codec/decode", "histories:read"),
     ("POST", "/codec/encode", "histories:read"),
 ]
@@ -129,6 +137,8 @@ def body_of(shop: Shop, method: str, path: str) -> Any:
         ("PATCH", "{endpoint}"): {"types": ["payment.failed"]},
         ("POST", "replay"): {"since": "2026-01-31T00:00:00Z"},
         ("POST", "discard"): {"reason": "a test of ours"},
+        ("PUT", "notification-settings"): {"sender_name": "Anna"},
+        ("PUT", "operator"): {"email": "ops@shop.example"},
         ("POST", "decode"): examples.PAYLOADS,
         ("POST", "encode"): examples.PAYLOADS,
     }
@@ -223,6 +233,8 @@ MAKERS: dict[str, Callable[[Shop], Awaitable[str]]] = {
     "endpoint": objects.webhook_endpoint,
     "delivery": objects.webhook_delivery,
     "letter": objects.dead_letter,
+    "notification": objects.notification,
+    "suppression": objects.suppression,
 }
 
 
@@ -240,7 +252,7 @@ async def test_every_documented_route_with_its_scope_is_tried_here(paysaga: Depl
         if path.startswith(AUTHENTICATED) and not path.startswith("/v1/sessions")  # of people: test_api_sessions.py
         if "security" in operation  # the others are for everybody, and tests/api/rules.py has their names
     }
-    named = r"\{[^}]*\}|(?<=merchants/)anna|(?<=wallets/)anna|(?<=schedule/)anna|buyer_1"
+    named = r"\{[^}]*\}|(?<=merchants/)anna|(?<=wallets/)anna|(?<=schedule/)anna|(?<=contacts/)operator|buyer_1"
     tried = {(method, re.sub(named, "…", path.partition("?")[0]), scope) for method, path, scope in ROUTES}
     assert tried == documented
 
@@ -297,6 +309,8 @@ NOT_FOUND = {
     "webhook-endpoints": "endpoint_not_found",
     "webhook-deliveries": "delivery_not_found",
     "dead-letters": "dead_letter_not_found",
+    "notifications": "notification_not_found",
+    "suppressions": "suppression_not_found",
 }
 
 

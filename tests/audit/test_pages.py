@@ -34,6 +34,10 @@ PAGES: dict[str, list[str]] = {
     "ledger verify": [""],
     "merchants list": [""],
     "merchants show": ["dora --tenant acme"],
+    "notifications list": [""],
+    "notifications settings": ["--tenant acme"],
+    "notifications show": ["ntf_00000000000000000000000000"],
+    "notifications suppressions": [""],
     "operators list": [""],
     "payments list": ["", "--limit 3"],
     "payments show": ["{lost}", "{approved}", "{in_review}", "{waiting}", "{came_back}"],
@@ -92,8 +96,22 @@ VALUES ('dl_00000000000000000000000001', 'acme', 'workflows', 'refund:re_0000000
 """
 """An endpoint with a delivery that was given up, and a dead letter that was discarded."""
 
+NOTIFICATIONS = """
+INSERT INTO notification (id, tenant_id, event_id, seq, type, object_id, recipient, channel, template, locale, status,
+    attempts, next_attempt_at, code, suppression_id)
+VALUES ('ntf_00000000000000000000000000', 'acme', 'evt_00000000000000000000000000', 1, 'payment.succeeded',
+    'pay_00000000000000000000000000', 'pay_00000000000000000000000000', 'email', 'receipt', 'de', 'PENDING', 1, now(),
+    'smtp_451 4.7.1', NULL);
+INSERT INTO notification_setting (tenant_id, type, channel, audience, template, locale, enabled)
+VALUES ('acme', 'payment.succeeded', 'email', 'buyer', 'receipt', 'de', true);
+INSERT INTO notification_contact (id, tenant_id, recipient) VALUES ('ntc_1', 'acme', 'operator');
+INSERT INTO suppression (id, tenant_id, channel, digest, reason, code)
+VALUES ('sup_00000000000000000000000000', 'acme', 'email', 'k1:digest', 'refused', 'smtp_550 5.1.1')
+"""
+"""A notification that waits, what its shop wants, and an address that gets nothing more."""
+
 ID = re.compile(r"\b[a-z]{2,4}_[0-9a-z]{20,}\b|\bpayment:pay_\w+|\bhttp\S+|`paysaga [a-z]+ [a-z]+")
-OURS = re.compile("(pay|re|dp|pt|mer|key|rec|disc|task|dl)_")
+OURS = re.compile("(pay|re|dp|pt|mer|key|rec|disc|task|dl|ntf|sup)_")
 UNBROKEN = re.compile(r"http\S+|`paysaga [^`]+`[.,;]?|paysaga \S.*|The head of the seal\b.*")
 """A command to type, an address, a seal: what is copied is one line, however long."""
 HOSTILE = "\x1b[31mA[/x][bold]B\u202eC\u2066D\x9b2JE\rF\tG\u2028H\nI"
@@ -113,7 +131,7 @@ BEGIN
       'category', 'closed_by', 'destination', 'detail', 'error', 'event_id', 'failure', 'file_name', 'fix_note',
       'last_answer', 'line_reference', 'name', 'next_action', 'note', 'notes', 'page_origins', 'payout_account',
       'problem', 'reason',
-      'reasons', 'reference', 'resolution', 'resolved_by', 'response', 'return_origins', 'return_url',
+      'reasons', 'recipient', 'reference', 'resolution', 'resolved_by', 'response', 'return_origins', 'return_url',
       'review_note', 'reviewed_by', 'trace_id', 'type')
   LOOP
     BEGIN
@@ -152,6 +170,7 @@ async def run(copy: Copy, *words: str, columns: int = 80, code: int = 0) -> Resu
 
 async def test_pages_are_whole_at_80_columns_and_documents_have_what_they_have(copy: Copy) -> None:
     await copy.damage(WEBHOOKS)
+    await copy.damage(NOTIFICATIONS)
     for page, words in asked(copy):
         document = (await run(copy, *words, "--json")).stdout
         if page == "reconcile log":
@@ -173,6 +192,7 @@ async def test_pages_are_whole_at_80_columns_and_documents_have_what_they_have(c
 
 async def test_what_others_wrote_is_text(copy: Copy) -> None:
     await copy.damage(WEBHOOKS)
+    await copy.damage(NOTIFICATIONS)
     await copy.damage(_SPOIL.replace("HOSTILE", f"U&{_quoted(HOSTILE)}"))
     seen = 0
     for page, words in asked(copy):

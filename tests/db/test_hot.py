@@ -148,7 +148,7 @@ ORDER = {
     "wallet": "seller_account", "idempotency_key": "created_at", "webhook_inbox": "event_id", "operator_task": "kind",
     "person": "id", "person_email": "digest",
 }  # fmt: skip
-_ENCRYPTED = {"token", "buyer_email", "digest", "email", "sealed_action"}
+_ENCRYPTED = {"token", "buyer_email", "buyer_phone", "digest", "email", "sealed_action"}
 _NUMBERED = {"seq", "xact", "version"}
 _OWN_IDS = ("evt_", "lt_", "whk_", "task_", "prs_", "rsv_", "dp_")
 
@@ -250,6 +250,7 @@ def any_state(chance: random.Random, name: str) -> State:
             send_for_s=3600,
             actor="",
             email=chance.choice([None, f"{name}@example.com", "known@example.com"]),
+            phone=chance.choice([None, "+4915112345678"]),
             may_authorize=True,
             authorize_only=chance.random() < 0.2,
             capture_by_request=chance.random() < 0.2,

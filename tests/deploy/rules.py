@@ -55,6 +55,9 @@ _WITHOUT_DEFAULT = {
     "PAYSAGA_RATE_LIMIT_REDIS_URL",
     "PAYSAGA_EVENTS_URL",
     "PAYSAGA_EVENTS_REGISTRY",
+    "PAYSAGA_SMTP_URL",
+    *(f"PAYSAGA_TWILIO_{name}" for name in ("ACCOUNT_SID", "AUTH_TOKEN", "SMS_FROM", "WHATSAPP_FROM", "BASE_URL")),
+    "PAYSAGA_TEMPLATES",
     "PAYSAGA_API_TLS_CERT_PATH",
     "PAYSAGA_API_TLS_KEY_PATH",
 }
@@ -140,7 +143,7 @@ def no_secret_is_written_down(files: Files) -> None:
     assert not re.search(r"://[^/\s:]+:(?!\$\{\w+:\?)[^/\s]*@", given), "a password in a URL"
     for name, service in files.services.items():
         for key, value in service.get("environment", {}).items():
-            if re.search(r"PASSWORD|_PWD$|SECRET|API_KEY|_KEYS$|TOKEN", key):
+            if value is not None and re.search(r"PASSWORD|_PWD$|SECRET|API_KEY|_KEYS$|TOKEN", key):
                 assert re.fullmatch(r"\$\{[A-Z_]+:\?[^}]*\}", str(value)), f"{name}: {key}"
         for argument in service.get("command", []):
             if re.match(r"--[\w-]*(key|secret|password)=", argument):
@@ -188,6 +191,7 @@ NOT_PASSED_ON = {
     "temporal_api_key", "temporal_tls", "temporal_tls_ca_path", "temporal_tls_cert_path", "temporal_tls_key_path",
     "temporal_tls_server_name", "codec_local_api_key",
     "worker_metrics_port", "temporal_metrics_port", "webhooks_to_loopback",
+    "mailbox",
 }  # fmt: skip
 """Settings that the file itself decides: addresses, ports and logins between its containers."""
 

@@ -97,6 +97,7 @@ TABLES = {
     "merchant": ("merchant",),
     "review": ("risk_decision", "payment"),
     "task": ("operator_task",),
+    "webhook_endpoint": ("webhook_endpoint",),
 }
 _OF_SELLERS = {"seller_account"}
 """The shop's own name of a seller: without it nobody knows whose the money is."""

@@ -24,6 +24,7 @@ PLANTED = {
     "Workflows do no I/O": ("workflows/planted_io.py", "import db.payment.payment\n"),
     "Only a PSP's own folder imports its SDK": ("services/planted_sdk.py", "import stripe\n"),
     "Only a broker's own file imports its client": ("services/planted_client.py", "import nats\n"),
+    "Only a channel's own file imports its client": ("services/planted_channel.py", "import aiosmtplib\n"),
     "Only db imports SQLAlchemy or asyncpg": ("runtime/planted_sql.py", "import asyncpg\n"),
     "Rows, PSPs and rules know nothing of Temporal": ("db/planted_temporal.py", "import temporalio\n"),
     "Settings are read only where objects are wired": ("services/planted_settings.py", "import config.settings\n"),

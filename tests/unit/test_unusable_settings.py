@@ -8,11 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from config.settings import Settings
 from db.core.database import Database
 from domain.errors import Unavailable
+from runtime.wiring import SettingMissing, channels_of
 from tests.audit.command import paysaga_command
 from tests.support.programs import Program
 
@@ -134,3 +135,18 @@ async def test_a_review_without_a_decision_names_both() -> None:
 def test_a_rate_that_cannot_be_read_is_shown_as_it_should_be(rate: str) -> None:
     with pytest.raises(ValidationError, match=r"1/second|200/second"):
         Settings(api_rate_per_key=rate)
+
+
+@pytest.mark.parametrize(
+    "url", ["mail.example", "http://u:hunter2@mail", "smtp://u:hunter2@", "smtp://u:hunter2@mail:x"]
+)
+def test_a_mail_server_is_written_as_a_url_and_its_password_not_shown(url: str) -> None:
+    with pytest.raises(ValidationError, match="smtps://") as refused:
+        Settings(smtp_url=SecretStr(url))
+    assert "hunter2" not in str(refused.value)
+
+
+def test_twilio_needs_its_token() -> None:
+    assert set(channels_of(Settings())) == set()
+    with pytest.raises(SettingMissing, match="PAYSAGA_TWILIO_AUTH_TOKEN"):
+        channels_of(Settings(twilio_account_sid="AC1", twilio_sms_from="+15005550006"))
