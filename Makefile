@@ -71,6 +71,10 @@ bench-gate: .venv/.installed-dev ## one tenant's crowd beside another tenant: la
 machine: .venv/.installed-dev ## anything in any order, for long: RUNS=500 STEPS=30
 	@PAYSAGA_MACHINE_RUNS=$(or $(RUNS),500) PAYSAGA_MACHINE_STEPS=$(or $(STEPS),30) $(VENV)/pytest tests/machine
 
+.PHONY: chaos-events
+chaos-events: .venv/.installed-dev ## what hands on events is killed again and again while payments go on: PAYMENTS=2000 BROKER=nats|kafka|rabbitmq
+	@$(VENV)/python -m tests.machine.chaos_events --payments $(or $(PAYMENTS),2000) --broker $(or $(BROKER),nats)
+
 .PHONY: states
 states: .venv/.installed-dev ## the hot path's statements against the general path, from many random states: STATES=200
 	@PAYSAGA_STATES=$(or $(STATES),200) $(VENV)/pytest tests/db/test_hot.py tests/db/test_hot_capture.py \

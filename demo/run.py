@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import secrets
 import signal
 import tempfile
 import time
@@ -26,6 +27,7 @@ from db.ledger.statement import balances
 from demo.day.day import DAY_SETTINGS, DayContext, tell_day
 from demo.day.plan import CHECKOUTS
 from demo.facts import Facts, differences, facts_of
+from demo.hearing import tell_hearing
 from demo.shop import Psp, Shop, Unexpected
 from demo.stories.reviews import RULES
 from demo.stories.story import Context
@@ -95,7 +97,8 @@ async def run_demo(console: Console, plan: DemoPlan, *, attach: Settings | None 
     """Tell it; False if something ended otherwise than it should, or the audit is not clean. Cancelled by Ctrl-C.
 
     In a stack of its own on free ports, in a folder that is removed; `attach`: in the stack that runs there, without
-    the day, for which the PSP's clock is moved and its books are falsified.
+    the shop's server, to which a stack sends only where it is told that it may, and without the day, for which the
+    PSP's clock is moved and its books are falsified.
     """
     _stop_on_signals()
     # Before the person's own settings are put aside.
@@ -107,6 +110,8 @@ async def run_demo(console: Console, plan: DemoPlan, *, attach: Settings | None 
     async with _own_stack(console) if attach is None else _attached(attach) as target:
         if plan.stories:
             ended.append(await _tell_stories(console, target))
+        if plan.stories and attach is None:
+            ended.append(await _tell_hearing(console, target))
         if plan.checkouts is not None and report is not None:
             ended.append(await _tell_day(console, target, plan.checkouts, report))
         sound = await _show_books(console, target)
@@ -201,7 +206,7 @@ def _own_settings(home: Path) -> Settings:
         del os.environ[name]
     nightly = f"{datetime.now(UTC) + timedelta(hours=12):%H:%M}"
     never = {"payout_run_at": nightly, "reconcile_at": nightly, "reconcile_every_s": _NEVER_S}
-    return free_settings(home, log_level="WARNING", **never, **DAY_SETTINGS)
+    return free_settings(home, log_level="WARNING", webhooks_to_loopback=True, **never, **DAY_SETTINGS)
 
 
 def _kill(stack: EmbeddedStack) -> None:
@@ -273,6 +278,18 @@ async def _tell_stories(console: Console, target: _Target) -> tuple[bool, str]:
     told = [entry for entry in stories.entries if not entry.skipped]
     right = sum(not entry.wrong for entry in told)
     return right == len(told), f"{right} of {len(told)} stories ended as they should"
+
+
+async def _tell_hearing(console: Console, target: _Target) -> tuple[bool, str]:
+    margin_s = target.settings.authorization_margin_s
+    context = Context(target.shop, target.psp, f"demo-{secrets.token_hex(4)}", margin_s)
+    try:
+        wrong = await tell_hearing(console, context)
+    except (Unexpected, httpx2.HTTPError) as error:
+        wrong = [f"{error or repr(error)}"]
+    for sentence in wrong:
+        console.print(Text(f" ✗ {sentence}", "bold red"))
+    return not wrong, "the shop did NOT hear of everything" if wrong else "the shop heard of everything"
 
 
 async def _tell_day(console: Console, target: _Target, checkouts: int, report: Path) -> tuple[bool, str]:

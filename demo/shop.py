@@ -127,6 +127,12 @@ class Shop:
         balances = (await self.get(f"/v1/wallets/{seller}"))["balances"]
         return next((str(b["owed"]) for b in balances if b["currency"] == CURRENCY), "0.00")
 
+    async def disable_endpoint(self, endpoint_id: str) -> None:
+        """Nothing more is sent there."""
+        answer = await self._sent("PATCH", f"/v1/webhook-endpoints/{endpoint_id}", json={"status": "DISABLED"})
+        if not answer.is_success:
+            raise Unexpected(f"the webhook endpoint: {reason(answer)}")
+
     async def set_rules(self, rules: dict[str, Any]) -> None:
         answer = await self._sent("PUT", "/v1/risk/rules", json=rules)
         if not answer.is_success:

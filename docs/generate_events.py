@@ -81,6 +81,18 @@ named as its `type` (`com.paysaga.payment.succeeded.v1`), compatibility FORWARD.
 you like; events go out whether it has run or not, and do not carry the registry's ids.
 """  # noqa: E501 - rows of a table
 
+CONSUMERS = """\
+## To a neighbouring service: the broker
+[examples/consumer](../examples/consumer/README.md) is a consumer to copy: an event's `id` and its effect are committed
+together, the broker is told afterwards, and what cannot be handled becomes a dead letter.
+
+**Accounting.** The hourly seal of the ledger tells of all that was posted since the last one (`ledger.sealed`): each
+transaction once, whole, in parts of up to a hundred. `python -m examples.accounting --url URL --folder books` makes
+files of them, by tenant and day, a line of JSON for each posting, and their trial balance, the one that `paysaga ledger
+trial-balance` shows as of the seal. `paysaga events replay --since 2026-11-20` sends again what it has missed; blocks
+that were sealed before there was such an event are in `paysaga ledger transactions --csv FILE` alone.
+"""
+
 WEBHOOKS = """\
 ## To a shop: webhooks
 A shop needs no broker. `POST /v1/webhook-endpoints` (or `paysaga webhook-endpoints create URL --tenant TENANT`) has
@@ -148,7 +160,7 @@ def path_of(one: EventType) -> Path:
 
 def page() -> str:
     """The page of all events, by what they are about."""
-    parts = [INTRO, BROKERS, WEBHOOKS]
+    parts = [INTRO, BROKERS, CONSUMERS, WEBHOOKS]
     ordered = sorted(event_types().values(), key=lambda one: one.model.__name__)
     for _, group in groupby(ordered, key=lambda one: one.model):
         parts.append(_chapter(list(group)))

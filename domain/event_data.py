@@ -148,3 +148,32 @@ class TaskData(Frozen):
     payment_id: str | None
     object_id: str | None
     status: str
+
+
+class PostingData(Frozen):
+    """A line of a transaction of the ledger."""
+
+    account: str
+    currency: str
+    amount: str = Field(description="a debit is positive, a credit negative")
+
+
+class BookedData(Frozen):
+    """A transaction of the ledger; its postings add up to zero in each currency."""
+
+    id: str
+    at: str
+    kind: str
+    source_id: str = Field(description="the charge, refund, payout … that it books")
+    payment_id: str | None
+    order_id: str | None
+    corrects: str | None
+    postings: tuple[PostingData, ...]
+
+
+class LedgerData(Frozen):
+    """A part of a sealed block of the ledger: each transaction of a tenant is in one of them, once and whole."""
+
+    id: str
+    block: int = Field(description="its number in the chain of the seal")
+    transactions: tuple[BookedData, ...]

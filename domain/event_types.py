@@ -107,6 +107,7 @@ def event_types() -> dict[tuple[str, int], EventType]:
             data.EndpointData,
             disabled="Nothing is sent to an endpoint any more, since it does not take it.",
         ),
+        **_of("ledger", data.LedgerData, sealed="A block of the ledger was sealed; each event has a part of it."),
         **_of("task", data.TaskData, opened="A person is asked something.", closed="It was answered."),
     }
     return {(one.name, one.version): one for one in found.values()}

@@ -43,6 +43,14 @@ def exponent(currency: str) -> int:
     return int(digits)
 
 
+@cache
+def units() -> dict[str, str]:
+    """One minor unit of each currency, in major units: INR `0.01`, JPY `1`. A number of minor units times this
+    is an amount as `to_major` writes it, where a database multiplies."""
+    codes = [*(known.code for known in Iso4217 if known.exponent is not None), *_RETIRED]
+    return {code: to_major(1, code) for code in codes}
+
+
 class Money(BaseModel):
     """A signed amount in minor units, and its currency. Adding two currencies raises MoneyError `currency_mismatch`."""
 

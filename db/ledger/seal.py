@@ -27,6 +27,9 @@ which start again when a database is restored into another cluster.
 The hashes are computed by PostgreSQL and only those of blocks leave it: a million transactions with three postings
 each are verified in half a minute on one core, two thirds of the time that it takes to read and hash the rows here,
 and nothing but a page of blocks is in memory.
+
+**Who hears of it.** Each block is told with its transactions, as events `ledger.sealed` (`sealed_event.py`), for those
+who keep books of their own.
 """
 
 # ruff: noqa: S608 - what is put into the queries are constants of this file
@@ -39,6 +42,7 @@ from datetime import datetime
 from sqlalchemy import BigInteger, DateTime, LargeBinary, bindparam, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from db.ledger import sealed_event
 from db.month import OF_TRANSACTION
 from domain.seal import GENESIS, Head
 
@@ -184,7 +188,9 @@ async def seal(connection: AsyncConnection, at: datetime, limit: int) -> Sealed:
         made = (await connection.execute(_BLOCK, values)).one_or_none()
         if made is None:
             return Sealed(transactions, blocks, last, more=transactions >= limit)
-        last, after = Head(no=values["no"], hash=made.hash.hex()), made.last
+        last = Head(no=values["no"], hash=made.hash.hex())
+        await sealed_event.add(connection, last.no, after, made.last, at)
+        after = made.last
         transactions, blocks = transactions + made.transactions, blocks + 1
 
 

@@ -28,6 +28,9 @@ async def test_the_demo_tells_every_story_plays_the_day_and_leaves_its_report_al
     assert all(story.title in text for story in stories)
     assert "✗" not in text
 
+    assert "the shop heard of everything" in text
+    assert len(re.findall(r"--> (payment|refund)\.\w+ .* signed, ", text)) == 4
+
     assert f"{_CHECKOUTS} checkouts in" in text
     assert all(f" ✓  {kind.title} " in text for kind in KINDS)
     assert all(f" {status} " in text for status in ("PAID", "FAILED", "RETURNED", "left out"))

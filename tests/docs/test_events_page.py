@@ -98,6 +98,7 @@ TABLES = {
     "review": ("risk_decision", "payment"),
     "task": ("operator_task",),
     "webhook_endpoint": ("webhook_endpoint",),
+    "ledger": ("ledger_transaction", "ledger_posting"),
 }
 _OF_SELLERS = {"seller_account"}
 """The shop's own name of a seller: without it nobody knows whose the money is."""

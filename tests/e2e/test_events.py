@@ -1,12 +1,19 @@
 """Events reach the broker: each transition's, in order per object, whatever is killed on the way."""
 
 import asyncio
+import csv
+import io
+import json
 import os
 import secrets
 import signal
+import sqlite3
+from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]
@@ -19,10 +26,13 @@ from embedded.stack import EmbeddedStack
 from gateways.brokers.registry import open_broker
 from services.command import Caller
 from services.event import Comparison, replay, verify
+from services.ledger import seal_all
+from tests.audit.command import paysaga_command
 from tests.conftest import PATIENT
-from tests.support.broker import forget, held_to_their_order, published
+from tests.support.broker import forget, held_to_their_order, published, repeat, unread
 from tests.support.deployment import Deployment, Process
 from tests.support.eventually import eventually
+from tests.support.programs import Program
 from tests.support.servers import own_broker
 from tests.support.shop import Shop
 
@@ -221,3 +231,94 @@ async def letters_of(shop: Shop, count: int) -> list[dict[str, Any]]:
 async def replay_letter(shop: Shop, letter_id: str) -> dict[str, Any]:
     done: dict[str, Any] = (await shop.post(f"/v1/dead-letters/{letter_id}/replay")).raise_for_status().json()
     return done
+
+
+# --- consumers ---
+
+
+def totals(path: Path) -> tuple[int, str]:
+    """The payments that a consumer has counted, and their sum."""
+    database = sqlite3.connect(path)
+    found = database.execute("SELECT payments, amount FROM total").fetchall()
+    database.close()
+    return found[0] if found else (0, "0")
+
+
+async def test_a_consumer_that_is_killed_between_commit_and_acknowledgement_counts_exactly(
+    paysaga: Deployment, broker: EmbeddedStack, tmp_path: Path
+) -> None:
+    shop = await paysaga.shop("counted")
+    for _ in range(3):
+        await shop.paid(shop.checkout())
+    await events_of(shop)
+    path = tmp_path / "totals.db"
+    place = ("--url", url_of(paysaga), "--tenant", shop.tenant, "--name", shop.tenant)
+    words = (*place, "--database", str(path), "--again-after", "0.2")
+
+    async def start(module: str) -> Program:
+        return await asyncio.to_thread(Program, module, *words, env=os.environ, out=tmp_path / "log")
+
+    for _ in range(2):
+        dying = await start("tests.support.dying_consumer")
+        assert await dying.ended() == -signal.SIGKILL
+        assert totals(path) == (3, "1500.00")
+    consumer = await start("examples.consumer.consumer")
+    await repeat(url_of(paysaga), shop.tenant)
+    await killed(broker)
+    await shop.paid(shop.checkout())
+    found = await events_of(shop)
+    assert len(found) > len({event["id"] for event in found})
+
+    async def read() -> bool:
+        with suppress(OSError):
+            return await unread(url_of(paysaga), shop.tenant) == 0
+        return False
+
+    await eventually(read, what="the consumer")
+    consumer.send(signal.SIGTERM)
+    assert await consumer.ended() == 0
+    assert totals(path) == (4, "2000.00")
+
+
+async def test_the_accounting_export_adds_up_to_the_trial_balance(paysaga: Deployment, tmp_path: Path) -> None:
+    shop = await paysaga.shop("books")
+    since = datetime.now(UTC) - timedelta(minutes=1)
+    books: list[dict[Path, str]] = []
+    for currency, amount in (("INR", "100.00"), ("JPY", "5000")):
+        payment = await shop.paid(shop.checkout(), orders=[("anna", amount), ("bo", amount)], currency=currency)
+        order = payment["payment_orders"][0]["id"]
+        (await shop.refund(payment["id"], payment_order_id=order, wait=20)).raise_for_status()
+        await seal_all(paysaga.database, lambda *_: None)
+        await replay(paysaga.database, Caller("tester"), since, datetime.now(UTC))
+        await eventually(lambda: all_out(paysaga), what="the relay")
+        books.append(await exported(paysaga, tmp_path / "books", shop.tenant))
+        said = await paysaga_command(
+            paysaga.environment(), "ledger", "trial-balance", "--tenant", shop.tenant, "--csv", "-"
+        )
+        expected = {
+            (row["account"], row["currency"]): Decimal(row["debit"] or 0) - Decimal(row["credit"] or 0)
+            for row in csv.DictReader(io.StringIO(said.out))
+        }
+        sums: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
+        for text in (text for path, text in books[-1].items() if path.suffix == ".jsonl"):
+            for line in map(json.loads, text.splitlines()):
+                assert line["at"].startswith(datetime.now(UTC).strftime("%Y-%m-"))
+                sums[line["account"], line["currency"]] += Decimal(line["amount"])
+        assert sums == {key: amount for key, amount in expected.items() if amount or key in sums}
+        (table,) = (text for path, text in books[-1].items() if path.suffix == ".csv")
+        assert {
+            (row["account"], row["currency"]): Decimal(row["debit"] or 0) - Decimal(row["credit"] or 0)
+            for row in csv.DictReader(io.StringIO(table))
+        } == sums
+    assert {currency for _, currency in sums} == {"INR", "JPY"}
+    assert await exported(paysaga, tmp_path / "books", shop.tenant) == books[-1] != books[0]
+
+
+async def exported(paysaga: Deployment, folder: Path, tenant: str) -> dict[Path, str]:
+    """The files of a tenant, once the export has read everything."""
+    words = ("--url", url_of(paysaga), "--folder", str(folder), "--once")
+    program = await asyncio.to_thread(
+        Program, "examples.accounting", *words, env=os.environ, out=folder.with_suffix(".log")
+    )
+    assert await program.ended() == 0, folder.with_suffix(".log").read_text()
+    return {path: path.read_text() for path in (folder / tenant).iterdir()}

@@ -152,6 +152,23 @@ async def test_one_that_hangs_keeps_nobody_waiting(shop: Shop, receiver: Receive
         assert len(hanging.got) == 4, "so many at once"
 
 
+async def test_an_object_at_which_it_hangs_keeps_no_other_object_waiting(shop: Shop, receiver: Receiver) -> None:
+    stuck: list[str] = []
+
+    async def reply(one: Got) -> web.StreamResponse:
+        object_id = one.body["object_id"]
+        stuck.extend([] if stuck else [object_id])
+        return await hang(one) if object_id in stuck else web.Response()
+
+    receiver.reply = reply
+    await endpoint(shop, receiver.url(), "payment.created", "payment.succeeded")
+    payments = [(await shop.paid(shop.checkout()))["id"] for _ in range(3)]
+    await got(receiver, 5)
+    assert receiver.of(stuck[0]) == ["payment.created"]
+    for other in set(payments) - {*stuck}:
+        assert receiver.of(other) == ["payment.created", "payment.succeeded"]
+
+
 async def test_an_object_whose_event_fails_waits_and_others_do_not(shop: Shop, receiver: Receiver) -> None:
     first = await shop.paid(shop.checkout())
     stuck: list[str] = []

@@ -26,6 +26,29 @@ async def published(url: str, tenant_id: str) -> list[dict[str, Any]]:
         await client.close()
 
 
+async def repeat(url: str, tenant_id: str) -> None:
+    """Publish a tenant's events once more, as a relay does that comes back after the window of duplicates."""
+    events = await published(url, tenant_id)
+    client = await nats.connect(url)
+    try:
+        for event in events:
+            noun, verb = event["type"].removeprefix(PREFIX).removesuffix(".v1").split(".")
+            subject = f"paysaga.v1.{tenant_id}.{noun}.{verb}.{event['subject']}"
+            await client.jetstream().publish(subject, json.dumps(event).encode())
+    finally:
+        await client.close()
+
+
+async def unread(url: str, name: str) -> int:
+    """Events that a durable consumer has not said to be done."""
+    client = await nats.connect(url)
+    try:
+        found = await client.jetstream().consumer_info(STREAM, name)
+        return (found.num_pending or 0) + (found.num_ack_pending or 0)
+    finally:
+        await client.close()
+
+
 async def forget(url: str, event_id: str) -> None:
     """Lose an event, as an operator might who deletes it."""
     client = await nats.connect(url)
