@@ -31,7 +31,7 @@ from runtime.wiring import Runtime
 from services.dead_letter import letters
 from services.dead_letter.letters import Ended
 
-router = Router(prefix="/v1/dead-letters", tags=["dead letters"], route_class=StrictRoute)
+router = Router(prefix="/v1", tags=["dead letters"], route_class=StrictRoute)
 
 LetterId = Annotated[str, Path(description="`dl_…`", examples=["dl_01kb8x0000example000000000"])]
 DONE = {"description": "Done", "headers": HEADERS}
@@ -41,7 +41,7 @@ def _json(model: BaseModel, sent: dict[str, str] | None = None) -> Response:
     return Response(model.model_dump_json(), 200, sent, "application/json")
 
 
-@router.get("", response_model=DeadLetterList, responses=READ_PROBLEMS, summary="List what was given up")
+@router.get("/dead-letters", response_model=DeadLetterList, responses=READ_PROBLEMS, summary="List what was given up")
 async def list_dead_letters(
     who: DeadLettersReader,
     runtime: RuntimeOf,
@@ -63,14 +63,16 @@ async def list_dead_letters(
     return _json(DeadLetterList(data=[letter_out(row) for row in rows[:limit]], next_cursor=following))
 
 
-@router.get("/counts", response_model=DeadLetterCounts, responses=READ_PROBLEMS, summary="Count what is open")
+@router.get(
+    "/dead-letters/counts", response_model=DeadLetterCounts, responses=READ_PROBLEMS, summary="Count what is open"
+)
 async def count_dead_letters(who: DeadLettersReader, runtime: RuntimeOf) -> Response:
     """By source and error class, with the age of the oldest."""
     return _json(counts_out(await letters.counts(runtime.database, caller(who))))
 
 
 @router.post(
-    "/replay",
+    "/dead-letter-replays",
     response_model=DeadLetterReplayOut,
     responses={**WRITE_PROBLEMS, 200: {"description": "Tried again, or counted"}},
     summary="Try many again",
@@ -97,14 +99,16 @@ async def replay_dead_letters(
     return _json(replay_out(done))
 
 
-@router.get("/{letter_id}", response_model=DeadLetterDetail, responses=READ_PROBLEMS, summary="Show a dead letter")
+@router.get(
+    "/dead-letters/{letter_id}", response_model=DeadLetterDetail, responses=READ_PROBLEMS, summary="Show a dead letter"
+)
 async def show_dead_letter(letter_id: LetterId, who: DeadLettersReader, runtime: RuntimeOf) -> Response:
     """Its cause, how often it was tried, what it was to bring and what it concerns."""
     return _json(letter_detail(await letters.show(runtime.database, caller(who), letter_id)))
 
 
 @router.post(
-    "/{letter_id}/replay",
+    "/dead-letters/{letter_id}/replay",
     response_model=DeadLetterDetail,
     responses={**WRITE_PROBLEMS, 200: DONE},
     summary="Try one again",
@@ -120,7 +124,7 @@ async def replay_dead_letter(
 
 
 @router.post(
-    "/{letter_id}/discard",
+    "/dead-letters/{letter_id}/discard",
     response_model=DeadLetterDetail,
     responses={**WRITE_PROBLEMS, 200: DONE},
     summary="Leave one as it is",

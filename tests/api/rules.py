@@ -96,7 +96,7 @@ RULES: dict[Operation, Rule] = {
     ("POST", "/v1/webhook-deliveries/{delivery_id}/resend"): Rule("webhooks:write"),
     ("GET", "/v1/dead-letters"): Rule("dead_letters:read"),
     ("GET", "/v1/dead-letters/counts"): Rule("dead_letters:read"),
-    ("POST", "/v1/dead-letters/replay"): Rule("dead_letters:write"),
+    ("POST", "/v1/dead-letter-replays"): Rule("dead_letters:write"),
     ("GET", "/v1/dead-letters/{letter_id}"): Rule("dead_letters:read"),
     ("POST", "/v1/dead-letters/{letter_id}/replay"): Rule("dead_letters:write"),
     ("POST", "/v1/dead-letters/{letter_id}/discard"): Rule("dead_letters:write"),

@@ -87,7 +87,7 @@ ROUTES: list[tuple[str, str, str]] = [
     ("POST", "/v1/webhook-deliveries/{delivery}/resend", "webhooks:write"),
     ("GET", "/v1/dead-letters", "dead_letters:read"),
     ("GET", "/v1/dead-letters/counts", "dead_letters:read"),
-    ("POST", "/v1/dead-letters/replay", "dead_letters:write"),
+    ("POST", "/v1/dead-letter-replays", "dead_letters:write"),
     ("GET", "/v1/dead-letters/{letter}", "dead_letters:read"),
     ("POST", "/v1/dead-letters/{letter}/replay", "dead_letters:write"),
     ("POST", "/v1/dead-letters/{letter}/discard", "dead_letters:write"),

@@ -78,7 +78,7 @@ async def test_many_deliveries_by_filter(shop: Shop, receiver: Receiver) -> None
     assert (count["source"], count["error_class"], count["open"]) == ("webhook_deliveries", "http_500", 3)
 
     async def replay(key: str | None = None, **body: Any) -> dict[str, Any]:
-        answer = await shop.post("/v1/dead-letters/replay", body, key=key)
+        answer = await shop.post("/v1/dead-letter-replays", body, key=key)
         done: dict[str, Any] = answer.raise_for_status().json()
         return done
 
@@ -157,7 +157,7 @@ async def test_a_workflow_and_a_webhook_that_fail_for_good(paysaga: Deployment, 
     assert "`paysaga dead-letters list`" in tasks
     assert [one for one in await audit_database(paysaga.database) if one.tenant_id == shop.tenant] == []
 
-    done = await shop.post("/v1/dead-letters/replay", {"object_id": payment_id})
+    done = await shop.post("/v1/dead-letter-replays", {"object_id": payment_id})
     assert (done.json()["replayed"], done.json()["left"]) == (2, 0)
 
     async def used() -> bool:
