@@ -71,11 +71,11 @@ STARTS = {"api", "demo", "migrate", "run", "sandbox", "seed", "worker"}
 """Commands that become another program."""
 
 ACTS = {
-    "events verify", "ledger seal", "listen", "payments nudge", "reconcile report", "status", "sweep", "trigger",
-    "webhooks check",
+    "events register", "events verify", "ledger seal", "listen", "payments nudge", "reconcile report", "status", "sweep",
+    "trigger", "webhooks check",
 }  # fmt: skip
 """Commands without `--by` that are no page of a database; `tests/e2e/test_events.py` has the one that asks a broker,
-`tests/e2e/test_listen.py` those of a developer."""
+`tests/brokers` the one that asks a registry, `tests/e2e/test_listen.py` those of a developer."""
 
 WEBHOOKS = """
 INSERT INTO webhook_endpoint (id, tenant_id, url, secret, status, disabled_because)

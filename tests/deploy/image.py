@@ -11,8 +11,8 @@ from packaging.utils import canonicalize_name
 from tests.deploy.files import ROOT
 
 # The first is of the embedded stack, but small, and commands that look for a running stack import it in a container,
-# too; the others are imported where a setting names a Redis or a broker.
-ALSO_NEEDED = ("psutil", "redis", "nats-py", "aiokafka", "aio-pika")
+# too; the others are imported where a setting names a Redis, a broker or Twilio.
+ALSO_NEEDED = ("psutil", "redis", "nats-py", "aiokafka", "aio-pika", "twilio")
 
 
 def needed(requirements: Iterable[str]) -> set[str]:
