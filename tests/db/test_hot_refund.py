@@ -179,7 +179,7 @@ UNUSUAL = {"refunded_at_the_psp", "disputed", "a_person_is_asked"}
 
 async def test_both_ways_store_and_end_the_same_rows(books: Books) -> None:
     """Of random payments, refunded in full or in part, of fees that return or stay."""
-    chance, ways = random.Random(4), Counter[str]()
+    chance, ways = random.Random(7), Counter[str]()
     for number in range(STATES):
         state = any_state(chance, f"r{number}")
         kept = chance.choice(["returned", "returned", "kept"])

@@ -161,8 +161,9 @@ async def test_a_note_alone_can_be_forgotten_in_the_audit_log(app: Connection, o
     assert (row["actor"], json.loads(row["detail"])) == ("olga", {"kind": "stuck", "note": "forgotten"})
 
 
-OF_A_TIME = ("idempotency_key", "person_email", "outbox_todo")
-"""Keys whose time is over, the addresses of who is forgotten, and the notes of what is still to be published."""
+OF_A_TIME = ("idempotency_key", "person_email", "outbox_todo", "notification_setting")
+"""Keys whose time is over, the addresses of who is forgotten, the notes of what is still to be published, and settings
+that no longer hold, which the audit log keeps."""
 
 
 async def test_the_application_deletes_nothing_anywhere_else(app: Connection, owner: Connection) -> None:
