@@ -71,8 +71,8 @@ STARTS = {"api", "demo", "migrate", "run", "sandbox", "seed", "worker"}
 """Commands that become another program."""
 
 ACTS = {
-    "events register", "events verify", "ledger seal", "listen", "payments nudge", "reconcile report", "status", "sweep",
-    "trigger", "webhooks check",
+    "events register", "events verify", "ledger seal", "listen", "payments nudge", "reconcile report", "status",
+    "sweep", "trigger", "webhooks check",
 }  # fmt: skip
 """Commands without `--by` that are no page of a database; `tests/e2e/test_events.py` has the one that asks a broker,
 `tests/brokers` the one that asks a registry, `tests/e2e/test_listen.py` those of a developer."""

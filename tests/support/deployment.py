@@ -11,6 +11,7 @@ from typing import Any, Self
 import asyncpg
 import httpx2
 from pydantic import SecretStr
+from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio.client import Client, WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
@@ -243,10 +244,15 @@ class Deployment:
     async def shop(self, name: str, *, sellers: tuple[str, ...] = ("anna", "bo", "chen"), **fields: Any) -> Shop:
         """A tenant of its own with an API key and sellers (3 % platform fee unless told otherwise)."""
         secret = f"sk_test_{self.name}_{name}"
-        await self.database.run(lambda c: api_key.create(c, name, "test", secret))
-        for seller in sellers:
-            values = {"seller_account": seller, "name": seller, "fee_percent": 3, "fee_fixed": 0} | fields
-            await self.database.run(lambda c, v=values: merchant.create(c, name, v))  # type: ignore[misc]
+        defaults: dict[str, Any] = {"fee_percent": 3, "fee_fixed": 0}
+
+        async def create(connection: AsyncConnection) -> None:
+            await api_key.create(connection, name, "test", secret)
+            for seller in sellers:
+                values: Any = {"seller_account": seller, "name": seller} | defaults | fields
+                await merchant.create(connection, name, values)
+
+        await self.database.run(create)
         return Shop(self, name, secret)
 
 
