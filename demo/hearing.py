@@ -1,4 +1,5 @@
-"""A part of the demo: a shop's own server hears of a payment and of its refund, by signed webhooks."""
+"""A part of the demo: a shop's own server hears of a payment and of its refund, by signed webhooks, and the buyer by
+mail."""
 
 import base64
 import hashlib
@@ -85,22 +86,33 @@ async def tell_hearing(console: Console, context: Context) -> list[str]:
             await eventually(lambda: _are_there(server, ids), "the shop's server has heard of it")
         finally:
             await context.shop.disable_endpoint(endpoint["id"])
-    told = server.of(*ids)
+    told, mails = server.of(*ids), await eventually(lambda: _mails(context, ids[0], ids[2]), "the buyer has been told")
     for event in told:
         when = f"signed, {event['waited_ms']:.0f} ms after it happened"
         console.print(Text.assemble(f"  --> {event['type']:<22} {event['object_id']}  ", (when, "dim")))
+    console.print(Text(" And the buyer, whose address nobody else gets to see:", "dim"))
+    for mail in mails:
+        console.print(Text.assemble(f"  --> {mail['channel']:<22} {mail['object_id']}  ", (mail["template"], "dim")))
     return _wrong(told, ids)
 
 
 async def _pay_and_refund(context: Context) -> tuple[str, str, str]:
     """The ids of the payment, its order and its refund."""
-    payment = await context.shop.until(await context.pay())
+    buyer = {"id": "buyer_demo", "email": "asha@example.com"}
+    payment = await context.shop.until(await context.pay(buyer=buyer))
     refund = await context.shop.refund(payment["id"])
     return payment["id"], payment["payment_orders"][0]["id"], refund["id"]
 
 
 async def _are_there(server: _Server, ids: tuple[str, ...]) -> bool:
     return len(server.of(*ids)) >= len(_TYPES)
+
+
+async def _mails(context: Context, *object_ids: str) -> list[dict[str, Any]] | None:
+    """One for each of these, once all have been sent."""
+    pages = [await context.shop.get("/v1/notifications", object_id=one, status="SENT") for one in object_ids]
+    found = [mail for page in pages for mail in page["data"]]
+    return found if {mail["object_id"] for mail in found} == {*object_ids} else None
 
 
 def _wrong(told: list[dict[str, Any]], ids: tuple[str, ...]) -> list[str]:

@@ -206,7 +206,8 @@ def _own_settings(home: Path) -> Settings:
         del os.environ[name]
     nightly = f"{datetime.now(UTC) + timedelta(hours=12):%H:%M}"
     never = {"payout_run_at": nightly, "reconcile_at": nightly, "reconcile_every_s": _NEVER_S}
-    return free_settings(home, log_level="WARNING", webhooks_to_loopback=True, **never, **DAY_SETTINGS)
+    here = {"webhooks_to_loopback": True, "mailbox": home / "mailbox"}
+    return free_settings(home, log_level="WARNING", **here, **never, **DAY_SETTINGS)
 
 
 def _kill(stack: EmbeddedStack) -> None:

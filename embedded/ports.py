@@ -2,6 +2,7 @@
 
 import random
 import socket
+from collections import deque
 
 from embedded.errors import StackError
 from embedded.processes import listener_of
@@ -9,6 +10,11 @@ from embedded.processes import listener_of
 # Below the ranges that Linux (32768+) and macOS (49152+) take outgoing connections from, so that none of those can
 # take a port between our look at it and the child's bind.
 _FREE_RANGE = range(20_000, 32_000)
+
+_CHOSEN: deque[socket.socket] = deque()
+_CHOSEN_MAX = 64
+"""Ports that this process chose last, each held as the UDP port of the same number: nobody else here chooses one of
+them before a server listens there, which may take seconds."""
 
 
 def is_free(host: str, port: int) -> bool:
@@ -40,11 +46,25 @@ def local_url(host: str, port: int) -> str:
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A port that nobody uses now."""
+    """A port that nobody uses now, and nobody else has just chosen in this way."""
     for port in random.sample(_FREE_RANGE, 200):
-        if is_free(host, port):
+        if is_free(host, port) and _choose(port):
             return port
     raise StackError("No free TCP port was found between 20000 and 32000.")
+
+
+def _choose(port: int) -> bool:
+    """False if another process has chosen it, or this one."""
+    held = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        held.bind(("127.0.0.1", port))
+    except OSError:
+        held.close()
+        return False
+    _CHOSEN.append(held)
+    if len(_CHOSEN) > _CHOSEN_MAX:
+        _CHOSEN.popleft().close()
+    return True
 
 
 def require_free(host: str, port: int, *, what: str, variable: str) -> None:

@@ -116,6 +116,22 @@ def test_a_pid_that_was_given_to_another_process_is_left_alone() -> None:
         process.kill()
 
 
+def test_nobody_chooses_a_port_that_another_process_has_just_chosen() -> None:
+    chooser = "from embedded.ports import free_port; print(*(free_port() for _ in range(60)), flush=True); input()"
+    with subprocess.Popen(
+        (sys.executable, "-c", chooser),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    ) as other:
+        assert other.stdout is not None
+        theirs = {int(port) for port in other.stdout.readline().split()}
+        assert len(theirs) == 60
+        assert theirs.isdisjoint(free_port() for _ in range(200))
+        other.kill()
+
+
 def test_a_taken_port_names_its_holder_and_the_setting() -> None:
     port = free_port()
     require_free("127.0.0.1", port, what="the API", variable="PAYSAGA_API_PORT")
