@@ -136,6 +136,7 @@ def body_of(shop: Shop, method: str, path: str) -> Any:
         ("POST", "webhook-endpoints"): {"url": f"https://shop.example/{shop.checkout()}"},
         ("PATCH", "{endpoint}"): {"types": ["payment.failed"]},
         ("POST", "replay"): {"since": "2026-01-31T00:00:00Z"},
+        ("POST", "dead-letter-replays"): {"limit": 1},
         ("POST", "discard"): {"reason": "a test of ours"},
         ("PUT", "notification-settings"): {"sender_name": "Anna"},
         ("PUT", "operator"): {"email": "ops@shop.example"},
@@ -143,7 +144,7 @@ def body_of(shop: Shop, method: str, path: str) -> Any:
         ("POST", "encode"): examples.PAYLOADS,
     }
     if path.startswith("/v1/dead-letters"):
-        bodies[("POST", "replay")] = {"limit": 1} if path.endswith("letters/replay") else None
+        bodies[("POST", "replay")] = None
     return bodies.get((method, path.partition("?")[0].rpartition("/")[2]))
 
 
