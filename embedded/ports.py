@@ -1,5 +1,6 @@
 """TCP ports: finding a free one, and saying who holds one that is taken."""
 
+import os
 import random
 import socket
 from collections import deque
@@ -11,10 +12,10 @@ from embedded.processes import listener_of
 # take a port between our look at it and the child's bind.
 _FREE_RANGE = range(20_000, 32_000)
 
-_CHOSEN: deque[socket.socket] = deque()
+_CHOSEN: deque[int] = deque()
 _CHOSEN_MAX = 64
-"""Ports that this process chose last, each held as the UDP port of the same number: nobody else here chooses one of
-them before a server listens there, which may take seconds."""
+"""Ports that this process chose last: descriptors of the UDP ports of the same numbers, which hold them. Nobody else
+here chooses one before a server listens there, which may take seconds."""
 
 
 def is_free(host: str, port: int) -> bool:
@@ -61,9 +62,9 @@ def _choose(port: int) -> bool:
     except OSError:
         held.close()
         return False
-    _CHOSEN.append(held)
+    _CHOSEN.append(held.detach())
     if len(_CHOSEN) > _CHOSEN_MAX:
-        _CHOSEN.popleft().close()
+        os.close(_CHOSEN.popleft())
     return True
 
 
