@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from fastapi import Query, Response
 
 from api.access import AuditReader, tenant_of
-from api.context import RuntimeOf
+from api.context import RuntimeOf, json_answer
 from api.cursor import LIMIT_DEFAULT, Cursor, FileLimit, decode, encode
 from api.fields import Out
 from api.history import Since, Until
@@ -77,4 +77,4 @@ async def list_audit_log(
     rows = await audit_log.page(database, tenant_id, wanted, before=before, limit=size + 1)
     following = encode("audit_log", rows[size - 1].seq) if len(rows) > size else None
     page = AuditLogList(data=[entry_out(row) for row in rows[:size]], next_cursor=following)
-    return Response(page.model_dump_json(), media_type=MEDIA_TYPES["json"])
+    return json_answer(page)

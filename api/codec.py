@@ -18,7 +18,7 @@ from temporalio.api.common.v1 import Payload
 from api import examples
 from api.access import authorize, bearer, note_address, owner_of_key, require_scopes
 from api.browser import person_in_browser, token_of
-from api.context import RuntimeOf, runtime
+from api.context import RuntimeOf, json_answer, runtime
 from api.problems import problems
 from api.routing import Router
 from api.strict import UnsupportedMediaType
@@ -190,7 +190,7 @@ async def _read(request: Request) -> list[Payload]:
 
 def _answer(payloads: list[Payload]) -> Response:
     shapes = [PayloadShape.model_construct(metadata=dict(one.metadata), data=one.data) for one in payloads]
-    return Response(Payloads(payloads=shapes).model_dump_json(), media_type="application/json")
+    return json_answer(Payloads(payloads=shapes))
 
 
 class CodecCors:

@@ -2,10 +2,11 @@
 
 import hashlib
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import rfc8785
-from fastapi import Depends, Header, Request
+from fastapi import Depends, Header, Request, Response
 from pydantic import BaseModel
 
 from api.examples import IDEMPOTENCY_KEY
@@ -117,6 +118,11 @@ HEADERS: dict[str, Any] = {
 def headers(location: str, *, replayed: bool) -> dict[str, str]:
     """The same as they are sent."""
     return {"Location": location} | ({"Idempotent-Replayed": "true"} if replayed else {})
+
+
+def json_answer(shown: BaseModel, status: int = 200, sent: Mapping[str, str] | None = None) -> Response:
+    """The answer that shows this, with the headers `sent`."""
+    return Response(shown.model_dump_json(), status, sent, "application/json")
 
 
 def keyed(request: Request, key: str, body: BaseModel | None) -> KeyedRequest:

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from api import examples
 from api.access import DisputesReader, DisputesWriter, caller
-from api.context import IdempotencyKey, RuntimeOf, headers, keyed
+from api.context import IdempotencyKey, RuntimeOf, headers, json_answer, keyed
 from api.cursor import LIMIT_DEFAULT, Cursor, Limit, decode, encode
 from api.fields import FailureOut, In, Out, failure_out
 from api.problems import READ_PROBLEMS, WRITE_PROBLEMS
@@ -132,7 +132,7 @@ async def list_disputes(
     )
     following = encode("dispute", rows[limit - 1].seq) if len(rows) > limit else None
     shown = DisputeList(data=[dispute_out(row) for row in rows[:limit]], next_cursor=following)
-    return Response(shown.model_dump_json(), media_type="application/json")
+    return json_answer(shown)
 
 
 @router.get("/disputes/{dispute_id}", response_model=DisputeDetail, responses=READ_PROBLEMS, summary="Show a dispute")
@@ -143,7 +143,7 @@ async def show_dispute(dispute_id: DisputeId, who: DisputesReader, runtime: Runt
 
 async def _shown(runtime: Runtime, row: Dispute, status: int = 200, sent: dict[str, str] | None = None) -> Response:
     pieces = await runtime.database.read(lambda c: evidence.of_dispute(c, row.id))
-    return Response(dispute_detail(row, pieces).model_dump_json(), status, sent, "application/json")
+    return json_answer(dispute_detail(row, pieces), status, sent)
 
 
 @router.post(

@@ -9,7 +9,7 @@ from fastapi import Response
 from pydantic import Field
 
 from api.access import PaymentsReader, caller
-from api.context import RuntimeOf
+from api.context import RuntimeOf, json_answer
 from api.dispute import DisputeOut, dispute_out
 from api.fields import Out
 from api.payment.routes import PaymentId
@@ -206,7 +206,7 @@ async def explain_payment(payment_id: PaymentId, who: PaymentsReader, runtime: R
     by = caller(who)
     row, _ = await payments.find(runtime.database, by, payment_id)
     explained = await explanation(runtime.settings, runtime.database, by, row)
-    return Response(explained.model_dump_json(), media_type="application/json")
+    return json_answer(explained)
 
 
 async def explanation(settings: Settings, database: Database, by: Caller, row: Payment) -> ExplainOut:

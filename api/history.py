@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from api import examples
 from api.access import PaymentsReader, caller
-from api.context import RuntimeOf
+from api.context import RuntimeOf, json_answer
 from api.cursor import LIMIT_DEFAULT, Cursor, Limit, decode, encode
 from api.fields import FailureOut, Out
 from api.payment.shapes import PaymentOrderOut
@@ -186,7 +186,7 @@ async def list_transactions(
     """
     position = decode("history", cursor)
     if not is_client_id(user_id):
-        return _json(HistoryList(data=[], next_cursor=None))
+        return json_answer(HistoryList(data=[], next_cursor=None))
     rows = await history.page(
         runtime.reports,
         caller(who),
@@ -197,8 +197,4 @@ async def list_transactions(
         limit=limit + 1,
     )
     following = encode("history", rows[limit - 1].seq) if len(rows) > limit else None
-    return _json(HistoryList(data=[history_out(row) for row in rows[:limit]], next_cursor=following))
-
-
-def _json(page: HistoryList) -> Response:
-    return Response(page.model_dump_json(), media_type="application/json")
+    return json_answer(HistoryList(data=[history_out(row) for row in rows[:limit]], next_cursor=following))

@@ -5,10 +5,10 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import Body, Path, Query, Request, Response
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from api.access import NotificationsReader, NotificationsWriter, caller, tenant_of
-from api.context import IdempotencyKey, RuntimeOf, keyed
+from api.context import IdempotencyKey, RuntimeOf, json_answer, keyed
 from api.cursor import LIMIT_DEFAULT, Cursor, Limit, decode, encode
 from api.fields import In, Out
 from api.problems import READ_PROBLEMS, WRITE_PROBLEMS
@@ -169,10 +169,6 @@ def suppression_out(row: Suppression) -> SuppressionOut:
     return SuppressionOut(**row.model_dump(include=set(SuppressionOut.model_fields)))
 
 
-def _json(model: BaseModel) -> Response:
-    return Response(model.model_dump_json(), media_type="application/json")
-
-
 # --- routes ---
 
 
@@ -193,7 +189,7 @@ async def list_notifications(
         runtime.database, caller(who), status=status, object_id=object_id, before=before, limit=limit + 1
     )
     following = encode("notification", rows[limit - 1].id) if len(rows) > limit else None
-    return _json(NotificationList(data=[notification_out(row) for row in rows[:limit]], next_cursor=following))
+    return json_answer(NotificationList(data=[notification_out(row) for row in rows[:limit]], next_cursor=following))
 
 
 @router.get(
@@ -208,7 +204,7 @@ async def show_notification(
     runtime: RuntimeOf,
 ) -> Response:
     """One event, told to one person over one channel."""
-    return _json(notification_out(await service.find(runtime.database, caller(who), notification_id)))
+    return json_answer(notification_out(await service.find(runtime.database, caller(who), notification_id)))
 
 
 @router.get(
@@ -219,7 +215,7 @@ async def show_notification(
 )
 async def show_notification_settings(who: NotificationsReader, runtime: RuntimeOf) -> Response:
     """By type of event and channel."""
-    return _json(settings_out(await service.settings(runtime.database, tenant_of(who))))
+    return json_answer(settings_out(await service.settings(runtime.database, tenant_of(who))))
 
 
 @router.put(
@@ -235,7 +231,7 @@ async def replace_notification_settings(
 ) -> Response:
     """All of it at once; it holds for what happens from now on. A shop starts with nothing: nobody is told."""
     wanted = None if body.settings is None else [_setting(one) for one in body.settings]
-    return _json(
+    return json_answer(
         settings_out(
             await service.replace_settings(
                 runtime.database, caller(who), tenant_of(who), wanted, sender_name=body.sender_name
@@ -253,7 +249,7 @@ async def replace_notification_settings(
 async def list_notification_contacts(who: NotificationsReader, runtime: RuntimeOf) -> Response:
     """Of sellers, and of the shop itself: whether there is an address, not which."""
     rows = await service.contacts(runtime.database, tenant_of(who))
-    return _json(NotificationContactList(data=[contact_out(row) for row in rows]))
+    return json_answer(NotificationContactList(data=[contact_out(row) for row in rows]))
 
 
 @router.put(
@@ -274,7 +270,7 @@ async def put_notification_contact(
     """All of the contact; it is stored encrypted and never shown. What is left out is gone."""
     new = NewContact(email=body.email, phone=body.phone, locale=body.locale)
     row = await service.set_contact(runtime.database, runtime.keyring, caller(who), tenant_of(who), recipient, new)
-    return _json(contact_out(row))
+    return json_answer(contact_out(row))
 
 
 @router.get("/suppressions", response_model=SuppressionList, responses=READ_PROBLEMS, summary="List the suppressions")
@@ -286,7 +282,7 @@ async def list_suppressions(
     before = decode("suppression", cursor)
     rows = await service.suppressions(runtime.database, caller(who), before=before, limit=limit + 1)
     following = encode("suppression", rows[limit - 1].id) if len(rows) > limit else None
-    return _json(SuppressionList(data=[suppression_out(row) for row in rows[:limit]], next_cursor=following))
+    return json_answer(SuppressionList(data=[suppression_out(row) for row in rows[:limit]], next_cursor=following))
 
 
 @router.post(
@@ -301,4 +297,6 @@ async def lift_suppression(
 ) -> Response:
     """The address is written to again. Who has unsubscribed has to subscribe again with Twilio as well (START)."""
     under = keyed(request, key, None)
-    return _json(suppression_out(await service.lift(runtime.database, caller(who), suppression_id, request=under)))
+    return json_answer(
+        suppression_out(await service.lift(runtime.database, caller(who), suppression_id, request=under))
+    )

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from api import examples
 from api.access import PaymentsReader, RefundsWriter, caller
-from api.context import HEADERS, IdempotencyKey, RuntimeOf, Wait, headers, keyed
+from api.context import HEADERS, IdempotencyKey, RuntimeOf, Wait, headers, json_answer, keyed
 from api.cursor import LIMIT_DEFAULT, Cursor, Limit, decode, encode
 from api.fields import Amount, FailureOut, In, Out, failure_out
 from api.payment.routes import PaymentId
@@ -136,12 +136,8 @@ async def create_refund(
     under = keyed(request, key, body)
     done = await service.create(runtime, caller(who), payment_id, wanted, request=under, wait_s=wait_s)
     made = done.refund
-    return Response(
-        refund_out(made, _names(done.payment)).model_dump_json(),
-        201 if made.ended else 202,
-        headers(f"/v1/refunds/{made.id}", replayed=done.replayed),
-        "application/json",
-    )
+    sent = headers(f"/v1/refunds/{made.id}", replayed=done.replayed)
+    return json_answer(refund_out(made, _names(done.payment)), 201 if made.ended else 202, sent)
 
 
 @router.get("/refunds", response_model=RefundPage, responses=READ_PROBLEMS, summary="List refunds")
@@ -162,7 +158,7 @@ async def search_refunds(
     orders = {row.order_id for row in page if row.order_id}
     names = await runtime.database.read(lambda c: find.order_names(c, orders))
     shown = RefundPage(data=[refund_out(row, names) for row in page], next_cursor=following)
-    return Response(shown.model_dump_json(), media_type="application/json")
+    return json_answer(shown)
 
 
 @router.get("/refunds/{refund_id}", response_model=RefundOut, responses=READ_PROBLEMS, summary="Show a refund")
@@ -175,7 +171,7 @@ async def show_refund(
     funds are the seller's again."""
     found = await service.find(runtime.database, caller(who), refund_id)
     row = await payments.load(runtime.database, found.payment_id)
-    return Response(refund_out(found, _names(row)).model_dump_json(), media_type="application/json")
+    return json_answer(refund_out(found, _names(row)))
 
 
 @router.get(
@@ -189,4 +185,4 @@ async def list_refunds(payment_id: PaymentId, who: PaymentsReader, runtime: Runt
     row, _ = await payments.find(runtime.database, caller(who), payment_id)
     found = await service.of_payment(runtime.database, caller(who), row)
     shown = RefundList(data=[refund_out(one, _names(row)) for one in found])
-    return Response(shown.model_dump_json(), media_type="application/json")
+    return json_answer(shown)

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from api import examples
 from api.access import Reviewer, RiskReader, RiskWriter, caller, tenant_of
-from api.context import HEADERS, IdempotencyKey, RuntimeOf, Wait, keyed
+from api.context import HEADERS, IdempotencyKey, RuntimeOf, Wait, json_answer, keyed
 from api.cursor import LIMIT_DEFAULT, Limit
 from api.fields import In, Out
 from api.payment.routes import WAITING, PaymentId, answer
@@ -100,7 +100,7 @@ def rules_out(row: RuleSetVersion | None) -> RuleSetOut:
 
 
 def _rules(row: RuleSetVersion | None) -> Response:
-    return Response(rules_out(row).model_dump_json(), media_type="application/json")
+    return json_answer(rules_out(row))
 
 
 # --- routes ---
@@ -125,7 +125,7 @@ async def replace_rules(
 async def list_reviews(who: RiskReader, runtime: RuntimeOf, limit: Limit = LIMIT_DEFAULT) -> Response:
     """Those that wait for a person, the oldest first."""
     rows = await runtime.database.read(lambda c: risk.waiting(c, tenant_of(who), limit))
-    return Response(ReviewList(data=[review_out(row) for row in rows]).model_dump_json(), media_type="application/json")
+    return json_answer(ReviewList(data=[review_out(row) for row in rows]))
 
 
 @router.post(

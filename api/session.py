@@ -10,6 +10,7 @@ from pydantic import Field
 
 from api import examples
 from api.access import no_page, note_address, session_of
+from api.context import json_answer
 from api.fields import In, Out
 from api.problems import problems
 from api.routing import Router
@@ -124,7 +125,7 @@ def session_fields(session: Session) -> dict[str, object]:
 def _new(made: LoggedIn) -> Response:
     totp = TotpOut(secret=made.totp.secret, uri=made.totp.uri) if made.totp is not None else None
     fields = session_fields(made.session) | {"token": made.token, "totp": totp, "recovery_codes": made.recovery_codes}
-    return Response(NewSessionOut.model_validate(fields).model_dump_json(), 201, media_type="application/json")
+    return json_answer(NewSessionOut.model_validate(fields), 201)
 
 
 @for_anybody.post(
@@ -154,7 +155,7 @@ async def create_session(
 async def show_session(who: HeldSession) -> Response:
     """The operator of the session, what the role may do, and when the session ends."""
     shown = SessionOut.model_validate(session_fields(who.session))
-    return Response(shown.model_dump_json(), media_type="application/json")
+    return json_answer(shown)
 
 
 @router.delete("/sessions/current", status_code=204, responses=problems(401, 403, 503), summary="Log out")

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import Path, Request, Response
 from pydantic import BaseModel
 
-from api.context import RuntimeOf
+from api.context import RuntimeOf, json_answer
 from api.problems import problems
 from api.routing import Router
 from services import webhook
@@ -35,4 +35,4 @@ async def receive_webhook(
     so that the PSP sends it again."""
     headers = {name.lower(): value for name, value in request.headers.items()}
     await webhook.receive(runtime, psp, await request.body(), headers)
-    return Response(Received().model_dump_json(), media_type="application/json")
+    return json_answer(Received())

@@ -3,10 +3,9 @@
 from typing import Annotated
 
 from fastapi import Body, Path, Query, Request, Response
-from pydantic import BaseModel
 
 from api.access import DeadLettersReader, DeadLettersWriter, caller
-from api.context import HEADERS, IdempotencyKey, RuntimeOf, headers, keyed
+from api.context import HEADERS, IdempotencyKey, RuntimeOf, headers, json_answer, keyed
 from api.cursor import LIMIT_DEFAULT, Cursor, Limit, decode, encode
 from api.dead_letter import examples
 from api.dead_letter.shapes import (
@@ -37,10 +36,6 @@ LetterId = Annotated[str, Path(description="`dl_…`", examples=["dl_01kb8x0000e
 DONE = {"description": "Done", "headers": HEADERS}
 
 
-def _json(model: BaseModel, sent: dict[str, str] | None = None) -> Response:
-    return Response(model.model_dump_json(), 200, sent, "application/json")
-
-
 @router.get("/dead-letters", response_model=DeadLetterList, responses=READ_PROBLEMS, summary="List what was given up")
 async def list_dead_letters(
     who: DeadLettersReader,
@@ -60,7 +55,7 @@ async def list_dead_letters(
     before = decode("dead_letter", cursor)
     rows = await letters.page(runtime.database, caller(who), wanted, before=before, limit=limit + 1)
     following = encode("dead_letter", rows[limit - 1].id) if len(rows) > limit else None
-    return _json(DeadLetterList(data=[letter_out(row) for row in rows[:limit]], next_cursor=following))
+    return json_answer(DeadLetterList(data=[letter_out(row) for row in rows[:limit]], next_cursor=following))
 
 
 @router.get(
@@ -68,7 +63,7 @@ async def list_dead_letters(
 )
 async def count_dead_letters(who: DeadLettersReader, runtime: RuntimeOf) -> Response:
     """By source and error class, with the age of the oldest."""
-    return _json(counts_out(await letters.counts(runtime.database, caller(who))))
+    return json_answer(counts_out(await letters.counts(runtime.database, caller(who))))
 
 
 @router.post(
@@ -96,7 +91,7 @@ async def replay_dead_letters(
         dry_run=body.dry_run,
         request=keyed(request, key, body),
     )
-    return _json(replay_out(done))
+    return json_answer(replay_out(done))
 
 
 @router.get(
@@ -104,7 +99,7 @@ async def replay_dead_letters(
 )
 async def show_dead_letter(letter_id: LetterId, who: DeadLettersReader, runtime: RuntimeOf) -> Response:
     """Its cause, how often it was tried, what it was to bring and what it concerns."""
-    return _json(letter_detail(await letters.show(runtime.database, caller(who), letter_id)))
+    return json_answer(letter_detail(await letters.show(runtime.database, caller(who), letter_id)))
 
 
 @router.post(
@@ -146,4 +141,4 @@ async def discard_dead_letter(
 
 async def _ended(runtime: Runtime, who: DeadLettersReader, done: Ended) -> Response:
     shown = await letters.show(runtime.database, caller(who), done.letter.id)
-    return _json(letter_detail(shown), headers(f"/v1/dead-letters/{done.letter.id}", replayed=done.replayed))
+    return json_answer(letter_detail(shown), sent=headers(f"/v1/dead-letters/{done.letter.id}", replayed=done.replayed))

@@ -6,10 +6,9 @@ from typing import Annotated
 
 from fastapi import Path, Query, Response
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel
 
 from api.access import LedgerReader, caller, tenant_of
-from api.context import RuntimeOf
+from api.context import RuntimeOf, json_answer
 from api.cursor import LIMIT_DEFAULT, Cursor, FileLimit, decode, encode
 from api.fields import Currency
 from api.history import Moment, Since, Until
@@ -100,7 +99,7 @@ async def list_ledger_transactions(
         return await file("ledger.csv", found, postings_csv, POSTING_COLUMNS)
     rows = await read(before, size + 1)
     following = encode("ledger", rows[size - 1].seq) if len(rows) > size else None
-    return _json(LedgerList(data=[ledger_out(row) for row in rows[:size]], next_cursor=following))
+    return json_answer(LedgerList(data=[ledger_out(row) for row in rows[:size]], next_cursor=following))
 
 
 @router.get(
@@ -136,7 +135,7 @@ async def list_accounts(
     rows = await read(size + 1)
     totals = await in_snapshot(runtime.reports, lambda c: statement.totals(c, tenant_id, at)) if after is None else None
     last = rows[size - 1] if len(rows) > size else None
-    return _json(
+    return json_answer(
         TrialBalanceOut(
             at=at,
             data=[account_out(row) for row in rows[:size]],
@@ -148,10 +147,6 @@ async def list_accounts(
 
 async def _once(rows: Sequence[AccountBalance]) -> AsyncIterator[Sequence[AccountBalance]]:
     yield rows
-
-
-def _json(model: BaseModel) -> Response:
-    return Response(model.model_dump_json(), media_type=MEDIA_TYPES["json"])
 
 
 @router.get(
@@ -171,7 +166,7 @@ async def show_account(
 ) -> Response:
     """In each of its currencies, now or at a past moment."""
     rows = await ledger.balances(runtime.reports, caller(who), account, at)
-    return _json(AccountOut(account=account, kind=rows[0].kind, at=at, balances=[side_out(row) for row in rows]))
+    return json_answer(AccountOut(account=account, kind=rows[0].kind, at=at, balances=[side_out(row) for row in rows]))
 
 
 @router.get(

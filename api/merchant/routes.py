@@ -3,10 +3,9 @@
 from typing import Annotated
 
 from fastapi import Body, Path, Response
-from pydantic import BaseModel
 
 from api.access import LedgerReader, MerchantsReader, MerchantsWriter, caller
-from api.context import RuntimeOf
+from api.context import RuntimeOf, json_answer
 from api.cursor import LIMIT_DEFAULT, Cursor, Limit, decode, encode
 from api.examples import MERCHANT, MERCHANT_CHANGE
 from api.merchant.shapes import (
@@ -32,10 +31,6 @@ SellerAccount = Annotated[
 ]
 
 
-def _json(model: BaseModel, status: int = 200) -> Response:
-    return Response(model.model_dump_json(), status, media_type="application/json")
-
-
 @router.post(
     "/merchants", response_model=MerchantOut, status_code=201, responses=WRITE_PROBLEMS, summary="Add a seller"
 )
@@ -43,7 +38,7 @@ async def create_merchant(
     body: Annotated[MerchantIn, Body(openapi_examples=MERCHANT)], who: MerchantsWriter, runtime: RuntimeOf
 ) -> Response:
     """Before its first order. A second one of the same name is 409 `merchant_exists`."""
-    return _json(merchant_out(await merchants.create(runtime.database, caller(who), body.new)), 201)
+    return json_answer(merchant_out(await merchants.create(runtime.database, caller(who), body.new)), 201)
 
 
 @router.patch(
@@ -63,13 +58,13 @@ async def change_merchant(
     is for ever, and refunds are then made from what is left in the wallet alone. New fees replace the old ones, both
     parts, and hold for new orders; the other terms hold from now on."""
     changed = await merchants.change(runtime.database, caller(who), seller_account, body.terms)
-    return _json(merchant_out(changed.after))
+    return json_answer(merchant_out(changed.after))
 
 
 @router.get("/merchants/{seller_account}", response_model=MerchantOut, responses=READ_PROBLEMS, summary="Show a seller")
 async def show_merchant(seller_account: SellerAccount, who: MerchantsReader, runtime: RuntimeOf) -> Response:
     """The seller's state and terms, by your own id of it or ours."""
-    return _json(merchant_out(await merchants.find(runtime.database, caller(who), seller_account)))
+    return json_answer(merchant_out(await merchants.find(runtime.database, caller(who), seller_account)))
 
 
 @router.get("/merchants", response_model=MerchantList, responses=READ_PROBLEMS, summary="List the sellers")
@@ -83,7 +78,7 @@ async def list_merchants(
     after = decode("merchant", cursor)
     rows = await merchants.page(runtime.database, caller(who), after=after, limit=limit + 1)
     following = encode("merchant", rows[limit - 1].id) if len(rows) > limit else None
-    return _json(MerchantList(data=[merchant_out(row) for row in rows[:limit]], next_cursor=following))
+    return json_answer(MerchantList(data=[merchant_out(row) for row in rows[:limit]], next_cursor=following))
 
 
 @router.get(
@@ -97,4 +92,4 @@ async def show_wallet(seller_account: SellerAccount, who: LedgerReader, runtime:
     zone = runtime.settings.business_zone
     balances = await runtime.database.read(lambda c: wallet.of_seller(c, tenant_id, seller))
     days = await runtime.database.read(lambda c: release.pending_by_day(c, tenant_id, seller, zone))
-    return _json(wallet_out(seller, balances, days))
+    return json_answer(wallet_out(seller, balances, days))

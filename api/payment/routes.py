@@ -16,6 +16,7 @@ from api.context import (
     Wait,
     headers,
     idempotency_key,
+    json_answer,
     keyed,
 )
 from api.cursor import LIMIT_DEFAULT, Cursor, Limit, decode, encode
@@ -127,7 +128,7 @@ def answer(runtime: Runtime, done: Answer, shown: Out | None = None, *, created:
     waiting = row.status not in TERMINAL and row.status is not Status.NOT_STARTED
     status = 202 if waiting else 201 if created else 200
     sent = headers(f"/v1/payments/{row.id}", replayed=done.replayed)
-    return Response(shown.model_dump_json(), status, sent, "application/json")
+    return json_answer(shown, status, sent)
 
 
 @router.get("", response_model=PaymentList, responses=READ_PROBLEMS, summary="List payments")
@@ -149,7 +150,7 @@ async def list_payments(
     )
     following = encode("payment", rows[limit - 1].id) if len(rows) > limit else None
     shown = PaymentList(data=[payment_out(row, runtime.keyring) for row in rows[:limit]], next_cursor=following)
-    return Response(shown.model_dump_json(), media_type="application/json")
+    return json_answer(shown)
 
 
 @router.get(
@@ -167,7 +168,7 @@ async def show_payment(payment_id: PaymentId, who: PaymentReader, runtime: Runti
         shown: Out = page_payment_out(row, ring)
     else:
         shown = payment_out(row, ring) if order_id is None else order_out(row, row.order(order_id), ring)
-    return Response(shown.model_dump_json(), media_type="application/json")
+    return json_answer(shown)
 
 
 async def key_of_confirm(who: PaymentConfirmer, key: KeyHeader = None, alias: KeyAlias = None) -> str | None:

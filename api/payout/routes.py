@@ -3,11 +3,10 @@
 from typing import Annotated, Any
 
 from fastapi import Body, Path, Query, Request, Response
-from pydantic import BaseModel
 
 from api import examples
 from api.access import MerchantsReader, MerchantsWriter, PayoutsReader, PayoutsWriter, caller
-from api.context import HEADERS, IdempotencyKey, NoWait, RuntimeOf, headers, keyed
+from api.context import HEADERS, IdempotencyKey, NoWait, RuntimeOf, headers, json_answer, keyed
 from api.cursor import LIMIT_DEFAULT, Cursor, FileLimit, decode, encode
 from api.fields import ClientId, DayIn
 from api.merchant.routes import SellerAccount
@@ -89,7 +88,7 @@ async def create_payout(
 
 
 async def _answer(runtime: Runtime, row: Payout, status: int, *, replayed: bool = False) -> Response:
-    return _json(await _detail(runtime, row), status, headers(f"/v1/payouts/{row.id}", replayed=replayed))
+    return json_answer(await _detail(runtime, row), status, headers(f"/v1/payouts/{row.id}", replayed=replayed))
 
 
 async def _detail(runtime: Runtime, row: Payout) -> PayoutDetail:
@@ -97,10 +96,6 @@ async def _detail(runtime: Runtime, row: Payout) -> PayoutDetail:
     trace_id = await runtime.database.read(lambda c: trace.latest(c, row.psp, row.reference))
     unanswered = await runtime.database.read(lambda c: payout.unanswered(c, row))
     return payout_detail(row, steps, trace_id, unanswered)
-
-
-def _json(model: BaseModel, status: int = 200, sent: dict[str, str] | None = None) -> Response:
-    return Response(model.model_dump_json(), status, sent, "application/json")
 
 
 # --- the schedule ---
@@ -132,7 +127,7 @@ async def show_payout_schedule(seller_account: SellerAccount, who: MerchantsRead
 
 def _scheduled(runtime: Runtime, row: Merchant) -> Response:
     zone, run_at = runtime.settings.business_zone, runtime.settings.payout_run_at
-    return _json(schedule_out(row, payouts.next_payout_on(row, zone=zone, run_at=run_at)))
+    return json_answer(schedule_out(row, payouts.next_payout_on(row, zone=zone, run_at=run_at)))
 
 
 # --- reading ---
@@ -174,7 +169,7 @@ async def list_payouts(
         return await file("payouts.csv", found, payout_csv, PAYOUT_COLUMNS)
     rows = await read(before, size + 1)
     following = encode("payout", rows[size - 1].seq) if len(rows) > size else None
-    return _json(PayoutList(data=[payout_out(row) for row in rows[:size]], next_cursor=following))
+    return json_answer(PayoutList(data=[payout_out(row) for row in rows[:size]], next_cursor=following))
 
 
 @router.get(ONE, response_model=PayoutDetail, responses=READ_PROBLEMS, summary="Show a payout")
@@ -182,7 +177,7 @@ async def show_payout(payout_id: PayoutId, who: PayoutsReader, runtime: RuntimeO
     """Its status and history. A bank may return what was PAID, days later: then it is RETURNED, and the money in the
     wallet again."""
     row = await payouts.find(runtime.database, caller(who), payout_id)
-    return _json(await _detail(runtime, row))
+    return json_answer(await _detail(runtime, row))
 
 
 @router.get(
@@ -212,7 +207,7 @@ async def list_payout_items(
         return await file(f"payout-{row.id}.csv", found, item_csv, ITEM_COLUMNS)
     items = await read(after, size + 1)
     following = encode("payout_item", items[size - 1].posting_seq) if len(items) > size else None
-    return _json(PayoutItemList(data=[payout_item(item) for item in items[:size]], next_cursor=following))
+    return json_answer(PayoutItemList(data=[payout_item(item) for item in items[:size]], next_cursor=following))
 
 
 # --- cancelling ---

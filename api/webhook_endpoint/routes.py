@@ -3,10 +3,9 @@
 from typing import Annotated
 
 from fastapi import Body, Path, Query, Request, Response
-from pydantic import BaseModel
 
 from api.access import WebhooksReader, WebhooksWriter, caller, tenant_of
-from api.context import HEADERS, IdempotencyKey, RuntimeOf, headers, keyed
+from api.context import HEADERS, IdempotencyKey, RuntimeOf, headers, json_answer, keyed
 from api.cursor import LIMIT_DEFAULT, Cursor, Limit, decode, encode
 from api.problems import READ_PROBLEMS, WRITE_PROBLEMS
 from api.routing import Router
@@ -40,10 +39,6 @@ DeliveryId = Annotated[str, Path(description="`whd_…`", examples=["whd_01kb8x0
 SENT = {"description": "It is sent now", "headers": HEADERS}
 
 
-def _json(model: BaseModel, status: int = 200, sent: dict[str, str] | None = None) -> Response:
-    return Response(model.model_dump_json(), status, sent, "application/json")
-
-
 def _policy(runtime: Runtime) -> Policy:
     return Policy(runtime.keyring, runtime.settings.webhooks_to_loopback)
 
@@ -65,7 +60,7 @@ async def create_webhook_endpoint(
     endpoint of the same URL is 409 `endpoint_exists`."""
     tenant_id = tenant_of(who)
     made = await endpoints.create(runtime.database, _policy(runtime), caller(who), tenant_id, body.url, body.types)
-    return _json(endpoint_with_secret(made.endpoint, made.secret), 201)
+    return json_answer(endpoint_with_secret(made.endpoint, made.secret), 201)
 
 
 @router.get(
@@ -74,7 +69,7 @@ async def create_webhook_endpoint(
 async def list_webhook_endpoints(who: WebhooksReader, runtime: RuntimeOf) -> Response:
     """All of them, in the order in which they were added."""
     rows = await endpoints.every(runtime.database, caller(who))
-    return _json(WebhookEndpointList(data=[endpoint_out(row) for row in rows]))
+    return json_answer(WebhookEndpointList(data=[endpoint_out(row) for row in rows]))
 
 
 @router.get(
@@ -85,7 +80,7 @@ async def list_webhook_endpoints(who: WebhooksReader, runtime: RuntimeOf) -> Res
 )
 async def show_webhook_endpoint(endpoint_id: EndpointId, who: WebhooksReader, runtime: RuntimeOf) -> Response:
     """Where its events go, and how that has gone lately."""
-    return _json(endpoint_out(await endpoints.find(runtime.database, caller(who), endpoint_id)))
+    return json_answer(endpoint_out(await endpoints.find(runtime.database, caller(who), endpoint_id)))
 
 
 @router.patch(
@@ -106,7 +101,7 @@ async def change_webhook_endpoint(
     row = await endpoints.change(
         runtime.database, _policy(runtime), caller(who), endpoint_id, url=body.url, types=body.types, status=status
     )
-    return _json(endpoint_out(row))
+    return json_answer(endpoint_out(row))
 
 
 @router.post(
@@ -122,7 +117,7 @@ async def rotate_webhook_secret(
     once."""
     under = keyed(request, key, None)
     done = await endpoints.rotate(runtime.database, _policy(runtime), caller(who), endpoint_id, request=under)
-    return _json(endpoint_with_secret(done.endpoint, done.secret))
+    return json_answer(endpoint_with_secret(done.endpoint, done.secret))
 
 
 @router.post(
@@ -139,7 +134,7 @@ async def send_test_webhook(
     what came of it."""
     done = await endpoints.send_test(runtime.database, caller(who), endpoint_id, request=keyed(request, key, None))
     sent = headers(f"/v1/webhook-deliveries/{done.row.id}", replayed=done.replayed)
-    return _json(delivery_out(done.row), 202, sent)
+    return json_answer(delivery_out(done.row), 202, sent)
 
 
 @router.post(
@@ -158,7 +153,7 @@ async def replay_webhooks(
     """All that has happened since a moment and has not reached the endpoint: given up, skipped while it was disabled,
     or from before it was there. Nothing that was delivered is sent again."""
     count = await endpoints.replay(runtime.database, caller(who), endpoint_id, body.since)
-    return _json(WebhookReplayOut(endpoint_id=endpoint_id, deliveries=count), 202)
+    return json_answer(WebhookReplayOut(endpoint_id=endpoint_id, deliveries=count), 202)
 
 
 @router.get(
@@ -181,7 +176,7 @@ async def list_webhook_deliveries(
         runtime.database, caller(who), endpoint_id, status=status, before=before, limit=limit + 1
     )
     following = encode("webhook_delivery", rows[limit - 1].id) if len(rows) > limit else None
-    return _json(WebhookDeliveryList(data=[delivery_out(row) for row in rows[:limit]], next_cursor=following))
+    return json_answer(WebhookDeliveryList(data=[delivery_out(row) for row in rows[:limit]], next_cursor=following))
 
 
 @router.get(
@@ -192,7 +187,7 @@ async def list_webhook_deliveries(
 )
 async def show_webhook_delivery(delivery_id: DeliveryId, who: WebhooksReader, runtime: RuntimeOf) -> Response:
     """Each attempt with what the receiver answered, or why there was no answer."""
-    return _json(delivery_detail(await endpoints.show_delivery(runtime.database, caller(who), delivery_id)))
+    return json_answer(delivery_detail(await endpoints.show_delivery(runtime.database, caller(who), delivery_id)))
 
 
 @router.post(
@@ -209,4 +204,4 @@ async def resend_webhook(
     again."""
     done = await endpoints.resend(runtime.database, caller(who), delivery_id, request=keyed(request, key, None))
     sent = headers(f"/v1/webhook-deliveries/{done.row.id}", replayed=done.replayed)
-    return _json(delivery_out(done.row), 202, sent)
+    return json_answer(delivery_out(done.row), 202, sent)
