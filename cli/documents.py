@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 Json = dict[str, object]
 
 
-def _of(tenant_id: str | None, shape: BaseModel, **more: object) -> Json:
+def of_tenant(tenant_id: str | None, shape: BaseModel, **more: object) -> Json:
+    """A shape with the tenant beside it."""
     return {"tenant_id": tenant_id, **shape.model_dump(mode="json", by_alias=True), **more}
 
 
@@ -61,7 +62,7 @@ async def written(path: Path, lines: int) -> Json:
 async def payment(row: "Payment", **more: object) -> Json:
     from api.payment.shapes import payment_out
 
-    return _of(row.tenant_id, payment_out(row, _ring((row,))), **more)
+    return of_tenant(row.tenant_id, payment_out(row, _ring((row,))), **more)
 
 
 async def payments(rows: "Sequence[Payment]", next_cursor: str | None) -> Json:
@@ -69,7 +70,7 @@ async def payments(rows: "Sequence[Payment]", next_cursor: str | None) -> Json:
     from api.payment.shapes import payment_out
 
     ring = _ring(rows)
-    return _list([_of(row.tenant_id, payment_out(row, ring)) for row in rows], next_cursor=next_cursor)
+    return _list([of_tenant(row.tenant_id, payment_out(row, ring)) for row in rows], next_cursor=next_cursor)
 
 
 def _ring(rows: "Sequence[Payment]") -> "Keyring | None":
@@ -97,7 +98,7 @@ async def refund(database: Database, row: "Refund", **more: object) -> Json:
     from services.payment import load
 
     owner = await load(database, row.payment_id)
-    return _of(row.tenant_id, refund_out(row, {o.id: o.payment_order_id for o in owner.orders}), **more)
+    return of_tenant(row.tenant_id, refund_out(row, {o.id: o.payment_order_id for o in owner.orders}), **more)
 
 
 async def refunds(database: Database, rows: "Sequence[Refund]", next_cursor: str | None) -> Json:
@@ -109,7 +110,7 @@ async def dispute(database: Database, row: "Dispute", **more: object) -> Json:
     from api.dispute import dispute_detail
     from db.dispute import evidence
 
-    return _of(
+    return of_tenant(
         row.tenant_id, dispute_detail(row, await database.read(lambda c: evidence.of_dispute(c, row.id))), **more
     )
 
@@ -117,7 +118,7 @@ async def dispute(database: Database, row: "Dispute", **more: object) -> Json:
 async def disputes(rows: "Sequence[Dispute]") -> Json:
     from api.dispute import dispute_out
 
-    return _list(_of(row.tenant_id, dispute_out(row)) for row in rows)
+    return _list(of_tenant(row.tenant_id, dispute_out(row)) for row in rows)
 
 
 # --- what waits for a person ---
@@ -126,13 +127,13 @@ async def disputes(rows: "Sequence[Dispute]") -> Json:
 async def reviews(rows: "Sequence[OpenReview]") -> Json:
     from api.risk import review_out
 
-    return _list(_of(row.tenant_id, review_out(row)) for row in rows)
+    return _list(of_tenant(row.tenant_id, review_out(row)) for row in rows)
 
 
 async def rules(tenant_id: str, row: "RuleSetVersion | None") -> Json:
     from api.risk import rules_out
 
-    return _of(tenant_id, rules_out(row))
+    return of_tenant(tenant_id, rules_out(row))
 
 
 async def task(row: "Task") -> Json:
@@ -164,7 +165,7 @@ async def endpoints_set_up(done: "Sequence[SetUp]") -> Json:
 async def merchant(row: "Merchant", **more: object) -> Json:
     from api.merchant.shapes import merchant_out
 
-    return _of(row.tenant_id, merchant_out(row), **more)
+    return of_tenant(row.tenant_id, merchant_out(row), **more)
 
 
 async def merchant_with_wallet(settings: "Settings", database: Database, row: "Merchant") -> Json:
@@ -187,7 +188,7 @@ async def schedule(settings: "Settings", row: "Merchant") -> Json:
     from services.payout import next_payout_on
 
     following = next_payout_on(row, zone=settings.business_zone, run_at=settings.payout_run_at)
-    return _of(row.tenant_id, schedule_out(row, following))
+    return of_tenant(row.tenant_id, schedule_out(row, following))
 
 
 async def payout(database: Database, row: "Payout", **more: object) -> Json:
@@ -198,7 +199,7 @@ async def payout(database: Database, row: "Payout", **more: object) -> Json:
     steps = await database.read(lambda c: rows.transitions(c, row.id))
     trace_id = await database.read(lambda c: trace.latest(c, row.psp, row.reference))
     call = await database.read(lambda c: rows.unanswered(c, row))
-    return _of(row.tenant_id, payout_detail(row, steps, trace_id, call), **more)
+    return of_tenant(row.tenant_id, payout_detail(row, steps, trace_id, call), **more)
 
 
 async def payout_with_tasks(database: Database, row: "Payout", waiting: "Sequence[Task]") -> Json:
@@ -208,14 +209,14 @@ async def payout_with_tasks(database: Database, row: "Payout", waiting: "Sequenc
 async def payouts(rows: "Sequence[Payout]") -> Json:
     from api.payout.shapes import payout_out
 
-    return _list(_of(row.tenant_id, payout_out(row)) for row in rows)
+    return _list(of_tenant(row.tenant_id, payout_out(row)) for row in rows)
 
 
 async def payout_items(row: "Payout", found: "AsyncIterator[Sequence[PayoutItem]]") -> Json:
     """All of them."""
     from api.payout.shapes import payout_item
 
-    return _list([_of(row.tenant_id, payout_item(item)) async for page in found for item in page])
+    return _list([of_tenant(row.tenant_id, payout_item(item)) async for page in found for item in page])
 
 
 async def payout_run(row: "PayoutRun", **more: object) -> Json:
@@ -256,7 +257,7 @@ async def discrepancies(rows: "Sequence[Discrepancy]") -> Json:
     from api.discrepancy import discrepancy_out
 
     now = datetime.now(UTC)
-    return _list(_of(row.tenant_id, discrepancy_out(row, now)) for row in rows)
+    return _list(of_tenant(row.tenant_id, discrepancy_out(row, now)) for row in rows)
 
 
 async def discrepancy(database: Database, row: "Discrepancy") -> Json:
@@ -264,7 +265,7 @@ async def discrepancy(database: Database, row: "Discrepancy") -> Json:
     from db.reconciliation.report import history
 
     seen = await database.read(lambda c: history(c, row.id))
-    return _of(row.tenant_id, discrepancy_detail(row, seen, datetime.now(UTC)))
+    return of_tenant(row.tenant_id, discrepancy_detail(row, seen, datetime.now(UTC)))
 
 
 async def report(page: Path | None, log: Path | None, link: str | None) -> Json:
@@ -279,7 +280,7 @@ async def balances(rows: "Sequence[AccountBalance]", at: datetime | None) -> Jso
     """Of each tenant by itself."""
     from api.ledger.shapes import account_out
 
-    return _list((_of(row.tenant_id, account_out(row)) for row in rows), at=at)
+    return _list((of_tenant(row.tenant_id, account_out(row)) for row in rows), at=at)
 
 
 async def trial_balance(rows: "Sequence[AccountBalance]", at: datetime | None) -> Json:
@@ -301,7 +302,7 @@ async def transactions(found: "AsyncIterator[Sequence[BookedTransaction]]") -> J
     """All that were asked for."""
     from api.ledger.shapes import ledger_out
 
-    return _list([_of(row.tenant_id, ledger_out(row)) async for page in found for row in page])
+    return _list([of_tenant(row.tenant_id, ledger_out(row)) async for page in found for row in page])
 
 
 async def statements(database: Database, periods: "Sequence[Period]") -> Json:
@@ -328,7 +329,7 @@ async def _statement(database: Database, period: "Period") -> Json:
         totals=statement_turnover(closing.turnover, period.currency),
         closing=statement_balances(closing.balance, period.currency),
     )
-    return _of(period.tenant_id, shape)
+    return of_tenant(period.tenant_id, shape)
 
 
 async def sealed(done: "Sealed") -> Json:

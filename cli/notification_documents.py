@@ -3,24 +3,18 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel
+from cli.documents import Json, of_tenant
 
 if TYPE_CHECKING:
     from db.notification.setting import Contact
     from domain.notification import Notification, Suppression
     from services.notification import Told
 
-Json = dict[str, object]
-
-
-def _of(tenant_id: str, shape: BaseModel) -> Json:
-    return {"tenant_id": tenant_id, **shape.model_dump(mode="json")}
-
 
 async def notification(row: "Notification") -> Json:
     from api.notification import notification_out
 
-    return _of(row.tenant_id, notification_out(row))
+    return of_tenant(row.tenant_id, notification_out(row))
 
 
 async def notifications(rows: "Sequence[Notification]") -> Json:
@@ -30,7 +24,7 @@ async def notifications(rows: "Sequence[Notification]") -> Json:
 async def settings(told: "Told") -> Json:
     from api.notification import settings_out
 
-    return _of(told.tenant_id, settings_out(told))
+    return of_tenant(told.tenant_id, settings_out(told))
 
 
 async def settings_and_contacts(told: "Told", found: "Sequence[Contact]") -> Json:
@@ -40,13 +34,13 @@ async def settings_and_contacts(told: "Told", found: "Sequence[Contact]") -> Jso
 async def contact(row: "Contact") -> Json:
     from api.notification import contact_out
 
-    return _of(row.tenant_id, contact_out(row))
+    return of_tenant(row.tenant_id, contact_out(row))
 
 
 async def suppression(row: "Suppression") -> Json:
     from api.notification import suppression_out
 
-    return _of(row.tenant_id, suppression_out(row))
+    return of_tenant(row.tenant_id, suppression_out(row))
 
 
 async def suppressions(rows: "Sequence[Suppression]") -> Json:
