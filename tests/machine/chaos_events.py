@@ -20,7 +20,6 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import httpx2
 
@@ -30,6 +29,7 @@ from embedded.stack import SERVERS, EmbeddedStack, free_settings
 from services.command import Caller
 from services.event import replay
 from tests.machine.chaos_brokers import BROKERS, Server, kill_child
+from tests.support.broker import out_of_order
 from tests.support.deployment import Deployment, Process, make_template
 from tests.support.eventually import eventually
 from tests.support.shop import Shop
@@ -274,24 +274,9 @@ class Chaos:
             for step in ("payment.created", "payment.succeeded"):
                 if (payment_id, step) not in told:
                     problems.append(f"{payment_id}: nothing tells of {step}")
-        problems += _out_of_order(found)
+        problems += [f"out of order: {event['id']} {event['type']}" for event in out_of_order(found)]
         await self.paysaga.database.close()  # its connections may have died with the server; it makes new ones
         problems += [str(violation) for violation in await audit_database(self.paysaga.database)]
-
-
-def _out_of_order(found: list[dict[str, Any]]) -> list[str]:
-    """Events that came behind a newer one of their object, but for repetitions."""
-    last: dict[str, str] = {}
-    seen: set[str] = set()
-    problems = []
-    for event in found:
-        if event["id"] in seen:
-            continue
-        seen.add(event["id"])
-        if event["sequence"] <= last.get(event["subject"], ""):
-            problems.append(f"out of order: {event['id']} {event['type']}")
-        last[event["subject"]] = event["sequence"]
-    return problems
 
 
 async def measure(folder: Path, report: Report) -> None:

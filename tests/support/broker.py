@@ -65,14 +65,26 @@ async def forget(url: str, event_id: str) -> None:
 
 def held_to_their_order(found: list[dict[str, Any]]) -> dict[str, list[str]]:
     """Types by object; of an object, numbers rise, but for a repetition with an equal id."""
+    assert out_of_order(found) == []
     types: dict[str, list[str]] = defaultdict(list)
-    numbers: dict[str, str] = {}
-    seen: set[str] = set()
-    for event in found:
-        if event["id"] in seen:
-            continue
-        seen.add(event["id"])
-        assert event["sequence"] > numbers.get(event["subject"], ""), event
-        numbers[event["subject"]] = event["sequence"]
+    for event in _without_repetitions(found):
         types[event["subject"]].append(event["type"].removeprefix(PREFIX))
     return types
+
+
+def out_of_order(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Events that came behind a newer one of their object, but for repetitions with an equal id."""
+    last: dict[str, str] = {}
+    behind = []
+    for event in _without_repetitions(found):
+        if event["sequence"] <= last.get(event["subject"], ""):
+            behind.append(event)
+        last[event["subject"]] = event["sequence"]
+    return behind
+
+
+def _without_repetitions(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    first: dict[str, dict[str, Any]] = {}
+    for event in found:
+        first.setdefault(event["id"], event)
+    return list(first.values())
