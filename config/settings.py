@@ -140,6 +140,9 @@ class Settings(NotificationSettings, RetentionSettings):
     worker_strict_sandbox: bool = Field(
         default=False, description="run workflows in Temporal's sandbox, which finds what is not deterministic; slower"
     )
+    worker_schedules: bool = Field(
+        default=True, description="a worker that starts brings the schedules to what its settings say"
+    )
     worker_metrics_port: int | None = Field(default=None, description="the worker's /metrics; the API serves its own")
     temporal_metrics_port: int | None = Field(
         default=None, description="metrics of Temporal's SDK; one port per process, of several of the API from it on"

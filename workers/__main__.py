@@ -30,7 +30,8 @@ async def main(settings: Settings) -> None:
     await check_tls(settings)
     async with open_runtime(settings, application="paysaga-worker") as runtime:
         await register_search_attributes(runtime.temporal)
-        await ensure_schedules(runtime.temporal, settings)
+        if settings.worker_schedules:
+            await ensure_schedules(runtime.temporal, settings)
         if settings.worker_metrics_port is not None:
             prometheus_client.start_http_server(settings.worker_metrics_port)
         durable = (psp_worker(runtime, psp) for psp in runtime.psps)

@@ -1,5 +1,6 @@
-"""The schedules, brought to what the settings say whenever a worker starts."""
+"""The schedules, brought to what the settings say whenever a worker starts that keeps them."""
 
+import asyncio
 import logging
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -170,8 +171,7 @@ def _warn(settings: Settings) -> None:
 async def ensure_schedules(client: Client, settings: Settings) -> None:
     """Create the schedules, or bring them to what the settings say; an operator's pause and note are kept."""
     _warn(settings)
-    for job in jobs(settings):
-        await _ensure(client, settings.temporal_task_queue, job)
+    await asyncio.gather(*(_ensure(client, settings.temporal_task_queue, job) for job in jobs(settings)))
 
 
 async def _ensure(client: Client, task_queue: str, job: Job) -> None:
