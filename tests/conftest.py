@@ -8,6 +8,7 @@ import tempfile
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -112,12 +113,15 @@ async def shared_servers(
         await replay_all(await connect(stack.settings, keyring_of(stack.settings)))
 
 
-_FIRST = (
-    "demo", "workflow", "audit/test_audit_command", "bench", "api/test_api_fuzz", "e2e/test_payout_run",
-    "e2e/test_payout_unknown", "stack", "e2e", "readme", "machine", "deploy", "audit", "api", "reconciliation",
-)  # fmt: skip
-"""What takes long, first what takes longest in one piece: begun last, one of these would be all that runs at the end.
-What needs no servers fills the gaps then."""
+_LONGEST = ("demo", "bench", "workflow", "api/test_api_fuzz", "e2e/test_payout_run", "audit/test_pages")
+"""Begun last, one of these would be all that runs at the end."""
+
+_WAITING, _BUSY = (
+    ("e2e", "stack", "embedded"),
+    ("api", "audit", "reconciliation", "commands", "readme", "machine", "deploy"),
+)
+"""Tests that wait for what others do, and tests that keep a processor busy, of which there are twice as many: begun in
+turn, neither are alone. What needs no servers fills the gaps at the end."""
 
 
 def pytest_collection_finish() -> None:
@@ -125,11 +129,16 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    def position(item: pytest.Item) -> int:
-        path = item.path.relative_to(Path(__file__).parent).as_posix()
-        return next((n for n, start in enumerate(_FIRST) if path.startswith(start)), len(_FIRST))
-
-    items.sort(key=position)
+    files: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        files.setdefault(item.path.relative_to(Path(__file__).parent).as_posix(), []).append(item)
+    longest = [name for start in _LONGEST for name in files if name.startswith(start)]
+    others = [name for name in files if name not in longest]
+    waiting = [name for name in others if name.startswith(_WAITING)]
+    busy = [name for name in others if name.startswith(_BUSY)]
+    in_turn = chain(*zip_longest(waiting, busy[::2], busy[1::2]))
+    order = dict.fromkeys([*longest, *filter(None, in_turn), *others])
+    items[:] = [item for name in order for item in files[name]]
 
 
 PATIENT = {"poll_max_s": 600.0}

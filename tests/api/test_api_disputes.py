@@ -32,11 +32,7 @@ async def shown(shop: Shop, dispute_id: str) -> dict[str, Any]:
 
 
 async def until(shop: Shop, dispute_id: str, status: str) -> dict[str, Any]:
-    async def probe() -> dict[str, Any] | None:
-        dispute = await shown(shop, dispute_id)
-        return dispute if dispute["status"] == status else None
-
-    return await eventually(probe, what=f"{dispute_id} {status}")
+    return await shop.shown_once("dispute", dispute_id, (status,), f"/v1/disputes/{dispute_id}")
 
 
 async def taken(shop: Shop, dispute_id: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from db.audit.audit import Finding, ask_each
+from db.audit.audit import INVARIANTS, Finding, ask_each
 from db.core.database import Database
 from embedded.stack import EmbeddedStack
 
@@ -33,14 +33,15 @@ class Spoilt:
     engine: AsyncEngine
     names: dict[str, str]
 
-    async def audit(self, damage: str) -> list[Finding]:
-        """What an audit finds after the damage, which `Copy.damage` describes."""
+    async def audit(self, damage: str, code: str) -> list[Finding]:
+        """What the invariant finds after the damage, which `Copy.damage` describes."""
+        asked = [invariant for invariant in INVARIANTS if invariant.code == code]
         statements = re.sub(r":'(\w+)'", lambda found: f"'{self.names[found[1]]}'", damage)
         async with self.engine.connect() as connection:
             await connection.exec_driver_sql("SET LOCAL session_replication_role = replica")
             raw = (await connection.get_raw_connection()).driver_connection
             assert raw is not None
             await raw.execute(statements)  # several at once, which a prepared statement cannot be
-            checked = await ask_each(connection)
+            checked = await ask_each(connection, asked)
             await connection.rollback()
         return [finding for one in checked for finding in one.findings]

@@ -15,6 +15,7 @@ from tests.audit.command import Said, paysaga_command
 from tests.support.deployment import Deployment
 from tests.support.eventually import eventually
 from tests.support.shop import Shop
+from workers.schedules import ensure_schedules
 
 
 async def run(shop: Shop, *arguments: str) -> Said:
@@ -243,6 +244,7 @@ async def test_a_key_that_cannot_be(shop: Shop, arguments: tuple[str, ...], sent
 
 
 async def test_the_sweeper_looks_now(shop: Shop) -> None:
+    await ensure_schedules(shop.paysaga.temporal, shop.paysaga.settings)
     payment = await shop.paid(shop.checkout(), "pm_card_threeDSecure2Required")
     handle = await lose_workflow(shop, payment["id"])
     said = await run(shop, "sweep")

@@ -33,8 +33,8 @@ async def paysaga(servers: EmbeddedStack, tmp_path_factory: pytest.TempPathFacto
     """Its processes encrypt under k1 and read the others."""
     folder = tmp_path_factory.mktemp("people")
     name = f"people{secrets.token_hex(4)}"
-    keys = SecretStr(ring(1, 2, 3))
-    async with Deployment(servers, folder, name, encryption_keys=keys, poll_max_s=600.0) as deployment:
+    settings = {"encryption_keys": SecretStr(ring(1, 2, 3)), "poll_max_s": 600.0, "worker_schedules": True}
+    async with Deployment(servers, folder, name, **settings) as deployment:
         yield deployment
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from tests.audit.command import paysaga_command
 from tests.commands.conftest import BY
 from tests.support.shop import Shop
+from workers.schedules import ensure_schedules
 
 Document = dict[str, Any]
 
@@ -90,6 +91,7 @@ async def test_what_is_done_is_answered_as_over_http(shop: Shop) -> None:
     assert allowed == {"object": "tenant", "id": shop.tenant, "page_origins": [site]}
     (listed,) = [one for one in (await document(shop, "tenants", "list"))["data"] if one["id"] == shop.tenant]
     assert (listed["object"], listed["return_origins"], listed["page_origins"]) == ("tenant", [site], [site])
+    await ensure_schedules(shop.paysaga.temporal, shop.paysaga.settings)
     swept = await document(shop, "sweep")
     assert (swept["object"], swept["ended"]) == ("sweep", True)
 

@@ -20,6 +20,7 @@ from tests.conftest import Deploy
 from tests.support.deployment import Deployment
 from tests.support.eventually import eventually
 from tests.support.shop import Shop
+from workers.schedules import ensure_schedules
 
 SETTINGS = {
     "api_worker": False,
@@ -270,6 +271,7 @@ async def waits(paysaga: Deployment) -> bool:
 
 
 async def test_a_backfill_is_about_its_own_day(paysaga: Deployment, shop: Shop) -> None:
+    await ensure_schedules(paysaga.temporal, paysaga.settings)
     assert shop.tenant == "shop"
     handle = paysaga.temporal.get_schedule_handle(schedule_id(paysaga.name, "reconcile-day"))
     description = await handle.describe()

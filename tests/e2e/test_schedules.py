@@ -30,7 +30,8 @@ AMOUNT = 10_000
 
 @pytest.fixture(scope="module")
 async def paysaga(servers: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Deployment]:
-    settings = payouts.QUICK | {"api_worker": False, "business_zone": ZONE.key, "payout_run_at": f"{RUN_AT:%H:%M}"}
+    at = {"worker_schedules": True, "business_zone": ZONE.key, "payout_run_at": f"{RUN_AT:%H:%M}"}
+    settings = payouts.QUICK | {"api_worker": False} | at
     async with Deployment(servers, tmp_path_factory.mktemp("schedules"), "schedules", **settings) as deployment:
         await deployment.sandbox.configure(**payouts.PSP)
         yield deployment

@@ -30,7 +30,7 @@ async def sealed_by_schedule(paysaga: Deployment) -> SealReport:
 
 
 async def test_the_schedule_seals_what_was_posted(deploy: Deploy) -> None:
-    paysaga = await deploy()
+    paysaga = await deploy(worker_schedules=True)
     shop = await paysaga.shop("acme")
     assert (await sealed_by_schedule(paysaga)).head is None
     for _ in range(3):
@@ -49,7 +49,7 @@ async def test_the_schedule_seals_what_was_posted(deploy: Deploy) -> None:
 
 
 async def test_an_operators_pause_of_the_seal_is_kept(deploy: Deploy) -> None:
-    paysaga = await deploy()
+    paysaga = await deploy(worker_schedules=True)
     handle = paysaga.temporal.get_schedule_handle(schedule_id(paysaga.name, "seal"))
     await handle.pause(note="the auditors are here")
     await ensure_schedules(paysaga.temporal, paysaga.settings.model_copy(update={"seal_every_s": 60.0}))

@@ -280,7 +280,7 @@ class Chaos:
 
 
 async def measure(folder: Path, report: Report) -> None:
-    settings = {"sweep_every_s": 5.0, "sweep_after_s": 5.0, "stripe_rate_per_s": 10_000.0}
+    settings = {"worker_schedules": True, "sweep_every_s": 5.0, "sweep_after_s": 5.0, "stripe_rate_per_s": 10_000.0}
     async with EmbeddedStack(free_settings(folder / "servers"), pieces=SERVERS) as stack:
         await make_template(stack)
         async with (

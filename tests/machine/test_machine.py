@@ -303,7 +303,7 @@ def _fee(amount: int) -> int:
 
 
 async def test_no_order_of_events_breaks_a_promise(deploy: Deploy, monkeypatch: pytest.MonkeyPatch) -> None:
-    paysaga = await deploy(poll_first_s=0.3, poll_max_s=600.0)
+    paysaga = await deploy(poll_first_s=0.3, poll_max_s=600.0, worker_schedules=True)
     await paysaga.sandbox.configure(webhook_events=["*"], webhook_seller_events=None)
     monkeypatch.setattr(Machine, "paysaga", paysaga, raising=False)
     monkeypatch.setattr(Machine, "loop", asyncio.get_running_loop(), raising=False)

@@ -104,6 +104,7 @@ class Deployment:
             "poll_first_s": 0.3,
             "poll_max_s": 2.0,
             "poll_present_s": 0.0,
+            "worker_schedules": False,  # six of them cost Temporal as much as ten payments
             "sweep_every_s": 3600.0,
             "sweep_after_s": 0.0,
             "login_scrypt_n": 1024,

@@ -8,7 +8,6 @@ from db.ledger import posting as ledger
 from db.ledger import wallet as wallets
 from domain import ledger as books
 from domain.ledger import Bucket, Kind, Posting, Transaction
-from tests.support.eventually import eventually
 from tests.support.sandbox import SandboxAccount
 from tests.support.shop import Shop
 
@@ -87,12 +86,7 @@ async def request(shop: Shop, seller: str = "anna", **body: Any) -> dict[str, An
 
 async def until(shop: Shop, payout_id: str, *statuses: str, timeout_s: float = 90.0) -> dict[str, Any]:
     """The payout once it has one of the statuses. A call that finds no place at the PSP is made again, ever later."""
-
-    async def probe() -> dict[str, Any] | None:
-        payout: dict[str, Any] = (await shop.get(f"/v1/payouts/{payout_id}")).raise_for_status().json()
-        return payout if payout["status"] in statuses else None
-
-    return await eventually(probe, timeout_s=timeout_s, what=f"{payout_id} {statuses}")
+    return await shop.shown_once("payout", payout_id, statuses, f"/v1/payouts/{payout_id}", timeout_s=timeout_s)
 
 
 async def at_the_psp(sandbox: SandboxAccount, payout_id: str) -> dict[str, list[dict[str, Any]]]:

@@ -2,6 +2,7 @@
 
 import gc
 
+import stripe
 import uvicorn.lifespan.on
 import uvicorn.protocols.http.httptools_impl
 import uvloop
@@ -19,5 +20,7 @@ import workers.schedules
 import workers.worker
 
 __all__ = ["api", "cli", "sandbox", "tests", "uvicorn", "uvloop", "workers"]
+
+_ = stripe.StripeClient  # the library imports it when it is asked for
 
 gc.freeze()  # or each child's collector would touch, and so copy, all of it

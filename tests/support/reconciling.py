@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from tests.support.eventually import eventually
 from tests.support.shop import Answer, Shop
 
 AT_ONCE: dict[str, Any] = {
@@ -15,11 +14,8 @@ AT_ONCE: dict[str, Any] = {
 
 
 async def ended(shop: Shop, run_id: str) -> dict[str, Any]:
-    async def probe() -> dict[str, Any] | None:
-        run: dict[str, Any] = (await shop.get(f"/v1/reconciliations/{run_id}")).raise_for_status().json()
-        return run if run["status"] in ("COMPLETED", "FAILED") else None
-
-    return await eventually(probe, timeout_s=40, what=f"the end of {run_id}")
+    ended, path = ("COMPLETED", "FAILED"), f"/v1/reconciliations/{run_id}"
+    return await shop.shown_once("reconciliation_run", run_id, ended, path, timeout_s=40)
 
 
 async def reconciled(shop: Shop, **body: Any) -> dict[str, Any]:

@@ -33,6 +33,7 @@ _SETTINGS = {
     "synchronous_commit": "off",
     "wal_compression": "off",
     "autovacuum": "off",
+    "plan_cache_mode": "force_generic_plan",  # or each statement is planned five times on each connection
 }
 """Of a PostgreSQL that is neither killed nor kept. Tests that kill one, or look at what it promises, have their own."""
 

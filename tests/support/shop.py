@@ -87,19 +87,30 @@ class Shop:
     async def until(self, payment_id: str, *statuses: str, timeout_s: float = 60.0) -> dict[str, Any]:
         """The payment once it has one of the statuses (default: an end)."""
         wanted = statuses or ("SUCCESS", "FAILED", "CANCELLED")
+        path = f"/v1/payments/{payment_id}"
+        return await self.shown_once("payment", payment_id, wanted, path, timeout_s=timeout_s)
+
+    async def shown_once(
+        self, table: str, object_id: str, statuses: tuple[str, ...], path: str, *, timeout_s: float = 60.0
+    ) -> dict[str, Any]:
+        """What HTTP shows of an object, once it has one of the statuses. The wait is for its row: to be shown takes
+        twenty times as much, of processors that the object's progress needs."""
+        stored = f"SELECT FROM {table} WHERE id = $1 AND status = ANY($2)"
 
         async def probe() -> dict[str, Any] | None:
-            payment = await self.payment(payment_id)
-            return payment if payment["status"] in wanted else None
+            if not await self.paysaga.sql(stored, object_id, statuses):
+                return None
+            shown: dict[str, Any] = (await self.get(path)).raise_for_status().json()
+            return shown if shown["status"] in statuses else None
 
-        return await eventually(probe, timeout_s=timeout_s, what=f"{payment_id} {wanted}")
+        return await eventually(probe, timeout_s=timeout_s, what=f"{object_id} {statuses}")
 
     async def reference(self, payment_id: str) -> str:
         """The PSP's object of the payment, once it is known."""
+        query = "SELECT reference FROM charge WHERE payment_id = $1 ORDER BY attempt DESC LIMIT 1"
 
         async def probe() -> str | None:
-            reference: str | None = (await self.explain(payment_id))["attempts"][-1]["reference"]
-            return reference
+            return next((row["reference"] for row in await self.paysaga.sql(query, payment_id)), None)
 
         return await eventually(probe, what=f"reference of {payment_id}")
 
@@ -118,17 +129,15 @@ class Shop:
 
     async def refund_until(self, refund_id: str, *statuses: str) -> dict[str, Any]:
         """The refund once it has one of the statuses."""
-
-        async def probe() -> dict[str, Any] | None:
-            refund: dict[str, Any] = (await self.get(f"/v1/refunds/{refund_id}")).raise_for_status().json()
-            return refund if refund["status"] in statuses else None
-
-        return await eventually(probe, timeout_s=60, what=f"{refund_id} {statuses}")
+        return await self.shown_once("refund", refund_id, statuses, f"/v1/refunds/{refund_id}")
 
     async def dispute_until(self, payment_id: str, *statuses: str) -> dict[str, Any]:
         """The payment's latest dispute once it has one of the statuses."""
+        stored = "SELECT FROM dispute WHERE payment_id = $1 AND status = ANY($2)"
 
         async def probe() -> dict[str, Any] | None:
+            if not await self.paysaga.sql(stored, payment_id, statuses):
+                return None
             disputes = (await self.explain(payment_id))["disputes"]
             return disputes[-1] if disputes and disputes[-1]["status"] in statuses else None
 
