@@ -16,8 +16,9 @@ from contextlib import suppress
 from datetime import datetime
 
 import aio_pika
-from aio_pika.abc import AbstractConnection, AbstractExchange
+from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import AMQPError, ChannelNotFoundEntity, ChannelPreconditionFailed
+from aiormq import Channel
 from yarl import URL
 
 from domain.message import Message
@@ -53,7 +54,7 @@ class RabbitMq:
         self._tls = context_of(address.query) if address.scheme == "amqps" else None
         self._url = address.without_query_params("queue", *FILES)
         self._connection: AbstractConnection | None = None
-        self._exchange: AbstractExchange | None = None
+        self._channel: Channel | None = None
 
     async def connect(self) -> None:
         try:
@@ -69,7 +70,10 @@ class RabbitMq:
         await self.close()
         self._connection = await aio_pika.connect(self._url, ssl_context=self._tls)
         channel = await self._connection.channel(publisher_confirms=True)
-        self._exchange = await channel.declare_exchange(EXCHANGE, aio_pika.ExchangeType.TOPIC, durable=True)
+        await channel.declare_exchange(EXCHANGE, aio_pika.ExchangeType.TOPIC, durable=True)
+        underlay = await channel.get_underlay_channel()
+        assert isinstance(underlay, Channel), "of aio-pika"
+        self._channel = underlay
         if self._queue is None:
             return
         other = await self._connection.channel()  # the server closes it where there is no such queue
@@ -112,7 +116,9 @@ class RabbitMq:
         return refused
 
     async def _publish_one(self, message: Message) -> None:
-        if self._exchange is None:
+        """Until the server has confirmed it. An exchange of aio-pika would also wait, with its channel locked, for each
+        message to be on the wire: a batch would be sent one by one."""
+        if self._channel is None:
             raise BrokerAway("RabbitMQ is not connected")
         packed = aio_pika.Message(
             message.body.encode(),
@@ -120,14 +126,16 @@ class RabbitMq:
             content_type="application/cloudevents+json",
             delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
         )
-        await self._exchange.publish(packed, key_of(message), mandatory=False)
+        await self._channel.basic_publish(
+            packed.body, exchange=EXCHANGE, routing_key=key_of(message), properties=packed.properties, wait=False
+        )
 
     async def stored(self, since: datetime) -> AsyncIterator[str]:  # noqa: ARG002 - the protocol's
         raise CannotRead("queues are their consumers', and what was consumed is gone")
         yield ""
 
     async def close(self) -> None:
-        connection, self._connection, self._exchange = self._connection, None, None
+        connection, self._connection, self._channel = self._connection, None, None
         if connection is not None:
             with suppress(*_AWAY):
                 async with asyncio.timeout(1):
