@@ -289,6 +289,11 @@ class Settings(NotificationSettings, RetentionSettings):
         description="where `paysaga events register` puts the schemas of events: https://user:password@host, a registry"
         " that speaks Confluent's API",
     )
+    relay_rate_per_s: float = Field(
+        default=4_000,
+        gt=0,
+        description="so many events a second of a backlog are handed on; more would take processors from payments",
+    )
     nats_port: int = Field(default=4222, description="of the embedded stack's broker")
 
     # --- webhooks to shops ---

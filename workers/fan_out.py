@@ -10,9 +10,12 @@ from workers.relay_metrics import SinkMetrics
 
 class FanOutPump:
     """Each event once, in one statement. The first endpoint, or the first tenant that wants something told, makes its
-    sink active: before that there is nothing to do."""
+    sink active: before that there is nothing to do. `rate_per_s`: of a backlog."""
 
     sink = Sink.FANOUT
+
+    def __init__(self, rate_per_s: float) -> None:
+        self._rate_per_s = rate_per_s
 
     async def run(self, leader: Leader, metrics: SinkMetrics) -> None:
         async def fan_out() -> int:
@@ -22,4 +25,4 @@ class FanOutPump:
         async def tell() -> None:
             metrics.dead_letters(await leader.dead_letters())
 
-        await drain(leader, metrics, fan_out, tell)
+        await drain(leader, metrics, fan_out, tell, rate_per_s=self._rate_per_s)

@@ -54,7 +54,8 @@ async def relaying(settings: Settings) -> AsyncIterator[None]:
 
 def _pumps(settings: Settings) -> Sequence[Pump]:
     broker = broker_of(settings)
-    return [FanOutPump(), *([] if broker is None else [BrokerPump(broker)])]
+    rate_per_s = settings.relay_rate_per_s
+    return [FanOutPump(rate_per_s), *([] if broker is None else [BrokerPump(broker, rate_per_s)])]
 
 
 async def lead(settings: Settings, pump: Pump) -> None:
@@ -84,12 +85,13 @@ async def _lead_once(url: str, pump: Pump, metrics: SinkMetrics) -> None:
 
 
 class BrokerPump:
-    """Publishes to a broker. While that is away nothing is taken and nothing counted: events wait in the outbox."""
+    """Publishes to a broker. While that is away nothing is taken and nothing counted: events wait in the outbox.
+    `rate_per_s`: of a backlog."""
 
     sink = Sink.BROKER
 
-    def __init__(self, broker: Broker) -> None:
-        self._broker = broker
+    def __init__(self, broker: Broker, rate_per_s: float) -> None:
+        self._broker, self._rate_per_s = broker, rate_per_s
 
     async def run(self, leader: Leader, metrics: SinkMetrics) -> None:
         wait_s = _BACKOFF_FIRST_S
@@ -119,7 +121,7 @@ class BrokerPump:
                 await self._publish(leader, batch)
             return len(batch)
 
-        await drain(leader, metrics, publish)
+        await drain(leader, metrics, publish, rate_per_s=self._rate_per_s)
 
     async def _publish(self, leader: Leader, batch: Sequence[Message]) -> None:
         refused = await self._broker.publish(batch)

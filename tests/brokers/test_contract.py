@@ -188,7 +188,7 @@ async def test_the_relay_loses_nothing_of_a_broker_that_is_killed(server: Broker
     await servers.postgres.create_database(name, template=TEMPLATE)
     url = servers.postgres.url(name)
     outbox = await asyncpg.connect(url)
-    relay = asyncio.create_task(lead(Settings(database_url=url), BrokerPump(open_broker(server.url))))
+    relay = asyncio.create_task(lead(Settings(database_url=url), BrokerPump(open_broker(server.url), 4_000)))
     began = datetime.now(UTC)
 
     async def led() -> bool:
