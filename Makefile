@@ -94,7 +94,7 @@ KEEP := env -u PYTHONDONTWRITEBYTECODE
 
 .PHONY: test
 test: .venv/.installed-dev ## the whole suite against real PostgreSQL, Temporal and sandbox
-	@$(KEEP) $(VENV)/pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
+	@$(KEEP) $(VENV)/pytest --numprocesses 5 --dist loadfile --no-loadscope-reorder
 
 .PHONY: test-brokers
 test-brokers: .venv/.installed-dev ## events at real Kafka, RabbitMQ and a schema registry, fetched where they can be had: ARGS="-k kafka"
