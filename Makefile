@@ -60,11 +60,11 @@ bench-payouts: .venv/.installed-dev ## a payout run over 10,000 sellers whose wo
 	@$(VENV)/python -m bench.payouts
 
 .PHONY: bench-growth
-bench-growth: .venv/.installed-dev ## one busy merchant beside a thousand, twenty thousand payments in a row, a million stored ones beside none; half an hour; JSON at the end
+bench-growth: .venv/.installed-dev ## one busy merchant beside a thousand, twenty thousand payments in a row, a million stored ones beside none; twenty minutes; JSON at the end
 	@$(VENV)/python -m bench.growth
 
 .PHONY: bench-events
-bench-events: .venv/.installed-dev ## a backlog of 400,000 events that the relay hands to NATS, or to the broker of PAYSAGA_EVENTS_URL: rate, CPU, memory; JSON at the end
+bench-events: .venv/.installed-dev ## a backlog of 400,000 events that the relay hands to NATS, or to the broker of PAYSAGA_EVENTS_URL: rate, CPU, memory, payments beside it; JSON at the end
 	@$(VENV)/python -m bench.events
 
 .PHONY: bench-gate

@@ -2,20 +2,19 @@
 thousand payments one after the other; and a database with a million of them beside an empty one, in alternating rounds.
 
 `PAYSAGA_BENCH_PAYMENTS` (20000) and `PAYSAGA_BENCH_STORED` (1000000) make it another size. JSON at the end; it takes
-half an hour.
+twenty minutes.
 """
 
 import asyncio
-import json
 import os
-import statistics
 import sys
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import asyncpg
+from pydantic import BaseModel
 
 from bench.costs import Processes
 from bench.growth_books import multiply
@@ -23,9 +22,10 @@ from bench.host import Host
 from bench.leaving import leave_after
 from bench.options import Lane, Options
 from bench.plan import Opening
-from bench.results import Cell
+from bench.results import SUBJECTS, Cell, Line
 from bench.rounds import Rounds
 from bench.stage import Stage
+from bench.summary import lines_of
 from db.audit.audit import audit_database
 from db.core.database import Database
 from embedded.display import QuietDisplay
@@ -52,42 +52,22 @@ _OPTIONS = Options(
 _LANE = Lane("http", "one", _AT_ONCE)
 
 
-@dataclass(frozen=True)
-class Cost:
-    """Medians of some rounds; `cpu_ms` of a payment, by process."""
-
-    per_s: float
-    p50_ms: float
-    cpu_ms: dict[str, float]
-
-    @classmethod
-    def of(cls, cells: Iterable[Cell]) -> "Cost":
-        found = list(cells)
-        return cls(
-            per_s=round(statistics.median(cell.per_s for cell in found), 1),
-            p50_ms=round(statistics.median(cell.p50_ms or 0.0 for cell in found), 1),
-            cpu_ms={name: round(statistics.median(cell.cpu_ms[name] for cell in found), 2) for name in found[0].cpu_ms},
-        )
-
-
-@dataclass(frozen=True)
-class Part:
+class Part(BaseModel):
     """Some of the twenty thousand. `memory_mb`: resident, at their end."""
 
     payments: int
-    cost: Cost
+    line: Line
     memory_mb: dict[str, float]
 
 
-@dataclass
-class Report:
+class Report(BaseModel):
     """`stored`: payments in the larger database. `audit`: findings before rows were copied."""
 
-    merchants: dict[str, Cost] = field(default_factory=dict)
-    parts: list[Part] = field(default_factory=list)
+    merchants: dict[str, Line] = {}
+    parts: list[Part] = []
     stored: int = 0
-    sizes: dict[str, Cost] = field(default_factory=dict)
-    audit: list[str] = field(default_factory=list)
+    sizes: dict[str, Line] = {}
+    audit: list[str] = []
 
 
 @asynccontextmanager
@@ -107,13 +87,19 @@ async def paid_to(stage: Stage, sellers: list[str], name: str) -> AsyncIterator[
         yield Rounds(replace(stage, hosts={"http": host}, processes=processes), QuietDisplay())
 
 
-async def alternating(rounds: dict[str, Rounds]) -> dict[str, Cost]:
-    """The costs of each, measured in turn, forwards and backwards."""
+def line_of(cells: Sequence[Cell]) -> Line:
+    """The medians of some rounds."""
+    (line,) = lines_of({(SUBJECTS, _LANE): cells})
+    return line
+
+
+async def alternating(rounds: dict[str, Rounds]) -> dict[str, Line]:
+    """The medians of each, measured in turn, forwards and backwards."""
     cells: dict[str, list[Cell]] = {name: [] for name in rounds}
     for number in range(_ROUNDS):
         for name in list(rounds) if number % 2 else list(reversed(rounds)):
             cells[name].append(await rounds[name].cell(_LANE, number))
-    return {name: Cost.of(found) for name, found in cells.items()}
+    return {name: line_of(found) for name, found in cells.items()}
 
 
 async def grown(spread: Rounds, say: Any) -> list[Part]:
@@ -125,7 +111,7 @@ async def grown(spread: Rounds, say: Any) -> list[Part]:
         cell = await longer.cell(_LANE, len(parts))
         made += cell.sent
         memory = {name: round(used, 1) for name, used in spread.stage.processes.memory_mb().items()}
-        parts.append(Part(made, Cost.of([cell]), memory))
+        parts.append(Part(payments=made, line=line_of([cell]), memory_mb=memory))
         say(f"{made:,} payments: {cell.per_s:.0f} a second, {memory}")
     return parts
 
@@ -140,7 +126,7 @@ async def measure(say: Any) -> Report:
         async with paid_to(full, sellers, "many") as many, paid_to(full, sellers[:1], "one") as one:
             await alternating({"warm": many})
             report.merchants = await alternating({"a thousand": many, "one": one})
-            say(f"merchants: {report.merchants}")
+            say(", ".join(f"{name}: {line.per_s} a second" for name, line in report.merchants.items()))
             report.parts = await grown(many, say)
         database = Database(full.stack.postgres.url(DATABASE), pool_size=1, timeout_s=_AUDIT_TIMEOUT_S)
         report.audit = [str(finding) for finding in await audit_database(database)]
@@ -163,7 +149,7 @@ def main() -> int:
         sys.stderr.flush()
 
     report = asyncio.run(measure(say))
-    sys.stdout.write(json.dumps(asdict(report)) + "\n")
+    sys.stdout.write(report.model_dump_json() + "\n")
     return 1 if report.audit else 0
 
 

@@ -71,8 +71,8 @@ have `?queue=NAME` keep all of them in a durable quorum queue, which grows until
 
 **Promised with each**: every event at least once; of one object in order, also when the relay or the broker is killed
 on the way; a repetition has the same `id`. A broker that is away is no attempt: events wait in the outbox, and payments
-go on; afterwards they are handed on at `PAYSAGA_RELAY_RATE_PER_S` (4,000), so that payments stay as quick. A batch that was given up half sent is never sent behind newer events. An event that is too large is refused alone, five
-times, and is then a dead letter. RabbitMQ keeps the order of a queue for one consumer at a time
+go on; afterwards they are handed on at `PAYSAGA_RELAY_RATE_PER_S` (4,000), so that payments stay as quick. A batch that was
+given up half sent is never sent behind newer events. An event that is too large is refused alone, five times, and is then a dead letter. RabbitMQ keeps the order of a queue for one consumer at a time
 (`x-single-active-consumer`).
 
 **Schema registry**: with `PAYSAGA_EVENTS_REGISTRY=https://user:password@host` (Confluent's API; of Apicurio the path

@@ -117,7 +117,7 @@ _LONGEST = ("demo", "bench", "workflow", "api/test_api_fuzz", "e2e/test_payout_r
 """Begun last, one of these would be all that runs at the end."""
 
 _WAITING, _BUSY = (
-    ("e2e", "stack", "embedded"),
+    ("e2e", "embedded"),
     ("api", "audit", "reconciliation", "commands", "readme", "machine", "deploy"),
 )
 """Tests that wait for what others do, and tests that keep a processor busy, of which there are twice as many: begun in

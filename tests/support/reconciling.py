@@ -14,8 +14,8 @@ AT_ONCE: dict[str, Any] = {
 
 
 async def ended(shop: Shop, run_id: str) -> dict[str, Any]:
-    ended, path = ("COMPLETED", "FAILED"), f"/v1/reconciliations/{run_id}"
-    return await shop.shown_once("reconciliation_run", run_id, ended, path, timeout_s=40)
+    over, path = ("COMPLETED", "FAILED"), f"/v1/reconciliations/{run_id}"
+    return await shop.shown_once("reconciliation_run", run_id, over, path, timeout_s=40)
 
 
 async def reconciled(shop: Shop, **body: Any) -> dict[str, Any]:
