@@ -38,7 +38,7 @@ class Files:
     @cached_property
     def compose(self) -> dict[str, Any]:
         """With anchors and merges resolved, and with every `${…}` as it is."""
-        document = yaml.safe_load(self.texts[COMPOSE])
+        document = yaml.load(self.texts[COMPOSE], yaml.CSafeLoader)  # the C one is ten times as quick
         assert isinstance(document, dict)
         return document
 

@@ -191,6 +191,8 @@ async def test_what_the_broker_refuses_is_a_dead_letter_and_the_others_go_on(
     (event,) = await paysaga.sql("SELECT seq FROM outbox WHERE id = 'evt_poison'")
     assert (first["source"], first["ref_id"], first["object_id"]) == ("events", str(event["seq"]), "task_x")
     assert (first["attempts"], first["status"], "max_payload" in first["error"]) == (5, "OPEN", True)
+    await shop.until(payment["id"], "SUCCESS")
+    await eventually(lambda: all_out(paysaga), what="the relay")
     types = held_to_their_order(await published(url_of(paysaga), shop.tenant))
     assert types[payment["id"]] == ["payment.created.v1", "payment.succeeded.v1"]
     detail = (await shop.get(f"/v1/dead-letters/{first['id']}")).json()
