@@ -24,7 +24,10 @@ _Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 class Noun(typer.Typer):
-    """A group whose commands all take `--json`."""
+    """A group whose commands all take `--json`. Completion is no matter of a group."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(add_completion=False, **settings)
 
     def command(self, *arguments: Any, **settings: Any) -> _Decorator:  # type: ignore[override]
         return _registered(super().command(*arguments, **settings))
@@ -116,7 +119,7 @@ class _Commands(dict[str, Any]):
 def _loaded(name: str, later: Later) -> Any:
     made = getattr(import_module(f"cli.commands.{later.module}"), later.attribute)
     if not isinstance(made, typer.Typer):  # a command by itself
-        alone = Noun(add_completion=False)
+        alone = Noun()
         alone.command(name)(made)
         made = alone
     command = typer.main.get_command(made)

@@ -8,6 +8,7 @@ was not made, but for the time by which the PSP's lists may lag.
 from datetime import datetime, timedelta
 
 from domain.model import Failure
+from domain.payout import PayoutCall
 
 CACHED_ERROR = "server_error_replayed"
 """Under this key the PSP answers the same 5xx for ever: only looking the object up can tell what happened."""
@@ -25,6 +26,13 @@ TO_DO_ABOUT_A_REFUND = "It is asked for again by itself; nothing has to be done.
 
 TASK_KIND = "psp_unanswered"
 """A person is told that the PSP gives no answer that can be trusted; nothing has to be decided."""
+
+
+def to_do_about_a_payout(call: PayoutCall) -> str:
+    """Whatever a person can do about a payout that waits for the answer to this call."""
+    if call is PayoutCall.REVERSAL:
+        return "It is asked again by itself; nothing has to be done."
+    return "It is asked again by itself. A cancel ends it as soon as it is certain what the PSP did."
 
 
 def counts_as_not_made(reason: str, waited: timedelta, patience: timedelta, *, cancelled: bool = False) -> bool:

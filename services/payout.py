@@ -22,7 +22,7 @@ from db.schema.base import PLATFORM_TENANT
 from domain.errors import NotFound, Unavailable, Unprocessable
 from domain.ids import CLIENT_ID, new_id
 from domain.limits import AmountText, CurrencyCode, Note, PspReference
-from domain.money import MoneyError, parse_major
+from domain.money import MoneyError, parse_major, to_major
 from domain.payout import (
     PayoutResolution,
     PayoutResolutionStep,
@@ -142,7 +142,8 @@ async def create(
     async def take(connection: Connection) -> Payout:
         new = await _new_payout(connection, runtime, payout_id, seller, wanted, caller.actor)
         made = await payout_request.request(connection, new, datetime.now(UTC))
-        detail = {"seller_account": made.seller_account, "amount": made.amount, "currency": made.currency}
+        amount = to_major(made.amount, made.currency)
+        detail = {"seller_account": made.seller_account, "amount": amount, "currency": made.currency}
         await audit_log.record(connection, made.tenant_id, caller.actor, "payout.create", made.id, detail)
         return made
 

@@ -66,8 +66,8 @@ class PayoutCalls(Calls):
         return await self.commit(PayoutActivities.look_at_payout, step, "where it stands")
 
 
-def _show_unanswered(what: str) -> None:
-    workflow.set_current_details(f"**Unanswered** · {what} · asks the PSP again and again, with growing gaps")
+def _show_unanswered(what: str, call: PayoutCall = PayoutCall.TRANSFER) -> None:
+    workflow.set_current_details(f"**Unanswered** · {what} · {unknown.to_do_about_a_payout(call)}")
 
 
 def _show(state: PayoutState, next_check_at: datetime) -> None:
@@ -198,7 +198,7 @@ class PayoutWorkflow:
         return min(_LOOKS.nth(self._looks - 1), self._polls.longest, left)
 
     async def _look_later(self, call: PayoutCall, cause: str | None, gap: timedelta) -> None:
-        _show_unanswered(f"{call}: {unknown.waiting_for(cause, self._looks, workflow.now() + gap)}")
+        _show_unanswered(f"{call}: {unknown.waiting_for(cause, self._looks, workflow.now() + gap)}", call)
         await self._wait(gap, f"next look for the {call}")
 
     async def _take_back(self) -> PayoutState:

@@ -24,6 +24,7 @@ from domain.money import to_major
 from domain.payout import PayoutCall, PayoutSchedule
 from domain.statement import words
 from domain.status import PayoutStatus
+from domain.unknown import to_do_about_a_payout
 
 
 class PayoutScheduleIn(In):
@@ -95,7 +96,9 @@ class UnansweredOut(Out):
     call: PayoutCall
     reason: str | None = Field(description="of the last try", examples=["timeout"])
     message: str = Field(description="the same in words, with the number of tries")
+    tries: int = Field(description="answers so far that could not be trusted")
     next_check_at: datetime | None
+    what_to_do: str = Field(examples=[to_do_about_a_payout(PayoutCall.TRANSFER)])
 
 
 class PayoutDetail(PayoutOut):
@@ -164,7 +167,9 @@ def payout_detail(
             call=call.call,
             reason=call.failure.psp_code,
             message=call.failure.message,
+            tries=row.unknown_count,
             next_check_at=row.next_check_at,
+            what_to_do=to_do_about_a_payout(call.call),
         )
     return PayoutDetail(**_payout(row), trace_id=trace_id, transitions=steps, unanswered=unanswered)
 

@@ -251,6 +251,12 @@ def test_every_command_that_shows_or_does_something_has_a_document() -> None:
     assert without == STARTS
 
 
+def test_a_group_has_no_options_for_completion() -> None:
+    program: Any = typer.main.get_command(app)
+    options = {name for group in program.commands.values() for option in group.params for name in option.opts}
+    assert not [name for name in options if "completion" in name]
+
+
 def test_every_page_is_tried() -> None:
     changing = {name for name, one in commands() if any(p.name == "by" for p in one.params)}
     assert {name for name, _ in commands()} - changing - STARTS - ACTS == set(PAGES)

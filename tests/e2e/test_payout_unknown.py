@@ -181,6 +181,8 @@ async def test_what_the_psp_answers_with_a_stored_error_is_looked_for_and_then_g
         moved = await payouts.amounts(patient.sandbox, payout_id)
         return {
             "call": why["call"],
+            "tried": why["tries"] > 0,
+            "to_do": why["what_to_do"],
             "status": ended["status"],
             "code": ended["failure"]["code"],
             "moved": moved,
@@ -189,7 +191,8 @@ async def test_what_the_psp_answers_with_a_stored_error_is_looked_for_and_then_g
         }
 
     ends = dict(zip(cases, await asyncio.gather(*map(end, cases)), strict=True))
-    same = {"code": "psp_error", "left": "485.00", "unanswered": None}
+    to_do = "It is asked again by itself. A cancel ends it as soon as it is certain what the PSP did."
+    same = {"tried": True, "to_do": to_do, "code": "psp_error", "left": "485.00", "unanswered": None}
     back = went(EARNED, back=True, bank=False)
     assert ends == {
         "transfer": same | {"call": "transfer", "status": "FAILED", "moved": payouts.NOTHING},

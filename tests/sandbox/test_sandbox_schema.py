@@ -93,6 +93,11 @@ async def test_answers_and_events_are_such_as_stripe_gives(psp: "Psp") -> None:
     for path in ("/v1/charges", "/v1/refunds", "/v1/payouts", "/v1/balance_transactions", "/v1/balance"):
         seen += await shown(psp, path, **there)
     seen += await shown(psp, "/v1/balance") + await shown(psp, "/v1/accounts/acct_paysOut")
+    endpoint = await psp.v1.webhook_endpoints.create_async(
+        {"url": "https://shop.example/hooks", "enabled_events": ["payout.updated"]}
+    )
+    seen.append(endpoint.to_dict())
+    seen += await shown(psp, "/v1/webhook_endpoints")
     charges = [thing for thing in seen if thing["object"] == "charge"]
     for method in {charge["payment_method"] for charge in charges if charge.get("payment_method")}:
         seen += await shown(psp, f"/v1/payment_methods/{method}")
@@ -100,3 +105,21 @@ async def test_answers_and_events_are_such_as_stripe_gives(psp: "Psp") -> None:
     assert kinds >= {"event", "payment_intent", "charge", "refund", "dispute", "transfer", "payout", "payment_method"}
     found = {fault for thing in seen for fault in faults(thing["object"], thing, thing["object"])}
     assert sorted(found) == []
+
+
+async def test_refusals_are_such_as_stripe_gives(psp: "Psp") -> None:
+    declined = "amount=500&currency=usd&confirm=true&payment_method=pm_card_chargeDeclined&payment_method_types[]=card"
+    asked = [
+        ("GET", "/v1/charges/ch_none", "", 404, "invalid_request_error"),
+        ("GET", "/v1/nothing", "", 404, "invalid_request_error"),
+        ("POST", "/v1/payment_intents", "amount=500", 400, "invalid_request_error"),
+        ("POST", "/v1/payment_intents", declined, 402, "card_error"),
+        ("POST", "/v1/payment_intents", declined + "&description=another", 400, "idempotency_error"),
+    ]
+    found = []
+    for method, path, text, status, kind in asked:
+        key = {"Idempotency-Key": "one"} if method == "POST" else {}
+        answered, answer, _ = await psp.raw(method, path, text, **key)
+        assert (answered, answer["error"]["type"]) == (status, kind), answer
+        found += list(faults("api_errors", answer["error"], path))
+    assert found == []
