@@ -172,11 +172,12 @@ def servers(shared_servers: EmbeddedStack) -> EmbeddedStack:
     return shared_servers
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 async def stoppable(
     shared_servers: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[EmbeddedStack]:
-    """The same, but for a Temporal that only the tests of this process use: they may stop it."""
+    """The same, but for a Temporal that only the tests of this module use: they may stop it. To the end of the run it
+    would cost as much as a hundred payments."""
     async with own_temporal(shared_servers, tmp_path_factory.mktemp("temporal")) as stack:
         yield stack
         await replay_all(await connect(stack.settings, keyring_of(stack.settings)))

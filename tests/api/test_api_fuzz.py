@@ -31,7 +31,7 @@ RUNS = (
     [("--phases", "examples,coverage,fuzzing", "--max-examples", str(EXAMPLES))]
     if EXAMPLES
     else [
-        ("--phases", "examples,fuzzing", "--max-examples", "5"),
+        ("--phases", "examples,fuzzing", "--max-examples", "3"),
         ("--phases", "coverage", "--include-method", "POST", "--include-method", "PATCH"),
     ]
 )

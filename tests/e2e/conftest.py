@@ -24,7 +24,7 @@ def cached(shared: Deployment) -> Deployment:
     return shared
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 async def replayed(servers: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Deployment]:
     settings = VARIANTS["replayed"] | PATIENT
     name = f"e2e_replayed_{secrets.token_hex(3)}"
@@ -35,9 +35,9 @@ async def replayed(servers: EmbeddedStack, tmp_path_factory: pytest.TempPathFact
         yield deployment
 
 
-@pytest.fixture(scope="session", params=VARIANTS)
+@pytest.fixture(scope="module", params=VARIANTS)
 def paysaga(request: pytest.FixtureRequest) -> Deployment:
-    """Both live as long as the session. Made by this one, they would be made anew for each module."""
+    """The second one ends with the module: idle to the end of the run it would cost more than to be started again."""
     deployment: Deployment = request.getfixturevalue(request.param)
     return deployment
 

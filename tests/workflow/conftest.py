@@ -66,7 +66,7 @@ async def _time_skipping(**options: Any) -> WorkflowEnvironment:
     return await WorkflowEnvironment.start_time_skipping(**options)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 async def skipping(servers: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Skipping]:
     folder = tmp_path_factory.mktemp("skipping")
     with pytest.MonkeyPatch.context() as patch:
