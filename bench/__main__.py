@@ -57,6 +57,9 @@ def bench(
         int, typer.Option(min=1, max=500, help="Requests of each kind that are looked at closely.")
     ] = 30,
     processes: Annotated[int, typer.Option(min=1, max=64, help="That serve the API.")] = 1,
+    temporal: Annotated[
+        str | None, typer.Option(help="The address of a Temporal server on this machine, instead of the stack's own.")
+    ] = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the JSON there instead of on the last line.")
     ] = None,
@@ -74,6 +77,7 @@ def bench(
         counted=counted,
         subjects=tuple(name for name in wanted if name not in left_out),
         processes=processes,
+        temporal=temporal,
     )
     if not shapes:
         options = replace(options, shapes=())

@@ -14,7 +14,8 @@ PspKind = Literal["cheap", "sandbox"]
 @dataclass(frozen=True)
 class Options:
     """`concurrency` ascending; the shapes are measured at its middle one. `seconds`: of each measured window;
-    `counted`: requests of each kind whose statements and events are counted; `processes` serve the API."""
+    `counted`: requests of each kind whose statements and events are counted; `processes` serve the API; `temporal`: the
+    address of another server than the stack's own."""
 
     seconds: float
     rounds: int
@@ -25,6 +26,7 @@ class Options:
     counted: int
     shapes: tuple[Shape, ...] = SHAPES
     processes: int = 1
+    temporal: str | None = None
 
     @property
     def middle(self) -> int:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Self
 
 import asyncpg
+import psutil  # type: ignore[import-untyped]
 from pydantic import SecretStr
 from temporalio.client import Client
 
@@ -90,7 +91,7 @@ class Stage:
             counters = await CounterReader.connect(stack.postgres.url("postgres"))
             opened.push_async_callback(counters.close)
             temporal = await connect(stack.settings, keyring_of(stack.settings))
-            servers = {name: stack.pid_of(name) for name in SERVERS if name != "psp"} | {"psp": psp_pid}
+            servers = {name: _pid_of(stack, name) for name in SERVERS if name != "psp"} | {"psp": psp_pid}
             trees = frozenset({"postgres", *(["api"] if options.processes > 1 else [])})
             processes = Processes({**servers, **{name: host.pid for name, host in hosts.items()}}, trees)
             yield cls(options, stack, books, counters, temporal, psp_url, hosts, processes)
@@ -98,7 +99,7 @@ class Stage:
     def cpu_since(self, before: Mapping[str, float]) -> dict[str, float]:
         """CPU seconds by process. Raises StackError where one was started anew: what was measured is void then."""
         for name in SERVERS:
-            if name != "psp" and self.stack.pid_of(name) != self.processes.pids[name]:
+            if name != "psp" and _pid_of(self.stack, name) != self.processes.pids[name]:
                 raise StackError(f"{name} died under the load and was started again: the measurement is void.")
         return {name: seconds - before[name] for name, seconds in self.processes.cpu_s().items()}
 
@@ -121,19 +122,32 @@ class Stage:
             await books.close()
 
 
+def _pid_of(stack: EmbeddedStack, name: str) -> int:
+    """Of a Temporal server that the stack did not start: whoever listens there. Raises StackError."""
+    address = stack.settings.temporal_address
+    if name != "temporal" or "temporal" in stack.pieces or address is None:
+        return stack.pid_of(name)
+    port = int(address.rpartition(":")[2])
+    for one in psutil.net_connections("tcp"):
+        if one.status == psutil.CONN_LISTEN and one.laddr.port == port and one.pid is not None:
+            return int(one.pid)
+    raise StackError(f"No process of this machine that may be looked at listens at {address}.")
+
+
 def _own_settings(home: Path, options: Options) -> Settings:
-    """Nothing of the person's own settings: no real PSP, database or cluster is ever touched."""
+    """Nothing of the person's own settings: no real PSP, database or cluster is ever touched, but a Temporal server
+    that was named for it."""
     for name in [name for name in os.environ if name.startswith("PAYSAGA_")]:
         del os.environ[name]
+    common = {"api_processes": options.processes, "temporal_address": options.temporal, **UNLIMITED}
     if options.psp == "sandbox":
-        return free_settings(home / "home", api_processes=options.processes, **UNLIMITED)
+        return free_settings(home / "home", **common)
     return free_settings(
         home / "home",
         stripe_api_key=SecretStr(SANDBOX_STRIPE_KEY),
         stripe_webhook_secret=SecretStr(SANDBOX_WEBHOOK_SECRET),
         stripe_base_url=local_url("127.0.0.1", free_port()),
-        api_processes=options.processes,
-        **UNLIMITED,
+        **common,
     )
 
 
