@@ -8,7 +8,6 @@ from urllib.parse import quote
 from pydantic import Field
 
 from api.dispute.shapes import DisputeOut, dispute_out
-from api.explain import UnansweredOut
 from api.fields import Out
 from api.refund.shapes import RefundOut, refund_out
 from api.risk.shapes import RiskDecisionOut, risk_out
@@ -27,6 +26,20 @@ from services import access
 from services import dispute as disputes
 from services import refund as refunds
 from services.command import Caller
+
+
+class UnansweredOut(Out):
+    """A question to the PSP whose answer is not known yet, while it is asked again and again."""
+
+    about: str = Field(description="the payment, for its charge or capture; or our refund")
+    reason: str | None = Field(description="timeout, connection, server_error, server_error_replayed, in_flight, …")
+    detail: str = Field(examples=["the PSP did not answer in time; 3 tries so far"])
+    tries: int = Field(description="answers so far that could not be trusted")
+    next_try_at: datetime | None = Field(description="null: it is under way now, or overdue because no worker runs")
+    ends_at: datetime | None = Field(
+        description="only where the PSP repeats a stored error: what it has not made by then counts as not made"
+    )
+    what_to_do: str
 
 
 class TransitionOut(Out):
