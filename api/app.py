@@ -10,20 +10,14 @@ from fastapi import FastAPI
 from api import (
     audit_log,
     codec,
-    discrepancy,
-    dispute,
     docs,
     event_type,
-    explain,
     health,
     history,
     login,
     mailbox,
-    notification,
     openapi,
     problems,
-    refund,
-    risk,
     session,
     start,
     webhook,
@@ -32,19 +26,25 @@ from api.access import Principals
 from api.cors import CrossOrigin, Origins
 from api.dead_letter import routes as dead_letter
 from api.deadline import Deadlines
+from api.discrepancy import routes as discrepancy
+from api.dispute import routes as dispute
+from api.explain import routes as explain
 from api.gate import Gate, Gates
 from api.headers import AnswerHeaders
 from api.jwt import verifier_of
 from api.ledger import routes as ledger
 from api.merchant import routes as merchant
+from api.notification import routes as notification
 from api.payment import routes as payment
 from api.payout import routes as payout
 from api.rate_limit import RateLimit
 from api.reconciliation import files as settlement_files
 from api.reconciliation import report as reconciliation_report
 from api.reconciliation import routes as reconciliation
+from api.refund import routes as refund
 from api.request_counts import Counts
 from api.retry_after import RetryAfter
+from api.risk import routes as risk
 from api.strict import BodyLimit, HeadAsGet
 from api.webhook_endpoint import routes as webhook_endpoint
 from config.settings import Settings

@@ -83,7 +83,7 @@ def _ring(rows: "Sequence[Payment]") -> "Keyring | None":
 
 async def explained(settings: "Settings", database: Database, row: "Payment") -> Json:
     """A payment with its explanation and its books."""
-    from api.explain import explanation
+    from api.explain.shapes import explanation
     from api.ledger.shapes import ledger_out
     from db.ledger.posting import Wanted, page
     from services.command import Caller
@@ -94,7 +94,7 @@ async def explained(settings: "Settings", database: Database, row: "Payment") ->
 
 
 async def refund(database: Database, row: "Refund", **more: object) -> Json:
-    from api.refund import refund_out
+    from api.refund.shapes import refund_out
     from services.payment import load
 
     owner = await load(database, row.payment_id)
@@ -107,7 +107,7 @@ async def refunds(database: Database, rows: "Sequence[Refund]", next_cursor: str
 
 
 async def dispute(database: Database, row: "Dispute", **more: object) -> Json:
-    from api.dispute import dispute_detail
+    from api.dispute.shapes import dispute_detail
     from db.dispute import evidence
 
     return of_tenant(
@@ -116,7 +116,7 @@ async def dispute(database: Database, row: "Dispute", **more: object) -> Json:
 
 
 async def disputes(rows: "Sequence[Dispute]") -> Json:
-    from api.dispute import dispute_out
+    from api.dispute.shapes import dispute_out
 
     return _list(of_tenant(row.tenant_id, dispute_out(row)) for row in rows)
 
@@ -125,13 +125,13 @@ async def disputes(rows: "Sequence[Dispute]") -> Json:
 
 
 async def reviews(rows: "Sequence[OpenReview]") -> Json:
-    from api.risk import review_out
+    from api.risk.shapes import review_out
 
     return _list(of_tenant(row.tenant_id, review_out(row)) for row in rows)
 
 
 async def rules(tenant_id: str, row: "RuleSetVersion | None") -> Json:
-    from api.risk import rules_out
+    from api.risk.shapes import rules_out
 
     return of_tenant(tenant_id, rules_out(row))
 
@@ -254,14 +254,14 @@ async def items(rows: "Sequence[Item]", next_cursor: int | None) -> Json:
 
 
 async def discrepancies(rows: "Sequence[Discrepancy]") -> Json:
-    from api.discrepancy import discrepancy_out
+    from api.discrepancy.shapes import discrepancy_out
 
     now = datetime.now(UTC)
     return _list(of_tenant(row.tenant_id, discrepancy_out(row, now)) for row in rows)
 
 
 async def discrepancy(database: Database, row: "Discrepancy") -> Json:
-    from api.discrepancy import discrepancy_detail
+    from api.discrepancy.shapes import discrepancy_detail
     from db.reconciliation.report import history
 
     seen = await database.read(lambda c: history(c, row.id))

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 async def notification(row: "Notification") -> Json:
-    from api.notification import notification_out
+    from api.notification.shapes import notification_out
 
     return of_tenant(row.tenant_id, notification_out(row))
 
@@ -22,7 +22,7 @@ async def notifications(rows: "Sequence[Notification]") -> Json:
 
 
 async def settings(told: "Told") -> Json:
-    from api.notification import settings_out
+    from api.notification.shapes import settings_out
 
     return of_tenant(told.tenant_id, settings_out(told))
 
@@ -32,13 +32,13 @@ async def settings_and_contacts(told: "Told", found: "Sequence[Contact]") -> Jso
 
 
 async def contact(row: "Contact") -> Json:
-    from api.notification import contact_out
+    from api.notification.shapes import contact_out
 
     return of_tenant(row.tenant_id, contact_out(row))
 
 
 async def suppression(row: "Suppression") -> Json:
-    from api.notification import suppression_out
+    from api.notification.shapes import suppression_out
 
     return of_tenant(row.tenant_id, suppression_out(row))
 

@@ -90,7 +90,7 @@ class PayoutTransitionOut(Out):
     at: datetime
 
 
-class UnansweredOut(Out):
+class UnansweredCallOut(Out):
     """A call at the PSP without an answer that can be trusted; it is made again, or looked for, by itself."""
 
     call: PayoutCall
@@ -108,7 +108,7 @@ class PayoutDetail(PayoutOut):
         description="the bank's own reference, by which the seller's bank finds it; told days after it is paid, if ever"
     )
     transitions: list[PayoutTransitionOut] = Field(description="its history, the oldest first")
-    unanswered: UnansweredOut | None = Field(description="why it does not move on; null: nothing is unanswered")
+    unanswered: UnansweredCallOut | None = Field(description="why it does not move on; null: nothing is unanswered")
 
 
 class PayoutList(Out):
@@ -163,7 +163,7 @@ def payout_detail(
     ]
     unanswered = None
     if call is not None and call.failure is not None:
-        unanswered = UnansweredOut(
+        unanswered = UnansweredCallOut(
             call=call.call,
             reason=call.failure.psp_code,
             message=call.failure.message,

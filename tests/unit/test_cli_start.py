@@ -28,6 +28,16 @@ for found in pkgutil.iter_modules(cli.pages.__path__):
         import_module("cli.pages." + found.name)
 print(json.dumps([name for name in {heavy} if name in sys.modules]))
 """
+_DOCUMENTS = """
+import json, pkgutil, sys
+from importlib import import_module
+import api
+nouns = [found.name for found in pkgutil.iter_modules(api.__path__) if found.ispkg]
+assert nouns
+for noun in nouns:
+    import_module(f"api.{{noun}}.shapes")
+print(json.dumps([name for name in {heavy} if name in sys.modules]))
+"""
 
 
 def imported(code: str) -> list[str]:
@@ -48,6 +58,10 @@ def test_help_imports_neither_the_database_nor_temporal(words: list[list[str]]) 
 
 def test_pages_of_the_database_import_nothing_of_temporal_or_a_psp() -> None:
     assert imported(_PAGES.format(heavy=HEAVY)) == ["sqlalchemy"]
+
+
+def test_shapes_of_documents_import_nothing_of_http_temporal_or_a_psp() -> None:
+    assert imported(_DOCUMENTS.format(heavy=HEAVY)) == ["sqlalchemy"]
 
 
 @pytest.mark.parametrize("command", ["demo", "sandbox"])

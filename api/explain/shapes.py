@@ -1,23 +1,16 @@
-"""`/v1/payments/{id}/explain`: why a payment is where it is, from the rows alone."""
+"""The shapes of a payment's explanation, and how it is made of the rows."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Literal
 from urllib.parse import quote
 
-from fastapi import Response
 from pydantic import Field
 
-from api.access import PaymentsReader, caller
-from api.context import RuntimeOf, json_answer
-from api.dispute import DisputeOut, dispute_out
+from api.dispute.shapes import DisputeOut, dispute_out
 from api.fields import Out
-from api.payment.routes import PaymentId
-from api.problems import READ_PROBLEMS
-from api.refund import RefundOut, refund_out
-from api.risk import RiskDecisionOut, risk_out
-from api.routing import Router
-from api.strict import StrictRoute
+from api.refund.shapes import RefundOut, refund_out
+from api.risk.shapes import RiskDecisionOut, risk_out
 from config.settings import Settings
 from db import risk, task
 from db.core.database import Database, clock
@@ -31,14 +24,22 @@ from domain.status import RefundStatus, Status
 from domain.unknown import TO_DO, TO_DO_ABOUT_A_REFUND, waiting_for
 from services import access
 from services import dispute as disputes
-from services import payment as payments
 from services import refund as refunds
 from services.command import Caller
 
-router = Router(prefix="/v1/payments", tags=["payments"], route_class=StrictRoute)
 
+class UnansweredOut(Out):
+    """A question to the PSP whose answer is not known yet, while it is asked again and again."""
 
-# --- shapes ---
+    about: str = Field(description="the payment, for its charge or capture; or our refund")
+    reason: str | None = Field(description="timeout, connection, server_error, server_error_replayed, in_flight, …")
+    detail: str = Field(examples=["the PSP did not answer in time; 3 tries so far"])
+    tries: int = Field(description="answers so far that could not be trusted")
+    next_try_at: datetime | None = Field(description="null: it is under way now, or overdue because no worker runs")
+    ends_at: datetime | None = Field(
+        description="only where the PSP repeats a stored error: what it has not made by then counts as not made"
+    )
+    what_to_do: str
 
 
 class TransitionOut(Out):
@@ -61,20 +62,6 @@ class AttemptOut(Out):
     send_until: datetime
     last_answer: dict[str, object] | None
     last_answer_at: datetime | None
-
-
-class UnansweredOut(Out):
-    """A question to the PSP whose answer is not known yet, while it is asked again and again."""
-
-    about: str = Field(description="the payment, for its charge or capture; or our refund")
-    reason: str | None = Field(description="timeout, connection, server_error, server_error_replayed, in_flight, …")
-    detail: str = Field(examples=["the PSP did not answer in time; 3 tries so far"])
-    tries: int = Field(description="answers so far that could not be trusted")
-    next_try_at: datetime | None = Field(description="null: it is under way now, or overdue because no worker runs")
-    ends_at: datetime | None = Field(
-        description="only where the PSP repeats a stored error: what it has not made by then counts as not made"
-    )
-    what_to_do: str
 
 
 class TaskOut(Out):
@@ -171,8 +158,6 @@ def _transition(row: Transition, names: Mapping[str, str]) -> TransitionOut:
     return TransitionOut(payment_order_id=names[row.order_id], **row.model_dump(exclude={"order_id"}))
 
 
-# --- route ---
-
 _WHY = {
     Status.NOT_STARTED: "Waiting for POST /confirm; cancelled at the deadline otherwise.",
     Status.EXECUTING: "On its way: the charge or the settlement is being made.",
@@ -198,19 +183,8 @@ def _summary(row: Payment, unanswered: Sequence[UnansweredOut], now: datetime) -
     return _WHY[row.status]
 
 
-@router.get(
-    "/{payment_id}/explain", response_model=ExplainOut, responses=READ_PROBLEMS, summary="Why is it where it is?"
-)
-async def explain_payment(payment_id: PaymentId, who: PaymentsReader, runtime: RuntimeOf) -> Response:
-    """The step it is at, every attempt and the PSP's last answer, the next timer, the deadline, what was undone."""
-    by = caller(who)
-    row, _ = await payments.find(runtime.database, by, payment_id)
-    explained = await explanation(runtime.settings, runtime.database, by, row)
-    return json_answer(explained)
-
-
 async def explanation(settings: Settings, database: Database, by: Caller, row: Payment) -> ExplainOut:
-    """The same for a payment that was found, as much of it as the caller sees."""
+    """The explanation of a payment that was found, as much of it as the caller sees."""
     read, inside = database.read, access.sees_inside(by)
     names = {order.id: order.payment_order_id for order in row.orders}
     workflow_id = payment_workflow_id(row.id)

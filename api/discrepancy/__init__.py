@@ -1,0 +1,1 @@
+"""Discrepancies over HTTP: `/v1/discrepancies`."""

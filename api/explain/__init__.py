@@ -1,0 +1,1 @@
+"""A payment's explanation over HTTP: `/v1/payments/{id}/explain`."""
