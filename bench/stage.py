@@ -44,6 +44,8 @@ PEERS: tuple[SubjectName, ...] = ("saga", "dbos", "asyncpg")
 SERVERS = ("api", "worker", "temporal", "postgres", "psp")
 
 _DATABASE = "bench"
+_TEMPORAL_DATABASE = "temporal_database"
+"""What another Temporal server has for itself; counted with it."""
 _WEBHOOK_S = 0.3
 _PSP_PATIENCE_S = 20.0
 _ROOT = Path(__file__).parent.parent
@@ -92,7 +94,9 @@ class Stage:
             opened.push_async_callback(counters.close)
             temporal = await connect(stack.settings, keyring_of(stack.settings))
             servers = {name: _pid_of(stack, name) for name in SERVERS if name != "psp"} | {"psp": psp_pid}
-            trees = frozenset({"postgres", *(["api"] if options.processes > 1 else [])})
+            if "temporal" not in stack.pieces:
+                servers[_TEMPORAL_DATABASE] = _database_of(servers["temporal"])
+            trees = frozenset({"postgres", _TEMPORAL_DATABASE, *(["api"] if options.processes > 1 else [])})
             processes = Processes({**servers, **{name: host.pid for name, host in hosts.items()}}, trees)
             yield cls(options, stack, books, counters, temporal, psp_url, hosts, processes)
 
@@ -101,7 +105,9 @@ class Stage:
         for name in SERVERS:
             if name != "psp" and _pid_of(self.stack, name) != self.processes.pids[name]:
                 raise StackError(f"{name} died under the load and was started again: the measurement is void.")
-        return {name: seconds - before[name] for name, seconds in self.processes.cpu_s().items()}
+        since = {name: seconds - before[name] for name, seconds in self.processes.cpu_s().items()}
+        since["temporal"] += since.pop(_TEMPORAL_DATABASE, 0.0)
+        return since
 
     async def peer_payments(self, subject: SubjectName) -> list[Paid]:
         """A peer's payments as its tables have them."""
@@ -127,11 +133,26 @@ def _pid_of(stack: EmbeddedStack, name: str) -> int:
     address = stack.settings.temporal_address
     if name != "temporal" or "temporal" in stack.pieces or address is None:
         return stack.pid_of(name)
-    port = int(address.rpartition(":")[2])
-    for one in psutil.net_connections("tcp"):
-        if one.status == psutil.CONN_LISTEN and one.laddr.port == port and one.pid is not None:
-            return int(one.pid)
-    raise StackError(f"No process of this machine that may be looked at listens at {address}.")
+    pid = _listening().get(int(address.rpartition(":")[2]))
+    if pid is None:
+        raise StackError(f"No process of this machine that may be looked at listens at {address}.")
+    return pid
+
+
+def _database_of(temporal: int) -> int:
+    """The PostgreSQL that a Temporal server is connected to. Raises StackError."""
+    listening = _listening()
+    for port in {one.raddr.port for one in psutil.Process(temporal).net_connections("tcp") if one.raddr}:
+        pid = listening.get(port)
+        if pid is not None and psutil.Process(pid).name().startswith("postgres"):
+            return pid
+    raise StackError("The Temporal server's PostgreSQL is not on this machine: its processor time cannot be seen.")
+
+
+def _listening() -> dict[int, int]:
+    """The processes of this machine that listen, by port."""
+    sockets = (one for one in psutil.net_connections("tcp") if one.status == psutil.CONN_LISTEN)
+    return {one.laddr.port: one.pid for one in sockets if one.pid is not None}
 
 
 def _own_settings(home: Path, options: Options) -> Settings:
