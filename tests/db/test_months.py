@@ -14,6 +14,7 @@ import pytest
 from temporalio.testing import ActivityEnvironment
 
 from activities.sweep import Retention, SweepActivities
+from bench import partitions_books
 from db import month
 from db.audit.audit import INVARIANTS, run_audit
 from db.core.database import Database, LockTimeout
@@ -300,3 +301,17 @@ async def test_the_sweeper_does_all_of_it(books: Books) -> None:
 async def test_the_application_cannot_shorten_what_is_kept(books: Books) -> None:
     with pytest.raises(Exception, match="30 days at least"):
         await books.database.run(lambda c: month.drop_oldest_events(c, timedelta(days=29)))
+
+
+async def test_the_bench_of_months_fits_the_tables(books: Books) -> None:
+    """Its rows, its payments and its lookups, which nobody would miss for weeks."""
+    await partitions_books.prepare(books.owner)
+    await partitions_books.fill(books.owner, 1, 2)
+    await books.owner.execute(partitions_books.WAITING)
+    for before, now, _ in partitions_books.QUERIES.values():
+        query = (now or before).format(of_transaction=month.OF_TRANSACTION)
+        assert (await books.owner.prepare(query)).get_attributes()
+    shop = await partitions_books.Shop.opened(books.url)
+    await shop.pay(1)
+    await shop.database.close()
+    assert await books.owner.fetchval("SELECT status FROM payment WHERE tenant_id = 'shop'") == "SUCCESS"
