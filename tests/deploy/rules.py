@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -386,10 +387,17 @@ def the_database_is_apart_from_the_front(files: Files) -> None:
         assert "/tmp" in service["tmpfs"], name  # noqa: S108 - a container's own
 
 
-def health_checks_ask_for_what_is_served(files: Files) -> None:
+@cache
+def _served() -> dict[str, Any]:
+    """The API's paths. To describe them takes half a second."""
     from api.app import create_app
 
-    paths = create_app(Settings()).openapi()["paths"]
+    paths: dict[str, Any] = create_app(Settings()).openapi()["paths"]
+    return paths
+
+
+def health_checks_ask_for_what_is_served(files: Files) -> None:
+    paths = _served()
     probe = files.services["api"]["healthcheck"]["test"]
     assert probe[:3] == ["CMD", "python", "-c"]
     asked = re.findall(r'"GET", "([^"]+)"', probe[3])
