@@ -193,13 +193,9 @@ async def schedule(settings: "Settings", row: "Merchant") -> Json:
 
 async def payout(database: Database, row: "Payout", **more: object) -> Json:
     from api.payout.shapes import payout_detail
-    from db.payout import payout as rows
-    from db.payout import trace
+    from services.payout import shown
 
-    steps = await database.read(lambda c: rows.transitions(c, row.id))
-    trace_id = await database.read(lambda c: trace.latest(c, row.psp, row.reference))
-    call = await database.read(lambda c: rows.unanswered(c, row))
-    return of_tenant(row.tenant_id, payout_detail(row, steps, trace_id, call), **more)
+    return of_tenant(row.tenant_id, payout_detail(await shown(database, row.id)), **more)
 
 
 async def payout_with_tasks(database: Database, row: "Payout", waiting: "Sequence[Task]") -> Json:

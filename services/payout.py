@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 from db import audit_log
 from db.core.database import Connection, Database
 from db.core.idempotency import Request
+from db.core.snapshot import in_snapshot
 from db.ledger import wallet
 from db.merchant import Merchant, schedule_terms
-from db.payout import decision, lifecycle, payout, release
+from db.payout import decision, lifecycle, payout, release, trace
 from db.payout import request as payout_request
-from db.payout.record import Payout
+from db.payout.record import Call, Payout, PayoutTransition
 from db.payout.request import NewPayout
 from db.schema.base import PLATFORM_TENANT
 from domain.errors import NotFound, Unavailable, Unprocessable
@@ -75,6 +76,28 @@ async def find(database: Database, caller: Caller, name: str) -> Payout:
         said = f"There is no payout {name}."
         raise NotFound(said if caller.tenant_id is None else "There is no such payout.", code="payout_not_found")
     return found
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A payout as it is shown by itself. `unanswered`: the call whose last answer cannot be trusted."""
+
+    row: Payout
+    transitions: list[PayoutTransition]
+    trace_id: str | None
+    unanswered: Call | None
+
+
+async def shown(database: Database, payout_id: str) -> Shown:
+    """The payout and what belongs to it, of one moment."""
+
+    async def read(connection: Connection) -> Shown:
+        row = await payout.get(connection, payout_id)
+        steps = await payout.transitions(connection, row.id)
+        trace_id = await trace.latest(connection, row.psp, row.reference)
+        return Shown(row, steps, trace_id, await payout.unanswered(connection, row))
+
+    return await in_snapshot(database, read)
 
 
 async def page(

@@ -28,7 +28,6 @@ from api.routing import Router
 from api.strict import StrictRoute
 from api.tables import AsCsv, also_csv, file
 from db.merchant import Merchant
-from db.payout import payout, trace
 from db.payout import request as payout_request
 from db.payout.record import Payout, PayoutItem
 from domain.status import PayoutStatus
@@ -88,14 +87,8 @@ async def create_payout(
 
 
 async def _answer(runtime: Runtime, row: Payout, status: int, *, replayed: bool = False) -> Response:
-    return json_answer(await _detail(runtime, row), status, headers(f"/v1/payouts/{row.id}", replayed=replayed))
-
-
-async def _detail(runtime: Runtime, row: Payout) -> PayoutDetail:
-    steps = await runtime.database.read(lambda c: payout.transitions(c, row.id))
-    trace_id = await runtime.database.read(lambda c: trace.latest(c, row.psp, row.reference))
-    unanswered = await runtime.database.read(lambda c: payout.unanswered(c, row))
-    return payout_detail(row, steps, trace_id, unanswered)
+    detail = payout_detail(await payouts.shown(runtime.database, row.id))
+    return json_answer(detail, status, headers(f"/v1/payouts/{row.id}", replayed=replayed))
 
 
 # --- the schedule ---
@@ -177,7 +170,7 @@ async def show_payout(payout_id: PayoutId, who: PayoutsReader, runtime: RuntimeO
     """Its status and history. A bank may return what was PAID, days later: then it is RETURNED, and the money in the
     wallet again."""
     row = await payouts.find(runtime.database, caller(who), payout_id)
-    return json_answer(await _detail(runtime, row))
+    return json_answer(payout_detail(await payouts.shown(runtime.database, row.id)))
 
 
 @router.get(

@@ -1,6 +1,5 @@
 """The shapes of payouts, of what they pay, and of schedules over HTTP."""
 
-from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any, Literal
 
@@ -19,12 +18,13 @@ from api.merchant.shapes import (
     schedule_fields,
 )
 from db.merchant import Merchant
-from db.payout.record import Call, Payout, PayoutItem, PayoutTransition
+from db.payout.record import Payout, PayoutItem
 from domain.money import to_major
 from domain.payout import PayoutCall, PayoutSchedule
 from domain.statement import words
 from domain.status import PayoutStatus
 from domain.unknown import to_do_about_a_payout
+from services.payout import Shown
 
 
 class PayoutScheduleIn(In):
@@ -153,13 +153,11 @@ def payout_out(row: Payout) -> PayoutOut:
     return PayoutOut(**_payout(row))
 
 
-def payout_detail(
-    row: Payout, transitions: Sequence[PayoutTransition], trace_id: str | None, call: Call | None
-) -> PayoutDetail:
-    """`call`: the one without an answer that can be trusted."""
+def payout_detail(shown: Shown) -> PayoutDetail:
+    row, call = shown.row, shown.unanswered
     steps = [
         PayoutTransitionOut(from_status=t.from_status, to_status=t.to_status, reason=t.reason, at=t.at)
-        for t in transitions
+        for t in shown.transitions
     ]
     unanswered = None
     if call is not None and call.failure is not None:
@@ -171,7 +169,7 @@ def payout_detail(
             next_check_at=row.next_check_at,
             what_to_do=to_do_about_a_payout(call.call),
         )
-    return PayoutDetail(**_payout(row), trace_id=trace_id, transitions=steps, unanswered=unanswered)
+    return PayoutDetail(**_payout(row), trace_id=shown.trace_id, transitions=steps, unanswered=unanswered)
 
 
 def _payout(row: Payout) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from db.audit.audit import audit_database
 from embedded.stack import EmbeddedStack
 from tests.conftest import PATIENT
 from tests.support.deployment import Deployment
@@ -40,6 +41,15 @@ def paysaga(request: pytest.FixtureRequest) -> Deployment:
     """The second one ends with the module: idle to the end of the run it would cost more than to be started again."""
     deployment: Deployment = request.getfixturevalue(request.param)
     return deployment
+
+
+@pytest.fixture(scope="module")
+async def audited(paysaga: Deployment) -> AsyncIterator[None]:
+    """The books of the module's tenants are in order at its end. Those of others on the same deployment need not be:
+    some have money that only our books know of."""
+    others = set(paysaga.tenants)
+    yield
+    assert [one for one in await audit_database(paysaga.database) if one.tenant_id not in others] == []
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

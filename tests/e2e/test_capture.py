@@ -1,7 +1,6 @@
 """Manual capture: reserve, then take it in full or in part, or let it go; an authorisation is never forgotten."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,10 +16,7 @@ from tests.support.shop import Shop
 WEEK_S = 7 * 86_400
 
 
-@pytest.fixture(autouse=True, scope="module")
-async def _audited(paysaga: Deployment) -> AsyncIterator[None]:
-    yield
-    assert await audit_database(paysaga.database) == []
+pytestmark = pytest.mark.usefixtures("audited")
 
 
 async def authorized(shop: Shop, checkout: str, **fields: Any) -> dict[str, Any]:

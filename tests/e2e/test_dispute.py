@@ -1,7 +1,6 @@
 """Disputes: what a buyer's bank takes back is booked, held, fought for, and released or lost."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -16,10 +15,7 @@ FEE = 1500
 EVIDENCE = {"fields": {"uncategorized_text": "winning_evidence", "customer_name": "Anja Buyer"}}
 
 
-@pytest.fixture(autouse=True, scope="module")
-async def _audited(paysaga: Deployment) -> AsyncIterator[None]:
-    yield
-    assert await audit_database(paysaga.database) == []
+pytestmark = pytest.mark.usefixtures("audited")
 
 
 async def disputed(

@@ -1,22 +1,16 @@
 """Refunds that a shop asks for: through HTTP, the PSP and the ledger, to the cent."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from db.audit.audit import audit_database
 from tests.e2e.test_cancel import sweep
 from tests.support.deployment import Deployment
 from tests.support.eventually import eventually
 from tests.support.shop import Answer, Shop
 
-
-@pytest.fixture(autouse=True, scope="module")
-async def _audited(paysaga: Deployment) -> AsyncIterator[None]:
-    yield
-    assert await audit_database(paysaga.database) == []
+pytestmark = pytest.mark.usefixtures("audited")
 
 
 async def order_of(shop: Shop, payment_id: str) -> dict[str, Any]:

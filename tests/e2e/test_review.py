@@ -1,21 +1,16 @@
 """Risk rules: what they allow, block before the PSP hears of it, and leave to a person."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from db.audit.audit import audit_database
 from tests.support.deployment import Deployment
 from tests.support.shop import Shop
 
 LARGE = {"name": "large", "type": "amount", "currency": "INR", "above": "400.00", "then": "review"}
 
 
-@pytest.fixture(autouse=True, scope="module")
-async def _audited(paysaga: Deployment) -> AsyncIterator[None]:
-    yield
-    assert await audit_database(paysaga.database) == []
+pytestmark = pytest.mark.usefixtures("audited")
 
 
 async def rules(shop: Shop, *rules: dict[str, Any], **more: Any) -> None:

@@ -1,6 +1,5 @@
 """An answer that stays unknown: under a dead key it ends by itself, and whoever looks reads what is waited for."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -14,11 +13,7 @@ from tests.support.deployment import Deployment
 from tests.support.eventually import eventually
 from tests.support.shop import Shop
 
-
-@pytest.fixture(autouse=True, scope="module")
-async def _audited(paysaga: Deployment) -> AsyncIterator[None]:
-    yield
-    assert await audit_database(paysaga.database) == []
+pytestmark = pytest.mark.usefixtures("audited")
 
 
 async def dead(shop: Shop, checkout: str) -> dict[str, Any]:

@@ -96,7 +96,7 @@ async def test_a_killed_child_is_started_again(
 
 
 async def test_a_child_that_dies_while_starting_has_the_last_word(home: Home, supervisor: Supervisor) -> None:
-    dying = child(home, "api", "import sys; print('early'); sys.exit('no such database.')")
+    dying = child(home, "api", "import sys; print('early', flush=True); sys.exit('no such database.')")
     with pytest.raises(StackError, match=r"^Api stopped while starting \(exit code 1\), its last words: no such data"):
         await supervisor.start(dying)
 

@@ -94,6 +94,8 @@ class Deployment:
         self._template = overrides.pop("template", TEMPLATE)
         self.keep_database = False
         """Whether it is wanted after the end. Hundreds of them would keep PostgreSQL busy with looking after each."""
+        self.tenants: set[str] = set()
+        """Those that it was asked for."""
         self.patience_s: float | None = None
         """How long its shops ask the API to wait; None leaves it to the API."""
         self.folder = folder / name
@@ -254,6 +256,7 @@ class Deployment:
                 await merchant.create(connection, name, values)
 
         await self.database.run(create)
+        self.tenants.add(name)
         return Shop(self, name, secret)
 
 
