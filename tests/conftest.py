@@ -120,8 +120,8 @@ _WAITING, _BUSY = (
     ("e2e", "embedded"),
     ("api", "audit", "reconciliation", "commands", "readme", "machine", "deploy"),
 )
-"""Tests that wait for what others do, and tests that keep a processor busy, of which there are twice as many: begun in
-turn, neither are alone. What needs no servers fills the gaps at the end."""
+"""Tests that wait for what others do, as the longest ones do too, and tests that keep a processor busy, of which there
+are twice as many: begun in turn, neither are alone. What needs no servers fills the gaps at the end."""
 
 
 def pytest_collection_finish() -> None:
@@ -134,10 +134,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         files.setdefault(item.path.relative_to(Path(__file__).parent).as_posix(), []).append(item)
     longest = [name for start in _LONGEST for name in files if name.startswith(start)]
     others = [name for name in files if name not in longest]
-    waiting = [name for name in others if name.startswith(_WAITING)]
+    waiting = [*longest, *(name for name in others if name.startswith(_WAITING))]
     busy = [name for name in others if name.startswith(_BUSY)]
     in_turn = chain(*zip_longest(waiting, busy[::2], busy[1::2]))
-    order = dict.fromkeys([*longest, *filter(None, in_turn), *others])
+    order = dict.fromkeys([*filter(None, in_turn), *others])
     items[:] = [item for name in order for item in files[name]]
 
 
