@@ -8,8 +8,10 @@ from importlib.metadata import version
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
+from temporalio.api.workflowservice.v1 import GetSystemInfoRequest
 
 from embedded.stack import EmbeddedStack
+from runtime.temporal import connect
 from workers.worker import RELEASE
 
 _PACKAGES = ("temporalio", "fastapi", "uvicorn", "sqlalchemy", "asyncpg", "stripe", "aiohttp", "uvloop")
@@ -31,7 +33,15 @@ async def version_facts(stack: EmbeddedStack) -> dict[str, str]:
     """The versions of the packages and servers."""
     postgres = await stack.postgres.sql("SHOW server_version")
     packages = {name: version(name) for name in _PACKAGES}
-    return {"paysaga": RELEASE} | packages | {"postgresql": postgres.split()[0], "temporal": await _temporal_version()}
+    temporal = await (_temporal_version() if "temporal" in stack.pieces else _version_there(stack))
+    return {"paysaga": RELEASE} | packages | {"postgresql": postgres.split()[0], "temporal": temporal}
+
+
+async def _version_there(stack: EmbeddedStack) -> str:
+    """Of a server that the stack did not start."""
+    client = await connect(stack.settings, None)
+    info = await client.workflow_service.get_system_info(GetSystemInfoRequest())
+    return f"Server {info.server_version} at {stack.settings.temporal_address}"
 
 
 async def _temporal_version() -> str:
