@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from domain.seal import Head
     from domain.statement import AccountBalance, Entry
     from services.endpoint import SetUp
+    from services.payout import Shown
 
 Json = dict[str, object]
 
@@ -191,15 +192,20 @@ async def schedule(settings: "Settings", row: "Merchant") -> Json:
     return of_tenant(row.tenant_id, schedule_out(row, following))
 
 
-async def payout(database: Database, row: "Payout", **more: object) -> Json:
-    from api.payout.shapes import payout_detail
+async def payout(database: Database, row: "Payout") -> Json:
     from services.payout import shown
 
-    return of_tenant(row.tenant_id, payout_detail(await shown(database, row.id)), **more)
+    return _payout(await shown(database, row.id))
 
 
-async def payout_with_tasks(database: Database, row: "Payout", waiting: "Sequence[Task]") -> Json:
-    return await payout(database, row, tasks=[await task(one) for one in waiting])
+async def payout_with_tasks(found: "Shown", waiting: "Sequence[Task]") -> Json:
+    return _payout(found, tasks=[await task(one) for one in waiting])
+
+
+def _payout(found: "Shown", **more: object) -> Json:
+    from api.payout.shapes import payout_detail
+
+    return of_tenant(found.row.tenant_id, payout_detail(found), **more)
 
 
 async def payouts(rows: "Sequence[Payout]") -> Json:

@@ -15,7 +15,7 @@ from cli.pages.task import task_card
 from config.settings import Settings
 from db import task
 from db.core.database import Database
-from db.payout import payout, request, trace
+from db.payout import payout, request
 from db.payout import run as payout_run
 from db.payout.record import Call, Payout, PayoutItem, PayoutRun, PayoutTransition
 from domain.ids import payout_workflow_id
@@ -63,21 +63,20 @@ def _note(row: Payout) -> str:
 
 async def payout_page(settings: Settings, database: Database, payout_id: str) -> Page:
     """From the rows alone: it can be read also while no worker runs."""
-    row = await payouts.find(database, ANYBODY, payout_id)
+    found = await payouts.shown(database, (await payouts.find(database, ANYBODY, payout_id)).id)
+    row = found.row
     calls = await database.read(lambda c: payout.calls(c, row.id))
-    steps = await database.read(lambda c: payout.transitions(c, row.id))
-    trace_id = await database.read(lambda c: trace.latest(c, row.psp, row.reference))
     items = await database.read(lambda c: request.items(c, row.id, limit=_ITEMS + 1))
     tasks = await database.read(lambda c: task.open_tasks(c, object_id=row.id))
     page = Group(
         look.text((row.id, "bold"), "  ", look.status(row.status), "  ", look.amount(row.amount, row.currency)),
-        _facts(settings, row, trace_id),
+        _facts(settings, row, found.trace_id),
         *look.section("Waiting for a person", Group(*map(task_card, tasks)) if tasks else None),
         *look.section("At the PSP (UTC)", _calls(calls)),
-        *look.section("What happened (UTC)", _steps(steps)),
+        *look.section("What happened (UTC)", _steps(found.transitions)),
         *look.section("What it pays", _items(row.id, items)),
     )
-    return Page(page, lambda: documents.payout_with_tasks(database, row, tasks))
+    return Page(page, lambda: documents.payout_with_tasks(found, tasks))
 
 
 def _facts(settings: Settings, row: Payout, trace_id: str | None) -> RenderableType:
