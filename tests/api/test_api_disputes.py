@@ -297,4 +297,4 @@ async def test_evidence_that_a_decision_overtakes_does_not_stay_stored(shop: Sho
         piece: dict[str, Any] = (await shown(shop, dispute["id"]))["evidence"][0]
         return piece if piece["status"] == "REFUSED" else None
 
-    await eventually(told, timeout_s=3)
+    await eventually(told)

@@ -12,12 +12,11 @@ from domain.endpoint import EventEndpoint, EventScope, compared
 from domain.psp import PspEventKind
 from gateways.stripe.events import SUBSCRIPTIONS
 from gateways.stripe.webhooks import is_of_seller, read_event
-from tests.gateways.wire import Server, answer, served
+from tests.gateways.wire import Server, T, answer, served
 
 if TYPE_CHECKING:
     from tests.gateways.conftest import Account
 
-T = 5.0
 URL = "https://shop.example/webhooks/stripe"
 ALL = [(scope, kind) for scope, kinds in SUBSCRIPTIONS.items() for kind in kinds]
 

@@ -15,12 +15,11 @@ from gateways.stripe.gateway import StripePsp
 from gateways.stripe.line_objects import NO_CURRENCY, line_kind, line_of
 from gateways.stripe.payout_objects import payout_result
 from gateways.stripe.report_file import read_itemized
-from tests.gateways.wire import Server, answer, build, served
+from tests.gateways.wire import Server, T, answer, build, served, timeout_for
 
 if TYPE_CHECKING:
     from tests.gateways.conftest import Account
 
-T = 5.0
 FROM = datetime(2026, 11, 20, tzinfo=UTC)
 TO = datetime(2026, 11, 21, tzinfo=UTC)
 AT = 1_795_000_000
@@ -314,7 +313,7 @@ async def test_no_page(reply: bytes, reason: str) -> None:
 
 async def test_no_page_in_time_and_nobody_there() -> None:
     async with served(Server(None)) as psp:
-        assert await listed(psp, timeout_s=0.1) == PspLines(reason="timeout")
+        assert await listed(psp, timeout_s=timeout_for("timeout")) == PspLines(reason="timeout")
     psp = build("http://127.0.0.1:1")
     assert await listed(psp) == PspLines(reason="connection")
     await psp.close()

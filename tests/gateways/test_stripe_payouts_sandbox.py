@@ -16,12 +16,10 @@ from domain.psp import (
     TransferRequest,
     TransferResult,
 )
-from tests.gateways.wire import delivered
+from tests.gateways.wire import T, delivered, timeout_for
 
 if TYPE_CHECKING:
     from tests.gateways.conftest import Account
-
-T = 5.0
 
 
 @pytest.fixture
@@ -145,7 +143,7 @@ async def test_a_transfer_of_what_is_not_there(account: "Account") -> None:
 async def test_a_transfer_without_an_answer_is_made_once_under_its_key(rich: "Account", kind: str, reason: str) -> None:
     await rich.fault(kind, "transfers.create")
     request = rich.transfer_request()
-    result = await rich.psp.transfer(request, timeout_s=0.5 if reason == "timeout" else T)
+    result = await rich.psp.transfer(request, timeout_s=timeout_for(reason))
     assert (result.outcome, result.reason, result.reference) == (TransferOutcome.UNKNOWN, reason, None)
     for _ in range(100):
         result = await rich.psp.transfer(request, timeout_s=T)
@@ -297,7 +295,7 @@ async def test_an_account_that_is_not_ours_to_use_is_unknown(rich: "Account") ->
 async def test_a_payout_without_an_answer_is_made_once_under_its_key(rich: "Account", kind: str, reason: str) -> None:
     request = payout_request((await transferred(rich))[0])
     await rich.fault(kind, "payouts.create")
-    result = await rich.psp.pay_out(request, timeout_s=0.5 if reason == "timeout" else T)
+    result = await rich.psp.pay_out(request, timeout_s=timeout_for(reason))
     assert (result.outcome, result.reason) == (PayoutOutcome.UNKNOWN, reason)
     result = await rich.psp.pay_out(request, timeout_s=T)
     assert result.outcome is PayoutOutcome.PENDING

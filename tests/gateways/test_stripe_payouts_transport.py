@@ -18,9 +18,8 @@ from domain.psp import (
     TransferResult,
 )
 from gateways.stripe.gateway import StripePsp
-from tests.gateways.wire import Server, answer, build, in_turn, served
+from tests.gateways.wire import Server, T, answer, build, in_turn, served
 
-T = 2.0
 SINCE = datetime(2026, 11, 1, tzinfo=UTC)
 
 TRANSFER = TransferRequest(

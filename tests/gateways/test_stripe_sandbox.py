@@ -23,12 +23,10 @@ from domain.psp import (
     RefundResult,
 )
 from gateways.stripe.events import SUBSCRIPTIONS
-from tests.gateways.wire import delivered
+from tests.gateways.wire import T, delivered, timeout_for
 
 if TYPE_CHECKING:
     from tests.gateways.conftest import Account
-
-T = 5.0
 
 
 def window(request: ChargeRequest, hours: float = 1) -> ChargeLookup:
@@ -237,7 +235,7 @@ async def test_a_wrong_key(account: "Account") -> None:
 async def test_the_same_key_again_gives_one_charge(account: "Account", fault: str, reason: str) -> None:
     request = account.request()
     await account.fault(fault)
-    assert unknown(await account.psp.charge(request, timeout_s=0.5)) == reason
+    assert unknown(await account.psp.charge(request, timeout_s=timeout_for(reason))) == reason
     result = await replayed(account, request)
     assert result.outcome is ChargeOutcome.SUCCEEDED
     assert await account.psp.charge(request, timeout_s=T) == result
@@ -247,7 +245,7 @@ async def test_the_same_key_again_gives_one_charge(account: "Account", fault: st
 async def test_a_decline_whose_answer_was_lost_is_still_the_decline(account: "Account") -> None:
     request = account.request("pm_card_chargeDeclined")
     await account.fault("timeout_after")
-    assert unknown(await account.psp.charge(request, timeout_s=0.5)) == "timeout"
+    assert unknown(await account.psp.charge(request, timeout_s=timeout_for("timeout"))) == "timeout"
     assert (await replayed(account, request)).outcome is ChargeOutcome.DECLINED
 
 
@@ -358,7 +356,9 @@ async def test_the_window_is_kept(account: "Account") -> None:
 
 async def test_a_look_up_without_an_answer_is_unknown(account: "Account") -> None:
     await account.fault("timeout_before", "payment_intents.list")
-    assert unknown(await account.psp.find_charge(window(account.request()), timeout_s=0.3)) == "timeout"
+    assert (
+        unknown(await account.psp.find_charge(window(account.request()), timeout_s=timeout_for("timeout"))) == "timeout"
+    )
 
 
 # --- voids ---
@@ -411,7 +411,7 @@ async def test_void_after_cached_500s(account: "Account", fault: str, times: int
 async def test_void_without_an_answer_is_unknown(account: "Account") -> None:
     request, reference = await requiring_action(account)
     await account.fault("timeout_after", "payment_intents.cancel")
-    assert unknown(await voided(account, request, reference, timeout_s=0.3)) == "timeout"
+    assert unknown(await voided(account, request, reference, timeout_s=timeout_for("timeout"))) == "timeout"
     assert (await voided(account, request, reference)).outcome is ChargeOutcome.VOIDED
 
 
@@ -482,7 +482,7 @@ async def test_a_refund_of_something_else_is_no_success(
 async def test_a_refund_without_an_answer_is_found(account: "Account", fault: str) -> None:
     request = account.refund_request(await charged(account))
     await account.fault(fault, "refunds.create")
-    result = await account.psp.refund(request, timeout_s=0.5)
+    result = await account.psp.refund(request, timeout_s=timeout_for(fault))
     assert result.outcome is RefundOutcome.UNKNOWN
     found = await found_refund(account, request)
     assert (found.outcome, found.amount) == (RefundOutcome.SUCCEEDED, 50_000)
@@ -667,7 +667,7 @@ async def test_a_capture_without_an_answer_again_takes_the_money_once(
 ) -> None:
     request = await authorized(account)
     await account.fault(fault, "payment_intents.capture")
-    assert unknown(await captured_of(account, request, 20_000, timeout_s=0.5)) == reason
+    assert unknown(await captured_of(account, request, 20_000, timeout_s=timeout_for(reason))) == reason
     result = await captured_of(account, request, 20_000)
     assert (result.outcome, result.amount, result.reason) == (ChargeOutcome.SUCCEEDED, 20_000, None)
     assert result.fee is not None
@@ -755,7 +755,7 @@ async def test_no_card_there(account: "Account") -> None:
     for token in ("tok_nosuchtoken", "pm_nosuchmethod", "pm_upi_success", "src_1"):
         assert await account.psp.describe_card(token, timeout_s=T) is None
     await account.fault("timeout_before", "tokens.retrieve")
-    assert await account.psp.describe_card("tok_visa", timeout_s=0.3) is None
+    assert await account.psp.describe_card("tok_visa", timeout_s=timeout_for("timeout")) is None
 
 
 # --- disputes ---
@@ -863,7 +863,7 @@ async def test_evidence_that_stripe_does_not_know(account: "Account") -> None:
 async def test_evidence_without_an_answer_again_is_submitted_once(account: "Account", fault: str) -> None:
     dispute = await disputed(account, await charged(account))
     await account.fault(fault, "disputes.update")
-    result = await submitted(account, dispute, timeout_s=0.5)
+    result = await submitted(account, dispute, timeout_s=timeout_for(fault))
     assert (result.outcome, result.reference) == (DisputeOutcome.UNKNOWN, None)
     result = await submitted(account, dispute)
     assert (result.outcome, result.submissions, result.failure) == (DisputeOutcome.UNDER_REVIEW, 1, None)
@@ -877,7 +877,7 @@ async def test_a_dispute_without_an_answer_is_unknown(account: "Account") -> Non
         ("http_503", "server_error"),
     ]:
         await account.fault(fault, "disputes.retrieve")
-        result = await account.psp.retrieve_dispute(dispute.reference or "", timeout_s=0.3)
+        result = await account.psp.retrieve_dispute(dispute.reference or "", timeout_s=timeout_for(reason))
         assert (result.outcome, result.reason) == (DisputeOutcome.UNKNOWN, reason)
 
 

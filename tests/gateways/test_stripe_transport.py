@@ -3,7 +3,6 @@
 import asyncio
 import json
 import logging
-import time
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs
@@ -21,7 +20,7 @@ from domain.psp import (
     RefundOutcome,
     RefundRequest,
 )
-from tests.gateways.wire import Server, answer, build, in_turn, served
+from tests.gateways.wire import Server, T, answer, build, in_turn, served, timeout_for
 
 SUCCEEDED = json.dumps(
     {
@@ -49,7 +48,7 @@ async def test_what_a_charge_sends() -> None:
     server = Server(answer(200, SUCCEEDED))
     async with served(server) as psp:
         for _ in range(3):
-            result = await psp.charge(REQUEST, timeout_s=2)
+            result = await psp.charge(REQUEST, timeout_s=T)
             assert (result.outcome, result.amount) == (ChargeOutcome.SUCCEEDED, 500)
     assert server.connections == 1  # kept alive
     head, _, body = server.requests[0].partition("\r\n\r\n")
@@ -105,7 +104,7 @@ async def test_what_a_charge_sends() -> None:
 async def test_answers_that_prove_nothing(reply: bytes, reason: str) -> None:
     server = Server(reply)
     async with served(server) as psp:
-        result = await psp.charge(REQUEST, timeout_s=2)
+        result = await psp.charge(REQUEST, timeout_s=T)
     assert (result.outcome, result.reason) == (ChargeOutcome.UNKNOWN, reason)
     assert len(server.requests) == 1  # no retry, no redirect
 
@@ -114,13 +113,13 @@ async def test_answers_that_prove_nothing(reply: bytes, reason: str) -> None:
 async def test_connection_cut(reply: bytes) -> None:
     server = Server(reply, then_close=True)
     async with served(server) as psp:
-        result = await psp.charge(REQUEST, timeout_s=2)
+        result = await psp.charge(REQUEST, timeout_s=T)
     assert (result.outcome, result.reason) == (ChargeOutcome.UNKNOWN, "connection")
 
 
 async def test_nobody_there() -> None:
     psp = build("http://127.0.0.1:1")
-    result = await psp.charge(REQUEST, timeout_s=2)
+    result = await psp.charge(REQUEST, timeout_s=T)
     await psp.close()
     assert (result.outcome, result.reason) == (ChargeOutcome.UNKNOWN, "connection")
 
@@ -128,23 +127,20 @@ async def test_nobody_there() -> None:
 async def test_after_close() -> None:
     server = Server(answer(200, SUCCEEDED))
     async with served(server) as psp:
-        await psp.charge(REQUEST, timeout_s=2)
+        await psp.charge(REQUEST, timeout_s=T)
         await psp.close()
-        result = await psp.charge(REQUEST, timeout_s=2)
+        result = await psp.charge(REQUEST, timeout_s=T)
         assert result.outcome is ChargeOutcome.UNKNOWN
     assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize("reply", [None, b"HTTP/1.1 200 X\r\nContent-Length: 99\r\n\r\n{"])
-async def test_timeout_is_exact_and_closes_the_connection(reply: bytes | None) -> None:
+async def test_a_timeout_closes_the_connection(reply: bytes | None) -> None:
     server = Server(reply)
-    async with served(server) as psp:
-        started = time.perf_counter()
-        result = await psp.charge(REQUEST, timeout_s=0.1)
-        took_s = time.perf_counter() - started
-        await asyncio.wait_for(server.closed.wait(), 1)
+    async with served(server) as psp, asyncio.timeout(T):
+        result = await psp.charge(REQUEST, timeout_s=0.3)
+        await server.closed.wait()
     assert (result.outcome, result.reason) == (ChargeOutcome.UNKNOWN, "timeout")
-    assert 0.09 < took_s < 0.5
 
 
 async def test_cancellation_is_passed_on_and_closes_the_connection() -> None:
@@ -155,13 +151,13 @@ async def test_cancellation_is_passed_on_and_closes_the_connection() -> None:
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        await asyncio.wait_for(server.closed.wait(), 1)
+        await asyncio.wait_for(server.closed.wait(), T)
 
 
 async def test_the_breaker_stops_the_sending() -> None:
     server = Server(answer(500, "no"))
     async with served(server, breaker_failures=2) as psp:
-        reasons = [(await psp.charge(REQUEST, timeout_s=2)).reason for _ in range(4)]
+        reasons = [(await psp.charge(REQUEST, timeout_s=T)).reason for _ in range(4)]
     assert reasons == ["server_error", "server_error", "breaker_open", "breaker_open"]
     assert len(server.requests) == 2
 
@@ -169,15 +165,20 @@ async def test_the_breaker_stops_the_sending() -> None:
 async def test_the_bulkhead_stops_the_sending() -> None:
     server = Server(None)
     async with served(server, concurrency_max=2) as psp:
-        results = await asyncio.gather(*(psp.charge(REQUEST, timeout_s=0.2) for _ in range(5)))
-    assert sorted(str(result.reason) for result in results) == ["busy"] * 3 + ["timeout"] * 2
+        waiting = [asyncio.create_task(psp.charge(REQUEST, timeout_s=T)) for _ in range(2)]
+        await asyncio.wait_for(server.asked_times(2), T)
+        results = [await psp.charge(REQUEST, timeout_s=T) for _ in range(3)]
+        for task in waiting:
+            task.cancel()
+        await asyncio.wait(waiting)
+    assert [result.reason for result in results] == ["busy"] * 3
     assert len(server.requests) == 2
 
 
 async def test_an_answer_about_another_charge_is_not_ours() -> None:
     other = {**json.loads(SUCCEEDED), "metadata": {"paysaga_charge": "ch_2"}}
     async with served(Server(answer(200, json.dumps(other)))) as psp:
-        result = await psp.charge(REQUEST, timeout_s=2)
+        result = await psp.charge(REQUEST, timeout_s=T)
     assert (result.outcome, result.reason) == (ChargeOutcome.UNKNOWN, "key_reused")
 
 
@@ -194,8 +195,8 @@ async def test_an_answer_about_another_charge_is_not_ours() -> None:
 async def test_a_look_at_another_charge_is_not_ours(more: dict[str, Any]) -> None:
     other = {**json.loads(SUCCEEDED), **more}
     async with served(Server(answer(200, json.dumps(other)))) as psp:
-        retrieved = await psp.retrieve_charge("pi_1", charge_id="ch_1", timeout_s=2)
-        voided = await psp.void_charge("pi_1", charge_id="ch_1", key="v", timeout_s=2)
+        retrieved = await psp.retrieve_charge("pi_1", charge_id="ch_1", timeout_s=T)
+        voided = await psp.void_charge("pi_1", charge_id="ch_1", key="v", timeout_s=T)
     for result in (retrieved, voided):
         assert (result.outcome, result.reason, result.reference) == (ChargeOutcome.UNKNOWN, "another_charge", None)
 
@@ -204,7 +205,7 @@ async def test_each_cancel_has_a_key_of_its_own() -> None:
     server = Server(answer(500, "no"))
     async with served(server) as psp:
         for _ in range(2):
-            await psp.void_charge("pi_1", charge_id="ch_1", key="pay_1:void", timeout_s=2)
+            await psp.void_charge("pi_1", charge_id="ch_1", key="pay_1:void", timeout_s=T)
     keys = {line for sent in server.requests for line in sent.split("\r\n") if line.startswith("Idempotency-Key: ")}
     assert len(keys) == 2
     assert all(key.startswith("Idempotency-Key: pay_1:void:") for key in keys)
@@ -213,7 +214,7 @@ async def test_each_cancel_has_a_key_of_its_own() -> None:
 async def test_a_charge_that_can_still_be_paid_is_not_voided() -> None:
     payable = {**json.loads(SUCCEEDED), "status": "requires_payment_method", "metadata": {"paysaga_charge": "ch_1"}}
     async with served(Server(answer(200, json.dumps(payable)))) as psp:
-        result = await psp.void_charge("pi_1", charge_id="ch_1", key="v", timeout_s=2)
+        result = await psp.void_charge("pi_1", charge_id="ch_1", key="v", timeout_s=T)
     assert (result.outcome, result.reason, result.reference) == (ChargeOutcome.UNKNOWN, "unrecognised", "pi_1")
 
 
@@ -231,7 +232,7 @@ async def test_which_refund_is_ours(metadata: dict[str, str], is_found: bool) ->
     refund = {"object": "refund", "id": "re_1", "status": "succeeded", "amount": 500, "currency": "usd"}
     page = {"object": "list", "data": [{**refund, "metadata": metadata}], "has_more": False}
     async with served(Server(answer(200, json.dumps(page)))) as psp:
-        result = await psp.find_refund("rf_1", "pi_1", key="k2", timeout_s=2)
+        result = await psp.find_refund("rf_1", "pi_1", key="k2", timeout_s=T)
     expected = (
         (RefundOutcome.SUCCEEDED, "re_1", 500, "USD") if is_found else (RefundOutcome.NOT_FOUND, None, None, None)
     )
@@ -242,8 +243,8 @@ async def test_a_refused_list_is_unknown() -> None:
     now = datetime.now(UTC)
     lookup = ChargeLookup(charge_id="ch_1", key="k", created_from=now, created_to=now)
     async with served(Server(answer(400, REFUSED))) as psp:
-        charge = await psp.find_charge(lookup, timeout_s=2)
-        refund = await psp.find_refund("rf_1", "pi_1", key="k", timeout_s=2)
+        charge = await psp.find_charge(lookup, timeout_s=T)
+        refund = await psp.find_refund("rf_1", "pi_1", key="k", timeout_s=T)
     assert (charge.outcome, charge.reason) == (ChargeOutcome.UNKNOWN, "unrecognised")
     assert (refund.outcome, refund.reason) == (RefundOutcome.UNKNOWN, "unrecognised")
 
@@ -252,8 +253,8 @@ async def test_an_amount_that_cannot_be_sent_is_no_unknown_answer_of_the_psp() -
     server, too_fine = Server(answer(200, SUCCEEDED)), {"currency": "KWD", "amount": 501}
     refund = RefundRequest(key="k", refund_id="rf_1", charge_reference="pi_1", reason="", **too_fine)
     async with served(server) as psp:
-        charged = await psp.charge(REQUEST.model_copy(update=too_fine), timeout_s=2)
-        refunded = await psp.refund(refund, timeout_s=2)
+        charged = await psp.charge(REQUEST.model_copy(update=too_fine), timeout_s=T)
+        refunded = await psp.refund(refund, timeout_s=T)
     assert (charged.outcome, refunded.outcome) == (ChargeOutcome.DECLINED, RefundOutcome.FAILED)
     assert [result.failure and result.failure.code for result in (charged, refunded)] == ["amount_precision"] * 2
     assert server.requests == []
@@ -270,8 +271,8 @@ async def test_no_token_in_logs_output_or_results(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     async with served(Server(reply)) as psp:
-        result = await psp.charge(REQUEST, timeout_s=2)
-        await psp.describe_card(REQUEST.token, timeout_s=2)
+        result = await psp.charge(REQUEST, timeout_s=T)
+        await psp.describe_card(REQUEST.token, timeout_s=T)
     captured = capfd.readouterr()
     for text in (caplog.text, captured.out, captured.err, repr(result), result.model_dump_json(), repr(REQUEST)):
         assert "secretsecret" not in text
@@ -293,7 +294,7 @@ async def test_what_a_capture_sends() -> None:
     server = Server(answer(200, our_intent("succeeded", amount_received=300)))
     async with served(server) as psp:
         for _ in range(2):
-            result = await psp.capture_charge(CAPTURE, timeout_s=2)
+            result = await psp.capture_charge(CAPTURE, timeout_s=T)
             assert (result.outcome, result.amount, result.reference) == (ChargeOutcome.SUCCEEDED, 300, "pi_1")
     heads, bodies = zip(*(sent.split("\r\n\r\n") for sent in server.requests), strict=True)
     assert heads[0].startswith("POST /v1/payment_intents/pi_1/capture HTTP/1.1")
@@ -320,7 +321,7 @@ async def test_a_refused_capture_is_what_became_of_the_charge(
 ) -> None:
     server = Server(in_turn(NOT_CAPTURABLE, answer(200, our_intent(state))))
     async with served(server) as psp:
-        result = await psp.capture_charge(CAPTURE, timeout_s=2)
+        result = await psp.capture_charge(CAPTURE, timeout_s=T)
     assert (result.outcome, result.reason, result.reference) == (outcome, reason, "pi_1")
     assert (result.failure and result.failure.code) == code
     assert server.requests[1].startswith("GET /v1/payment_intents/pi_1?expand")
@@ -330,14 +331,14 @@ async def test_a_refused_capture_of_nothing_or_without_a_second_answer_is_unknow
     missing = answer(404, '{"error":{"type":"invalid_request_error","code":"resource_missing"}}')
     for second, reason in [(missing, "unrecognised"), (answer(500, "no"), "server_error")]:
         async with served(Server(in_turn(NOT_CAPTURABLE, second))) as psp:
-            result = await psp.capture_charge(CAPTURE, timeout_s=2)
+            result = await psp.capture_charge(CAPTURE, timeout_s=T)
         assert (result.outcome, result.reason) == (ChargeOutcome.UNKNOWN, reason)
 
 
 @pytest.mark.parametrize("state", ["requires_capture", "processing"])
 async def test_a_capture_that_did_not_capture_is_no_refusal(state: str) -> None:
     async with served(Server(answer(200, our_intent(state)))) as psp:
-        result = await psp.capture_charge(CAPTURE, timeout_s=2)
+        result = await psp.capture_charge(CAPTURE, timeout_s=T)
     assert (result.outcome, result.reason, result.failure) == (ChargeOutcome.UNKNOWN, "unrecognised", None)
 
 
@@ -345,14 +346,14 @@ async def test_a_capture_that_did_not_capture_is_no_refusal(state: str) -> None:
 @pytest.mark.parametrize("more", [{"metadata": {"paysaga_charge": "ch_2"}}, {"id": "pi_2"}, {"metadata": None}])
 async def test_a_capture_of_another_charge_is_not_ours(replies: tuple[bytes, ...], more: dict[str, Any]) -> None:
     async with served(Server(in_turn(*replies, answer(200, our_intent("succeeded", **more))))) as psp:
-        result = await psp.capture_charge(CAPTURE, timeout_s=2)
+        result = await psp.capture_charge(CAPTURE, timeout_s=T)
     assert (result.outcome, result.reason, result.reference) == (ChargeOutcome.UNKNOWN, "another_charge", None)
 
 
 async def test_a_capture_that_cannot_be_sent_is_refused() -> None:
     server = Server(answer(200, our_intent("requires_capture")))
     async with served(server) as psp:
-        result = await psp.capture_charge(CAPTURE.model_copy(update={"currency": "KWD", "amount": 501}), timeout_s=2)
+        result = await psp.capture_charge(CAPTURE.model_copy(update={"currency": "KWD", "amount": 501}), timeout_s=T)
     assert (result.outcome, result.failure and result.failure.code) == (ChargeOutcome.AUTHORIZED, "amount_precision")
     assert not any("/capture" in request for request in server.requests)
 
@@ -367,7 +368,7 @@ async def test_the_shops_metadata_goes_to_the_psp() -> None:
         "paysaga_refund": "re",
     }
     async with served(server) as psp:
-        await psp.charge(REQUEST.model_copy(update={"metadata": shops}), timeout_s=2)
+        await psp.charge(REQUEST.model_copy(update={"metadata": shops}), timeout_s=T)
     body = parse_qs(server.requests[0].rpartition("\r\n")[2])
     sent = {name: values for name, values in body.items() if name.startswith("metadata")}
     assert sent["metadata[order]"] == ["A 17"]
@@ -381,7 +382,7 @@ async def test_the_shops_metadata_goes_to_the_psp() -> None:
 async def test_the_words_on_the_buyers_statement(method: str, name: str) -> None:
     server = Server(answer(200, SUCCEEDED))
     async with served(server, statement_descriptor="ANNAS SHOP") as psp:
-        await psp.charge(REQUEST.model_copy(update={"method": method}), timeout_s=2)
+        await psp.charge(REQUEST.model_copy(update={"method": method}), timeout_s=T)
     body = parse_qs(server.requests[0].rpartition("\r\n")[2])
     assert {key: value for key, value in body.items() if "descriptor" in key} == {name: ["ANNAS SHOP"]}
 
@@ -392,14 +393,14 @@ async def test_the_words_on_the_buyers_statement(method: str, name: str) -> None
 async def test_the_payments_own_return_url_goes_before_the_accounts(kept: str | None, sent: list[str] | None) -> None:
     server = Server(answer(200, SUCCEEDED))
     async with served(server) as psp:
-        await psp.charge(REQUEST.model_copy(update={"return_url": kept}), timeout_s=2)
+        await psp.charge(REQUEST.model_copy(update={"return_url": kept}), timeout_s=T)
     assert parse_qs(server.requests[0].rpartition("\r\n")[2]).get("return_url") == sent
 
 
 async def test_an_authorisation_asks_for_a_later_capture() -> None:
     server = Server(answer(200, our_intent("requires_capture")))
     async with served(server) as psp:
-        result = await psp.charge(REQUEST.model_copy(update={"authorize_only": True}), timeout_s=2)
+        result = await psp.charge(REQUEST.model_copy(update={"authorize_only": True}), timeout_s=T)
     assert (result.outcome, result.amount) == (ChargeOutcome.AUTHORIZED, 500)
     assert "capture_method=manual" in server.requests[0]
 
@@ -421,7 +422,7 @@ A_CARD = {"fingerprint": "f1", "country": "IN", "brand": "visa", "funding": "deb
 async def test_a_card_is_described_without_being_used(token: str, path: str, kind: str) -> None:
     server = Server(answer(200, json.dumps({"object": kind, "id": "x", "card": A_CARD})))
     async with served(server) as psp:
-        card = await psp.describe_card(token, timeout_s=2)
+        card = await psp.describe_card(token, timeout_s=T)
     assert card == CardFacts(fingerprint="f1", country="IN", brand="visa", funding="debit")
     assert [sent.partition(" HTTP")[0] for sent in server.requests] == [f"GET {path}"]
 
@@ -445,17 +446,18 @@ async def test_a_card_is_described_without_being_used(token: str, path: str, kin
 )
 async def test_no_card_without_a_trustworthy_answer(reply: bytes | None) -> None:
     async with served(Server(reply)) as psp:
-        assert await psp.describe_card("tok_secretsecret", timeout_s=0.2) is None
+        timeout_s = timeout_for("timeout" if reply is None else None)
+        assert await psp.describe_card("tok_secretsecret", timeout_s=timeout_s) is None
 
 
 async def test_nobody_is_asked_for_what_is_no_card_or_when_the_guard_refuses() -> None:
     server = Server(answer(500, "no"))
     async with served(server, breaker_failures=1) as psp:
         for token in ("", "upi:a@b", "src_1", "cus_1/payment_methods"):
-            assert await psp.describe_card(token, timeout_s=2) is None
+            assert await psp.describe_card(token, timeout_s=T) is None
         assert server.requests == []
         for _ in range(2):
-            assert await psp.describe_card("tok_1", timeout_s=2) is None
+            assert await psp.describe_card("tok_1", timeout_s=T) is None
     assert len(server.requests) == 1
 
 
@@ -473,7 +475,7 @@ async def test_what_evidence_sends_and_that_the_present_state_is_asked_for() -> 
     # The first answer is one that Stripe kept under the key; meanwhile the issuer has decided.
     server = Server(in_turn(a_dispute("under_review"), a_dispute("won")))
     async with served(server) as psp:
-        result = await psp.submit_evidence(EVIDENCE, timeout_s=2)
+        result = await psp.submit_evidence(EVIDENCE, timeout_s=T)
     assert (result.outcome, result.failure) == (DisputeOutcome.WON, None)
     head, _, body = server.requests[0].partition("\r\n\r\n")
     assert head.startswith("POST /v1/disputes/du_1 HTTP/1.1")
@@ -486,7 +488,7 @@ async def test_what_evidence_sends_and_that_the_present_state_is_asked_for() -> 
 async def test_refused_evidence_is_the_present_state_with_a_failure(state: str) -> None:
     refused = answer(400, '{"error":{"type":"invalid_request_error","code":"dispute_closed","message":"secretsecret"}}')
     async with served(Server(in_turn(refused, a_dispute(state)))) as psp:
-        result = await psp.submit_evidence(EVIDENCE, timeout_s=2)
+        result = await psp.submit_evidence(EVIDENCE, timeout_s=T)
     assert result.reference == "du_1"
     assert result.failure is not None
     assert (result.failure.code, result.failure.psp_code) == ("evidence_refused", "dispute_closed")
@@ -510,7 +512,7 @@ async def test_evidence_without_an_answer_is_unknown(
     replies: tuple[bytes, ...], outcome: DisputeOutcome, reason: str | None
 ) -> None:
     async with served(Server(in_turn(*replies))) as psp:
-        result = await psp.submit_evidence(EVIDENCE, timeout_s=2)
+        result = await psp.submit_evidence(EVIDENCE, timeout_s=T)
     assert (result.outcome, result.reason, result.failure) == (outcome, reason, None)
 
 
@@ -528,5 +530,5 @@ async def test_evidence_without_an_answer_is_unknown(
 )
 async def test_a_look_at_a_dispute(reply: bytes | None, outcome: DisputeOutcome, reason: str | None) -> None:
     async with served(Server(reply)) as psp:
-        result = await psp.retrieve_dispute("du_1", timeout_s=0.3)
+        result = await psp.retrieve_dispute("du_1", timeout_s=timeout_for(reason))
     assert (result.outcome, result.reason) == (outcome, reason)

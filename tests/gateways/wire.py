@@ -21,6 +21,15 @@ def answer(status: int, body: str, *headers: str) -> bytes:
     return "\r\n".join(lines).encode()
 
 
+T = 10.0
+"""How long an answer that comes is waited for, in seconds: no test depends on how soon it does."""
+
+
+def timeout_for(reason: str | None) -> float:
+    """The seconds to wait in a test that expects this reason: few only where the answer is not to come."""
+    return 0.3 if reason is not None and reason.startswith("timeout") else T
+
+
 class Server:
     """Answers every request with `reply` (None: never; a function: of its number), and keeps what it was sent."""
 
@@ -47,6 +56,11 @@ class Server:
         finally:
             self.closed.set()
             writer.close()
+
+    async def asked_times(self, times: int) -> None:
+        while len(self.requests) < times:
+            self.asked.clear()
+            await self.asked.wait()
 
 
 @asynccontextmanager
