@@ -12,7 +12,7 @@ import httpx2
 from bench import results
 from config.settings import DEVELOPMENT_API_KEY
 from db.audit.audit import Finding, audit_database
-from db.core.database import Database
+from db.core.database import FEW, Database
 from domain.money import parse_major
 from domain.status import TERMINAL, RefundStatus, Status
 from embedded.errors import StackError
@@ -130,7 +130,7 @@ def _sum(entries: Iterable[Mapping[str, Any]]) -> int:
 
 async def audit(database_url: str) -> list[Finding]:
     """The invariants of the whole database."""
-    database = Database(database_url, pool_size=0, timeout_s=_AUDIT_TIMEOUT_S, application="bench")
+    database = Database(database_url, pool_size=FEW, timeout_s=_AUDIT_TIMEOUT_S, application="bench")
     try:
         return list(await audit_database(database))
     finally:

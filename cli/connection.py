@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from config.settings import Settings
-from db.core.database import ConnectionRefused, Database
+from db.core.database import FEW, ConnectionRefused, Database
 from domain.errors import Unavailable
 from embedded.errors import StackError
 from services.command import Caller
@@ -55,7 +55,7 @@ async def database_of(settings: Settings, *, timeout_s: float = 3.0) -> AsyncIte
     if settings.database_url is None:
         raise StackError("No stack runs here, and PAYSAGA_DATABASE_URL is not set: start one with `make run`.")
     url = settings.database_url.get_secret_value()
-    database = Database(url, pool_size=0, timeout_s=timeout_s, application="paysaga-cli")
+    database = Database(url, pool_size=FEW, timeout_s=timeout_s, application="paysaga-cli")
     try:
         yield database
     except Unavailable as error:

@@ -29,7 +29,7 @@ MERCHANTS: tuple[NewMerchant, ...] = (
 async def seed(url: str, secret: str, keyring: Keyring | None = None, *, tenant_id: str = DEVELOPMENT_TENANT) -> None:
     """`secret` is the development key. Idempotent: what is there stays, and the key may do everything. With a keyring
     buyers, sellers and the operator are told of what happens; without one nobody is."""
-    database = Database(url, pool_size=0)
+    database = Database(url, pool_size=1)
     try:
         key_id = await database.run(lambda c: api_key.create(c, tenant_id, "development", secret))
         await database.run(lambda c: api_key.grant(c, key_id, EVERY_SCOPE))  # those of a newer release as well

@@ -22,7 +22,7 @@ from temporalio.client import Client, WorkflowFailureError
 from cli.pages.audit import audit_report, is_clean
 from config.settings import DEVELOPMENT_API_KEY, SANDBOX_STRIPE_KEY, Settings
 from db import api_key
-from db.core.database import Database
+from db.core.database import FEW, Database
 from db.ledger.statement import balances
 from demo.day.day import DAY_SETTINGS, DayContext, tell_day
 from demo.day.plan import CHECKOUTS
@@ -244,7 +244,9 @@ async def _database(settings: Settings, *, timeout_s: float = 3.0) -> AsyncItera
     """The stack's database. Raises StackError where the settings name none."""
     if settings.database_url is None:
         raise StackError("The stack has no database.")
-    database = Database(settings.database_url.get_secret_value(), pool_size=0, timeout_s=timeout_s, application="demo")
+    database = Database(
+        settings.database_url.get_secret_value(), pool_size=FEW, timeout_s=timeout_s, application="demo"
+    )
     try:
         yield database
     finally:

@@ -11,7 +11,7 @@ async def check_connections(settings: Settings) -> None:
     be refused."""
     if settings.database_url is None:
         return
-    database = Database(settings.database_url.get_secret_value(), pool_size=0)
+    database = Database(settings.database_url.get_secret_value(), pool_size=1)
     try:
         most = await database.read(connections_max)
     except Exception:  # noqa: BLE001 - away, not there yet, a login that is refused: whoever needs it says so

@@ -30,7 +30,7 @@ async def check_tls(settings: Settings) -> None:
 
 
 async def _check_database(url: str) -> None:
-    database = Database(url, pool_size=0)
+    database = Database(url, pool_size=1)
     try:
         await database.read(clock)
     except ConnectionRefused as error:

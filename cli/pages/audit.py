@@ -15,7 +15,7 @@ from cli.pages import format as look
 from cli.pages.page import as_text
 from config.settings import Settings
 from db.audit.audit import Checked
-from db.core.database import Database
+from db.core.database import FEW, Database
 from domain.errors import Unavailable
 from domain.seal import Head
 from embedded.errors import StackError
@@ -33,7 +33,7 @@ async def run_audit_command(settings: Settings, console: Console, *, head: Head 
     if settings.database_url is None:
         raise StackError("There is nothing to audit: no stack runs here, and PAYSAGA_DATABASE_URL is not set.")
     database = Database(
-        settings.database_url.get_secret_value(), pool_size=0, timeout_s=DATABASE_TIMEOUT_S, application="audit"
+        settings.database_url.get_secret_value(), pool_size=FEW, timeout_s=DATABASE_TIMEOUT_S, application="audit"
     )
     try:
         checked = await check_everything(database, await _temporal(settings, console, quiet=as_json()), head)

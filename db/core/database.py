@@ -42,6 +42,10 @@ _UNAVAILABLE_CLASSES = ("08", "53", "57", "58", "XX")
 LOCK_NOT_AVAILABLE = "55P03"
 QUERY_CANCELED = "57014"
 
+FEW = 4
+"""The most connections of a program that serves nobody, as a command does. Opening one takes PostgreSQL and us longer
+than ten statements, so what comes one after the other shares one."""
+
 _PATIENCE_S = 60.0
 _CONNECT_MAX_S = 3.0
 """For a connection, however long a statement on it may take: a server that is there answers in milliseconds."""
@@ -125,8 +129,9 @@ class Database:
         self.engine = open_engine(
             url,
             connect_args=options,
-            **({"poolclass": NullPool} if pool_size == 0 else {"pool_size": pool_size, "max_overflow": 0}),
-            **({} if pool_size == 0 else {"pool_timeout": timeout_s}),
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=timeout_s,
         )
 
     async def run_patiently(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:

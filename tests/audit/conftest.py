@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from db.core.database import Database
+from db.core.database import FEW, Database
 from domain.ids import payment_workflow_id
 from embedded.stack import EmbeddedStack
 from tests.audit.copies import Copy, Spoilt
@@ -174,7 +174,7 @@ async def copy(servers: EmbeddedStack, original: tuple[str, dict[str, str]]) -> 
     template, names = original
     name = f"copy{secrets.token_hex(5)}"
     await servers.postgres.create_database(name, template=template)
-    database = Database(servers.postgres.url(name, "paysaga"), pool_size=0, timeout_s=20)
+    database = Database(servers.postgres.url(name, "paysaga"), pool_size=FEW, timeout_s=20)
     yield Copy(servers, name, names, database)
     await database.close()
     await servers.postgres.drop_database(name)

@@ -14,7 +14,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from db.core.database import Database
+from db.core.database import FEW, Database
 from db.core.snapshot import in_snapshot
 from db.ledger import posting as ledger
 from db.ledger import seal
@@ -336,7 +336,7 @@ async def test_a_restored_dump_is_verified_and_sealed_on(copy: Copy, tmp_path: P
     await postgres.create_database(restored)
     try:
         await postgres._command("psql", "-X", "-q", "-d", restored, "-v", "ON_ERROR_STOP=1", "-f", str(dump))
-        database = Database(postgres.url(restored, "paysaga"), pool_size=0, timeout_s=20)
+        database = Database(postgres.url(restored, "paysaga"), pool_size=FEW, timeout_s=20)
         found = await verify(database, Head.parse(copy.names["head"]))
         assert (found.violations, str(found.head)) == (0, copy.names["head"])
         for _ in range(3):

@@ -14,7 +14,7 @@ import asyncpg
 import pytest
 
 from config.settings import Settings
-from db.core.database import Database
+from db.core.database import FEW, Database
 from domain.errors import Conflict
 from domain.message import Message, Sink
 from embedded.ports import free_port
@@ -215,7 +215,7 @@ async def test_the_relay_loses_nothing_of_a_broker_that_is_killed(server: Broker
     found = await server.events("platform")
     held_to_their_order(found)
     assert {event["id"] for event in found} == {row["id"] for row in ids}
-    database = Database(url, pool_size=0)
+    database = Database(url, pool_size=FEW)
     compare = verify(database, open_broker(server.url), began - timedelta(minutes=1), datetime.now(UTC))
     if isinstance(server, RabbitMqServer):
         with pytest.raises(Conflict, match="keep"):

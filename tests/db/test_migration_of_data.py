@@ -11,7 +11,7 @@ import pytest
 from pydantic import SecretStr
 
 from config.settings import DEVELOPMENT_API_KEY
-from db.core.database import Database
+from db.core.database import FEW, Database
 from db.core.keyring import Keyring
 from db.core.migrate import grant_login, migrate
 from db.people.reseal import MOVED
@@ -103,7 +103,7 @@ async def test_no_row_is_lost_and_the_books_are_sound(
     assert {table: after[table] for table in before} == before
     keyring = Keyring.parse(KEYS)
     assert all(keyring.decrypt(row["token"], bound_to=f"{row['id']}:token").startswith("pm_") for row in tokens)
-    database = Database(url, pool_size=0)
+    database = Database(url, pool_size=FEW)
     try:
         old = await database.read(lambda c: files.chunk(c, keyring, chunks[0]["file_id"], 0))
         assert old == chunks[0]["data"], "files that were kept in clear are still read"

@@ -17,7 +17,7 @@ from activities.sweep import Retention, SweepActivities
 from bench import partitions_books
 from db import month
 from db.audit.audit import INVARIANTS, run_audit
-from db.core.database import Database, LockTimeout
+from db.core.database import FEW, Database, LockTimeout
 from db.ledger import posting as ledger
 from domain.ids import new_id
 from domain.ledger import Kind, Transaction, psp_fee
@@ -219,7 +219,7 @@ async def test_a_month_that_does_not_begin_is_told_of(books: Books) -> None:
         " $$ SELECT date_trunc('month', pg_catalog.now(), 'UTC') + interval '1 month 25 hours' $$;"
         f"ALTER DATABASE {name} SET search_path = clock, pg_catalog, public"
     )
-    later = Database(books.url, pool_size=0)
+    later = Database(books.url, pool_size=FEW)
     try:
         (found,) = await run_audit(later, [one for one in INVARIANTS if one.code == "P15"])
         assert [finding.problem for finding in found.findings] == [

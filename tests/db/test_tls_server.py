@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import pytest
 from sqlalchemy import text
 
-from db.core.database import ConnectionRefused, Database
+from db.core.database import FEW, ConnectionRefused, Database
 from embedded.ports import free_port
 from tests.support.eventually import eventually
 from tests.support.tls import Files
@@ -88,7 +88,7 @@ async def server(tmp_path: Path) -> AsyncIterator[Server]:
 
 async def asked(url: str) -> str:
     """The version of TLS that this connection has, as the server says it."""
-    database = Database(url, pool_size=0)
+    database = Database(url, pool_size=FEW)
     question = text("SELECT coalesce(version, '') FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
     try:
         return str(await database.read(lambda c: c.scalar(question)))

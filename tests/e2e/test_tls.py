@@ -16,7 +16,7 @@ import httpx2
 import pytest
 from pydantic import SecretStr
 
-from db.core.database import ConnectionRefused, Database, clock
+from db.core.database import FEW, ConnectionRefused, Database, clock
 from db.core.migrate import migrate
 from domain.errors import Unavailable
 from embedded.stack import EmbeddedStack
@@ -134,7 +134,7 @@ async def _postgresql_is_who_it_says(secured: Secured) -> None:
 
 
 async def _read(url: str) -> None:
-    database = Database(url, pool_size=0)
+    database = Database(url, pool_size=FEW)
     try:
         await database.read(clock)
     finally:

@@ -2,6 +2,7 @@
 
 import gc
 
+import alembic.script
 import stripe
 import uvicorn.lifespan.on
 import uvicorn.protocols.http.httptools_impl
@@ -19,7 +20,7 @@ import tests.support.programs
 import workers.schedules
 import workers.worker
 
-__all__ = ["api", "cli", "sandbox", "tests", "uvicorn", "uvloop", "workers"]
+__all__ = ["alembic", "api", "cli", "sandbox", "tests", "uvicorn", "uvloop", "workers"]
 
 _ = stripe.StripeClient  # the library imports it when it is asked for
 

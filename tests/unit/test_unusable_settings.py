@@ -11,7 +11,7 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from config.settings import Settings
-from db.core.database import Database
+from db.core.database import FEW, Database
 from domain.errors import Unavailable
 from runtime.wiring import SettingMissing, channels_of
 from tests.audit.command import paysaga_command
@@ -77,7 +77,7 @@ async def test_a_server_that_says_nothing_is_given_up_however_long_a_statement_m
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         url = f"postgresql://a:b@127.0.0.1:{silent.getsockname()[1]}/x"
-        database = Database(url, pool_size=0, timeout_s=600.0)
+        database = Database(url, pool_size=FEW, timeout_s=600.0)
 
         async def never(_: object) -> None:
             raise AssertionError("there is no connection")
