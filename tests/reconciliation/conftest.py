@@ -11,8 +11,21 @@ from embedded.stack import EmbeddedStack
 from tests.reconciliation.scenario import Scenario
 from tests.support.deployment import TEMPLATE
 
-MIGRATED = {"alembic_version": "false", "tenant": "id <> 'platform'"}
-"""What migrations put into tables stays."""
+_EMPTY = """
+    DO $$
+    DECLARE name text;
+    BEGIN
+        SET LOCAL session_replication_role = replica;
+        FOR name IN SELECT tablename FROM pg_tables
+                    WHERE schemaname = 'public' AND tablename NOT IN ('alembic_version', 'tenant') LOOP
+            EXECUTE format('DELETE FROM %I', name);
+        END LOOP;
+        DELETE FROM tenant WHERE id <> 'platform';
+    END
+    $$
+"""
+"""What migrations put into tables stays. Only the superuser can do it: past the triggers by which nothing is ever
+deleted."""
 
 
 @pytest.fixture(scope="session")
@@ -30,16 +43,7 @@ async def books(servers: EmbeddedStack) -> AsyncIterator[tuple[Database, "asyncp
 @pytest.fixture
 async def scenario(books: tuple[Database, "asyncpg.Pool[asyncpg.Record]"]) -> Scenario:
     database, owner = books
-    await empty(owner)
+    await owner.execute(_EMPTY)
     made = Scenario(database, owner)
     await made.seller()
     return made
-
-
-async def empty(owner: "asyncpg.Pool[asyncpg.Record]") -> None:
-    """What only the superuser can do: past the triggers by which nothing is ever deleted."""
-    tables = await owner.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
-    async with owner.acquire() as connection, connection.transaction():
-        await connection.execute("SET LOCAL session_replication_role = replica")
-        for (table,) in tables:
-            await connection.execute(f'DELETE FROM "{table}" WHERE {MIGRATED.get(table, "true")}')

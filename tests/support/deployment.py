@@ -147,7 +147,9 @@ class Deployment:
         await self.stack.postgres.create_database(self.name, template=self._template)
         self.http = self._client()
         self.database = Database(self._url(), pool_size=4)
-        self._owner_pool = await asyncpg.create_pool(self.stack.postgres.url(self.name), min_size=0, max_size=4)
+        self._owner_pool = await asyncpg.create_pool(
+            self.stack.postgres.url(self.name), min_size=0, max_size=4, reset=_nothing
+        )
         await self.sandbox.open()
         try:
             await self._start()
@@ -258,6 +260,10 @@ class Deployment:
         await self.database.run(create)
         self.tenants.add(name)
         return Shop(self, name, secret)
+
+
+async def _nothing(_: Any) -> None:
+    """What a test says as the owner leaves nothing behind in its session."""
 
 
 async def make_template(stack: EmbeddedStack) -> None:
