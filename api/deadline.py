@@ -5,11 +5,13 @@ import time
 from collections import deque
 
 from anyio import CancelScope
+from prometheus_client import Counter
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from db.core.deadline import Deadline, deadline
 
 HEADER = "Request-Timeout"
+_NOT_BEGUN = Counter("paysaga_requests_not_begun", "Requests that nobody waited for when their turn came", ["reason"])
 _SECONDS = re.compile(rb"[0-9]{1,5}(?:\.[0-9]{1,3})?")
 
 
@@ -26,7 +28,7 @@ class Deadlines:
             await self._app(scope, receive, send)
             return
         client = _Client(receive)
-        token = deadline.set(Deadline(time.monotonic() + self._patience_s(scope), client.gone))
+        token = deadline.set(Deadline(time.monotonic() + self._patience_s(scope), client.gone, _count))
         try:
             await self._app(scope, client.receive, send)
         finally:
@@ -35,6 +37,10 @@ class Deadlines:
     def _patience_s(self, scope: Scope) -> float:
         said = next((value for name, value in scope["headers"] if name == b"request-timeout"), b"").strip()
         return min(float(said), self._longest_s) if _SECONDS.fullmatch(said) else self._longest_s
+
+
+def _count(code: str) -> None:
+    _NOT_BEGUN.labels(code).inc()
 
 
 class _Client:

@@ -19,6 +19,8 @@ class FanOutPump:
 
     async def run(self, leader: Leader, metrics: SinkMetrics) -> None:
         async def fan_out() -> int:
+            if not await leader.has_work():
+                return 0
             events: int = (await leader.row(FAN_OUT, BATCH))["events"]
             return events
 

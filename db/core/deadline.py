@@ -4,18 +4,15 @@ import time
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 
-from prometheus_client import Counter
-
 from domain.errors import Unavailable
-
-_NOT_BEGUN = Counter("paysaga_requests_not_begun", "Requests that nobody waited for when their turn came", ["reason"])
 
 
 class Deadline:
-    """`ends_s`: on the monotonic clock; `gone`: whether the client has closed its connection."""
+    """`ends_s`: on the monotonic clock; `gone`: whether the client has closed its connection; `refused` is told of each
+    refusal, by its code."""
 
-    def __init__(self, ends_s: float, gone: Callable[[], Awaitable[bool]]) -> None:
-        self._ends_s, self._gone = ends_s, gone
+    def __init__(self, ends_s: float, gone: Callable[[], Awaitable[bool]], refused: Callable[[str], None]) -> None:
+        self._ends_s, self._gone, self._refused = ends_s, gone, refused
         self._begun = False
 
     async def check(self) -> None:
@@ -23,10 +20,10 @@ class Deadline:
         if self._begun:
             return
         if time.monotonic() >= self._ends_s:
-            _NOT_BEGUN.labels("deadline_passed").inc()
+            self._refused("deadline_passed")
             raise Unavailable("It was not begun within the request's time; nothing was stored.", code="deadline_passed")
         if await self._gone():
-            _NOT_BEGUN.labels("client_gone").inc()
+            self._refused("client_gone")
             raise Unavailable("The client has left; nothing was stored.", code="client_gone")
 
     async def begin(self) -> None:

@@ -3,7 +3,7 @@
 from alembic import context
 from sqlalchemy import Connection
 
-from db.schema import metadata
+from db.schema.every import metadata
 
 
 def run(connection: Connection) -> None:

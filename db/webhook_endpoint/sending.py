@@ -89,13 +89,18 @@ _BODY = f"""
     )::text WHEN o.seq IS NOT NULL THEN {BODY} END
 """
 
+_READY = f"""
+    e.status = 'ENABLED' AND (e.held_until IS NULL OR e.held_until <= now()) AND EXISTS (
+        SELECT FROM webhook_delivery d
+        WHERE d.endpoint_id = e.id AND d.status = 'PENDING' AND d.next_attempt_at <= now() AND {_FREE}
+    )
+"""
+"""Endpoints that may be sent something now."""
+
 _CLAIM = text(f"""
     WITH ready AS (
         SELECT e.id, e.failures >= {FAILURES_HOLD} AS held, e.recovered_at FROM webhook_endpoint e
-        WHERE e.status = 'ENABLED' AND (e.held_until IS NULL OR e.held_until <= now()) AND EXISTS (
-            SELECT FROM webhook_delivery d
-            WHERE d.endpoint_id = e.id AND d.status = 'PENDING' AND d.next_attempt_at <= now() AND {_FREE}
-        )
+        WHERE {_READY}
         ORDER BY e.failures, random() LIMIT :limit
         FOR NO KEY UPDATE OF e SKIP LOCKED
     ), due AS (
@@ -132,9 +137,11 @@ _CLAIM = text(f"""
 """)
 
 
-_DUE = Statement("""
-    SELECT EXISTS (SELECT FROM webhook_delivery WHERE status = 'PENDING' AND next_attempt_at <= now()) AS is_due
+_DUE = Statement(f"""
+    SELECT EXISTS (SELECT FROM webhook_delivery WHERE status = 'PENDING' AND next_attempt_at <= now())
+        AND EXISTS (SELECT FROM webhook_endpoint e WHERE {_READY}) AS is_due
 """)
+"""The second half is for what waits for an endpoint that is held: there is some to the end of its outage."""
 
 
 async def is_due(database: Database) -> bool:

@@ -7,8 +7,8 @@ from sqlalchemy import ARRAY, JSON, Column, LargeBinary, String
 
 from db.people.forget import ERASED
 from db.people.reseal import DIGESTS, FILES, PERSON_COLUMNS, RING_COLUMNS
-from db.schema import metadata
 from db.schema.classification import Kind, classified
+from db.schema.every import metadata
 
 PAGE = Path(__file__).parents[2] / "docs" / "data.md"
 NAMES = [(table, column, kind) for table, column, kind in classified()]

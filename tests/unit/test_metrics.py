@@ -9,7 +9,7 @@ import api.__main__
 assert "prometheus_client" not in sys.modules, "imported before it is told where to count"
 from runtime.metrics import exposition, forget_gauges, shared_metrics
 with shared_metrics():
-    from db.core.deadline import _NOT_BEGUN
+    from api.deadline import _NOT_BEGUN
     from gateways.guard import _ACTIVE
     for times in (1, 2):
         pid = os.fork()
