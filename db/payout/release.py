@@ -55,7 +55,11 @@ async def _lock_wallets(connection: AsyncConnection, order_ids: list[str]) -> li
     Whoever posts to a wallet's available balance has its lock before the posting gets its number: so the numbers of
     an account's postings are in the order of their commits, and a payout can remember up to where it has paid.
     """
-    rows = await connection.execute(select(payment_order).where(payment_order.c.id.in_(order_ids), *_DUE))
+    rows = await connection.execute(
+        select(payment_order)
+        .where(payment_order.c.id.in_(order_ids), *_DUE)
+        .order_by(payment_order.c.available_at, payment_order.c.id)  # as they are paid out, and shown
+    )
     orders = rows.mappings().all()
     for tenant_id, seller, currency in sorted({(o["tenant_id"], o["seller_account"], o["currency"]) for o in orders}):
         await wallet.lock(connection, tenant_id, seller, currency)

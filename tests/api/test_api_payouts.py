@@ -9,9 +9,12 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api import examples
 from api.payout.shapes import PayoutDetail
+from db.payout.release import release
+from domain.payout import ReleaseFundsStep
 from domain.status import PayoutStatus
 from tests.api.problem import refused
 from tests.api.rows import rows
@@ -73,6 +76,26 @@ async def test_all_that_is_available_is_paid(shop: Shop) -> None:
     assert {(i["description"], i["kind"], i["part_of"], i["returned"]) for i in listed} == {
         ("became available", "release", None, False)
     }
+
+
+async def test_what_is_due_first_is_paid_first_wherever_its_row_lies(shop: Shop) -> None:
+    await with_account(shop, "anna")
+    paid = [await shop.paid(shop.checkout(), orders=[("anna", amount)]) for amount in ("500.00", "100.00", "300.00")]
+    for payment in paid:
+        await shop.until(payment["id"], "SUCCESS")
+    orders = [payment["payment_orders"][0]["id"] for payment in paid]
+    for order in orders[:2]:  # what is written again lies behind the others
+        await shop.paysaga.sql("UPDATE payment_order SET updated_at = now() WHERE id = $1", order)
+
+    async def reading_the_whole_table(connection: AsyncConnection) -> None:
+        for way in ("indexscan", "indexonlyscan", "bitmapscan"):
+            await connection.exec_driver_sql(f"SET LOCAL enable_{way} = off")
+        now = datetime.now(UTC)
+        await release(connection, ReleaseFundsStep(due_at=now, at=now), of=(shop.tenant, "anna"))
+
+    await shop.paysaga.database.run(reading_the_whole_table)
+    payout = (await ask(shop)).json()
+    assert [item["order_id"] for item in await items(shop, payout["id"])] == orders
 
 
 async def test_what_is_due_becomes_available_first(shop: Shop) -> None:
