@@ -58,10 +58,13 @@ class Books:
         body = {"seller_account": seller, "fee": {"percent": "3", "fixed": "0"}}
         _checked(await self._api.post("/v1/merchants", json=body))
 
-    async def delay_psp(self, delay_s: float) -> None:
-        """From now on every request to the PSP takes this much longer."""
+    async def delay_psp(self, delay_s: float, webhook_s: float = 0.0) -> None:
+        """From now on every request to the PSP takes `delay_s` longer, and its webhooks are sent `webhook_s` later."""
         fault = {"operation": "*", "kind": "latency", "delay_s": delay_s, "times": None}
         _checked(await self._psp.post("/faults", json=fault))
+        if webhook_s:
+            late = {"event_type": "*", "kind": "late", "delay_s": webhook_s, "times": None}
+            _checked(await self._psp.post("/webhook_faults", json=late))
 
     async def deliver_webhooks(self) -> int:
         """Wait until the PSP has delivered what it still had to; how many that were."""

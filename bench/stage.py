@@ -203,16 +203,16 @@ async def _cheap_psp(settings: Settings, options: Options) -> AsyncIterator[tupl
 
 
 async def _prepare(stack: EmbeddedStack, books: Books, psp_url: str, options: Options, *, delay: bool) -> None:
-    """Sellers, the peers' database, and the time that the sandbox takes to answer (`delay`)."""
+    """Sellers, the peers' database, and the time that the sandbox takes to answer and to send a webhook (`delay`)."""
     for seller in SELLERS:
         await books.add_seller(seller)
     await stack.postgres.create_database(_DATABASE)
     if not delay or not options.psp_s:
         return
-    await books.delay_psp(options.psp_s)
+    await books.delay_psp(options.psp_s, _WEBHOOK_S)
     for subject in PEERS:
         alone = Books(stack.api_url, psp_url, _peer_key(subject))
-        await alone.delay_psp(options.psp_s)
+        await alone.delay_psp(options.psp_s, _WEBHOOK_S)
         await alone.close()
 
 
