@@ -1,6 +1,5 @@
 """`python -m api`: the HTTP API, in one process or, with PAYSAGA_API_PROCESSES, in several on one port."""
 
-import gc
 import sys
 
 from pydantic import ValidationError
@@ -11,7 +10,6 @@ from runtime.metrics import shared_metrics
 
 
 def main() -> int:
-    gc.disable()  # until the application runs: a collector finds nothing in half-imported modules
     try:
         settings = Settings()
     except ValidationError as error:

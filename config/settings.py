@@ -158,7 +158,7 @@ class Settings(NotificationSettings, RetentionSettings):
     database_owner_url: SecretStr | None = Field(
         default=None, description="the schema's owner, used by `paysaga migrate` alone"
     )
-    database_pool_size: int = 20
+    database_pool_size: int = Field(default=20, ge=1)
     database_timeout_s: float = 3.0
     database_report_timeout_s: float = Field(
         default=5.0, description="of one statement of a ledger page, a list or a file, on connections of their own"

@@ -32,10 +32,6 @@ _PREFIX = "ps-"
 gc.set_threshold(100_000)  # at its usual 700 the collector takes a tenth of the run
 # Of Temporal and NATS: threads that look for work in vain take an eighth of their time, and all cores are busy anyway.
 os.environ.setdefault("GOMAXPROCS", "1")
-if psutil.virtual_memory().available > 8 * 2**30:
-    # Thousands of workflows in a few minutes: at its usual limit of 1 GiB Temporal collects garbage all the time.
-    os.environ.setdefault("GOGC", "800")
-    os.environ.setdefault("GOMEMLIMIT", "3GiB")
 os.environ.pop("COLUMNS", None)  # of pytest-xdist; what our programs write to a file is wider
 
 # How long an example takes says more of the machine than of what is tested.

@@ -42,7 +42,7 @@ class Driver:
             max_inactive_connection_lifetime=0,
             timeout=self._connect_s,
             command_timeout=self._timeout_s + 1,  # only if the server itself no longer answers
-            reset=_nothing,
+            reset=reset_nothing,
             server_settings=self._settings,
         )
 
@@ -51,5 +51,5 @@ class Driver:
             await self._pool.close()
 
 
-async def _nothing(_: Any) -> None:
+async def reset_nothing(_: Any) -> None:
     """No statement leaves anything behind in its session, so no RESET ALL travels."""

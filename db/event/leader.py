@@ -87,7 +87,7 @@ class Leader:
         await self._run(_ACTIVATE, self.sink)
 
     async def has_work(self) -> bool:
-        """Whether an event waits for the sink: asked twice a second and more, at a tenth of what taking one costs."""
+        """Whether an event waits for the sink: asked twice a second and more, where taking any is a large statement."""
         with _lost_is_unavailable():
             waits: bool = await self._connection.fetchval(_HAS_WORK, int(self.sink))
         return waits

@@ -1,6 +1,6 @@
 """The saga's tests run with cached workflows, as in production; and one test for each kind of message and of step that
-it may reach, marked `uncached`, once more with each task replaying the whole history. What all of them did is replayed
-in Temporal's strict sandbox at the end of the run (`tests/support/histories.py`)."""
+it may reach, marked `uncached`, once more with each task replaying the whole history in Temporal's strict sandbox.
+What the others did is replayed there at the end of the run (`tests/support/histories.py`)."""
 
 import secrets
 from collections.abc import AsyncIterator
@@ -15,7 +15,7 @@ from tests.support.deployment import Deployment
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "cached": {},
-    "replayed": {"worker_max_cached_workflows": 0},
+    "replayed": {"worker_max_cached_workflows": 0, "worker_strict_sandbox": True},
 }
 
 
@@ -26,11 +26,8 @@ def cached(shared: Deployment) -> Deployment:
 
 
 @pytest.fixture(scope="module")
-async def replayed(
-    request: pytest.FixtureRequest, servers: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Deployment]:
-    """`REPLAYED` of a module: more settings."""
-    settings = VARIANTS["replayed"] | PATIENT | getattr(request.module, "REPLAYED", {})
+async def replayed(servers: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Deployment]:
+    settings = VARIANTS["replayed"] | PATIENT
     name = f"e2e_replayed_{secrets.token_hex(3)}"
     async with Deployment(servers, tmp_path_factory.mktemp("replayed"), name, **settings) as deployment:
         # Without a cache, a task that arrives evicts another one in the middle of its local activities: that one comes

@@ -16,9 +16,6 @@ from tests.support.deployment import Deployment
 from tests.support.eventually import eventually
 from tests.support.shop import Shop
 
-REPLAYED = {"worker_strict_sandbox": True}
-"""What a refused message does is in no history, and so in no replay at the end of the run."""
-
 ODD: list[list[Any]] = [
     [],
     [None],

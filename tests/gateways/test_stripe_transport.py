@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import time
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs
@@ -21,6 +22,7 @@ from domain.psp import (
     RefundRequest,
 )
 from tests.gateways.wire import Server, T, answer, build, in_turn, served, timeout_for
+from tests.support.eventually import eventually
 
 SUCCEEDED = json.dumps(
     {
@@ -138,9 +140,12 @@ async def test_after_close() -> None:
 async def test_a_timeout_closes_the_connection(reply: bytes | None) -> None:
     server = Server(reply)
     async with served(server) as psp, asyncio.timeout(T):
-        result = await psp.charge(REQUEST, timeout_s=0.3)
+        started = time.perf_counter()
+        result = await psp.charge(REQUEST, timeout_s=timeout_for("timeout"))
+        took_s = time.perf_counter() - started
         await server.closed.wait()
     assert (result.outcome, result.reason) == (ChargeOutcome.UNKNOWN, "timeout")
+    assert took_s > 0.9 * timeout_for("timeout"), "given up early"
 
 
 async def test_cancellation_is_passed_on_and_closes_the_connection() -> None:
@@ -164,9 +169,13 @@ async def test_the_breaker_stops_the_sending() -> None:
 
 async def test_the_bulkhead_stops_the_sending() -> None:
     server = Server(None)
+
+    async def both_are_there() -> bool:
+        return len(server.requests) == 2
+
     async with served(server, concurrency_max=2) as psp:
         waiting = [asyncio.create_task(psp.charge(REQUEST, timeout_s=T)) for _ in range(2)]
-        await asyncio.wait_for(server.asked_times(2), T)
+        await eventually(both_are_there)
         results = [await psp.charge(REQUEST, timeout_s=T) for _ in range(3)]
         for task in waiting:
             task.cancel()

@@ -57,11 +57,6 @@ class Server:
             self.closed.set()
             writer.close()
 
-    async def asked_times(self, times: int) -> None:
-        while len(self.requests) < times:
-            self.asked.clear()
-            await self.asked.wait()
-
 
 @asynccontextmanager
 async def served(server: Server, **guard: Any) -> AsyncIterator[StripePsp]:

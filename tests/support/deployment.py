@@ -19,6 +19,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from config.settings import Settings
 from db import api_key, merchant
 from db.core.database import Database
+from db.core.driver import reset_nothing
 from db.core.keyring import Keyring
 from db.core.migrate import grant_login, migrate
 from domain.endpoint import EventScope
@@ -148,7 +149,7 @@ class Deployment:
         self.http = self._client()
         self.database = Database(self._url(), pool_size=4)
         self._owner_pool = await asyncpg.create_pool(
-            self.stack.postgres.url(self.name), min_size=0, max_size=4, reset=_nothing
+            self.stack.postgres.url(self.name), min_size=0, max_size=4, reset=reset_nothing
         )
         await self.sandbox.open()
         try:
@@ -260,10 +261,6 @@ class Deployment:
         await self.database.run(create)
         self.tenants.add(name)
         return Shop(self, name, secret)
-
-
-async def _nothing(_: Any) -> None:
-    """What a test says as the owner leaves nothing behind in its session."""
 
 
 async def make_template(stack: EmbeddedStack) -> None:

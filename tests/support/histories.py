@@ -29,7 +29,7 @@ PROCESS = re.compile(r'"[0-9]+@[^"]+"')
 
 
 def replayer(converter: DataConverter, *, strict: bool = False) -> Replayer:
-    """As workers run workflows; or in Temporal's strict sandbox, which finds what is not deterministic."""
+    """As workers run workflows; or as those of the tests without a cache do, in Temporal's strict sandbox."""
     return Replayer(
         workflows=WORKFLOWS,
         data_converter=converter,
