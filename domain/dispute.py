@@ -12,7 +12,8 @@ DISPUTE_WORKFLOW = "dispute"
 
 
 class DisputeInput(Frozen):
-    """Starts `dispute:{dispute_id}`: from the buyer's first complaint to the issuer's decision."""
+    """Starts `dispute:{dispute_id}`: from the buyer's first complaint to the issuer's decision. From version 2 on it
+    looks once more if it is nudged while that decision is booked."""
 
     version: int = 1
     dispute_id: str

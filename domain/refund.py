@@ -39,7 +39,8 @@ class RefundState(Frozen):
 
 
 class RefundInput(Frozen):
-    """Starts `refund:{refund_id}`: a refund of a payment whose own workflow has ended."""
+    """Starts `refund:{refund_id}`: a refund of a payment whose own workflow has ended. From version 2 on the first
+    attempt is made in the first task; from 3 on it looks once more if it is nudged while its end is booked."""
 
     version: int = 1
     payment_id: str

@@ -137,7 +137,7 @@ class WorkflowClient:
         """Take care of a refund whose payment has ended; while that runs, a repetition nudges it. `fresh`: it was
         stored just now, so nothing runs yet, and a worker in this process gets the first task with the answer."""
         inp = RefundInput(
-            version=2,
+            version=3,
             payment_id=row.id,
             refund_id=refund_id,
             psp=row.psp,
@@ -150,6 +150,7 @@ class WorkflowClient:
     async def start_dispute(self, row: Payment, dispute_id: str) -> None:
         """Take care of a dispute; while that runs, a repetition nudges it."""
         inp = DisputeInput(
+            version=2,
             dispute_id=dispute_id,
             payment_id=row.id,
             psp=row.psp,

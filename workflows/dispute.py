@@ -42,7 +42,10 @@ class DisputeWorkflow:
     async def run(self, inp: DisputeInput) -> str:
         """A webhook is only a nudge: the PSP is asked, and what it says is booked, until the bank has decided."""
         state = await self._check()
-        while not state.ended:
+        while not state.ended or self._has_news():
+            if state.ended:
+                state = await self._check()
+                continue
             if state.evidence_id is not None:
                 state = await self._submit(state.evidence_id)
                 continue
@@ -62,7 +65,14 @@ class DisputeWorkflow:
         await workflow.wait_condition(workflow.all_handlers_finished)
         return f"{inp.dispute_id} is {state.status}"
 
+    def _has_news(self) -> bool:
+        """Whether something was said while the decision was on its way: a bank may decide anew, and a message to a run
+        that ends reaches no other."""
+        return self._inp.version >= 2 and self._messages.nudged
+
     async def _check(self) -> DisputeState:
+        if self._inp.version >= 2:
+            self._messages.nudged = False  # the look that follows is its answer
         step = DisputeStep(dispute_id=self._inp.dispute_id)
         summary = f"look at the dispute at {self._calls.psp}"
         return await self._book(await self._calls.durable(DisputeActivities.check_dispute, step, summary))

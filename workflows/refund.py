@@ -21,13 +21,19 @@ class RefundWorkflow(RefundingWorkflow):
     async def run(self, inp: RefundInput) -> str:
         """The PSP is asked, under the same key always: for the refund, or, where it has one, what became of it."""
         step = RefundStep(refund_id=inp.refund_id)
+        if inp.version >= 3:
+            self._messages.nudged = False  # by its own start: the call that follows is the answer
         if inp.version >= 2:
             result = await self._calls.refund_once(step)
             if result.outcome is RefundOutcome.UNKNOWN:
                 result = await self._until_known(inp)
         else:
             result = await self._look_first(inp, step)
-        await finish_refund(self._calls, self._messages, inp.patience, inp.refund_id, result)
+        await self._finish(inp, result)
+        while inp.version >= 3 and self._messages.nudged:
+            # One that was made may come back, and a message to a run that ends reaches no other.
+            self._messages.nudged = False
+            await self._finish(inp, await self._calls.check_refund(step))
         await workflow.wait_condition(workflow.all_handlers_finished)
         return f"{inp.refund_id} is done"
 
@@ -43,3 +49,6 @@ class RefundWorkflow(RefundingWorkflow):
 
     async def _until_known(self, inp: RefundInput) -> RefundResult:
         return await refund_until_known(self._calls, self._messages, inp.refund_id, inp.patience.unknown_s)
+
+    async def _finish(self, inp: RefundInput, result: RefundResult) -> None:
+        await finish_refund(self._calls, self._messages, inp.patience, inp.refund_id, result)

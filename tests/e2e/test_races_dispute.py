@@ -8,6 +8,7 @@ import pytest
 from db.audit.audit import audit_database
 from embedded.stack import EmbeddedStack
 from tests.e2e.test_cancel import sweep
+from tests.e2e.test_crash import PAYMENT_LOCK, blocked, row_lock
 from tests.e2e.test_crash_dispute import LOST
 from tests.support.deployment import Deployment
 from tests.support.eventually import eventually
@@ -94,3 +95,30 @@ async def test_an_inquiry_that_was_closed_and_is_lost_all_the_same_is_booked(pay
     await paysaga.sandbox.steer_dispute(reference, "lose")
     await shop.dispute_until(payment["id"], "LOST")
     assert await shop.balances() == LOST
+
+
+async def test_what_the_bank_decides_anew_while_its_decision_is_booked_is_looked_at_at_once(
+    paysaga: Deployment, shop: Shop
+) -> None:
+    """The message reaches a run that is about to end, and no sweeper comes."""
+    checkout = shop.checkout()
+    payment = await shop.paid(checkout)
+    await shop.until(payment["id"], "SUCCESS")
+    reference = await paysaga.sandbox.dispute(await shop.reference(payment["id"]))
+    dispute = await shop.dispute_until(payment["id"], "NEEDS_RESPONSE")
+
+    async def warned() -> list[object]:
+        return list((await shop.explain(payment["id"]))["tasks"])
+
+    await eventually(warned, what="the warning, after which nothing happens by itself")
+    await paysaga.sandbox.flush_webhooks()
+    await paysaga.sandbox.webhook_fault("charge.dispute.*", "lost", checkout=checkout, times=None)
+    workflow = paysaga.temporal.get_workflow_handle(f"dispute:{dispute['id']}")
+    async with row_lock(paysaga, PAYMENT_LOCK, payment["id"]):
+        await paysaga.sandbox.steer_dispute(reference, "lose")
+        await workflow.signal("nudge")
+        await blocked(paysaga)
+        await paysaga.sandbox.steer_dispute(reference, "reinstate")
+        await workflow.signal("nudge")
+    await workflow.result()
+    assert (await shop.get(f"/v1/disputes/{dispute['id']}")).json()["status"] == "WON"

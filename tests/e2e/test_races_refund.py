@@ -11,7 +11,7 @@ import pytest
 from db.audit.audit import audit_database
 from embedded.stack import EmbeddedStack
 from tests.e2e.test_cancel import sweep
-from tests.e2e.test_crash import blocked, row_lock
+from tests.e2e.test_crash import PAYMENT_LOCK, blocked, row_lock
 from tests.support.deployment import Deployment
 from tests.support.eventually import eventually
 from tests.support.shop import Shop
@@ -214,3 +214,26 @@ async def test_a_refund_of_another_amount_that_was_accepted_and_fails_is_booked_
     (order,) = (await shop.payment(payment["id"]))["payment_orders"]
     assert (order["refundable_amount"], order["refund_status"]) == ("500.00", None)
     assert [task["kind"] for task in (await shop.explain(payment["id"]))["tasks"]] == ["refund_came_back"]
+
+
+async def test_a_refund_that_comes_back_while_it_is_booked_as_made_is_looked_at_at_once(
+    paysaga: Deployment, shop: Shop
+) -> None:
+    """The message reaches a run that is about to end, and no sweeper comes."""
+    checkout = shop.checkout()
+    payment = await shop.paid(checkout, "pm_card_pendingRefund")
+    refund = await shop.refunded(payment["id"])
+    await shop.refund_until(refund["id"], "PENDING")
+    (made,) = (await paysaga.sandbox.log(checkout)).refunds
+    await paysaga.sandbox.flush_webhooks()
+    for event in ("refund.*", "charge.refund*"):
+        await paysaga.sandbox.webhook_fault(event, "lost", checkout=checkout, times=None)
+    workflow = paysaga.temporal.get_workflow_handle(f"refund:{refund['id']}")
+    async with row_lock(paysaga, PAYMENT_LOCK, payment["id"]):
+        await paysaga.sandbox.steer_refund(made["refund"], "succeed")
+        await workflow.signal("nudge")
+        await blocked(paysaga)
+        await paysaga.sandbox.steer_refund(made["refund"], "fail")
+        await workflow.signal("nudge")
+    await workflow.result()
+    assert (await shop.get(f"/v1/refunds/{refund['id']}")).json()["status"] == "FAILED"
