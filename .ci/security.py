@@ -15,7 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 TOOLS = ROOT / ".venv-security" / "bin"
-LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-bench.lock", "requirements-security.lock")
+LOCKS = tuple(f"requirements{name}.lock" for name in ("", "-clients", "-dev", "-bench", "-security"))
 ALLOWED = ".ci/allowed-secrets.toml"
 RECORDED = "tests/replay/histories/*"
 """Payloads of recorded workflows are base64 throughout: entropy tells nothing there, the forms of known keys do."""

@@ -130,5 +130,7 @@ def _redis(url: str) -> Storage:
             f"async+{url}", implementation="redispy", key_prefix="paysaga", socket_connect_timeout=_REDIS_CONNECT_S
         )
     except (ConfigurationError, ValueError) as error:
-        raise ValueError("it is written redis://host:port, and the extra `redis` has to be installed") from error
+        raise ValueError(
+            "it is written redis://host:port, and the extra `redis` has to be installed (`make clients`)"
+        ) from error
     return cast("Storage", storage)

@@ -52,7 +52,8 @@ that goes, may be missing, may be null, has another type or another word) is a n
 BROKERS = """\
 ## To a company: brokers
 `PAYSAGA_EVENTS_URL` names one. Each is an extra of the package (`nats`, `kafka`, `rabbitmq`), and the image has all of
-them. Special characters of a password are written as `%40`.
+them; in a checkout `make clients` installs those of which the stack has no server. Special characters of a password are
+written as `%40`.
 
 | | NATS JetStream | Kafka | RabbitMQ |
 |---|---|---|---|

@@ -1,5 +1,6 @@
-"""Build `.venv`: `install.py` installs what running needs, `install.py --dev` also what tests and checks need,
-`install.py --bench` also what the benchmark compares with.
+"""Build `.venv`: `install.py` installs what running needs; `install.py --clients` also the clients of services that the
+stack does not start (Kafka, RabbitMQ, Redis, Twilio), `--dev` also what tests and checks need, and `--bench` also what
+the benchmark compares with.
 
 Runs before anything is installed, so it imports the standard library alone. uv does the work, as it takes a fifth of
 pip's time; pip fetches uv itself, and takes over where uv cannot be had. Both obey pip's own settings and the hashes in
@@ -24,13 +25,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
-LOCK = ROOT / "requirements.lock"
-DEV_LOCK = ROOT / "requirements-dev.lock"
-BENCH_LOCK = ROOT / "requirements-bench.lock"
+LEVELS = ("", "-clients", "-dev", "-bench")
+"""Each holds all of the ones before it."""
+LOCKS = tuple(ROOT / f"requirements{level}.lock" for level in LEVELS)
 # Each holds the hash of what .venv was built from, so that nothing is installed twice.
-STAMP = VENV / ".installed"
-DEV_STAMP = VENV / ".installed-dev"
-BENCH_STAMP = VENV / ".installed-bench"
+STAMPS = tuple(VENV / f".installed{level}" for level in LEVELS)
+_DEV = LEVELS.index("-dev")
 
 # A sixth of what the packages bring is never read by anything that runs here: a second PostgreSQL, C headers, static
 # libraries, and the Rust sources of the Temporal SDK.
@@ -84,29 +84,26 @@ class InstallError(Exception):
     """One sentence for the person at the terminal."""
 
 
-def install(*, dev: bool, bench: bool = False) -> None:
-    """Create .venv if needed, make it hold what the locks say, and put this project on its path. The benchmark's
-    packages come on top of the tests'."""
+def install(level: str = "") -> None:
+    """Create .venv if needed, make it hold what the locks of the level say, and put this project on its path. A .venv
+    of a higher level stays one."""
     began_s = time.monotonic()
     if not _venv_is_usable():
         _say(f"creating .venv with {sys.executable}")
         _create_venv()
-    # A .venv that has the tests' or the benchmark's packages keeps them.
-    extras = ((DEV_LOCK, DEV_STAMP, dev or bench), (BENCH_LOCK, BENCH_STAMP, bench))
-    kept = [(lock, stamp) for lock, stamp, wanted in extras if wanted or stamp.exists()]
-    locks = (LOCK, *(lock for lock, _ in kept))
+    highest = max(LEVELS.index(level), *(number for number, stamp in enumerate(STAMPS) if stamp.exists()), 0)
+    locks, stamps = LOCKS[: highest + 1], STAMPS[: highest + 1]
     locks_hash = hashlib.sha256(b"".join(lock.read_bytes() for lock in locks)).hexdigest()
-    stamp = kept[-1][1] if kept else STAMP
-    if not stamp.exists() or stamp.read_text().strip() != locks_hash:
+    if not stamps[-1].exists() or stamps[-1].read_text().strip() != locks_hash:
         names = ", ".join(lock.name for lock in locks)
         _say(f"installing the packages of {names}, each checked against its hash (slow the first time)")
         _install_packages(locks)
         _remove_unread()
         _link_project()
-        _compile(everything=DEV_LOCK in locks)
+        _compile(everything=highest >= _DEV)
     _link_project()
-    for written in (STAMP, *(stamp for _, stamp in kept)):
-        written.write_text(locks_hash + "\n")
+    for stamp in stamps:
+        stamp.write_text(locks_hash + "\n")
     _say(f"installed in {time.monotonic() - began_s:.0f} s")
 
 
@@ -245,7 +242,7 @@ def _fetch_uv(pip: Sequence[str], folder: Path) -> Path:
 def _lines_of(package: str) -> str:
     """A package's requirement in the tests' lock, with its hashes."""
     lines: list[str] = []
-    for line in DEV_LOCK.read_text().splitlines():
+    for line in LOCKS[_DEV].read_text().splitlines():
         if line.startswith(f"{package}==") or (lines and line.startswith(" ")):
             lines.append(line)
         elif lines:
@@ -339,7 +336,7 @@ def _show(text: str) -> None:
 def main() -> int:
     """Install; a problem is one sentence and exit code 1."""
     try:
-        install(dev="--dev" in sys.argv[1:], bench="--bench" in sys.argv[1:])
+        install(sys.argv[1].removeprefix("-") if sys.argv[1:] else "")
     except InstallError as error:
         sys.stderr.write(f"paysaga: {error}\n")
         return 1

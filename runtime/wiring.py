@@ -33,6 +33,8 @@ from runtime.workflow_client import WorkflowClient
 _REPORT_CONNECTIONS = 4
 """A process lets no more expensive requests in at once; pages and files must not take the connections of payments."""
 
+_INSTALL = "install its extra, in a checkout with `make clients`"
+
 
 def connections_of(settings: Settings) -> int:
     """Database connections that a process may hold at once, but for the few of work that takes minutes."""
@@ -154,7 +156,7 @@ def broker_of(settings: Settings) -> Broker | None:
     try:
         return open_broker(settings.events_url.get_secret_value())
     except ImportError as error:
-        raise SettingMissing(f"PAYSAGA_EVENTS_URL needs the package {error.name}: install its extra.") from error
+        raise SettingMissing(f"PAYSAGA_EVENTS_URL needs the package {error.name}: {_INSTALL}.") from error
     except ValueError as error:
         raise SettingMissing(f"PAYSAGA_EVENTS_URL is not usable: {error}.") from error
 
@@ -181,7 +183,7 @@ def _twilio(sid: str, token: str, sender: str, base_url: str | None, name: Chann
         from gateways.notify.twilio import Account, Twilio
     except ImportError as error:
         raise SettingMissing(
-            f"PAYSAGA_TWILIO_ACCOUNT_SID needs the package {error.name}: install its extra."
+            f"PAYSAGA_TWILIO_ACCOUNT_SID needs the package {error.name}: {_INSTALL}."
         ) from error
     return Twilio(Account(sid, token, sender, base_url), name)
 

@@ -110,7 +110,7 @@ async def shared_servers(
         return
     async with started(tmp_path_factory.mktemp("servers")) as stack:
         yield stack
-        await replay_all(await connect(stack.settings, keyring_of(stack.settings)))
+        await replay_all(await connect(stack.settings, keyring_of(stack.settings)), tmp_path_factory.mktemp("replayed"))
 
 
 _LONGEST = ("demo", "bench", "workflow", "api/test_api_fuzz", "e2e/test_payout_run", "audit/test_pages")
@@ -180,7 +180,7 @@ async def stoppable(
     would cost as much as a hundred payments."""
     async with own_temporal(shared_servers, tmp_path_factory.mktemp("temporal")) as stack:
         yield stack
-        await replay_all(await connect(stack.settings, keyring_of(stack.settings)))
+        await replay_all(await connect(stack.settings, keyring_of(stack.settings)), tmp_path_factory.mktemp("replayed"))
 
 
 @pytest.fixture(scope="session")

@@ -47,6 +47,6 @@ def locked(name: str) -> set[str]:
 
 
 def unneeded() -> set[str]:
-    """What requirements.lock has and no runtime dependency leads to."""
+    """What the image's locks have and no runtime dependency leads to."""
     dependencies = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
-    return locked("requirements.lock") - needed((*dependencies, *ALSO_NEEDED))
+    return (locked("requirements.lock") | locked("requirements-clients.lock")) - needed((*dependencies, *ALSO_NEEDED))

@@ -457,8 +457,9 @@ def the_image_is_built_from_pinned_parts(files: Files) -> None:
     assert SpecifierSet(PROJECT["project"]["requires-python"]).contains(version[1])
     installs = [rest for rest in files.rests("RUN") if "install " in rest and "pip" in rest]
     assert len(installs) == 1
-    assert "--require-hashes --requirement requirements.lock" in installs[0]
-    assert "--no-deps --only-binary=:all:" in installs[0]
+    for lock in ("requirements.lock", "requirements-clients.lock"):
+        assert f"--requirement {lock}" in installs[0]
+    assert "--no-deps --only-binary=:all: --require-hashes" in installs[0]
     assert not files.rests("ADD")
 
 
@@ -475,6 +476,7 @@ def the_image_has_the_whole_application(files: Files) -> None:
     assert copied == {
         *PROJECT["tool"]["setuptools"]["packages"],
         "requirements.lock",
+        "requirements-clients.lock",
     }
     assert files.enters_build("db/migrations/versions/0002_rules.py")
     for path in (

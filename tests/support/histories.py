@@ -1,6 +1,7 @@
 """Histories of workflows: replayed against today's code, and kept where a folder is named for them."""
 
 import asyncio
+import hashlib
 import json
 import os
 import re
@@ -24,6 +25,8 @@ from runtime.wiring import keyring_of
 from workers.registry import WORKFLOWS
 from workers.worker import _runner
 
+_FETCHED_AT_ONCE = 16
+
 PROCESS = re.compile(r'"[0-9]+@[^"]+"')
 """How a worker names itself and its sticky queue: process id and host."""
 
@@ -38,26 +41,35 @@ def replayer(converter: DataConverter, *, strict: bool = False) -> Replayer:
     )
 
 
-async def replay_all(temporal: Client, part: int = 0, parts: int = 1) -> None:
+async def replay_all(temporal: Client, seen: Path, part: int = 0, parts: int = 1) -> None:
     """Whatever the tests of this run made of the workflows: crashes, cancels, lost messages; every sequence of events
     there is. Raises where a history does not fit the code that made it. `part` of `parts`: of those whose id falls to
-    it, so that several processes share the work."""
-    await replayer(temporal.data_converter, strict=True).replay_workflows(_different(temporal, part, parts))
+    it, so that several processes share the work; in the folder `seen` each leaves word of what it replays."""
+    await replayer(temporal.data_converter, strict=True).replay_workflows(_different(temporal, seen, part, parts))
 
 
-async def _different(temporal: Client, part: int, parts: int) -> AsyncIterator[WorkflowHistory]:
+async def _different(temporal: Client, seen: Path, part: int, parts: int) -> AsyncIterator[WorkflowHistory]:
     """By what happened in them."""
-    seen: set[tuple[str, ...]] = set()
     names = ", ".join(f"'{workflow.__temporal_workflow_definition.name}'" for workflow in WORKFLOWS)  # type: ignore[attr-defined]
-    async for execution in temporal.list_workflows(f"WorkflowType IN ({names})"):
-        if zlib.crc32(execution.id.encode()) % parts != part:
-            continue
-        history = await temporal.get_workflow_handle(execution.id, run_id=execution.run_id).fetch_history()
-        shape = (execution.workflow_type, *event_names(history))
-        if shape not in seen:
-            seen.add(shape)
-            await record(history, temporal.data_converter)
-            yield history
+    found = [execution async for execution in temporal.list_workflows(f"WorkflowType IN ({names})")]
+    ours = [execution for execution in found if zlib.crc32(execution.id.encode()) % parts == part]
+    for at in range(0, len(ours), _FETCHED_AT_ONCE):
+        some = ours[at : at + _FETCHED_AT_ONCE]
+        handles = [temporal.get_workflow_handle(one.id, run_id=one.run_id) for one in some]
+        histories = await asyncio.gather(*(handle.fetch_history() for handle in handles))
+        for execution, history in zip(some, histories, strict=True):
+            if _is_first(seen, (str(execution.workflow_type), *event_names(history))):
+                await record(history, temporal.data_converter)
+                yield history
+
+
+def _is_first(seen: Path, happened: Iterable[str]) -> bool:
+    """Whether neither this process nor another has come upon the same."""
+    try:
+        (seen / hashlib.sha256("\0".join(happened).encode()).hexdigest()).touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
 
 
 def event_names(history: WorkflowHistory) -> list[str]:
@@ -139,11 +151,11 @@ def scrubbed(value: Any) -> Any:
     return [scrubbed(item) for item in value] if isinstance(value, list) else value
 
 
-async def _main(part: int, parts: int) -> None:
+async def _main(part: int, parts: int, seen: Path) -> None:
     settings = Settings()
-    await replay_all(await connect(settings, keyring_of(settings)), part, parts)
+    await replay_all(await connect(settings, keyring_of(settings)), seen, part, parts)
 
 
 if __name__ == "__main__":
-    asyncio.run(_main(int(sys.argv[1]), int(sys.argv[2])))
+    asyncio.run(_main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])))
     os._exit(0)  # the interpreter's own end may come before that of the SDK's threads, which then bring it down

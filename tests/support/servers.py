@@ -91,6 +91,7 @@ class Background:
     def __init__(self, home: Path) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="servers", daemon=True)
+        self._home = home
         self._context = started(home)
         self._servers: EmbeddedStack | None = None
 
@@ -110,9 +111,11 @@ class Background:
     async def _replay(self) -> None:
         """A process for each core: they have nothing else to do any more."""
         environment = os.environ | self.environment
+        seen = self._home / "replayed"
+        seen.mkdir()
         started = [
             await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "tests.support.histories", str(part), str(_REPLAYS)),
+                *(sys.executable, "-m", "tests.support.histories", str(part), str(_REPLAYS), str(seen)),
                 cwd=Path(__file__).parents[2],
                 env=environment,
                 stdout=asyncio.subprocess.PIPE,
