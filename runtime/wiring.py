@@ -182,9 +182,7 @@ def _twilio(sid: str, token: str, sender: str, base_url: str | None, name: Chann
     try:
         from gateways.notify.twilio import Account, Twilio
     except ImportError as error:
-        raise SettingMissing(
-            f"PAYSAGA_TWILIO_ACCOUNT_SID needs the package {error.name}: {_INSTALL}."
-        ) from error
+        raise SettingMissing(f"PAYSAGA_TWILIO_ACCOUNT_SID needs the package {error.name}: {_INSTALL}.") from error
     return Twilio(Account(sid, token, sender, base_url), name)
 
 
