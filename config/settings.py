@@ -214,8 +214,9 @@ class Settings(NotificationSettings, RetentionSettings):
         default=600.0, description="so long the buyer is taken to wait at a screen (3DS, UPI, wallet, redirect) …"
     )
     poll_present_max_s: float = Field(default=15.0, description="… and the longest gap between two polls meanwhile")
-    poll_first_s: float = Field(default=5.0, description="first poll of a resting payment; the gaps double")
-    poll_max_s: float = 3_600
+    poll_first_s: float = Field(default=5.0, description="first poll of a payment, refund or dispute that waits; …")
+    poll_factor: float = Field(default=2.0, ge=1, description="… each gap is so many times the one before …")
+    poll_max_s: float = Field(default=3_600, description="… and never longer than this")
     unknown_patience_s: float = Field(
         default=600.0,
         gt=0,

@@ -224,6 +224,7 @@ def wait_policies(settings: Settings) -> WaitPolicies:
         evidence_warning_s=settings.evidence_warning_s,
         poll_first_s=settings.poll_first_s,
         poll_max_s=settings.poll_max_s,
+        poll_factor=settings.poll_factor,
         unknown_s=settings.unknown_patience_s,
         present_s=settings.poll_present_s,
         present_max_s=settings.poll_present_max_s,

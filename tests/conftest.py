@@ -141,7 +141,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items[:] = [item for name in order for item in files[name]]
 
 
-PATIENT = {"poll_max_s": 600.0}
+PATIENT = {"poll_factor": 6.0, "poll_max_s": 600.0}
 """Of what many tests share: disputes and authorisations that they leave open must not be looked at for ever."""
 
 Deploy = Callable[..., Awaitable[Deployment]]
