@@ -23,6 +23,7 @@ _DATABASES: dict[SubjectName, tuple[str, ...]] = {
     "asyncpg": ("bench",),
     "process": ("paysaga",),
     "http": ("paysaga",),
+    "wait": (),
 }
 
 

@@ -78,6 +78,7 @@ async def paid_to(stage: Stage, sellers: list[str], name: str) -> AsyncIterator[
         api_url=stage.stack.api_url,
         database_url=stage.stack.postgres.url(DATABASE),
         psp_key="",
+        psp_s=0,
         sellers=sellers,
     )
     environment = {**os.environ, **stage.stack.environment()}

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-SubjectName = Literal["noop", "saga", "dbos", "asyncpg", "process", "http"]
+SubjectName = Literal["noop", "saga", "dbos", "asyncpg", "process", "http", "wait"]
 """The ways in which a payment is made, and the floor under all of them: `bench.subjects` has a module for each."""
 
 Shape = Literal["one", "orders", "declined", "capture", "refund", "replay", "get"]
@@ -13,12 +13,13 @@ Shape = Literal["one", "orders", "declined", "capture", "refund", "replay", "get
 
 class Opening(BaseModel):
     """The first line: the subject, and where its servers are. `database_url` is that of the peers' own tables,
-    `psp_key` names the account at the PSP that they charge with."""
+    `psp_key` names the account at the PSP that they charge with; `psp_s`: how long that takes for a call."""
 
     subject: SubjectName
     api_url: str
     database_url: str
     psp_key: str
+    psp_s: float
     sellers: list[str]
 
 

@@ -14,6 +14,7 @@ _COLOURS: dict[SubjectName, str] = {
     "asyncpg": "#4f9d69",
     "process": "#6ba4d8",
     "http": "#1f5fa8",
+    "wait": "#c3ccd5",
 }
 _WIDTH, _HEIGHT = 720, 340
 _LEFT, _RIGHT, _TOP, _BOTTOM = 48, 12, 44, 36

@@ -86,7 +86,7 @@ class Stage:
             with display.step("Load processes", ", ".join(options.subjects)):
                 for subject in options.subjects:
                     host = Host.started(
-                        _opening(subject, stack), _environment(stack), stack.home.log(f"load-{subject}")
+                        _opening(subject, stack, options.psp_s), _environment(stack), stack.home.log(f"load-{subject}")
                     )
                     hosts[subject] = await opened.enter_async_context(host)
                 await asyncio.gather(*(host.opened() for host in hosts.values()))
@@ -216,12 +216,13 @@ async def _prepare(stack: EmbeddedStack, books: Books, psp_url: str, options: Op
         await alone.close()
 
 
-def _opening(subject: SubjectName, stack: EmbeddedStack) -> Opening:
+def _opening(subject: SubjectName, stack: EmbeddedStack, psp_s: float) -> Opening:
     return Opening(
         subject=subject,
         api_url=stack.api_url,
         database_url=stack.postgres.url(_DATABASE),
         psp_key=_peer_key(subject),
+        psp_s=psp_s,
         sellers=list(SELLERS),
     )
 

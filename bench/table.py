@@ -25,7 +25,7 @@ SHAPE_TITLES: dict[Shape, str] = {
     "replay": "replayed request",
     "get": "GET of a payment",
 }
-_LETTERS = dict(zip(TITLES, "abcdef", strict=True))
+_LETTERS = dict(zip(TITLES, "abcdefg", strict=True))
 _NOTES = (
     "CPU ms of one, by process; API or own: the API, or the process in which a subject runs itself, Paysaga's webhooks"
     " then in the API; load: the client, not in the sum; peers take no webhooks; writes: commits that wrote"

@@ -1,4 +1,5 @@
-"""(a) The floor: a workflow that does nothing, on the same server with the same client."""
+"""(a) The floor: a workflow that does nothing, on the same server with the same client. (g) The same with one local
+activity that waits as long as the PSP takes, and does nothing either."""
 
 import asyncio
 from datetime import timedelta
@@ -6,7 +7,7 @@ from datetime import timedelta
 from temporalio.client import Client
 from temporalio.worker import PollerBehaviorAutoscaling, UnsandboxedWorkflowRunner, Worker
 
-from bench.subjects.noop_workflow import NoOpWorkflow, waiting
+from bench.subjects.noop_workflow import NoOpWorkflow, WaitWorkflow, wait, waiting
 from bench.subjects.subject import Subject
 from config.settings import Settings
 from runtime.temporal import connect
@@ -21,17 +22,18 @@ class NoOps(Subject):
     async def open(self) -> None:
         settings = Settings()
         self._temporal: Client = await connect(settings, keyring_of(settings))
-        await self._stack.enter_async_context(_worker(self._temporal))
+        self._workflow = WaitWorkflow.run if self.opening.subject == "wait" else NoOpWorkflow.run
+        await self._stack.enter_async_context(_worker(self._temporal, f"{_TASK_QUEUE}-{self.opening.subject}"))
 
     async def send(self) -> str:
         ticket = self._next()
         ended = waiting[ticket] = asyncio.get_running_loop().create_future()
         workflow_id = f"bench:{ticket}"
         await self._temporal.start_workflow(
-            NoOpWorkflow.run,
-            ticket,
+            self._workflow,
+            args=[ticket, self.opening.psp_s],
             id=workflow_id,
-            task_queue=_TASK_QUEUE,
+            task_queue=f"{_TASK_QUEUE}-{self.opening.subject}",
             task_timeout=timedelta(seconds=5),
             request_eager_start=True,
         )
@@ -40,12 +42,13 @@ class NoOps(Subject):
         return "completed"
 
 
-def _worker(client: Client) -> Worker:
+def _worker(client: Client, task_queue: str) -> Worker:
     """With the limits of the worker that payments run on."""
     return Worker(
         client,
-        task_queue=_TASK_QUEUE,
-        workflows=[NoOpWorkflow],
+        task_queue=task_queue,
+        workflows=[NoOpWorkflow, WaitWorkflow],
+        activities=[wait],
         workflow_runner=UnsandboxedWorkflowRunner(),
         max_concurrent_workflow_tasks=400,
         workflow_task_poller_behavior=PollerBehaviorAutoscaling(minimum=2),

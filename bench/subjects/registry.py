@@ -14,8 +14,9 @@ TITLES: dict[SubjectName, str] = {
     "asyncpg": "plain asyncpg",
     "process": "Paysaga, in process",
     "http": "Paysaga, HTTP",
+    "wait": "one empty step",
 }
-"""In the order of the letters (a) to (f)."""
+"""In the order of the letters (a) to (g)."""
 
 NEEDS: dict[SubjectName, str] = {"dbos": "dbos"}
 """Packages that are no part of what Paysaga is developed with: `make bench-peers` installs them."""
@@ -27,6 +28,7 @@ _MODULES: dict[SubjectName, str] = {
     "asyncpg": "plain",
     "process": "in_process",
     "http": "http",
+    "wait": "noop",
 }
 
 
