@@ -16,8 +16,8 @@ _COLOURS: dict[SubjectName, str] = {
     "http": "#1f5fa8",
     "wait": "#c3ccd5",
 }
-_WIDTH, _HEIGHT = 720, 340
-_LEFT, _RIGHT, _TOP, _BOTTOM = 48, 12, 44, 36
+_WIDTH, _HEIGHT = 720, 356
+_LEFT, _RIGHT, _TOP, _BOTTOM = 48, 12, 60, 36
 _STEPS = (10, 20, 25, 50, 100, 200, 250, 500, 1000)
 
 
@@ -71,11 +71,14 @@ def _frame(top: float, step: float, y: Callable[[float], float]) -> str:
 
 def _legend(subjects: list[SubjectName]) -> str:
     parts = [_text(8, 16, "payments a second, medians; thin lines from the least to the most of the rounds")]
-    x = 8.0
+    x, y = 8.0, 24
     for name in subjects:
-        parts.append(f'<rect x="{x}" y="24" width="9" height="9" fill="{_COLOURS[name]}"/>')
-        parts.append(_text(x + 13, 32, TITLES[name]))
-        x += 24 + 5.6 * len(TITLES[name])
+        wide = 28 + 5.8 * len(TITLES[name])
+        if x + wide > _WIDTH:
+            x, y = 8.0, y + 16
+        parts.append(f'<rect x="{x}" y="{y}" width="9" height="9" fill="{_COLOURS[name]}"/>')
+        parts.append(_text(x + 13, y + 8, TITLES[name]))
+        x += wide
     return "\n".join(parts)
 
 
