@@ -11,7 +11,8 @@ LATE_CHARGE_WORKFLOW = "late_charge"
 
 
 class LateChargeInput(Frozen):
-    """Starts `late_charge:{charge_id}`: a payment that had ended was paid after all."""
+    """Starts `late_charge:{charge_id}`: a payment that had ended was paid after all. From version 2 on it looks once
+    more if it is nudged while the PSP says that it was not."""
 
     version: int = 1
     payment_id: str

@@ -122,6 +122,7 @@ class WorkflowClient:
     async def start_late_charge(self, row: Payment, charge_id: str, reference: str) -> None:
         """Once per charge and for ever; while it runs, a repetition nudges it."""
         inp = LateChargeInput(
+            version=2,
             payment_id=row.id,
             charge_id=charge_id,
             reference=reference,

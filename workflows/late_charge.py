@@ -8,7 +8,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.refund import RefundActivities
     from domain.late_charge import LATE_CHARGE_WORKFLOW, LateChargeInput, LateChargeStep
     from domain.payment import ChargeStep
-    from domain.psp import ChargeOutcome
+    from domain.psp import ChargeOutcome, ChargeResult
     from domain.unknown import waiting_for
 
 
@@ -21,15 +21,9 @@ class LateChargeWorkflow(RefundingWorkflow):
     @workflow.run
     async def run(self, inp: LateChargeInput) -> str:
         """The event is a nudge: the PSP itself is asked whether it was paid. Returns what was done, for the reader."""
-        polls = inp.patience.polls
-        result = await self._calls.check_charge(ChargeStep(payment_id=inp.payment_id, reference=inp.reference))
-        tries = 0
-        while result.outcome is ChargeOutcome.UNKNOWN:
-            tries += 1
-            why = waiting_for(result.reason, tries, workflow.now() + polls.first)
-            workflow.set_current_details(f"**{inp.reference} is looked at** · {why}")
-            await self._messages.wait(polls.first, None, "look again")
-            result = await self._calls.check_charge(ChargeStep(payment_id=inp.payment_id, reference=inp.reference))
+        result = await self._look(inp)
+        while result.outcome is not ChargeOutcome.SUCCEEDED and inp.version >= 2 and self._messages.nudged:
+            result = await self._look(inp)  # it was paid while the answer that it was not was on its way
         if result.outcome is not ChargeOutcome.SUCCEEDED:
             return f"not paid: {result.outcome}"
         compensation = await self._calls.commit(
@@ -41,3 +35,19 @@ class LateChargeWorkflow(RefundingWorkflow):
             await make_refund(self._calls, self._messages, inp.patience, refund_id)
         await workflow.wait_condition(workflow.all_handlers_finished)
         return f"refunded: {', '.join(compensation.refund_ids) or 'nothing to refund'}"
+
+    async def _look(self, inp: LateChargeInput) -> ChargeResult:
+        """The PSP's word, however long it takes."""
+        if inp.version >= 2:
+            self._messages.nudged = False  # the look that follows is its answer
+        step = ChargeStep(payment_id=inp.payment_id, reference=inp.reference)
+        gap = inp.patience.polls.first
+        result = await self._calls.check_charge(step)
+        tries = 0
+        while result.outcome is ChargeOutcome.UNKNOWN:
+            tries += 1
+            why = waiting_for(result.reason, tries, workflow.now() + gap)
+            workflow.set_current_details(f"**{inp.reference} is looked at** · {why}")
+            await self._messages.wait(gap, None, "look again")
+            result = await self._calls.check_charge(step)
+        return result

@@ -7,6 +7,8 @@ import pytest
 from temporalio.client import WorkflowExecutionStatus
 
 from db.audit.audit import audit_database
+from domain.ids import late_charge_workflow_id
+from domain.late_charge import LATE_CHARGE_WORKFLOW, LateChargeInput
 from tests.conftest import Deploy
 from tests.e2e.test_crash import blocked, row_lock
 from tests.e2e.test_payment import FEE_KEPT
@@ -155,6 +157,36 @@ async def test_three_d_secure_that_succeeds_after_the_cancel_is_refunded(shop: S
     assert (await shop.payment(payment["id"]))["status"] == "CANCELLED"
     assert await shop.kinds(payment["id"]) == ["suspense", "psp_fee", "suspense_refund"]
     assert await shop.balances() == FEE_KEPT
+
+
+async def test_a_late_charge_that_is_paid_while_the_psp_says_it_is_not_is_refunded(shop: Shop) -> None:
+    """The message reaches a run that is about to end, and no sweeper comes."""
+    checkout = shop.checkout()
+    payment = await shop.paid(checkout, "pm_card_threeDSecure2Required")
+    await shop.post(f"/v1/payments/{payment['id']}/cancel", wait=20)
+    reference, sandbox = await shop.reference(payment["id"]), shop.paysaga.sandbox
+    charge = (await shop.paysaga.sql("SELECT id FROM charge WHERE payment_id = $1", payment["id"]))[0]["id"]
+    await sandbox.flush_webhooks()
+    await sandbox.webhook_fault("payment_intent.*", "lost", checkout=checkout, times=None)
+    hold = await sandbox.fault("payment_intents.retrieve", "hold_after", checkout=checkout)
+    settings = shop.paysaga.settings
+    inp = LateChargeInput(
+        version=2,
+        payment_id=payment["id"],
+        charge_id=charge,
+        reference=reference,
+        psp="stripe",
+        task_queue=settings.temporal_task_queue,
+    )
+    late = await shop.paysaga.temporal.start_workflow(
+        LATE_CHARGE_WORKFLOW, inp, id=late_charge_workflow_id(charge), task_queue=settings.temporal_task_queue
+    )
+    await sandbox.struck(hold)
+    await sandbox.steer(reference, "force_success")
+    await late.signal("nudge")
+    await sandbox.release(hold)
+    assert str(await late.result()).startswith("refunded: re_")
+    assert (await sandbox.log(checkout)).refunded == [50000]
 
 
 async def late_charge_done(shop: Shop, charge_id: str) -> Any:
