@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import prometheus_client
@@ -43,6 +44,14 @@ async def main(settings: Settings) -> None:
             await stop.wait()
 
 
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for one in error.exceptions:
+            yield from _leaves(one)
+    else:
+        yield error
+
+
 if __name__ == "__main__":
     try:
         settings = Settings()
@@ -50,8 +59,11 @@ if __name__ == "__main__":
         print(*unusable(error), sep="\n", file=sys.stderr)  # noqa: T201
         sys.exit(2)
     configure_logs(settings.log_level, settings.log_format)
+    missing: list[str] = []
     try:
         uvloop.run(main(settings))
-    except SettingMissing as error:
-        print(error, file=sys.stderr)  # noqa: T201
+    except* SettingMissing as group:  # from whichever part of the worker
+        missing = [str(error) for error in _leaves(group)]
+    if missing:
+        print(*missing, sep="\n", file=sys.stderr)  # noqa: T201
         sys.exit(2)

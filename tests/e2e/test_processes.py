@@ -8,6 +8,7 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -195,3 +196,30 @@ async def _both_end_their_requests_before_they_stop(two: Two) -> None:
 
     await eventually(gone, what="all processes have ended")
     assert len(two.log("api_process_died")) == 1, "the one that was killed"
+
+
+@pytest.mark.parametrize(
+    ("package", "variable", "others"),
+    [
+        ("aiokafka", {"PAYSAGA_EVENTS_URL": "kafka://127.0.0.1:9"}, {}),
+        (
+            "twilio.rest",
+            {"PAYSAGA_TWILIO_ACCOUNT_SID": "AC1"},
+            {"PAYSAGA_TWILIO_AUTH_TOKEN": "secret", "PAYSAGA_TWILIO_SMS_FROM": "+15550100"},
+        ),
+    ],
+    ids=["kafka", "twilio"],
+)
+async def test_a_worker_says_in_one_sentence_what_its_settings_need(
+    shared: Deployment, tmp_path: Path, package: str, variable: dict[str, str], others: dict[str, str]
+) -> None:
+    own = {"PAYSAGA_TEMPORAL_TASK_QUEUE": "lacking", **variable, **others}
+    out, err = tmp_path / "out", tmp_path / "err"
+    arguments = ("tests.support.without", package, "workers")
+    worker = await asyncio.to_thread(Program, *arguments, env=shared.environment() | own, out=out, err=err)
+    assert await worker.ended() == 2
+    said = err.read_text()
+    assert "Traceback" not in said
+    sentence = said.splitlines()[-1]
+    assert sentence.startswith(f"{next(iter(variable))} needs the package {package.partition('.')[0]}")
+    assert "make clients" in sentence
