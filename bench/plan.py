@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import BaseModel
 
 SubjectName = Literal["noop", "saga", "dbos", "asyncpg", "process", "http", "wait"]
-"""The ways in which a payment is made, and the floor under all of them: `bench.subjects` has a module for each."""
+"""The ways in which a payment is made, and the floors under all of them; `bench.subjects.registry` has the modules."""
 
 Shape = Literal["one", "orders", "declined", "capture", "refund", "replay", "get"]
 """The kind of request. All but `http` know `one`: a payment of one order."""

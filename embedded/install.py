@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 LEVELS = ("", "-clients", "-dev", "-bench")
-"""Each holds all of the ones before it."""
+"""By their options without the first dash; each holds all of the ones before it."""
 LOCKS = tuple(ROOT / f"requirements{level}.lock" for level in LEVELS)
 # Each holds the hash of what .venv was built from, so that nothing is installed twice.
 STAMPS = tuple(VENV / f".installed{level}" for level in LEVELS)

@@ -4,7 +4,6 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import prometheus_client
@@ -15,7 +14,7 @@ from config.settings import Settings, unusable
 from runtime.logs import configure_logs
 from runtime.temporal import register_search_attributes
 from runtime.tls import check_tls
-from runtime.wiring import SettingMissing, open_runtime
+from runtime.wiring import SettingMissing, broker_of, channels_of, open_runtime
 from workers.deliver import delivering
 from workers.notify import notifying
 from workers.relay import relaying
@@ -35,21 +34,14 @@ async def main(settings: Settings) -> None:
             await ensure_schedules(runtime.temporal, settings)
         if settings.worker_metrics_port is not None:
             prometheus_client.start_http_server(settings.worker_metrics_port)
+        broker, channels = broker_of(settings), channels_of(settings)  # what is missing is said before anything begins
         durable = (psp_worker(runtime, psp) for psp in runtime.psps)
         workers = [payment_worker(runtime), batch_worker(runtime), *durable]
-        async with running(workers), relaying(settings), delivering(runtime), notifying(runtime):
+        async with running(workers), relaying(settings, broker), delivering(runtime), notifying(runtime, channels):
             ready = os.environ.get("PAYSAGA_READY_FILE")
             if ready:
                 Path(ready).touch()  # noqa: ASYNC240 - once, at the start
             await stop.wait()
-
-
-def _leaves(error: BaseException) -> Iterator[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        for one in error.exceptions:
-            yield from _leaves(one)
-    else:
-        yield error
 
 
 if __name__ == "__main__":
@@ -59,11 +51,8 @@ if __name__ == "__main__":
         print(*unusable(error), sep="\n", file=sys.stderr)  # noqa: T201
         sys.exit(2)
     configure_logs(settings.log_level, settings.log_format)
-    missing: list[str] = []
     try:
         uvloop.run(main(settings))
-    except* SettingMissing as group:  # from whichever part of the worker
-        missing = [str(error) for error in _leaves(group)]
-    if missing:
-        print(*missing, sep="\n", file=sys.stderr)  # noqa: T201
+    except SettingMissing as error:
+        print(error, file=sys.stderr)  # noqa: T201
         sys.exit(2)

@@ -6,8 +6,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from prometheus_client import Counter
 
 from db.notification.sending import Claimed
-from domain.notification import NotificationStatus
-from runtime.wiring import Runtime, channels_of
+from domain.notification import ChannelName, NotificationStatus
+from gateways.notify.channel import Channel
+from runtime.wiring import Runtime
 from services import notification_sending as sending
 from services.notify.words import Words
 from workers.courier import Courier
@@ -21,10 +22,10 @@ _OUTCOMES = {NotificationStatus.PENDING: "retried", None: "lapsed"}
 
 
 @asynccontextmanager
-async def notifying(runtime: Runtime) -> AsyncIterator[None]:
-    """While the block runs, this process sends notifications over the channels that its settings name. At its end what
-    is under way has a few seconds. Raises SettingMissing."""
-    database, words, channels = runtime.database, Words(runtime.settings.templates), channels_of(runtime.settings)
+async def notifying(runtime: Runtime, channels: dict[ChannelName, Channel]) -> AsyncIterator[None]:
+    """While the block runs, this process sends notifications over these channels. At its end what is under way has a
+    few seconds, and they are closed."""
+    database, words = runtime.database, Words(runtime.settings.templates)
 
     async def claim(limit: int) -> list[Claimed]:
         return await sending.claim(database, channels, limit)

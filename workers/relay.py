@@ -17,7 +17,6 @@ from db.event.leader import Leader
 from domain.errors import Unavailable
 from domain.message import Message, Sink
 from gateways.brokers.protocol import Broker, BrokerAway
-from runtime.wiring import broker_of
 from workers.fan_out import FanOutPump
 from workers.polling import BATCH, drain
 from workers.relay_metrics import SinkMetrics
@@ -41,21 +40,19 @@ class Pump(Protocol):
 
 
 @asynccontextmanager
-async def relaying(settings: Settings) -> AsyncIterator[None]:
-    """While the block runs, this process leads the sinks that its settings name, or waits to."""
+async def relaying(settings: Settings, broker: Broker | None) -> AsyncIterator[None]:
+    """While the block runs, this process leads the sinks that there are, or waits to. `broker` is not connected yet."""
+    rate_per_s = settings.relay_rate_per_s
+    pumps: list[Pump] = [FanOutPump(rate_per_s)]
+    if broker is not None:
+        pumps.append(BrokerPump(broker, rate_per_s))
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(lead(settings, pump), name=f"relay {pump.sink.label}") for pump in _pumps(settings)]
+        tasks = [group.create_task(lead(settings, pump), name=f"relay {pump.sink.label}") for pump in pumps]
         try:
             yield
         finally:
             for task in tasks:
                 task.cancel()
-
-
-def _pumps(settings: Settings) -> Sequence[Pump]:
-    broker = broker_of(settings)
-    rate_per_s = settings.relay_rate_per_s
-    return [FanOutPump(rate_per_s), *([] if broker is None else [BrokerPump(broker, rate_per_s)])]
 
 
 async def lead(settings: Settings, pump: Pump) -> None:

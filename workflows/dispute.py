@@ -41,6 +41,8 @@ class DisputeWorkflow:
     @workflow.run
     async def run(self, inp: DisputeInput) -> str:
         """A webhook is only a nudge: the PSP is asked, and what it says is booked, until the bank has decided."""
+        if inp.version >= 2:
+            self._messages.take_nudge()  # that of its own start, which the first look answers
         state = await self._check()
         while not state.ended or self._has_news():
             if state.ended:
@@ -68,11 +70,9 @@ class DisputeWorkflow:
     def _has_news(self) -> bool:
         """Whether something was said while the decision was on its way: a bank may decide anew, and a message to a run
         that ends reaches no other."""
-        return self._inp.version >= 2 and self._messages.nudged
+        return self._inp.version >= 2 and self._messages.take_nudge()
 
     async def _check(self) -> DisputeState:
-        if self._inp.version >= 2:
-            self._messages.nudged = False  # the look that follows is its answer
         step = DisputeStep(dispute_id=self._inp.dispute_id)
         summary = f"look at the dispute at {self._calls.psp}"
         return await self._book(await self._calls.durable(DisputeActivities.check_dispute, step, summary))

@@ -21,8 +21,10 @@ class LateChargeWorkflow(RefundingWorkflow):
     @workflow.run
     async def run(self, inp: LateChargeInput) -> str:
         """The event is a nudge: the PSP itself is asked whether it was paid. Returns what was done, for the reader."""
+        if inp.version >= 2:
+            self._messages.take_nudge()  # that of its own start, which the first look answers
         result = await self._look(inp)
-        while result.outcome is not ChargeOutcome.SUCCEEDED and inp.version >= 2 and self._messages.nudged:
+        while result.outcome is not ChargeOutcome.SUCCEEDED and inp.version >= 2 and self._messages.take_nudge():
             result = await self._look(inp)  # it was paid while the answer that it was not was on its way
         if result.outcome is not ChargeOutcome.SUCCEEDED:
             return f"not paid: {result.outcome}"
@@ -38,8 +40,6 @@ class LateChargeWorkflow(RefundingWorkflow):
 
     async def _look(self, inp: LateChargeInput) -> ChargeResult:
         """The PSP's word, however long it takes."""
-        if inp.version >= 2:
-            self._messages.nudged = False  # the look that follows is its answer
         step = ChargeStep(payment_id=inp.payment_id, reference=inp.reference)
         gap = inp.patience.polls.first
         result = await self._calls.check_charge(step)

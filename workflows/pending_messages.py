@@ -67,6 +67,11 @@ class PendingMessages:
         if resolution.decision is Decision.REFERENCE and not resolution.reference:
             raise ApplicationError("decision reference needs the PSP's reference.", type="ReferenceMissing")
 
+    def take_nudge(self) -> bool:
+        """Whether a nudge came since this was asked last, or since the last wait: an earlier one has its answer."""
+        nudged, self.nudged = self.nudged, False
+        return nudged
+
     def take_capture(self) -> bool:
         """Whether a capture was requested since this was asked last."""
         requested, self._capture_requested = self._capture_requested, False

@@ -22,7 +22,7 @@ class RefundWorkflow(RefundingWorkflow):
         """The PSP is asked, under the same key always: for the refund, or, where it has one, what became of it."""
         step = RefundStep(refund_id=inp.refund_id)
         if inp.version >= 3:
-            self._messages.nudged = False  # by its own start: the call that follows is the answer
+            self._messages.take_nudge()  # that of its own start, which the first call answers
         if inp.version >= 2:
             result = await self._calls.refund_once(step)
             if result.outcome is RefundOutcome.UNKNOWN:
@@ -30,9 +30,8 @@ class RefundWorkflow(RefundingWorkflow):
         else:
             result = await self._look_first(inp, step)
         await self._finish(inp, result)
-        while inp.version >= 3 and self._messages.nudged:
+        while inp.version >= 3 and self._messages.take_nudge():
             # One that was made may come back, and a message to a run that ends reaches no other.
-            self._messages.nudged = False
             await self._finish(inp, await self._calls.check_refund(step))
         await workflow.wait_condition(workflow.all_handlers_finished)
         return f"{inp.refund_id} is done"

@@ -2,7 +2,9 @@
 activity that waits as long as the PSP takes, and does nothing either."""
 
 import asyncio
+from collections.abc import Callable, Sequence
 from datetime import timedelta
+from typing import Any
 
 from temporalio.client import Client
 from temporalio.worker import PollerBehaviorAutoscaling, UnsandboxedWorkflowRunner, Worker
@@ -13,8 +15,6 @@ from config.settings import Settings
 from runtime.temporal import connect
 from runtime.wiring import keyring_of
 
-_TASK_QUEUE = "bench-noop"
-
 
 class NoOps(Subject):
     """Started eagerly, in the process that waits for it."""
@@ -22,18 +22,21 @@ class NoOps(Subject):
     async def open(self) -> None:
         settings = Settings()
         self._temporal: Client = await connect(settings, keyring_of(settings))
-        self._workflow = WaitWorkflow.run if self.opening.subject == "wait" else NoOpWorkflow.run
-        await self._stack.enter_async_context(_worker(self._temporal, f"{_TASK_QUEUE}-{self.opening.subject}"))
+        self._waits = self.opening.subject == "wait"
+        self._task_queue = f"bench-{self.opening.subject}"
+        activities = [wait] if self._waits else []
+        await self._stack.enter_async_context(_worker(self._temporal, self._task_queue, activities))
 
     async def send(self) -> str:
         ticket = self._next()
         ended = waiting[ticket] = asyncio.get_running_loop().create_future()
         workflow_id = f"bench:{ticket}"
+        asked = (WaitWorkflow.run, [ticket, self.opening.psp_s]) if self._waits else (NoOpWorkflow.run, [ticket])
         await self._temporal.start_workflow(
-            self._workflow,
-            args=[ticket, self.opening.psp_s],
+            asked[0],
+            args=asked[1],
             id=workflow_id,
-            task_queue=f"{_TASK_QUEUE}-{self.opening.subject}",
+            task_queue=self._task_queue,
             task_timeout=timedelta(seconds=5),
             request_eager_start=True,
         )
@@ -42,13 +45,13 @@ class NoOps(Subject):
         return "completed"
 
 
-def _worker(client: Client, task_queue: str) -> Worker:
+def _worker(client: Client, task_queue: str, activities: Sequence[Callable[..., Any]]) -> Worker:
     """With the limits of the worker that payments run on."""
     return Worker(
         client,
         task_queue=task_queue,
         workflows=[NoOpWorkflow, WaitWorkflow],
-        activities=[wait],
+        activities=activities,
         workflow_runner=UnsandboxedWorkflowRunner(),
         max_concurrent_workflow_tasks=400,
         workflow_task_poller_behavior=PollerBehaviorAutoscaling(minimum=2),

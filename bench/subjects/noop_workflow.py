@@ -18,7 +18,7 @@ def _ended(ticket: str) -> None:
 @workflow.defn(name="bench_noop")
 class NoOpWorkflow:
     @workflow.run
-    async def run(self, ticket: str, _: float) -> None:
+    async def run(self, ticket: str) -> None:
         _ended(ticket)
 
 

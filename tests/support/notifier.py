@@ -3,13 +3,14 @@
 import asyncio
 
 from config.settings import Settings
-from runtime.wiring import open_runtime
+from runtime.wiring import channels_of, open_runtime
 from workers.notify import notifying
 
 
 async def main() -> None:
     settings = Settings()
-    async with open_runtime(settings, application="notifier", lazy=True) as runtime, notifying(runtime):
+    channels = channels_of(settings)
+    async with open_runtime(settings, application="notifier", lazy=True) as runtime, notifying(runtime, channels):
         await asyncio.Event().wait()
 
 
