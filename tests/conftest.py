@@ -29,7 +29,6 @@ _MEMORY = Path("/dev/shm")  # noqa: S108 - a private folder is made in it
 _MEMORY_MIN = 6 * 2**30
 _PREFIX = "ps-"
 
-gc.set_threshold(100_000)  # at its usual 700 the collector takes a tenth of the run
 # Of Temporal and NATS: threads that look for work in vain take an eighth of their time, and all cores are busy anyway.
 os.environ.setdefault("GOMAXPROCS", "1")
 os.environ.pop("COLUMNS", None)  # of pytest-xdist; what our programs write to a file is wider

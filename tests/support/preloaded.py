@@ -25,3 +25,4 @@ __all__ = ["alembic", "api", "cli", "sandbox", "tests", "uvicorn", "uvloop", "wo
 _ = stripe.StripeClient  # the library imports it when it is asked for
 
 gc.freeze()  # or each child's collector would touch, and so copy, all of it
+gc.set_threshold(700, 10, 10)  # as a program has it that is started by its command

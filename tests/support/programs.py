@@ -7,6 +7,7 @@ suite starts hundreds.
 import asyncio
 import ctypes
 import multiprocessing
+import multiprocessing.forkserver
 import os
 import runpy
 import signal
@@ -71,6 +72,8 @@ def _become(module: str, arguments: tuple[str, ...], env: dict[str, str], out: s
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # The API has processes of its own, which a daemon of multiprocessing's may not; it ends them, however it ends.
     multiprocessing.current_process()._config["daemon"] = False  # type: ignore[attr-defined]
+    # Held open by every program, the fork server would wait for their end, as they do for its own.
+    os.close(multiprocessing.forkserver._forkserver._forkserver_alive_fd)  # type: ignore[attr-defined]
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     for target, path in ((1, out), (2, err)):
