@@ -116,7 +116,7 @@ _LONGEST = ("demo", "bench", "workflow", "api/test_api_fuzz", "e2e/test_payout_r
 """Begun last, one of these would be all that runs at the end."""
 
 _WAITING, _BUSY = (
-    ("e2e", "embedded"),
+    ("e2e", "embedded", "unit/test_cli_start", "unit/test_programs", "unit/test_unusable_settings"),
     ("api", "audit", "reconciliation", "commands", "readme", "machine", "deploy"),
 )
 """Tests that wait for what others do, as the longest ones do too, and tests that keep a processor busy, of which there
