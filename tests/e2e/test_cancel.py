@@ -225,6 +225,16 @@ async def sweep(paysaga: Deployment) -> dict[str, int]:
     return report
 
 
+async def marked(paysaga: Deployment, workflow_id: str) -> None:
+    """Waits until Temporal has marked the workflow as one whose task keeps failing."""
+    query = "TemporalReportedProblems IN ('category=WorkflowTaskFailed')"
+
+    async def found() -> bool:
+        return workflow_id in [one.id async for one in paysaga.temporal.list_workflows(query)]
+
+    await eventually(found, what=f"the mark of {workflow_id}")
+
+
 async def started_again(paysaga: Deployment, handle: Any) -> bool:
     """By the sweeper once the payment is due, or by a webhook that found nobody to tell before that."""
     await sweep(paysaga)

@@ -3,7 +3,6 @@ are in `test_events.py`."""
 
 import secrets
 from collections.abc import AsyncIterator
-from functools import partial
 from typing import Any
 
 import pytest
@@ -13,7 +12,7 @@ from temporalio.common import SearchAttributePair, TypedSearchAttributes, Workfl
 from db.audit.audit import audit_database
 from runtime.search_attributes import TENANT
 from tests.audit.command import paysaga_command
-from tests.e2e.test_cancel import sweep
+from tests.e2e.test_cancel import marked, sweep
 from tests.e2e.test_webhooks_out import due, endpoint, until
 from tests.support.deployment import Deployment
 from tests.support.eventually import eventually
@@ -137,17 +136,17 @@ async def test_a_workflow_and_a_webhook_that_fail_for_good(paysaga: Deployment, 
     payment_id = await waiting(shop)
     await forgotten(shop, payment_id)
 
-    async def letter(source: str) -> Letter | None:
-        await sweep(paysaga)
-        return next(iter(await letters(shop, status="OPEN", object_id=payment_id, source=source)), None)
+    await marked(paysaga, f"payment:{payment_id}")  # without a sweep, whose messages begin the count of failures anew
 
-    async def unused() -> Letter | None:
+    async def both() -> dict[str, Letter] | None:
         """A look of the workflow that was ended may still be under way, and takes notice of what has come by then."""
         await told(shop, payment_id)
-        return await letter("webhooks")
+        await sweep(paysaga)
+        found = {one["source"]: one for one in await letters(shop, status="OPEN", object_id=payment_id)}
+        return found if "webhooks" in found else None
 
-    workflow = await eventually(partial(letter, "workflows"), what="a dead letter of the workflow")
-    webhook = await eventually(unused, what="a dead letter of an event")
+    found = await eventually(both, what="a dead letter of an event")
+    workflow, webhook = found["workflows"], found["webhooks"]
     inbox_id = webhook["ref_id"]
     assert (workflow["ref_id"], workflow["error_class"]) == (f"payment:{payment_id}", "task_failing")
     assert "NotFound" in workflow["error"], "the type of the error"

@@ -20,7 +20,7 @@ from runtime.codec import KEY_ID
 from runtime.temporal import connect
 from services.audit import audit
 from tests.conftest import Deploy
-from tests.e2e.test_cancel import sweep
+from tests.e2e.test_cancel import marked, sweep
 from tests.e2e.test_review import LARGE, rules
 from tests.support.deployment import Deployment
 from tests.support.eventually import eventually
@@ -173,15 +173,11 @@ async def under_an_unknown_key(paysaga: Deployment, shop: Shop, payment_id: str)
     await stranger.get_workflow_handle(f"payment:{payment_id}").signal("nudge", Nudge())
     handle = paysaga.temporal.get_workflow_handle(f"payment:{payment_id}")
 
-    async def marked() -> bool:
-        query = "TemporalReportedProblems IN ('category=WorkflowTaskFailed')"
-        return handle.id in [found.id async for found in paysaga.temporal.list_workflows(query)]
-
     async def told() -> bool:
         await sweep(paysaga)
         return [task["kind"] for task in (await shop.explain(payment_id))["tasks"]] == ["workflow_failing"]
 
-    await eventually(marked, what="Temporal marks it")
+    await marked(paysaga, handle.id)
     await eventually(told, what="the sweeper tells of it")
     assert (await handle.describe()).status is WorkflowExecutionStatus.RUNNING
     assert (await shop.payment(payment_id))["status"] == "REQUIRES_ACTION"

@@ -11,7 +11,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from runtime.search_attributes import TENANT
 from services.audit import audit
 from tests.audit.command import paysaga_command
-from tests.e2e.test_cancel import sweep
+from tests.e2e.test_cancel import marked, sweep
 from tests.support.deployment import Deployment
 from tests.support.eventually import eventually
 from tests.support.shop import Shop
@@ -153,11 +153,7 @@ async def test_a_workflow_that_fails_at_each_try_is_found_and_started_again(pays
     async def tasks() -> list[str]:
         return [task["kind"] for task in (await shop.explain(payment["id"]))["tasks"]]
 
-    async def marked() -> bool:
-        query = "TemporalReportedProblems IN ('category=WorkflowTaskFailed')"
-        return workflow_id in [found.id async for found in paysaga.temporal.list_workflows(query)]
-
-    await eventually(marked, what="Temporal marks it")
+    await marked(paysaga, workflow_id)
     await sweep(paysaga)
     assert await tasks() == ["workflow_failing"]
     listed = await paysaga_command(paysaga.environment(), "tasks")
