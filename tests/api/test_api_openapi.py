@@ -227,7 +227,9 @@ async def test_each_payment_example_has_the_outcome_it_promises(sandbox_shop: Sh
 
 @pytest.mark.usefixtures("boundless")
 async def test_the_other_examples_work_after_them(sandbox_shop: Shop, document: Document) -> None:
-    """In the order in which a reader would try them: every path's example parameters, every body's examples."""
+    """In the order in which a reader would try them: every path's example parameters, every body's examples. Whatever
+    changes something has a row in the audit log."""
+    told: set[tuple[str, str]] = set()
     for name in ("your_own_ids", "unconfirmed", "authorized"):
         await sandbox_shop.post("/v1/payments", examples.PAYMENTS[name]["value"])
     of_others = ("/v1/payments", "/webhooks/{psp}")  # and of people, whose codes change: test_api_sessions.py
@@ -240,6 +242,7 @@ async def test_the_other_examples_work_after_them(sandbox_shop: Shop, document: 
             value = example["value"]
             body: dict[str, Any] = {"content": value} if isinstance(value, str) else {"json": value}
             headers = {"Idempotency-Key": str(uuid4())} | ({"Content-Type": media_type} if value else {})
+            before = await recorded(sandbox_shop.paysaga)
             answer = await sandbox_shop.paysaga.http.request(
                 method,
                 path.format(**given),
@@ -248,6 +251,21 @@ async def test_the_other_examples_work_after_them(sandbox_shop: Shop, document: 
                 **body,
             )
             holds(answer, example["summary"], settled=path == "/v1/payments/{payment_id}/cancel")
+            if await recorded(sandbox_shop.paysaga) > before:
+                told.add((method, path))
+    assert {(method, path) for method, path, _ in paths if method != "get"} - told == WITHOUT_A_ROW
+
+
+WITHOUT_A_ROW = {
+    ("post", "/codec/encode"),  # nothing is changed by it
+    ("post", "/v1/payments/{payment_id}/cancel"),  # the example's payment has settled: test_api_audit_log.py
+}
+
+
+async def recorded(paysaga: Deployment) -> int:
+    """How many rows the audit log has, of all tenants: what is about none of them is the platform's."""
+    (row,) = await paysaga.sql("SELECT count(*) AS rows FROM audit_log")
+    return int(row["rows"])
 
 
 def bodies(operation: Document) -> list[tuple[str, Document]]:
