@@ -9,15 +9,18 @@ from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.workflowservice.v1 import GetWorkflowExecutionHistoryReverseRequest
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowExecutionDescription
 from temporalio.client import WorkflowExecution as Listed
 from temporalio.client import WorkflowExecutionStatus as Status
+from temporalio.common import SearchAttributeKey
 from temporalio.service import RPCError, RPCStatusCode
 
 from runtime.search_attributes import TENANT
 
-_FAILS = "TemporalReportedProblems IN ('category=WorkflowTaskFailed')"
-"""Set by the server on a workflow whose task failed several times in a row (five; here two: `embedded.temporal`)."""
+_PROBLEMS = SearchAttributeKey.for_keyword_list("TemporalReportedProblems")
+"""Set by the server on a workflow whose task failed several times in a row (five; here two: `embedded.temporal`), until
+one succeeds."""
+_FAILS = f"{_PROBLEMS.name} IN ('category=WorkflowTaskFailed')"
 
 _ENDS_MAX = 3
 """Bad ends after which a workflow is told of: after one or two the sweeper starts it again, and that is all."""
@@ -47,6 +50,13 @@ class Trouble(NamedTuple):
     failing: bool
 
 
+def is_failing(workflow: WorkflowExecutionDescription) -> bool:
+    """Whether its task has failed, or was lost, and is tried again. The attempts alone do not say it: a message that
+    comes during one lets the server count from one again."""
+    attempt = workflow.raw_description.pending_workflow_task.attempt
+    return attempt > 1 or workflow.typed_search_attributes.get(_PROBLEMS) is not None
+
+
 async def find(client: Client, task_queue: str) -> list[Trouble]:
     """Raises what the client raises when the server does not answer."""
     ours = f"TaskQueue = '{task_queue}' AND "
@@ -65,8 +75,8 @@ async def _failing(client: Client, ours: str) -> AsyncIterator[Trouble]:
         return  # a server older than the mark
     for one in marked:
         found = await client.get_workflow_handle(one.id).describe()
-        attempts = found.raw_description.pending_workflow_task.attempt
-        if found.status is Status.RUNNING and attempts > 1:
+        if found.status is Status.RUNNING and is_failing(found):
+            attempts = found.raw_description.pending_workflow_task.attempt
             why = f"its task fails at each try: {await _last_failure(client, found)}"
             yield Trouble(one.id, _tenant(one), "task_failing", why, attempts, found.start_time, failing=True)
 

@@ -255,7 +255,7 @@ class WorkflowClient:
     async def is_failing(self, workflow_id: str) -> bool:
         """Whether the workflow's task has failed, or was lost, and is tried again. Raises Unavailable."""
         description = await self._running(workflow_id)
-        return description is not None and description.raw_description.pending_workflow_task.attempt > 1
+        return description is not None and troubles.is_failing(description)
 
     async def _running(self, workflow_id: str) -> WorkflowExecutionDescription | None:
         """The open run of a workflow, or None. Raises Unavailable."""

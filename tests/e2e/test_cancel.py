@@ -5,10 +5,12 @@ from typing import Any
 
 import pytest
 from temporalio.client import WorkflowExecutionStatus
+from temporalio.common import SearchAttributePair, TypedSearchAttributes, WorkflowIDConflictPolicy
 
 from db.audit.audit import audit_database
 from domain.ids import late_charge_workflow_id
 from domain.late_charge import LATE_CHARGE_WORKFLOW, LateChargeInput
+from runtime.search_attributes import TENANT
 from tests.conftest import Deploy
 from tests.e2e.test_crash import blocked, row_lock
 from tests.e2e.test_payment import FEE_KEPT
@@ -223,6 +225,18 @@ async def sweep(paysaga: Deployment) -> dict[str, int]:
         "sweep", id=f"sweep-{secrets.token_hex(6)}", task_queue=paysaga.settings.temporal_task_queue
     )
     return report
+
+
+async def forget(shop: Shop, workflow_id: str) -> None:
+    """The workflow becomes one whose task fails at each try, as after a deploy that forgot its code."""
+    await shop.paysaga.temporal.start_workflow(
+        "forgotten",
+        id=workflow_id,
+        task_queue=shop.paysaga.settings.temporal_task_queue,
+        search_attributes=TypedSearchAttributes([SearchAttributePair(TENANT, shop.tenant)]),
+        # At once: a sweep that runs may start it again after its end.
+        id_conflict_policy=WorkflowIDConflictPolicy.TERMINATE_EXISTING,
+    )
 
 
 async def marked(paysaga: Deployment, workflow_id: str) -> None:

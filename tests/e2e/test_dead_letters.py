@@ -7,12 +7,10 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from temporalio.common import SearchAttributePair, TypedSearchAttributes, WorkflowIDConflictPolicy
 
 from db.audit.audit import audit_database
-from runtime.search_attributes import TENANT
 from tests.audit.command import paysaga_command
-from tests.e2e.test_cancel import marked, sweep
+from tests.e2e.test_cancel import forget, marked, sweep
 from tests.e2e.test_webhooks_out import due, endpoint, until
 from tests.support.deployment import Deployment
 from tests.support.eventually import eventually
@@ -107,17 +105,6 @@ async def test_many_deliveries_by_filter(shop: Shop, receiver: Receiver) -> None
 # --- workflows ---
 
 
-async def forgotten(shop: Shop, payment_id: str) -> None:
-    """The payment's workflow is one whose task fails at each try, as after a deploy that forgot its code."""
-    await shop.paysaga.temporal.start_workflow(
-        "forgotten",
-        id=f"payment:{payment_id}",
-        task_queue=shop.paysaga.settings.temporal_task_queue,
-        search_attributes=TypedSearchAttributes([SearchAttributePair(TENANT, shop.tenant)]),
-        id_conflict_policy=WorkflowIDConflictPolicy.TERMINATE_EXISTING,
-    )
-
-
 async def told(shop: Shop, payment_id: str) -> None:
     """An event of the PSP's about the payment that nobody could use nineteen times."""
     inbox_id = f"whk_{secrets.token_hex(13)}"
@@ -134,7 +121,7 @@ async def told(shop: Shop, payment_id: str) -> None:
 async def test_a_workflow_and_a_webhook_that_fail_for_good(paysaga: Deployment, shop: Shop) -> None:
     """The workflow gets nowhere, so nobody takes notice of the event; both are tried again in one request."""
     payment_id = await waiting(shop)
-    await forgotten(shop, payment_id)
+    await forget(shop, f"payment:{payment_id}")
 
     await marked(paysaga, f"payment:{payment_id}")  # without a sweep, whose messages begin the count of failures anew
 

@@ -1,17 +1,18 @@
 """Messages that a person sends from Temporal's UI: without input, with an empty one or any JSON; and decisions that the
 question does not offer. Whatever comes, the workflow goes on."""
 
+import asyncio
 from typing import Any
 
 import pytest
 from temporalio.client import WorkflowHandle, WorkflowUpdateFailedError
-from temporalio.common import SearchAttributePair, TypedSearchAttributes, WorkflowIDConflictPolicy
 from temporalio.service import RPCError, RPCStatusCode
 
-from runtime.search_attributes import TENANT
+from runtime import troubles
 from services.audit import audit
 from tests.audit.command import paysaga_command
-from tests.e2e.test_cancel import marked, sweep
+from tests.conftest import Deploy
+from tests.e2e.test_cancel import forget, marked, sweep
 from tests.support.deployment import Deployment
 from tests.support.eventually import eventually
 from tests.support.shop import Shop
@@ -139,16 +140,7 @@ async def test_a_workflow_that_fails_at_each_try_is_found_and_started_again(pays
     """As after a deploy that forgot the workflow's code, or a message that cannot be decoded."""
     payment = await shop.paid(shop.checkout(), "pm_card_threeDSecure2Required")
     workflow_id = f"payment:{payment['id']}"
-    tenant = TypedSearchAttributes([SearchAttributePair(TENANT, shop.tenant)])
-    queue = paysaga.settings.temporal_task_queue
-    await paysaga.temporal.start_workflow(
-        "forgotten",
-        id=workflow_id,
-        task_queue=queue,
-        search_attributes=tenant,
-        # At once: a sweep that runs may start it again after its end.
-        id_conflict_policy=WorkflowIDConflictPolicy.TERMINATE_EXISTING,
-    )
+    await forget(shop, workflow_id)
 
     async def tasks() -> list[str]:
         return [task["kind"] for task in (await shop.explain(payment["id"]))["tasks"]]
@@ -173,3 +165,22 @@ async def test_a_workflow_that_fails_at_each_try_is_found_and_started_again(pays
     assert (await paysaga_command(paysaga.environment(), *restart)).code == 1
     log = await paysaga.sql("SELECT actor FROM audit_log WHERE object_id = $1", workflow_id)
     assert [row["actor"] for row in log] == ["olga"]
+
+
+async def test_a_message_does_not_make_a_failing_workflow_look_well(deploy: Deploy) -> None:
+    """The server counts failed tasks anew where a message came during the last one. Nobody takes the next task here, so
+    that the first count stays."""
+    paysaga = await deploy()
+    shop = await paysaga.shop("told")
+    payment = await shop.paid(shop.checkout(), "pm_card_threeDSecure2Required")
+    handle = handle_of(paysaga, f"payment:{payment['id']}")
+    await forget(shop, handle.id)
+    await marked(paysaga, handle.id)
+    await handle.signal("nudge")
+    await asyncio.gather(paysaga.api.stop(), paysaga.worker.stop())
+
+    async def counted_anew() -> bool:
+        return (await handle.describe()).raw_description.pending_workflow_task.attempt == 1
+
+    await eventually(counted_anew, what="the first attempt")
+    assert [one.id for one in await troubles.find(paysaga.temporal, paysaga.name) if one.failing] == [handle.id]
