@@ -105,7 +105,7 @@ async def test_many_deliveries_by_filter(shop: Shop, receiver: Receiver) -> None
 # --- workflows ---
 
 
-async def told(shop: Shop, payment_id: str) -> None:
+async def told(shop: Shop, payment_id: str) -> str:
     """An event of the PSP's about the payment that nobody could use nineteen times."""
     inbox_id = f"whk_{secrets.token_hex(13)}"
     await shop.paysaga.sql(
@@ -116,28 +116,27 @@ async def told(shop: Shop, payment_id: str) -> None:
         inbox_id,
         payment_id,
     )
+    return inbox_id
 
 
 async def test_a_workflow_and_a_webhook_that_fail_for_good(paysaga: Deployment, shop: Shop) -> None:
     """The workflow gets nowhere, so nobody takes notice of the event; both are tried again in one request."""
     payment_id = await waiting(shop)
     await forget(shop, f"payment:{payment_id}")
-
     await marked(paysaga, f"payment:{payment_id}")  # without a sweep, whose messages begin the count of failures anew
 
-    async def both() -> dict[str, Letter] | None:
+    async def found() -> tuple[str, dict[str, Letter]] | None:
         """A look of the workflow that was ended may still be under way, and takes notice of what has come by then."""
-        await told(shop, payment_id)
+        inbox_id = await told(shop, payment_id)
         await sweep(paysaga)
-        found = {one["source"]: one for one in await letters(shop, status="OPEN", object_id=payment_id)}
-        return found if "webhooks" in found else None
+        both = {one["source"]: one for one in await letters(shop, status="OPEN", object_id=payment_id)}
+        return (inbox_id, both) if len(both) == 2 else None
 
-    found = await eventually(both, what="a dead letter of an event")
-    workflow, webhook = found["workflows"], found["webhooks"]
-    inbox_id = webhook["ref_id"]
+    inbox_id, both = await eventually(found, what="two dead letters")
+    workflow, webhook = both["workflows"], both["webhooks"]
     assert (workflow["ref_id"], workflow["error_class"]) == (f"payment:{payment_id}", "task_failing")
     assert "NotFound" in workflow["error"], "the type of the error"
-    assert (webhook["attempts"], webhook["error_class"]) == (20, "failed")
+    assert (webhook["ref_id"], webhook["attempts"], webhook["error_class"]) == (inbox_id, 20, "failed")
     assert webhook["links"] == workflow["links"] == [f"/v1/payments/{payment_id}"]
     assert ("payment_intent.processing" in webhook["error"], "KeyError" in webhook["error"]) == (True, True)
     shown = (await shop.get(f"/v1/dead-letters/{webhook['id']}")).json()["payload"]
