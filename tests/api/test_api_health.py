@@ -10,10 +10,10 @@ import psutil  # type: ignore[import-untyped]
 from pydantic import SecretStr
 
 from embedded.stack import EmbeddedStack
-from tests.api.link import Link
 from tests.api.problem import refused
 from tests.conftest import Deploy
 from tests.support.deployment import Deployment
+from tests.support.link import Link
 
 
 async def test_alive_and_ready(paysaga: Deployment) -> None:

@@ -9,11 +9,11 @@ from uuid import uuid4
 import pytest
 
 from embedded.stack import EmbeddedStack
-from tests.api.link import Link
 from tests.api.problem import refused
 from tests.conftest import Deploy
 from tests.support.deployment import Deployment
 from tests.support.eventually import eventually
+from tests.support.link import Link
 from tests.support.shop import Answer, Shop
 
 

@@ -48,13 +48,12 @@ class Secured(NamedTuple):
 async def secured(servers: EmbeddedStack, tmp_path: Path) -> AsyncIterator[Secured]:
     files, strangers = Files(tmp_path, "ours"), Files(tmp_path, "strange")
     server, client = files.issue("localhost"), files.issue("client")
-    temporal = int(str(servers.settings.temporal_address).rpartition(":")[2])
     name = f"tls{secrets.token_hex(3)}"
     async with AsyncExitStack() as stack:
         postgres_port = await stack.enter_async_context(
             before_postgres(files, servers.postgres.socket / ".s.PGSQL.5432")
         )
-        temporal_port = await stack.enter_async_context(before_temporal(files, temporal))
+        temporal_port = await stack.enter_async_context(before_temporal(files, str(servers.settings.temporal_address)))
         urls = {
             setting: SecretStr(_url(login, name, postgres_port, files, client))
             for setting, login in (("database_url", "paysaga"), ("database_owner_url", "postgres"))

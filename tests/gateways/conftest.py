@@ -60,6 +60,11 @@ class Account:
         """Make the provider misbehave, once unless `times` says otherwise."""
         return await self.control("POST", "faults", {"kind": kind, "operation": operation, **more})
 
+    async def struck(self, fault: Any) -> None:
+        """Wait until the fault has taken effect. A request that was given up may be on its way still, and the next one
+        would meet what was meant for it."""
+        await self.control("GET", f"faults/{fault['id']}?wait_hits=1&timeout_s=30")
+
     async def charges_taken(self) -> int:
         """How many charges really took money, by the provider's own log."""
         return len((await self.control("GET", "log"))["charges"])

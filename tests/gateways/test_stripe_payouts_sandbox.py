@@ -141,10 +141,11 @@ async def test_a_transfer_of_what_is_not_there(account: "Account") -> None:
     ],
 )
 async def test_a_transfer_without_an_answer_is_made_once_under_its_key(rich: "Account", kind: str, reason: str) -> None:
-    await rich.fault(kind, "transfers.create")
+    planted = await rich.fault(kind, "transfers.create")
     request = rich.transfer_request()
     result = await rich.psp.transfer(request, timeout_s=timeout_for(reason))
     assert (result.outcome, result.reason, result.reference) == (TransferOutcome.UNKNOWN, reason, None)
+    await rich.struck(planted)
     for _ in range(100):
         result = await rich.psp.transfer(request, timeout_s=T)
         if result.reason != "in_flight":
@@ -294,9 +295,10 @@ async def test_an_account_that_is_not_ours_to_use_is_unknown(rich: "Account") ->
 )
 async def test_a_payout_without_an_answer_is_made_once_under_its_key(rich: "Account", kind: str, reason: str) -> None:
     request = payout_request((await transferred(rich))[0])
-    await rich.fault(kind, "payouts.create")
+    planted = await rich.fault(kind, "payouts.create")
     result = await rich.psp.pay_out(request, timeout_s=timeout_for(reason))
     assert (result.outcome, result.reason) == (PayoutOutcome.UNKNOWN, reason)
+    await rich.struck(planted)
     result = await rich.psp.pay_out(request, timeout_s=T)
     assert result.outcome is PayoutOutcome.PENDING
     assert len(await logged(rich, "payouts")) == 1

@@ -234,8 +234,9 @@ async def test_a_wrong_key(account: "Account") -> None:
 )
 async def test_the_same_key_again_gives_one_charge(account: "Account", fault: str, reason: str) -> None:
     request = account.request()
-    await account.fault(fault)
+    planted = await account.fault(fault)
     assert unknown(await account.psp.charge(request, timeout_s=timeout_for(reason))) == reason
+    await account.struck(planted)
     result = await replayed(account, request)
     assert result.outcome is ChargeOutcome.SUCCEEDED
     assert await account.psp.charge(request, timeout_s=T) == result
@@ -244,8 +245,9 @@ async def test_the_same_key_again_gives_one_charge(account: "Account", fault: st
 
 async def test_a_decline_whose_answer_was_lost_is_still_the_decline(account: "Account") -> None:
     request = account.request("pm_card_chargeDeclined")
-    await account.fault("timeout_after")
+    planted = await account.fault("timeout_after")
     assert unknown(await account.psp.charge(request, timeout_s=timeout_for("timeout"))) == "timeout"
+    await account.struck(planted)
     assert (await replayed(account, request)).outcome is ChargeOutcome.DECLINED
 
 
@@ -410,8 +412,9 @@ async def test_void_after_cached_500s(account: "Account", fault: str, times: int
 
 async def test_void_without_an_answer_is_unknown(account: "Account") -> None:
     request, reference = await requiring_action(account)
-    await account.fault("timeout_after", "payment_intents.cancel")
+    planted = await account.fault("timeout_after", "payment_intents.cancel")
     assert unknown(await voided(account, request, reference, timeout_s=timeout_for("timeout"))) == "timeout"
+    await account.struck(planted)
     assert (await voided(account, request, reference)).outcome is ChargeOutcome.VOIDED
 
 
@@ -481,9 +484,10 @@ async def test_a_refund_of_something_else_is_no_success(
 @pytest.mark.parametrize("fault", ["timeout_after", "cut_after", "broken_body", "http_500_after"])
 async def test_a_refund_without_an_answer_is_found(account: "Account", fault: str) -> None:
     request = account.refund_request(await charged(account))
-    await account.fault(fault, "refunds.create")
+    planted = await account.fault(fault, "refunds.create")
     result = await account.psp.refund(request, timeout_s=timeout_for(fault))
     assert result.outcome is RefundOutcome.UNKNOWN
+    await account.struck(planted)
     found = await found_refund(account, request)
     assert (found.outcome, found.amount) == (RefundOutcome.SUCCEEDED, 50_000)
     assert found.reference is not None
@@ -666,8 +670,9 @@ async def test_a_capture_without_an_answer_again_takes_the_money_once(
     account: "Account", fault: str, reason: str
 ) -> None:
     request = await authorized(account)
-    await account.fault(fault, "payment_intents.capture")
+    planted = await account.fault(fault, "payment_intents.capture")
     assert unknown(await captured_of(account, request, 20_000, timeout_s=timeout_for(reason))) == reason
+    await account.struck(planted)
     result = await captured_of(account, request, 20_000)
     assert (result.outcome, result.amount, result.reason) == (ChargeOutcome.SUCCEEDED, 20_000, None)
     assert result.fee is not None
@@ -862,9 +867,10 @@ async def test_evidence_that_stripe_does_not_know(account: "Account") -> None:
 @pytest.mark.parametrize("fault", ["timeout_after", "cut_before", "cut_after", "http_503", "broken_body"])
 async def test_evidence_without_an_answer_again_is_submitted_once(account: "Account", fault: str) -> None:
     dispute = await disputed(account, await charged(account))
-    await account.fault(fault, "disputes.update")
+    planted = await account.fault(fault, "disputes.update")
     result = await submitted(account, dispute, timeout_s=timeout_for(fault))
     assert (result.outcome, result.reference) == (DisputeOutcome.UNKNOWN, None)
+    await account.struck(planted)
     result = await submitted(account, dispute)
     assert (result.outcome, result.submissions, result.failure) == (DisputeOutcome.UNDER_REVIEW, 1, None)
 
@@ -876,9 +882,10 @@ async def test_a_dispute_without_an_answer_is_unknown(account: "Account") -> Non
         ("unknown_status", "unrecognised"),
         ("http_503", "server_error"),
     ]:
-        await account.fault(fault, "disputes.retrieve")
+        planted = await account.fault(fault, "disputes.retrieve")
         result = await account.psp.retrieve_dispute(dispute.reference or "", timeout_s=timeout_for(reason))
         assert (result.outcome, result.reason) == (DisputeOutcome.UNKNOWN, reason)
+        await account.struck(planted)
 
 
 async def test_no_dispute_there(account: "Account") -> None:

@@ -3,17 +3,16 @@
 import asyncio
 import ssl
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import trustme
 
+from tests.support.link import Link
+
 _SSL_REQUEST = struct.pack("!ii", 8, 80877103)
 """PostgreSQL's protocol, 55.2.11: the client asks for TLS, and the server says `S`."""
-
-Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
-Connect = Callable[[], Awaitable[Streams]]
 
 
 class Files:
@@ -46,16 +45,10 @@ class Files:
 
 
 @asynccontextmanager
-async def before_temporal(files: Files, port: int) -> AsyncIterator[int]:
+async def before_temporal(files: Files, address: str) -> AsyncIterator[int]:
     """mTLS before a Temporal without: the port on which it is spoken. HTTP/2 passes through as it is."""
-    context = files.server("localhost", "h2")
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await _joined((reader, writer), lambda: asyncio.open_connection("127.0.0.1", port))
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
-    yield server.sockets[0].getsockname()[1]
-    server.close()
+    async with Link.to(address, tls=files.server("localhost", "h2")) as link:
+        yield link.port
 
 
 @asynccontextmanager
@@ -64,30 +57,12 @@ async def before_postgres(files: Files, socket: Path) -> AsyncIterator[int]:
     does not ask for TLS is refused, as `hostssl` lines alone would."""
     context = files.server("localhost")
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError, asyncio.IncompleteReadError):
-            if await reader.readexactly(8) == _SSL_REQUEST:
-                writer.write(b"S")
-                await writer.start_tls(context)
-                await _joined((reader, writer), lambda: asyncio.open_unix_connection(str(socket)))
-        writer.close()
+    async def welcome(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        asked = await reader.readexactly(8) == _SSL_REQUEST
+        if asked:
+            writer.write(b"S")
+            await writer.start_tls(context)
+        return asked
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    yield server.sockets[0].getsockname()[1]
-    server.close()
-
-
-async def _joined(client: Streams, connect: Connect) -> None:
-    try:
-        server = await connect()
-        await asyncio.gather(_copied(client[0], server[1]), _copied(server[0], client[1]))
-    finally:
-        client[1].close()
-
-
-async def _copied(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with suppress(OSError):
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
-    writer.close()
+    async with Link.to_socket(socket, welcome=welcome) as link:
+        yield link.port
