@@ -4,7 +4,8 @@
 .DEFAULT_GOAL := help
 VENV := .venv/bin
 
-# The first Python that is new enough; name another one with `make PYTHON=/path/to/python3.12 …`.
+# The first Python that is new enough, or one of its version on the PATH that is clearly quicker; with
+# `make PYTHON=/path/to/python3.12 …` it is that one.
 CANDIDATES := python3 python3.11 python3.12 python3.13 python3.14 python
 PYTHON ?= $(shell for p in $(CANDIDATES); do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo "$$p"; exit; }; done; \
@@ -15,6 +16,8 @@ $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || {
 	echo "paysaga: Python 3.11 or newer is needed, and $(PYTHON) is not: install one, or name it with" \
 		"'make PYTHON=/path/to/python3.12'." >&2; exit 1; }
 endef
+
+INSTALL = $(PYTHON) -m embedded.install $(if $(filter file,$(origin PYTHON)),,--own)
 
 .PHONY: help
 help: ## show this list
@@ -133,21 +136,21 @@ install: .venv/.installed-dev ## build .venv with everything (the other targets 
 LOCKS_2 := requirements.lock requirements-clients.lock
 LOCKS_3 := $(LOCKS_2) requirements-dev.lock
 
-.venv/.installed: requirements.lock pyproject.toml embedded/install.py
+.venv/.installed: requirements.lock pyproject.toml embedded/install.py embedded/interpreter.py
 	@$(REQUIRE_PYTHON)
-	@$(PYTHON) embedded/install.py
+	@$(INSTALL)
 
-.venv/.installed-clients: $(LOCKS_2) pyproject.toml embedded/install.py
+.venv/.installed-clients: $(LOCKS_2) pyproject.toml embedded/install.py embedded/interpreter.py
 	@$(REQUIRE_PYTHON)
-	@$(PYTHON) embedded/install.py --clients
+	@$(INSTALL) --clients
 
-.venv/.installed-dev: $(LOCKS_3) pyproject.toml embedded/install.py
+.venv/.installed-dev: $(LOCKS_3) pyproject.toml embedded/install.py embedded/interpreter.py
 	@$(REQUIRE_PYTHON)
-	@$(PYTHON) embedded/install.py --dev
+	@$(INSTALL) --dev
 
-.venv/.installed-bench: $(LOCKS_3) requirements-bench.lock pyproject.toml embedded/install.py
+.venv/.installed-bench: $(LOCKS_3) requirements-bench.lock pyproject.toml embedded/install.py embedded/interpreter.py
 	@$(REQUIRE_PYTHON)
-	@$(PYTHON) embedded/install.py --bench
+	@$(INSTALL) --bench
 
 .venv-security/.installed: requirements-security.lock
 	@$(REQUIRE_PYTHON)

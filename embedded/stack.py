@@ -291,8 +291,11 @@ async def _together(*starts: Awaitable[None]) -> None:
         async with asyncio.TaskGroup() as group:
             for start in starts:
                 group.create_task(run(start))
-    except* StackError as failures:
-        raise _first(failures) from None
+    except BaseExceptionGroup as failures:  # `except*` of Python 3.11.2, Debian's, would raise a group again
+        ours = failures.subgroup(StackError)
+        if ours is None:
+            raise
+        raise _first(ours) from None
 
 
 def _first(failures: BaseExceptionGroup[StackError]) -> StackError:
