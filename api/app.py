@@ -109,6 +109,7 @@ def create_app(settings: Settings) -> FastAPI:
             async with running(workers):
                 # What is here now stays to the end, and a pass of the collector over it stops all requests for 0.2 s.
                 gc.freeze()
+                gc.enable()
                 yield
 
     app = FastAPI(

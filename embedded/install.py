@@ -58,7 +58,7 @@ _TYPES = "stripe/params"
 # What the processes of `make run` import, in two halves that take the same time.
 _IMPORTED = (
     "alembic.command, api.__main__, api.processes, uvicorn.protocols.http.httptools_impl, uvicorn.lifespan.on",
-    "workers.__main__, sandbox.app, embedded.run, embedded.status, sqlalchemy.dialects.postgresql.asyncpg",
+    "workers.serve, sandbox.app, embedded.run, embedded.status, sqlalchemy.dialects.postgresql.asyncpg",
 )
 
 # pip's settings and uv's variables for the same. One that is in neither table is left to pip.

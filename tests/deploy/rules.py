@@ -29,7 +29,7 @@ from tests.deploy.files import COMPOSE, DOCKERFILE, EXAMPLE, ROOT, VARIABLE, Fil
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 # Read by a program directly, not through Settings: where, so that a rename is noticed.
-NOT_SETTINGS = {"PAYSAGA_READY_FILE": "workers/__main__.py"}
+NOT_SETTINGS = {"PAYSAGA_READY_FILE": "workers/serve.py"}
 
 STRIPE_REQUESTS_PER_S = 100
 BROKERS = {

@@ -26,7 +26,7 @@ import json, sys
 for name in json.loads(sys.argv[1]):
     sys.modules[name] = None
 import api.__main__, api.processes, db.__main__, sandbox.__main__, sandbox.app
-import cli.main, embedded.running, workers.__main__
+import cli.main, embedded.running, workers.serve
 from config.settings import Settings
 api.app.create_app(Settings())
 """

@@ -18,6 +18,7 @@ import cli.payout_run
 import sandbox.app
 import tests.support.programs
 import workers.schedules
+import workers.serve
 import workers.worker
 
 __all__ = ["alembic", "api", "cli", "sandbox", "tests", "uvicorn", "uvloop", "workers"]
