@@ -22,7 +22,6 @@ from workers.relay import relaying
 from workers.schedules import ensure_schedules
 from workers.worker import batch_worker, payment_worker, psp_worker, running
 
-
 UNUSABLE = 2
 """The exit code of a process whose settings cannot be used; what is wrong is on its standard error."""
 
