@@ -1,17 +1,17 @@
 """`python -m api`: the HTTP API, in one process or, with PAYSAGA_API_PROCESSES, in several on one port."""
 
-import gc
 import sys
 
 from pydantic import ValidationError
 
 from config.settings import Settings, unusable
+from runtime import collector
 from runtime.logs import configure_logs
 from runtime.metrics import shared_metrics
 
 
 def main() -> int:
-    gc.disable()  # until it serves: a fifth of the start would go into walks over modules that stay
+    collector.begin()
     try:
         settings = Settings()
     except ValidationError as error:

@@ -1,6 +1,5 @@
 """The HTTP API. It translates; its process also hosts a worker, so that a payment starts where it arrives."""
 
-import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -48,6 +47,7 @@ from api.risk import routes as risk
 from api.strict import BodyLimit, HeadAsGet
 from api.webhook_endpoint import routes as webhook_endpoint
 from config.settings import Settings
+from runtime import collector
 from runtime.temporal import register_search_attributes
 from runtime.wiring import SettingMissing, open_runtime
 from services.codec import Histories
@@ -107,9 +107,7 @@ def create_app(settings: Settings) -> FastAPI:
             app.state.gates = Gates(settings, runtime.pace)
             workers = [payment_worker(runtime)] if settings.api_worker else []
             async with running(workers):
-                # What is here now stays to the end, and a pass of the collector over it stops all requests for 0.2 s.
-                gc.freeze()
-                gc.enable()
+                collector.serve()
                 yield
 
     app = FastAPI(

@@ -47,7 +47,6 @@ def serve_together(settings: Settings) -> int:
         print(f"The API cannot listen at {where}: {error.strerror}.", file=sys.stderr)  # noqa: T201
         return UNUSABLE
     gc.freeze()  # or each process's collector would touch, and so copy, all of it
-    gc.enable()
     return _Parent(settings).run()
 
 

@@ -1,7 +1,6 @@
 """One worker process, from its checks to the end of the last task that it has begun."""
 
 import asyncio
-import gc
 import os
 import signal
 import sys
@@ -12,6 +11,7 @@ import uvloop
 from pydantic import ValidationError
 
 from config.settings import Settings, unusable
+from runtime import collector
 from runtime.logs import configure_logs
 from runtime.temporal import register_search_attributes
 from runtime.tls import check_tls
@@ -58,8 +58,7 @@ async def _work(settings: Settings) -> None:
         durable = (psp_worker(runtime, psp) for psp in runtime.psps)
         workers = [payment_worker(runtime), batch_worker(runtime), *durable]
         async with running(workers), relaying(settings, broker), delivering(runtime), notifying(runtime, channels):
-            gc.freeze()  # what is here now stays to the end
-            gc.enable()
+            collector.serve()
             ready = os.environ.get("PAYSAGA_READY_FILE")
             if ready:
                 Path(ready).touch()  # noqa: ASYNC240 - once, at the start
