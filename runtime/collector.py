@@ -8,7 +8,7 @@ _SERVING = 2_000
 
 
 def begin() -> None:
-    """To be called before a program's rooms are imported: at Python's own 700, walks over modules take a fifth of the
+    """To be called before a program's rooms are imported: at Python's own 700, walks over modules take a tenth of the
     start."""
     gc.set_threshold(_STARTING)
 
