@@ -1,6 +1,7 @@
 """Moving a payment on: confirm once, cancel until it has settled."""
 
 import asyncio
+from functools import partial
 from uuid import uuid4
 
 import pytest
@@ -43,7 +44,8 @@ async def test_confirm_twice(shop: Shop) -> None:
 async def test_twenty_confirms_at_once_charge_once(shop: Shop) -> None:
     checkout = shop.checkout()
     payment = await shop.paid(checkout, confirm=False)
-    answers = await asyncio.gather(*(confirm(shop, payment["id"]) for _ in range(20)))
+    keys = [str(uuid4()) for _ in range(20)]
+    answers = await asyncio.gather(*(shop.insist(partial(confirm, shop, payment["id"], key)) for key in keys))
     assert {answer.status_code for answer in answers} == {200}, [answer.text for answer in answers]
     assert {answer.json()["status"] for answer in answers} == {"SUCCESS"}
     log = await shop.paysaga.sandbox.log(checkout)
@@ -101,8 +103,8 @@ async def test_twenty_cancels_and_confirms_at_once_agree(shop: Shop) -> None:
     """Whatever wins, all answers tell of the same end, and the buyer is charged at most once and then refunded."""
     checkout = shop.checkout()
     payment = await shop.paid(checkout, confirm=False)
-    moves = [(confirm if number % 2 else cancel)(shop, payment["id"]) for number in range(20)]
-    answers = await asyncio.gather(*moves)
+    moves = [partial(confirm if n % 2 else cancel, shop, payment["id"], str(uuid4())) for n in range(20)]
+    answers = await asyncio.gather(*map(shop.insist, moves))
     assert {answer.status_code for answer in answers} <= {200, 202, 409}
     ended = await shop.until(payment["id"])
     log = await shop.paysaga.sandbox.log(checkout)

@@ -14,7 +14,7 @@ from tests.conftest import Deploy
 from tests.support.deployment import Deployment
 from tests.support.eventually import eventually
 from tests.support.link import Link
-from tests.support.shop import Answer, Shop
+from tests.support.shop import Shop
 
 
 async def test_the_same_request_is_replayed(shop: Shop) -> None:
@@ -93,15 +93,7 @@ async def test_two_tenants_share_nothing(paysaga: Deployment) -> None:
 
 async def test_fifty_identical_requests_at_once_are_one_payment(shop: Shop) -> None:
     checkout, key = shop.checkout(), str(uuid4())
-
-    async def insist() -> Answer:
-        """Whoever is told that there are too many comes again."""
-        while (answer := await shop.pay(checkout, key=key)).status_code == 503:
-            assert answer.json()["code"] == "overloaded"
-            await asyncio.sleep(float(answer.headers["Retry-After"]))
-        return answer
-
-    answers = await asyncio.gather(*(insist() for _ in range(50)))
+    answers = await asyncio.gather(*(shop.insist(lambda: shop.pay(checkout, key=key)) for _ in range(50)))
     assert {answer.status_code for answer in answers} == {201}
     assert len({answer.json()["id"] for answer in answers}) == 1
     assert sum("idempotent-replayed" not in answer.headers for answer in answers) == 1

@@ -1,6 +1,7 @@
 """Disputes: what a buyer's bank takes back is booked, held, fought for, and released or lost."""
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import pytest
@@ -236,7 +237,7 @@ async def test_twice_the_same_evidence_at_once_is_submitted_once(paysaga: Deploy
     _, reference, dispute = await disputed(paysaga, shop)
     path = f"/v1/disputes/{dispute['id']}/evidence"
     body = {"fields": {"product_description": "A doll."}}
-    answers = await asyncio.gather(*(shop.post(path, body) for _ in range(5)))
+    answers = await asyncio.gather(*(shop.insist(partial(shop.post, path, body, key=str(n))) for n in range(5)))
     assert sorted(a.status_code for a in answers) == [202, 409, 409, 409, 409]
     assert {a.json()["code"] for a in answers if a.status_code == 409} == {"evidence_submitted"}
     await shop.dispute_until(dispute["payment_id"], "UNDER_REVIEW")
