@@ -16,7 +16,7 @@ from typing import NamedTuple
 _CLEARLY = 0.8
 """Of the time of the one that was named first; by less, that one is kept: it is what `python3` means to its user."""
 
-_ROUNDS = 2
+_ROUNDS = 4
 
 # What a build may lack and Paysaga needs, and what has to be alike, so that the same wheels fit.
 _IDENTIFY = """
@@ -58,7 +58,7 @@ class _Identity(NamedTuple):
 
 def quickest() -> Interpreter:
     """Of the Python that runs this and those on the PATH that take the same wheels. They are timed only where there are
-    several: half a second each."""
+    several: a second each."""
     own = _identify(sys.executable)
     others = {found.path for name in _named() if (found := _identify(name)) and own and found.kind == own.kind}
     if own is None or not others - {own.path}:
