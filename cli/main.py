@@ -9,7 +9,6 @@ Whatever a command needs is imported when it is called: `--help` starts at once,
 
 import asyncio
 import errno
-import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from cli.commands.register import OPERATORS
 from cli.nouns import LateGroup
 from domain.errors import PaysagaError
 from embedded.errors import StackError
+from runtime import collector
 
 
 class _Paysaga(LateGroup):
@@ -36,10 +36,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-_GARBAGE_MAX = 100_000
-"""Objects before the collector looks at them: at its usual 700 it walks half-imported modules for a sixth of the time
-that a command takes to start."""
 
 # Arguments after the command's name go to the module as they are: `paysaga sandbox --port 9000`.
 _PASS_ON: dict[str, Any] = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
@@ -124,7 +120,7 @@ def leave(app: typer.Typer, name: str | None = None) -> NoReturn:
 
     It ends with `os._exit`: a short process that used the Temporal client may abort in its own exit.
     """
-    gc.set_threshold(_GARBAGE_MAX)
+    collector.begin()
     code = 1
     try:
         app(prog_name=name)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 _CLEARLY = 0.8
-"""Of the time of the one that was named first; by less, that one is kept: it is what `python3` means to its user."""
+"""Of the time of the one that runs this; by less, it is kept: it is what `python3` means to its user."""
 
 _ROUNDS = 4
 
@@ -60,10 +60,12 @@ def quickest() -> Interpreter:
     """Of the Python that runs this and those on the PATH that take the same wheels. They are timed only where there are
     several: a second each."""
     own = _identify(sys.executable)
-    others = {found.path for name in _named() if (found := _identify(name)) and own and found.kind == own.kind}
-    if own is None or not others - {own.path}:
+    if own is None:
         return Interpreter(sys.executable)
-    times = {path: float("inf") for path in (own.path, *sorted(others - {own.path}))}
+    alike = {found.path for name in _named() if (found := _identify(name)) and found.kind == own.kind} | {own.path}
+    if len(alike) == 1:
+        return Interpreter(sys.executable)
+    times = dict.fromkeys(sorted(alike), float("inf"))
     for _ in range(_ROUNDS):  # in turn, since what else the machine does comes and goes
         times = {path: min(seconds, _timed(path)) for path, seconds in times.items()}
     path = min(times, key=lambda path: times[path])

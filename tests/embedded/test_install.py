@@ -73,9 +73,10 @@ def test_the_quickest_python_of_the_same_kind_is_taken(tmp_path: Path, monkeypat
 
 
 def test_one_that_is_hardly_quicker_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    _python(tmp_path / "slow", "9.0")
-    monkeypatch.setenv("PATH", f"{tmp_path / 'slow'}:{tmp_path / 'none'}")
-    assert quickest() == (sys.executable, 1.0)
+    own, other = _python(tmp_path / "own", "1.0"), _python(tmp_path / "other", "0.85")
+    monkeypatch.setattr(sys, "executable", own)
+    monkeypatch.setenv("PATH", os.pathsep.join((str(Path(other).parent), str(tmp_path / "none"))))
+    assert quickest() == (own, 1.0)
 
 
 def test_where_there_is_one_python_it_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:

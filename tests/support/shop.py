@@ -70,17 +70,17 @@ class Shop:
 
     async def paid(self, checkout: str, token: str = "pm_card_visa", **fields: Any) -> dict[str, Any]:
         """Pay and expect to be taken on (201 or 202); the payment."""
-        key = fields.pop("key", None) or str(uuid4())
-        answer = await self.insist(lambda: self.pay(checkout, token, key=key, **fields))
+        answer = await self.pay(checkout, token, **fields)
         assert answer.status_code in (201, 202), answer.text
         payment: dict[str, Any] = answer.json()
         return payment
 
     async def insist(self, ask: Callable[[], Awaitable[Answer]]) -> Answer:
         """The first answer that is not 503: of many at once, a busy machine sends some away and says when to come
-        again. `ask` sends the same request each time, under the same key."""
-        while (answer := await ask()).status_code == 503:  # noqa: ASYNC110 - nothing here tells of it sooner
-            await asyncio.sleep(float(answer.headers["Retry-After"]))
+        again. `ask` sends the same request each time, under the same key. Raises TimeoutError after a minute."""
+        async with asyncio.timeout(60):
+            while (answer := await ask()).status_code == 503:  # noqa: ASYNC110 - nothing here tells of it sooner
+                await asyncio.sleep(float(answer.headers["Retry-After"]))
         return answer
 
     async def get(self, path: str, **parameters: Any) -> Answer:
