@@ -121,15 +121,11 @@ class Postgres:
         port = f"&port={self._port}" if self.tcp_port else ""
         return f"postgresql://{user}@/{quote(database)}?host={quote(str(self.socket))}{port}"
 
-    async def create_database(self, name: str, *, template: str | None = None) -> None:
-        """Create a database unless it exists; as a fast copy of `template`, to which nobody may be connected."""
+    async def create_database(self, name: str) -> None:
+        """Create a database unless it exists."""
         known = await self.sql("SELECT 1 FROM pg_database WHERE datname = :'name'", name=name)
         if not known:
-            await self._command("createdb", *(("-T", template, "--strategy=wal_log") if template else ()), name)
-
-    async def drop_database(self, name: str) -> None:
-        """Drop a database with its connections, if it exists."""
-        await self._command("dropdb", "--if-exists", "--force", name)
+            await self._command("createdb", name)
 
     async def sql(self, statement: str, *, database: str = "postgres", **variables: str) -> str:
         """Run statements as the superuser through psql, with `:'name'` for variables; returns the unaligned rows."""

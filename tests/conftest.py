@@ -1,6 +1,5 @@
 """The servers that all tests share, and a Paysaga on them. All of it is real, on free ports, in temporary folders."""
 
-import gc
 import os
 import secrets
 import shutil
@@ -17,6 +16,7 @@ import psutil  # type: ignore[import-untyped]
 import pytest
 
 from embedded.stack import EmbeddedStack
+from runtime import collector
 from runtime.temporal import connect
 from runtime.wiring import keyring_of
 from tests.support.deployment import Deployment
@@ -28,6 +28,8 @@ from tests.support.shop import Shop
 _MEMORY = Path("/dev/shm")  # noqa: S108 - a private folder is made in it
 _MEMORY_MIN = 6 * 2**30
 _PREFIX = "ps-"
+
+collector.begin()
 
 # Of Temporal and NATS: threads that look for work in vain take an eighth of their time, and all cores are busy anyway.
 os.environ.setdefault("GOMAXPROCS", "1")
@@ -74,7 +76,7 @@ def pytest_configure_node(node: Any) -> None:
         config.stash[_background] = Background(Path(home))
         config.add_cleanup(config.stash[_background].stop)
         config.stash[_background].start()
-    node.workerinput["servers"] = config.stash[_background].environment
+    node.workerinput["servers"] = str(config.stash[_background].file)
 
 
 @pytest.hookimpl(trylast=True)
@@ -103,9 +105,9 @@ async def shared_servers(
 ) -> AsyncIterator[EmbeddedStack]:
     """PostgreSQL, Temporal and the sandbox PSP, with a migrated database to copy. At the end the histories
     that the tests made are replayed."""
-    shared: dict[str, str] | None = getattr(request.config, "workerinput", {}).get("servers")
-    if shared is not None:
-        yield SharedServers(shared)
+    file: str | None = getattr(request.config, "workerinput", {}).get("servers")
+    if file is not None:
+        yield await SharedServers.told_of(Path(file))
         return
     async with started(tmp_path_factory.mktemp("servers")) as stack:
         yield stack
@@ -124,7 +126,7 @@ are twice as many: begun in turn, neither are alone. What needs no servers fills
 
 
 def pytest_collection_finish() -> None:
-    gc.freeze()  # thousands of items and all modules stay to the end: the collector need not walk them
+    collector.serve()  # thousands of items and all modules stay to the end
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -16,6 +16,7 @@ from tests.audit.copies import Copy, Spoilt
 from tests.audit.flows import Flows
 from tests.audit.payouts import payouts, sealed
 from tests.audit.reconciled import reconciled
+from tests.support.databases import copy_database, drop_database
 from tests.support.deployment import Deployment
 from tests.support.people import added
 from tests.support.shop import Shop
@@ -173,18 +174,18 @@ async def copy(servers: EmbeddedStack, original: tuple[str, dict[str, str]]) -> 
     """A copy of it, dropped afterwards."""
     template, names = original
     name = f"copy{secrets.token_hex(5)}"
-    await servers.postgres.create_database(name, template=template)
+    await copy_database(servers.postgres, name, template=template)
     database = Database(servers.postgres.url(name, "paysaga"), pool_size=FEW, timeout_s=20)
     yield Copy(servers, name, names, database)
     await database.close()
-    await servers.postgres.drop_database(name)
+    await drop_database(servers.postgres, name)
 
 
 @pytest.fixture(scope="session")
 async def spoilt(servers: EmbeddedStack, original: tuple[str, dict[str, str]]) -> AsyncIterator[Spoilt]:
     template, names = original
     name = f"spoilt{secrets.token_hex(5)}"
-    await servers.postgres.create_database(name, template=template)
+    await copy_database(servers.postgres, name, template=template)
     as_superuser = Database(servers.postgres.url(name), pool_size=1, timeout_s=20)
     yield Spoilt(as_superuser.engine, names)
     await as_superuser.close()

@@ -26,6 +26,7 @@ from domain.seal import GENESIS, Head
 from embedded.stack import settings_environment
 from tests.audit.command import Said, paysaga_command
 from tests.audit.copies import Copy
+from tests.support.databases import drop_database
 
 CHANGE_A_FEE = (
     "UPDATE ledger_posting SET amount = -1 WHERE account = 'platform_fees' AND transaction_id ="
@@ -346,4 +347,4 @@ async def test_a_restored_dump_is_verified_and_sealed_on(copy: Copy, tmp_path: P
         assert (after.violations, after.waiting) == (0, 0)
         await database.close()
     finally:
-        await postgres.drop_database(restored)
+        await drop_database(postgres, restored)

@@ -23,7 +23,7 @@ from gateways.brokers.protocol import Broker, BrokerAway, CannotRead
 from gateways.brokers.registry import open_broker
 from services.event import verify
 from tests.support.broker import held_to_their_order
-from tests.support.deployment import TEMPLATE
+from tests.support.databases import copy_database
 from tests.support.eventually import eventually
 from tests.support.outside import BrokerServer, KafkaServer, NatsServer, RabbitMqServer
 from workers.relay import BrokerPump, lead
@@ -185,7 +185,7 @@ async def test_a_server_wants_the_right_password_and_is_known_by_its_certificate
 async def test_the_relay_loses_nothing_of_a_broker_that_is_killed(server: BrokerServer, servers: EmbeddedStack) -> None:
     """The relay as it is, on an outbox of its own; the broker dies while it publishes, and comes back."""
     name = f"relay{secrets.token_hex(3)}"
-    await servers.postgres.create_database(name, template=TEMPLATE)
+    await copy_database(servers.postgres, name)
     url = servers.postgres.url(name)
     outbox = await asyncpg.connect(url)
     relay = asyncio.create_task(lead(Settings(database_url=url), BrokerPump(open_broker(server.url), 4_000)))

@@ -40,7 +40,7 @@ from domain.psp import CardFacts, ChargeOutcome, ChargeResult, PspEvent, PspEven
 from domain.status import MerchantStatus, Status
 from embedded.stack import EmbeddedStack
 from services import webhook as service
-from tests.support.deployment import TEMPLATE
+from tests.support.databases import copy_database, drop_database
 from tests.support.eventually import eventually
 
 STATES = int(os.environ.get("PAYSAGA_STATES", "12"))
@@ -173,7 +173,7 @@ def _plain(row: dict[str, Any]) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 async def books(shared_servers: EmbeddedStack) -> AsyncIterator[Books]:
     postgres, name = shared_servers.postgres, f"hot{secrets.token_hex(4)}"
-    await postgres.create_database(name, template=TEMPLATE)
+    await copy_database(postgres, name)
     database, owner = Database(postgres.url(name, "paysaga"), pool_size=4), await asyncpg.connect(postgres.url(name))
     try:
         found = Books(database, owner)
@@ -184,7 +184,7 @@ async def books(shared_servers: EmbeddedStack) -> AsyncIterator[Books]:
     finally:
         await owner.close()
         await database.close()
-        await postgres.drop_database(name)
+        await drop_database(postgres, name)
 
 
 def settle_step(row: Payment, order_id: str, result: ChargeResult) -> SettleStep:

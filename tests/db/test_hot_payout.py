@@ -38,7 +38,7 @@ from domain.psp import PayoutOutcome, PayoutResult, PspEvent, PspEventKind, Tran
 from embedded.stack import EmbeddedStack
 from services import webhook
 from tests.db.test_hot import STATES
-from tests.support.deployment import TEMPLATE
+from tests.support.databases import copy_database, drop_database
 from tests.support.eventually import eventually
 
 TENANT = "shop"
@@ -154,7 +154,7 @@ _WHETHER = {"sent_at", "send_until"}
 @pytest.fixture(scope="module")
 async def books(shared_servers: EmbeddedStack) -> AsyncIterator[Books]:
     postgres, name = shared_servers.postgres, f"hotpay{secrets.token_hex(4)}"
-    await postgres.create_database(name, template=TEMPLATE)
+    await copy_database(postgres, name)
     database, owner = Database(postgres.url(name, "paysaga"), pool_size=8), await asyncpg.connect(postgres.url(name))
     try:
         await database.run(lambda c: api_key.create(c, TENANT, "shop", "sk_test_hot_payout"))
@@ -162,7 +162,7 @@ async def books(shared_servers: EmbeddedStack) -> AsyncIterator[Books]:
     finally:
         await owner.close()
         await database.close()
-        await postgres.drop_database(name)
+        await drop_database(postgres, name)
 
 
 def new_payout(seller: str, amount: int | None = None, **of_run: Any) -> NewPayout:

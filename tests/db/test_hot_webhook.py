@@ -21,7 +21,7 @@ from domain.status import TERMINAL, Status
 from embedded.stack import EmbeddedStack
 from services import webhook
 from tests.db.test_hot import STATES
-from tests.support.deployment import TEMPLATE
+from tests.support.databases import copy_database, drop_database
 from tests.support.eventually import eventually
 
 TENANT = "shop"
@@ -105,7 +105,7 @@ def _plain(key: str, value: Any) -> Any:
 @pytest.fixture(scope="module")
 async def books(shared_servers: EmbeddedStack) -> AsyncIterator[Books]:
     postgres, name = shared_servers.postgres, f"hot{secrets.token_hex(4)}"
-    await postgres.create_database(name, template=TEMPLATE)
+    await copy_database(postgres, name)
     url = postgres.url(name, "paysaga")
     database, owner = Database(url, pool_size=4), await asyncpg.connect(postgres.url(name))
     try:
@@ -116,7 +116,7 @@ async def books(shared_servers: EmbeddedStack) -> AsyncIterator[Books]:
     finally:
         await owner.close()
         await database.close()
-        await postgres.drop_database(name)
+        await drop_database(postgres, name)
 
 
 # --- the same rows ---

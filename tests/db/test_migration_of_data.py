@@ -19,6 +19,7 @@ from db.reconciliation import file as files
 from embedded.stack import EmbeddedStack
 from services import keyring as keyrings
 from services.audit import audit
+from tests.support.databases import drop_database
 from tests.support.deployment import Deployment
 from tests.support.keys import ring
 from tests.support.shop import Shop
@@ -52,7 +53,7 @@ async def migrated(servers: EmbeddedStack) -> AsyncIterator[tuple[str, dict[str,
     assert await servers.postgres.sql(FILES, database=name) == files, "what was there is a partition, and not a copy"
     await grant_login(url, servers.postgres.url(name, "paysaga"))
     yield name, before
-    await servers.postgres.drop_database(name)
+    await drop_database(servers.postgres, name)
 
 
 FILES = """

@@ -23,7 +23,7 @@ from domain.ids import new_id
 from domain.ledger import Kind, Transaction, psp_fee
 from embedded.stack import EmbeddedStack
 from runtime.workflow_client import WorkflowClient
-from tests.support.deployment import TEMPLATE
+from tests.support.databases import copy_database, drop_database
 from tests.support.eventually import eventually
 
 Connection = Any  # asyncpg.Connection is generic in its type stubs alone
@@ -70,12 +70,12 @@ class Books:
 @pytest.fixture
 async def books(servers: EmbeddedStack) -> AsyncIterator[Books]:
     postgres, name = servers.postgres, f"months{secrets.token_hex(4)}"
-    await postgres.create_database(name, template=TEMPLATE)
+    await copy_database(postgres, name)
     database, owner = Database(postgres.url(name, "paysaga"), pool_size=2), await asyncpg.connect(postgres.url(name))
     yield Books(database, owner, postgres.url(name, "paysaga"))
     await owner.close()
     await database.close()
-    await postgres.drop_database(name)
+    await drop_database(postgres, name)
 
 
 async def test_each_month_has_its_rows_and_the_whole_has_all(books: Books) -> None:

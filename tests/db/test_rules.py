@@ -9,14 +9,14 @@ import pytest
 
 from domain.ids import new_id
 from embedded.stack import EmbeddedStack
-from tests.support.deployment import TEMPLATE
+from tests.support.databases import copy_database
 
 Connection = Any  # asyncpg.Connection is generic in its type stubs alone
 
 
 @pytest.fixture(scope="module")
 async def database(servers: EmbeddedStack) -> str:
-    await servers.postgres.create_database("rules", template=TEMPLATE)
+    await copy_database(servers.postgres, "rules")
     return "rules"
 
 

@@ -13,6 +13,7 @@ import pytest
 from embedded.postgres import SUPERUSER, Postgres
 from embedded.stack import EmbeddedStack, free_settings
 from tests.deploy.files import ROOT, Files
+from tests.support.databases import drop_database
 
 HARD = "a'b\"c $d \\e:f"  # a password that any careless quoting would break
 PASSWORDS = ("DATABASE_OWNER_PASSWORD", "DATABASE_PASSWORD", "TEMPORAL_DATABASE_PASSWORD")
@@ -38,7 +39,7 @@ async def postgres(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Po
     """A server of its own, since roles belong to a whole server, as the postgres image leaves it before init.sh."""
     settings = free_settings(tmp_path_factory.mktemp("deploy"))
     async with EmbeddedStack(settings, pieces=frozenset({"postgres"})) as stack:
-        await stack.postgres.drop_database("paysaga")
+        await drop_database(stack.postgres, "paysaga")
         done = run_init(stack.postgres, **dict.fromkeys(PASSWORDS, HARD))
         assert done.returncode == 0, done.stderr
         yield stack.postgres

@@ -9,7 +9,7 @@ import pytest
 from db.core.database import Database
 from embedded.stack import EmbeddedStack
 from tests.reconciliation.scenario import Scenario
-from tests.support.deployment import TEMPLATE
+from tests.support.databases import copy_database
 
 _EMPTY = """
     DO $$
@@ -32,7 +32,7 @@ deleted."""
 async def books(servers: EmbeddedStack) -> AsyncIterator[tuple[Database, "asyncpg.Pool[asyncpg.Record]"]]:
     """One for all: a new one for each takes as long as the test."""
     name = f"reconciliation{secrets.token_hex(3)}"
-    await servers.postgres.create_database(name, template=TEMPLATE)
+    await copy_database(servers.postgres, name)
     database = Database(servers.postgres.url(name, "paysaga"), pool_size=4)
     owner = await asyncpg.create_pool(servers.postgres.url(name), min_size=0, max_size=2)
     yield database, owner

@@ -28,12 +28,11 @@ from embedded.stack import EmbeddedStack
 from gateways.stripe.events import SUBSCRIPTIONS
 from runtime.temporal import connect
 from runtime.wiring import keyring_of
+from tests.support.databases import TEMPLATE, copy_database, drop_database
 from tests.support.eventually import eventually
 from tests.support.programs import Program
 from tests.support.sandbox import NO_TLS, SandboxAccount
 from tests.support.shop import Shop
-
-TEMPLATE = "paysaga_template"
 
 KEPT = httpx2.Limits(max_keepalive_connections=20, keepalive_expiry=60)
 """A connection stays the same one, to the same process, for as long as a test needs; the API keeps it for longer."""
@@ -145,7 +144,7 @@ class Deployment:
         return {**os.environ, **settings_environment(self.settings)}
 
     async def __aenter__(self) -> Self:
-        await self.stack.postgres.create_database(self.name, template=self._template)
+        await copy_database(self.stack.postgres, self.name, template=self._template)
         self.http = self._client()
         self.database = Database(self._url(), pool_size=4)
         self._owner_pool = await asyncpg.create_pool(
@@ -186,7 +185,7 @@ class Deployment:
         await self.database.close()
         await self._owner_pool.close()
         if not self.keep_database:
-            await self.stack.postgres.drop_database(self.name)
+            await drop_database(self.stack.postgres, self.name)
 
     async def start_worker(self) -> None:
         self._ready.unlink(missing_ok=True)
@@ -264,7 +263,7 @@ class Deployment:
 
 
 async def make_template(stack: EmbeddedStack) -> None:
-    """A migrated database that every test copies."""
+    """The database that every test copies."""
     await stack.postgres.create_database(TEMPLATE)
     await migrate(stack.postgres.url(TEMPLATE))
     await grant_login(stack.postgres.url(TEMPLATE), stack.postgres.url(TEMPLATE, "paysaga"))

@@ -1,14 +1,18 @@
 """PostgreSQL, Temporal and the sandbox PSP for a whole run of tests, of however many processes."""
 
 import asyncio
+import concurrent.futures
+import json
 import os
 import sys
 import threading
+import traceback
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from pydantic import SecretStr
 
@@ -18,12 +22,17 @@ from embedded.ports import free_port
 from embedded.postgres import Postgres
 from embedded.stack import SERVERS, EmbeddedStack, free_settings
 from embedded.supervisor import Child
+from embedded.temporal import Temporal
 from tests.support.deployment import make_template
+from tests.support.eventually import eventually
 from tests.support.keys import EVERY
 
 T = TypeVar("T")
 
 _REPLAYS = 2
+
+_START_MAX_S = 120.0
+"""For servers that start beside five processes which import all there is."""
 
 _SETTINGS = {
     "max_connections": "1000",
@@ -45,8 +54,29 @@ class _Unkept(Postgres):
         return replace(child, argv=child.argv + tuple(f"--{name}={value}" for name, value in _SETTINGS.items()))
 
 
+class _Undivided(Temporal):
+    """Queues in one part: in the usual four, polls and tasks are passed on from one to the other."""
+
+    def child(self) -> Child:
+        child, one = super().child(), ("ReadPartitions=1", "WritePartitions=1")
+        flags = [("--dynamic-config-value", f"matching.numTaskqueue{value}") for value in one]
+        return replace(child, argv=child.argv + tuple(chain.from_iterable(flags)))
+
+
 class SharedServers(EmbeddedStack):
     """The servers of a run, in a process that did not start them."""
+
+    @classmethod
+    async def told_of(cls, file: Path) -> Self:
+        """Wait for what `Background` writes there. Raises RuntimeError with the reason where they cannot be started."""
+
+        async def told() -> Any:
+            return json.loads(file.read_text()) if file.exists() else None
+
+        found = await eventually(told, timeout_s=_START_MAX_S, what="the shared servers")
+        if "problem" in found:
+            raise RuntimeError(found["problem"])
+        return cls(found)
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         values = {name.removeprefix("PAYSAGA_").lower(): value for name, value in environment.items()}
@@ -61,6 +91,7 @@ async def started(home: Path) -> AsyncIterator[EmbeddedStack]:
     """Start them, with a migrated database to copy."""
     stack = EmbeddedStack(free_settings(home, encryption_keys=SecretStr(EVERY)), pieces=SERVERS)
     stack.postgres = _Unkept.in_home(stack.home)
+    stack.temporal = _Undivided(**vars(stack.temporal))
     async with stack:
         await make_template(stack)
         yield stack
@@ -86,23 +117,35 @@ async def own_broker(shared: EmbeddedStack, home: Path) -> AsyncIterator[Embedde
 
 
 class Background:
-    """The same in a thread, for the process that only hands out tests; `environment` leads the others there."""
+    """The same in a thread, for the process that only hands out tests; `file` leads the others there. They start while
+    those import what they test."""
 
     def __init__(self, home: Path) -> None:
+        self.file = home / "servers.json"
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="servers", daemon=True)
         self._home = home
         self._context = started(home)
-        self._servers: EmbeddedStack | None = None
-
-    @property
-    def environment(self) -> dict[str, str]:
-        assert self._servers is not None, "started"
-        return self._servers.environment()
+        self._starting: concurrent.futures.Future[dict[str, str]] | None = None
 
     def start(self) -> None:
         self._thread.start()
-        self._servers = self._run(self._context.__aenter__())
+        self._starting = asyncio.run_coroutine_threadsafe(self._start(), self._loop)
+
+    async def _start(self) -> dict[str, str]:
+        try:
+            environment = (await self._context.__aenter__()).environment()
+        except BaseException:
+            self._tell({"problem": traceback.format_exc()})
+            raise
+        self._tell(environment)
+        return environment
+
+    def _tell(self, found: dict[str, str]) -> None:
+        """Whole or not at all."""
+        unfinished = self.file.with_suffix(".new")
+        unfinished.write_text(json.dumps(found))
+        unfinished.replace(self.file)
 
     def replay(self) -> None:
         """The histories that the tests of all processes made; raises where one does not fit the code."""
@@ -110,7 +153,8 @@ class Background:
 
     async def _replay(self) -> None:
         """A process for each core: they have nothing else to do any more."""
-        environment = os.environ | self.environment
+        assert self._starting is not None, "started"
+        environment = os.environ | self._starting.result()
         seen = self._home / "replayed"
         seen.mkdir()
         started = [
@@ -129,9 +173,10 @@ class Background:
 
     def stop(self) -> None:
         """Also after half a start, and twice."""
-        if self._servers is not None:
-            self._servers = None
-            self._run(self._context.__aexit__(None, None, None))
+        if self._starting is not None:
+            starting, self._starting = self._starting, None
+            if starting.exception() is None:
+                self._run(self._context.__aexit__(None, None, None))
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
