@@ -18,7 +18,7 @@ DisputeId = Annotated[str, typer.Argument(metavar="ID", help="Our own id, dp_…
 @disputes.command("list")
 def disputes_list(open_only: OpenOnly = False, limit: Limit = 20) -> None:
     """Disputes; the one whose evidence is due first comes first."""
-    from cli.pages.dispute import disputes_page
+    from cli.pages.dispute_list import disputes_page
 
     show(lambda database: disputes_page(database, open_only=open_only, limit=limit))
 

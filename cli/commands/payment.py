@@ -48,7 +48,7 @@ def payments_list(
     limit: Limit = 20,
 ) -> None:
     """Payments, newest first; every filter that is given has to match."""
-    from cli.pages.payment import payments_page
+    from cli.pages.payment_list import payments_page
     from services.search import Search
 
     wanted = Search(status.value if status else None, since, until, seller, buyer, currency, amount, reference)

@@ -40,7 +40,7 @@ def refunds_list(
 ) -> None:
     """Refunds, newest first: asked for, made at the PSP, and those that undo a charge. Every filter has to match."""
     from cli.connection import ANYBODY
-    from cli.pages.refund import refunds_page
+    from cli.pages.refund_list import refunds_page
     from services.payment import find
     from services.search import Search
 

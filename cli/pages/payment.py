@@ -1,4 +1,4 @@
-"""Payments as an operator reads them: one on a page, in a list, and after a command."""
+"""Payments as an operator reads them: one on a page, and after a command."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -10,9 +10,9 @@ from cli import documents
 from cli.connection import keyring_if_any
 from cli.pages import format as look
 from cli.pages.books import books_table
-from cli.pages.dispute import disputes_table
+from cli.pages.dispute_list import disputes_table
 from cli.pages.page import Page, said
-from cli.pages.refund import refunds_table
+from cli.pages.refund_list import refunds_table
 from cli.pages.reserve import reserves_of, reserves_table
 from cli.pages.risk import judgements_table
 from cli.pages.task import tasks_section
@@ -31,10 +31,7 @@ from domain.psp import ChargeOutcome
 from domain.risk import ReviewDecision
 from domain.status import TERMINAL
 from domain.unknown import in_words
-from services import search
-from services.command import Caller
 from services.payment import Answer, Nudged
-from services.search import Search
 
 # --- one payment ---
 
@@ -162,33 +159,6 @@ def _steps(row: Payment, steps: Sequence[Transition]) -> RenderableType:
     for s in steps:
         became = look.because(s.to_status, names[s.order_id] if len(names) > 1 else "")
         table.add_row(look.clock(s.at), became, look.ids(s.reason, f"by {s.actor}"))
-    return table
-
-
-# --- lists ---
-
-
-async def payments_page(
-    database: Database, wanted: Search, *, tenant: str | None, before: str | None, limit: int
-) -> Page:
-    """The newest that match."""
-    rows = await search.payments(database, Caller("", tenant), wanted, before=before, limit=limit)
-    following = rows[-1].id if len(rows) == limit else None
-    page = _table(rows)
-    if not rows:
-        page = look.text(("No payments." if wanted == Search() else "No payments match.", "dim"))
-    elif following is not None:
-        page = Group(page, look.text((f"These are {limit}; --before {following} shows the next.", "dim")))
-    return Page(page, lambda: documents.payments(rows, following))
-
-
-def _table(rows: Sequence[Payment]) -> RenderableType:
-    table = look.table("payment", "created (UTC)", "amount", "status")
-    for row in rows:
-        which = look.ids(row.id, f"{row.checkout_id or 'no checkout'}, of {row.tenant_id}")
-        failure = next((order.failure.code for order in row.orders if order.failure), "")
-        amount = look.amount(row.amount, row.currency)
-        table.add_row(which, look.time(row.created_at), amount, look.because(row.status, failure))
     return table
 
 

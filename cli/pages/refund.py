@@ -1,8 +1,6 @@
-"""Refunds as an operator reads them: one on a page, and in lists."""
+"""Refunds as an operator reads them: one on a page, and after a command."""
 
-from collections.abc import Sequence
-
-from rich.console import Group, RenderableType
+from rich.console import Group
 
 from cli import documents
 from cli.connection import ANYBODY
@@ -11,38 +9,10 @@ from cli.pages.books import booked, books_section
 from cli.pages.page import Page, said
 from cli.pages.reserve import reserves_of, reserves_table
 from db.core.database import Database
-from db.refund.record import Refund
 from domain.money import to_major
 from domain.status import RefundStatus
 from services import refund as service
-from services import search
-from services.command import Caller
 from services.refund import RefundAnswer
-from services.search import Search
-
-
-async def refunds_page(
-    database: Database, wanted: Search, *, tenant: str | None, before: str | None, limit: int
-) -> Page:
-    """The newest that match."""
-    rows = await search.refunds(database, Caller("", tenant), wanted, before=before, limit=limit)
-    following = rows[-1].id if len(rows) == limit else None
-    page: RenderableType = refunds_table(rows, payment=True)
-    if not rows:
-        page = look.text(("No refund is open." if wanted.open_only else "No refunds.", "dim"))
-    elif following is not None:
-        page = Group(page, look.text((f"These are {limit}; --before {following} shows the next.", "dim")))
-    return Page(page, lambda: documents.refunds(database, rows, following))
-
-
-def refunds_table(rows: Sequence[Refund], *, payment: bool = False) -> RenderableType:
-    """On a payment's own page with the PSP's reference, in a list with the payment."""
-    table = look.table("refund", "why", "amount", "status", "try")
-    for r in rows:
-        name = look.ids(r.id, r.payment_id if payment else look.psp_id(r.reference))
-        status = look.because(r.status, look.failure(r.failure) if r.status != "SUCCEEDED" else "")
-        table.add_row(name, r.origin, look.amount(r.amount, r.currency), status, str(r.attempt))
-    return table
 
 
 async def refund_page(database: Database, refund_id: str) -> Page:

@@ -1,17 +1,24 @@
 """The check that the database is the one that this version of the code needs."""
 
+from functools import cache
+from pathlib import Path
+
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-_head: str | None = None
+_MIGRATIONS = Path(__file__).parents[1] / "migrations" / "versions"
 
 
 async def is_migrated(connection: AsyncConnection) -> bool:
     """True when the newest migration of this code has run."""
-    global _head  # noqa: PLW0603 - read from the migration files once per process
-    if _head is None:
-        _head = _newest()
-    return bool(await connection.scalar(text("SELECT version_num FROM alembic_version")) == _head)
+    return bool(await connection.scalar(text("SELECT version_num FROM alembic_version")) == newest_migration())
+
+
+@cache
+def newest_migration() -> str:
+    """The revision of the newest migration that this code has, by the files' names, which begin with it. Alembic reads
+    all of them for it, which takes a process that serves a third of a second of its start."""
+    return max(file.name.split("_")[0] for file in _MIGRATIONS.glob("[0-9]*.py"))
 
 
 async def connections_max(connection: AsyncConnection) -> int:
@@ -21,13 +28,3 @@ async def connections_max(connection: AsyncConnection) -> int:
     most: int | None = await connection.scalar(text(f"SELECT current_setting('max_connections')::int{subtracted}"))
     assert most is not None, "PostgreSQL has this setting"
     return most
-
-
-def _newest() -> str | None:
-    """The newest migration that this code has. Alembic is imported for it: no process needs it earlier."""
-    from alembic.config import Config
-    from alembic.script import ScriptDirectory
-
-    from db.core.migrate import CONFIG_PATH
-
-    return ScriptDirectory.from_config(Config(CONFIG_PATH)).get_current_head()

@@ -3,6 +3,7 @@
 import pytest
 from alembic.util import CommandError
 
+from db.core.health import newest_migration
 from db.core.migrate import grant_login, migrate
 from embedded.stack import EmbeddedStack
 
@@ -11,6 +12,8 @@ async def test_up_down_and_up_again(servers: EmbeddedStack) -> None:
     await servers.postgres.create_database("migrations")
     url = servers.postgres.url("migrations")
     await migrate(url)
+    stored = await servers.postgres.sql("SELECT version_num FROM alembic_version", database="migrations")
+    assert stored == newest_migration()
     await migrate(url, action="check")  # raises where the models and the schema differ
     await migrate(url, action="downgrade", revision="base")
     left = await servers.postgres.sql(

@@ -2,7 +2,6 @@
 
 import gc
 
-import alembic.script
 import stripe
 import uvicorn.lifespan.on
 import uvicorn.protocols.http.httptools_impl
@@ -21,7 +20,7 @@ import workers.schedules
 import workers.serve
 import workers.worker
 
-__all__ = ["alembic", "api", "cli", "sandbox", "tests", "uvicorn", "uvloop", "workers"]
+__all__ = ["api", "cli", "sandbox", "tests", "uvicorn", "uvloop", "workers"]
 
 _ = stripe.StripeClient  # the library imports it when it is asked for
 
