@@ -25,7 +25,7 @@ async def healthz() -> dict[str, str]:
 @router.get("/readyz", responses=problems(503), summary="The process can take payments")
 async def readyz(runtime: RuntimeOf) -> dict[str, str]:
     """503 while PostgreSQL or Temporal does not answer, or while the schema is not this version's."""
-    if not await runtime.database.read(is_migrated):
+    if not await is_migrated(runtime.database):
         raise Unavailable("The database schema is not of this version; run `paysaga migrate`.")
     try:
         await runtime.temporal.service_client.check_health(timeout=timedelta(seconds=2))

@@ -13,7 +13,7 @@ async def check_connections(settings: Settings) -> None:
         return
     database = Database(settings.database_url.get_secret_value(), pool_size=1)
     try:
-        most = await database.read(connections_max)
+        most = await connections_max(database)
     except Exception:  # noqa: BLE001 - away, not there yet, a login that is refused: whoever needs it says so
         return
     finally:

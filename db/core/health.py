@@ -3,15 +3,27 @@
 from functools import cache
 from pathlib import Path
 
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
+from db.core.database import Database
+from db.core.statement import Statement
 
 _MIGRATIONS = Path(__file__).parents[1] / "migrations" / "versions"
 
 
-async def is_migrated(connection: AsyncConnection) -> bool:
+_VERSION = Statement("SELECT version_num FROM alembic_version")
+
+_CONNECTIONS = Statement(
+    """
+    SELECT current_setting('max_connections')::int
+         - coalesce(current_setting('superuser_reserved_connections', true), '0')::int
+         - coalesce(current_setting('reserved_connections', true), '0')::int AS most
+    """
+)
+
+
+async def is_migrated(database: Database) -> bool:
     """True when the newest migration of this code has run."""
-    return bool(await connection.scalar(text("SELECT version_num FROM alembic_version")) == newest_migration())
+    found = await database.one(_VERSION)
+    return found is not None and found["version_num"] == newest_migration()
 
 
 @cache
@@ -21,10 +33,9 @@ def newest_migration() -> str:
     return max(file.name.split("_")[0] for file in _MIGRATIONS.glob("[0-9]*.py"))
 
 
-async def connections_max(connection: AsyncConnection) -> int:
+async def connections_max(database: Database) -> int:
     """Connections that the server gives to all who are no superusers."""
-    reserved = ("superuser_reserved_connections", "reserved_connections")
-    subtracted = "".join(f" - coalesce(current_setting('{name}', true), '0')::int" for name in reserved)
-    most: int | None = await connection.scalar(text(f"SELECT current_setting('max_connections')::int{subtracted}"))
-    assert most is not None, "PostgreSQL has this setting"
+    found = await database.one(_CONNECTIONS)
+    assert found is not None, "PostgreSQL has these settings"
+    most: int = found["most"]
     return most
