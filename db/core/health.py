@@ -29,7 +29,7 @@ async def is_migrated(database: Database) -> bool:
 @cache
 def newest_migration() -> str:
     """The revision of the newest migration that this code has, by the files' names, which begin with it. Alembic reads
-    all of them for it, which takes a process that serves a third of a second of its start."""
+    all of them for it, which takes a process that serves 0.09 s and 7 MB."""
     return max(file.name.split("_")[0] for file in _MIGRATIONS.glob("[0-9]*.py"))
 
 
