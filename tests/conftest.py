@@ -79,6 +79,13 @@ def pytest_configure_node(node: Any) -> None:
     node.workerinput["servers"] = str(config.stash[_background].file)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_node_collection_finished(node: Any) -> None:
+    """No test is handed out before they are up. Raises what keeps them from it, which ends the run."""
+    config: pytest.Config = node.config
+    config.stash[_background].wait()
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """The other processes have ended, and what they did is replayed: one more test, as the summary tells it."""
@@ -107,7 +114,7 @@ async def shared_servers(
     that the tests made are replayed."""
     file: str | None = getattr(request.config, "workerinput", {}).get("servers")
     if file is not None:
-        yield await SharedServers.told_of(Path(file))
+        yield SharedServers.told_of(Path(file))
         return
     async with started(tmp_path_factory.mktemp("servers")) as stack:
         yield stack

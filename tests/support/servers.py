@@ -6,7 +6,6 @@ import json
 import os
 import sys
 import threading
-import traceback
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -24,15 +23,11 @@ from embedded.stack import SERVERS, EmbeddedStack, free_settings
 from embedded.supervisor import Child
 from embedded.temporal import Temporal
 from tests.support.deployment import make_template
-from tests.support.eventually import eventually
 from tests.support.keys import EVERY
 
 T = TypeVar("T")
 
 _REPLAYS = 2
-
-_START_MAX_S = 120.0
-"""For servers that start beside five processes which import all there is."""
 
 _SETTINGS = {
     "max_connections": "1000",
@@ -67,16 +62,9 @@ class SharedServers(EmbeddedStack):
     """The servers of a run, in a process that did not start them."""
 
     @classmethod
-    async def told_of(cls, file: Path) -> Self:
-        """Wait for what `Background` writes there. Raises RuntimeError with the reason where they cannot be started."""
-
-        async def told() -> Any:
-            return json.loads(file.read_text()) if file.exists() else None
-
-        found = await eventually(told, timeout_s=_START_MAX_S, what="the shared servers")
-        if "problem" in found:
-            raise RuntimeError(found["problem"])
-        return cls(found)
+    def told_of(cls, file: Path) -> Self:
+        """Those that `Background` has written there."""
+        return cls(json.loads(file.read_text()))
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         values = {name.removeprefix("PAYSAGA_").lower(): value for name, value in environment.items()}
@@ -133,19 +121,14 @@ class Background:
         self._starting = asyncio.run_coroutine_threadsafe(self._start(), self._loop)
 
     async def _start(self) -> dict[str, str]:
-        try:
-            environment = (await self._context.__aenter__()).environment()
-        except BaseException:
-            self._tell({"problem": traceback.format_exc()})
-            raise
-        self._tell(environment)
+        environment = (await self._context.__aenter__()).environment()
+        self.file.write_text(json.dumps(environment))
         return environment
 
-    def _tell(self, found: dict[str, str]) -> None:
-        """Whole or not at all."""
-        unfinished = self.file.with_suffix(".new")
-        unfinished.write_text(json.dumps(found))
-        unfinished.replace(self.file)
+    def wait(self) -> dict[str, str]:
+        """Until they are up; the settings that lead there. Raises what keeps them from it."""
+        assert self._starting is not None, "started"
+        return self._starting.result()
 
     def replay(self) -> None:
         """The histories that the tests of all processes made; raises where one does not fit the code."""
@@ -153,8 +136,7 @@ class Background:
 
     async def _replay(self) -> None:
         """A process for each core: they have nothing else to do any more."""
-        assert self._starting is not None, "started"
-        environment = os.environ | self._starting.result()
+        environment = os.environ | self.wait()
         seen = self._home / "replayed"
         seen.mkdir()
         started = [
