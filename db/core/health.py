@@ -3,6 +3,8 @@
 from functools import cache
 from pathlib import Path
 
+import asyncpg
+
 from db.core.database import Database
 from db.core.statement import Statement
 
@@ -21,8 +23,11 @@ _CONNECTIONS = Statement(
 
 
 async def is_migrated(database: Database) -> bool:
-    """True when the newest migration of this code has run."""
-    found = await database.one(_VERSION)
+    """True when the newest migration of this code has run; False also of a database in which none has."""
+    try:
+        found = await database.one(_VERSION)
+    except asyncpg.UndefinedTableError:
+        return False
     return found is not None and found["version_num"] == newest_migration()
 
 

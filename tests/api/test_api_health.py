@@ -62,3 +62,5 @@ async def test_a_schema_of_another_version_is_not_ready(deploy: Deploy) -> None:
     paysaga = await deploy()
     await paysaga.sql("UPDATE alembic_version SET version_num = '0000'")
     refused(await paysaga.http.get("/readyz"), 503, "unavailable")
+    await paysaga.sql("DROP TABLE alembic_version")
+    assert "paysaga migrate" in refused(await paysaga.http.get("/readyz"), 503, "unavailable")["detail"]
