@@ -1,4 +1,4 @@
-"""The migrations: they make what tables.py says, and can be taken back."""
+"""The migrations: they make what db.schema says, and can be taken back."""
 
 import pytest
 from alembic.util import CommandError

@@ -11,6 +11,7 @@ import api.processes
 import cli.commands.payment
 import cli.pages.ledger
 import cli.pages.payment
+import cli.pages.payment_list
 import cli.pages.payout
 import cli.pages.reconciliation
 import cli.payout_run

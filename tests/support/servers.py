@@ -9,7 +9,6 @@ import threading
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -42,6 +41,11 @@ _SETTINGS = {
 """Of a PostgreSQL that is neither killed nor kept. Tests that kill one, or look at what it promises, have their own."""
 
 
+_ONE_PART = ("matching.numTaskqueueReadPartitions=1", "matching.numTaskqueueWritePartitions=1")
+"""Of a Temporal that begins with no tasks: in the usual four parts of a queue, polls and tasks are passed on from one
+to the other. Where tasks are in those, they would never be handed out."""
+
+
 class _Unkept(Postgres):
     def child(self) -> Child:
         """The last value of a setting counts."""
@@ -50,12 +54,10 @@ class _Unkept(Postgres):
 
 
 class _Undivided(Temporal):
-    """Queues in one part: in the usual four, polls and tasks are passed on from one to the other."""
-
     def child(self) -> Child:
-        child, one = super().child(), ("ReadPartitions=1", "WritePartitions=1")
-        flags = [("--dynamic-config-value", f"matching.numTaskqueue{value}") for value in one]
-        return replace(child, argv=child.argv + tuple(chain.from_iterable(flags)))
+        child = super().child()
+        flags = (part for value in _ONE_PART for part in ("--dynamic-config-value", value))
+        return replace(child, argv=(*child.argv, *flags))
 
 
 class SharedServers(EmbeddedStack):
