@@ -13,14 +13,13 @@ from db.core.keyring import Keyring
 from db.hot import read
 from db.payment import action as next_action
 from db.payment import charge, payment
-from db.payment.payment import Secrets
 from db.payment.record import Payment
 from domain.ids import capture_key, void_key
-from domain.money import Money
 from domain.payment import ChargeStep
-from domain.psp import CaptureRequest, ChargeLookup, ChargeOutcome, ChargeRequest, ChargeResult
+from domain.psp import CaptureRequest, ChargeLookup, ChargeOutcome, ChargeResult
 from domain.unknown import DEAD_KEYS, counts_as_not_made, not_made
 from gateways.protocol import Psp
+from runtime.charge_sender import ChargeSender
 from runtime.recent import RecentPayments
 from runtime.under_way import UnderWay
 
@@ -36,6 +35,7 @@ class ChargeActivities:
         database: Database,
         psps: Mapping[str, Psp],
         keyring: Keyring,
+        sender: ChargeSender,
         recent: RecentPayments,
         under_way: UnderWay,
         *,
@@ -45,6 +45,7 @@ class ChargeActivities:
         self._database = database
         self._psps = psps
         self._keyring = keyring
+        self._sender = sender
         self._recent = recent
         self._under_way = under_way
         self._fast_timeout_s = fast_timeout_s
@@ -57,7 +58,7 @@ class ChargeActivities:
         stored = self._recent.to_send(step.payment_id) if step.reference is None else None
         if stored is not None:
             row = stored.payment
-            result = dated(await self._send(row, stored.secrets, self._fast_timeout_s))
+            result = dated(await self._without_action(row, await self._sender.first(stored)))
         else:
             row = await self._payment(step)
             result = dated(await self._send_or_look(row, step, self._fast_timeout_s))
@@ -188,13 +189,7 @@ class ChargeActivities:
         if not row.open or not await self._may_send(row):
             return await self._look(row, timeout_s)
         secrets = await self._database.read(lambda c: payment.secrets_of(c, row.id))
-        return await self._send(row, secrets, timeout_s)
-
-    async def _send(self, row: Payment, secrets: Secrets, timeout_s: float) -> ChargeResult:
-        request = self._request(row, secrets)
-        with self._under_way.at_psp(row.id):
-            result = await self._psp(row).charge(request, timeout_s=timeout_s)
-        return await self._without_action(row, result)
+        return await self._without_action(row, await self._sender.send(row, secrets, timeout_s=timeout_s))
 
     async def _retrieve(self, row: Payment, reference: str, timeout_s: float) -> ChargeResult:
         psp = self._psp(row)
@@ -211,25 +206,6 @@ class ChargeActivities:
             stored = next_action.sealed(self._keyring, row.id, action)
             await self._database.run(lambda c: next_action.keep(c, row.id, stored))
         return result.model_copy(update={"next_action": None})
-
-    def _request(self, row: Payment, secrets: Secrets) -> ChargeRequest:
-        """The same bytes at every attempt: the PSP compares the parameters under a key."""
-        decrypt, email = self._keyring.decrypt, secrets.email
-        return ChargeRequest(
-            key=row.charge.key,
-            charge_id=row.charge.id,
-            payment_id=row.id,
-            amount=row.amount,
-            currency=row.currency,
-            method=row.method,
-            token=decrypt(secrets.token, bound_to=f"{row.id}:token"),
-            description=f"{row.checkout_id or row.id} · {Money(amount=row.amount, currency=row.currency)}",
-            metadata=row.metadata | ({"checkout_id": row.checkout_id} if row.checkout_id else {}),
-            receipt_email=decrypt(email, bound_to=f"{row.id}:email", person_key=secrets.person_key) if email else None,
-            authorize_only=row.authorize_only,
-            return_url=row.return_url,
-            statement_descriptor=row.statement_descriptor,
-        )
 
     async def _look(self, row: Payment, timeout_s: float) -> ChargeResult:
         lookup = ChargeLookup(

@@ -23,6 +23,7 @@ from gateways.notify.mailbox import Mailbox
 from gateways.notify.smtp import Smtp
 from gateways.protocol import Psp, PspAccount
 from gateways.registry import open_psp
+from runtime.charge_sender import ChargeSender
 from runtime.notifier import CompletionNotifier
 from runtime.pace import Pace
 from runtime.recent import RecentPayments, RecentRefunds
@@ -61,6 +62,7 @@ class Runtime:
     psps: dict[str, Psp]
     temporal: Client
     workflow_client: WorkflowClient
+    charge_sender: ChargeSender
     notifier: CompletionNotifier
     under_way: UnderWay
     recent: RecentPayments
@@ -131,6 +133,7 @@ async def open_runtime(
                 payout_wait_policy=payout_wait_policy(settings),
                 task_timeout_s=settings.workflow_task_timeout_s,
             ),
+            charge_sender=ChargeSender(psps, keyring, under_way, fast_timeout_s=settings.stripe_fast_timeout_s),
             notifier=CompletionNotifier(under_way),
             under_way=under_way,
             recent=RecentPayments(),

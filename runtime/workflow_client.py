@@ -43,6 +43,9 @@ _RPC_TIMEOUT = timedelta(seconds=5)
 _AWAY = (RPCError, RuntimeError)
 """What the client raises when the server does not answer; the latter where it was to connect at its first call."""
 
+_EAGERLY_STARTED = "__temporal_eagerly_started"
+"""The SDK's mark of a workflow whose first task came with the answer to its start."""
+
 
 class WorkflowClient:
     """`task_timeout_s` decides how soon another worker takes over from one that died in the middle of a task."""
@@ -61,6 +64,8 @@ class WorkflowClient:
         self._wait_policies = wait_policies
         self._payout_wait_policy = payout_wait_policy
         self._task_timeout = timedelta(seconds=task_timeout_s)
+        self.starts_here = False
+        """Whether the last payment that was started got its first task in this process, with the server's answer."""
 
     def input_of(self, row: Payment) -> PaymentInput:
         """The input of a payment's workflow, the first time or again: all of it is in the rows."""
@@ -98,7 +103,7 @@ class WorkflowClient:
         checkout = [SearchAttributePair(CHECKOUT, checkout_id)] if checkout_id else []
         total = Money(amount=inp.amount, currency=inp.currency)
         try:
-            await self._client.start_workflow(
+            handle = await self._client.start_workflow(
                 PAYMENT_WORKFLOW,
                 inp,
                 id=payment_workflow_id(inp.payment_id),
@@ -116,7 +121,9 @@ class WorkflowClient:
         except WorkflowAlreadyStartedError:
             return False
         except _AWAY as error:
+            self.starts_here = False
             raise Unavailable("Temporal does not answer; the payment is stored and will be started.") from error
+        self.starts_here = getattr(handle, _EAGERLY_STARTED, False)
         return True
 
     async def start_late_charge(self, row: Payment, charge_id: str, reference: str) -> None:

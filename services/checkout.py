@@ -65,13 +65,15 @@ async def create(runtime: Runtime, caller: Caller, wanted: Checkout, *, request:
     """
     new = _checked(runtime, caller, wanted)
     began_s = time.monotonic()
-    claim, inp = await _store(runtime, new, request)
+    claim, inp, stored = await _store(runtime, new, request)
     with runtime.notifier.watch(claim.object_id) as changed:
         if claim.replayed:
             told = await _start_again(runtime, await load(runtime.database, claim.object_id))
             changed.set()
         else:
             runtime.under_way.begin(claim.object_id)
+            if stored is not None:
+                _hand_over(runtime, stored)
             told = await _start(runtime, inp, new.checkout_id)
             runtime.under_way.started()
             if told:
@@ -144,17 +146,27 @@ def _site(runtime: Runtime, wanted: Checkout) -> str | None:
     return origin_of(check(ReturnUrl, wanted.return_url, "return_url"))
 
 
-async def _store(runtime: Runtime, new: NewPayment, request: Request) -> tuple[Claim, PaymentInput]:
-    """Store it, or find what the key stored before; and the input of its workflow. Raises as `db.payment.checkout`."""
+async def _store(
+    runtime: Runtime, new: NewPayment, request: Request
+) -> tuple[Claim, PaymentInput, store.Stored | None]:
+    """Store it, or find what the key stored before; the input of its workflow; and where that begins with the charge,
+    what was stored for it. Raises as `db.payment.checkout`."""
     stored = await store.store(runtime.database, runtime.terms, runtime.keyring, new, request)
     if isinstance(stored, Claim):
-        return stored, runtime.workflow_client.input_of_new(new)
+        return stored, runtime.workflow_client.input_of_new(new), None
     if stored is None:
         claim, complete = await checkout.store(runtime.database, runtime.keyring, new, request)
-        return claim, runtime.workflow_client.input_of_new(complete)
-    if new.confirmed:
-        runtime.recent.keep(stored)
-    return Claim(new.id, replayed=False), runtime.workflow_client.input_of(stored.payment)
+        return claim, runtime.workflow_client.input_of_new(complete), None
+    inp = runtime.workflow_client.input_of(stored.payment)
+    return Claim(new.id, replayed=False), inp, stored if new.confirmed else None
+
+
+def _hand_over(runtime: Runtime, stored: store.Stored) -> None:
+    """To the workflow's first step, which comes to this process as a rule: then the charge is sent meanwhile. Not while
+    Temporal does not answer: the buyer would be charged, and nobody hear of it until it does."""
+    runtime.recent.keep(stored)
+    if runtime.workflow_client.starts_here:
+        runtime.charge_sender.send_ahead(stored)
 
 
 async def _known(runtime: Runtime, claim: Claim) -> Payment:

@@ -92,7 +92,9 @@ def activity_holders(runtime: Runtime) -> list[object]:
 def _of_payments(runtime: Runtime, within: dict[str, float]) -> list[object]:
     """Those of payments and refunds, which share what this process has written just now."""
     database, psps = runtime.database, runtime.psps
-    charges = ChargeActivities(database, psps, runtime.keyring, runtime.recent, runtime.under_way, **within)
+    charges = ChargeActivities(
+        database, psps, runtime.keyring, runtime.charge_sender, runtime.recent, runtime.under_way, **within
+    )
     return [
         charges,
         PaymentActivities(
