@@ -35,23 +35,27 @@ class ChargeSender:
 
     async def send(self, row: Payment, secrets: Secrets, *, timeout_s: float) -> ChargeResult:
         """One request, UNKNOWN where there is no answer; while it lasts the payment takes up no place."""
-        request = self._request(row, secrets)
         with self._under_way.at_psp(row.id):
-            return await self._psps[row.psp].charge(request, timeout_s=timeout_s)
+            return await self._charge(row, secrets, timeout_s)
 
     def send_ahead(self, stored: Stored) -> None:
-        """Send the first request now; its answer is kept for the step that asks for it."""
+        """Send the first request now; its answer is kept for the step that asks for it. The payment keeps its place
+        until then: that its workflow is being started is our work."""
         payment_id = stored.payment.id
-        self._ahead[payment_id] = asyncio.create_task(self._send_first(stored))
+        charge = self._charge(stored.payment, stored.secrets, self._fast_timeout_s)
+        self._ahead[payment_id] = asyncio.create_task(charge)
         asyncio.get_running_loop().call_later(_KEPT_S, self._ahead.pop, payment_id, None)
 
     async def first(self, stored: Stored) -> ChargeResult:
         """The answer to the first request, which is sent now if it had no head start."""
         ahead = self._ahead.pop(stored.payment.id, None)
-        return await (ahead or self._send_first(stored))
+        if ahead is None:
+            return await self.send(stored.payment, stored.secrets, timeout_s=self._fast_timeout_s)
+        with self._under_way.at_psp(stored.payment.id):
+            return await ahead
 
-    async def _send_first(self, stored: Stored) -> ChargeResult:
-        return await self.send(stored.payment, stored.secrets, timeout_s=self._fast_timeout_s)
+    async def _charge(self, row: Payment, secrets: Secrets, timeout_s: float) -> ChargeResult:
+        return await self._psps[row.psp].charge(self._request(row, secrets), timeout_s=timeout_s)
 
     def _request(self, row: Payment, secrets: Secrets) -> ChargeRequest:
         """The same bytes at every attempt: the PSP compares the parameters under a key."""

@@ -1,5 +1,7 @@
 """The client that starts and signals the workflows of payments, refunds, disputes and payouts, by their ids."""
 
+import asyncio
+import math
 from datetime import timedelta
 from typing import Any
 
@@ -39,6 +41,7 @@ from runtime.search_attributes import CHECKOUT, TENANT
 from runtime.troubles import Trouble
 
 _RPC_TIMEOUT = timedelta(seconds=5)
+_LATELY_S = 5.0
 
 _AWAY = (RPCError, RuntimeError)
 """What the client raises when the server does not answer; the latter where it was to connect at its first call."""
@@ -64,8 +67,13 @@ class WorkflowClient:
         self._wait_policies = wait_policies
         self._payout_wait_policy = payout_wait_policy
         self._task_timeout = timedelta(seconds=task_timeout_s)
-        self.starts_here = False
-        """Whether the last payment that was started got its first task in this process, with the server's answer."""
+        self._started_here_s = -math.inf
+
+    @property
+    def starts_here(self) -> bool:
+        """Whether the last payment that was started got its first task in this process, with the server's answer, and
+        did so a moment ago: a start that gets no answer is given up after up to ten seconds."""
+        return asyncio.get_running_loop().time() - self._started_here_s < _LATELY_S
 
     def input_of(self, row: Payment) -> PaymentInput:
         """The input of a payment's workflow, the first time or again: all of it is in the rows."""
@@ -121,9 +129,10 @@ class WorkflowClient:
         except WorkflowAlreadyStartedError:
             return False
         except _AWAY as error:
-            self.starts_here = False
+            self._started_here_s = -math.inf
             raise Unavailable("Temporal does not answer; the payment is stored and will be started.") from error
-        self.starts_here = getattr(handle, _EAGERLY_STARTED, False)
+        here = getattr(handle, _EAGERLY_STARTED, False)
+        self._started_here_s = asyncio.get_running_loop().time() if here else -math.inf
         return True
 
     async def start_late_charge(self, row: Payment, charge_id: str, reference: str) -> None:

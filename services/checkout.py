@@ -162,8 +162,8 @@ async def _store(
 
 
 def _hand_over(runtime: Runtime, stored: store.Stored) -> None:
-    """To the workflow's first step, which comes to this process as a rule: then the charge is sent meanwhile. Not while
-    Temporal does not answer: the buyer would be charged, and nobody hear of it until it does."""
+    """To the workflow's first step, which comes to this process as a rule: then the charge is sent meanwhile. Not where
+    Temporal has not answered lately: the buyer would be charged, and nobody hear of it until it does."""
     runtime.recent.keep(stored)
     if runtime.workflow_client.starts_here:
         runtime.charge_sender.send_ahead(stored)
