@@ -158,8 +158,8 @@ async def test_a_gap_is_found_and_filled(paysaga: Deployment, broker: EmbeddedSt
     shop = await paysaga.shop("gap")
     since = datetime.now(UTC) - timedelta(minutes=1)
     payment = await shop.paid(shop.checkout())
-    until = datetime.now(UTC) + timedelta(minutes=1)
     lost = next(event for event in await events_of(shop) if event["type"].endswith("payment.succeeded.v1"))
+    until = datetime.now(UTC)  # payments that other tests left open may still have events
     await forget(url_of(paysaga), lost["id"])
 
     async def compare() -> Comparison:
@@ -170,8 +170,7 @@ async def test_a_gap_is_found_and_filled(paysaga: Deployment, broker: EmbeddedSt
     assert (found.missing, found.waiting, found.examples[0].object_id) == (1, 0, payment["id"])
     # For two minutes the server knows the ids that it was given, also of what was deleted; not across its own death.
     await killed(broker)
-    # Payments that other tests left open may have had an event since.
-    assert await replay(paysaga.database, Caller("tester"), since, until) >= found.events
+    assert await replay(paysaga.database, Caller("tester"), since, until) == found.events
     await eventually(lambda: all_out(paysaga), what="the relay")
     assert (await compare()).missing == 0
     held_to_their_order(await events_of(shop))
